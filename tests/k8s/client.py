@@ -72,7 +72,7 @@ class Client:
             return Response(0, str(error))
         sent = {"Content-Type": "application/json", **(headers or {})}
         text = None if body is None else json.dumps(body)
-        return self._thread.submit(_send, context, method, port, path, sent, text).result(timeout=30)
+        return self._thread.submit(_send, context, method, port, path, sent, text).result(timeout=120)
 
     def post_all(self, port: int, path: str, bodies: Iterable[object]) -> None:
         """Create many objects through one connection."""
@@ -117,9 +117,9 @@ def _send(  # noqa: PLR0913, PLR0917 - as Client.request
     body: str | None,
 ) -> Response:
     connection = (
-        http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         if context is None
-        else http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+        else http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
     )
     try:
         connection.request(method, path, body, dict(headers))
@@ -132,7 +132,7 @@ def _send(  # noqa: PLR0913, PLR0917 - as Client.request
 
 
 def _post_each(context: ssl.SSLContext, port: int, path: str, texts: Iterable[str]) -> list[Response]:
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
     found = []
     for text in texts:
         connection.request("POST", path, text, {"Content-Type": "application/json"})

@@ -53,7 +53,7 @@ class DeployController:
 
     def __enter__(self) -> DeployController:
         self._node.apply(_ADDON)
-        self._node.kubectl("wait", "--for=condition=Established", f"crd/addons.{_GROUP}", "--timeout=30s")
+        self._node.kubectl("wait", "--for=condition=Established", f"crd/addons.{_GROUP}", "--timeout=60s")
         self._thread.start()
         return self
 

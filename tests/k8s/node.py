@@ -159,12 +159,12 @@ class Node(Namespaces):
         conditions = answer.json["status"].get("conditions", ()) if answer.status == 200 else ()
         return any((condition["type"], condition["status"]) == ("Ready", "True") for condition in conditions)
 
-    def until_exit(self, seconds: float = _PATIENCE) -> None:
+    def until_exit(self) -> None:
         """Wait until K3s exits. Raises NodeError if it still runs."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _PATIENCE
         while self.exit_code is None:
             if time.monotonic() > deadline:
-                raise NodeError(f"K3s still runs after {seconds:.0f} s\n{self.last_log()}")
+                raise NodeError(f"K3s still runs after {_PATIENCE:.0f} s\n{self.last_log()}")
             time.sleep(0.1)
 
     def create_namespaces(self, *names: str) -> None:
@@ -172,7 +172,7 @@ class Node(Namespaces):
         self.apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names))
         for name in names:
             account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-            self.until("the account exists", partial(self._exists, account), seconds=30)
+            self.until("the account exists", partial(self._exists, account))
 
     def _exists(self, path: str) -> bool:
         return self.client.get(6444, path).status == 200

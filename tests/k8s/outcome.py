@@ -44,6 +44,7 @@ _DATA_DIR = "/var/lib/rancher/k3s"
 _ETCD = "http://127.0.0.1:2379"
 _SHARED_PORT = 6443
 _PATIENCE = 60.0
+"""Seconds. On an idle machine each component is ready, or exits, in less than five."""
 _SETTLED = 0.7
 """Seconds for which a ready component must keep running, because some parts fail after it is ready."""
 _PORTS = {API_SERVER: 6444, CONTROLLER_MANAGER: 10257, SCHEDULER: 10259, KUBELET: 10248, KUBE_PROXY: 10256}
@@ -118,7 +119,7 @@ class Trials:
         *,
         kernel: Mapping[str, str] | None = None,
         tolerate_cgroup_v1: bool = True,
-        seconds: float = 20,
+        seconds: float = _PATIENCE,
     ) -> Outcome:
         """Start a component on a node with these files (None is a directory), and return what it does.
 
@@ -154,9 +155,7 @@ class Trials:
             kill(process)
             self._remove(files)
 
-    def rejection(
-        self, component: str, arguments: Mapping[str, Sequence[str]], file: str = "", *, seconds: float = 20
-    ) -> Outcome:
+    def rejection(self, component: str, arguments: Mapping[str, Sequence[str]], file: str = "") -> Outcome:
         """Start a component with K3s' arguments, some of them replaced, and return how it exits.
 
         `file` is another configuration file of the kubelet. It takes a quarter of the time of outcome(): it does not
@@ -180,7 +179,7 @@ class Trials:
             program, *(f"--{name}={value}" for name, values in merged.items() for value in values), log=log
         )
         try:
-            while process.poll() is None and time.monotonic() < started_at + seconds:
+            while process.poll() is None and time.monotonic() < started_at + _PATIENCE:
                 time.sleep(0.02)
         finally:
             code = process.poll()

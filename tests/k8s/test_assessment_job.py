@@ -73,7 +73,7 @@ def applied(node: Node, manifests: list[dict[str, Any]]) -> Iterator[None]:
         yield
     finally:
         node.kubectl("delete", "--filename=-", "--timeout=60s", text=text)
-    node.until("nothing is left", lambda: cluster_wide(node) == before, seconds=60)
+    node.until("nothing is left", lambda: cluster_wide(node) == before)
 
 
 def cluster_wide(node: Node) -> set[str]:
@@ -83,7 +83,7 @@ def cluster_wide(node: Node) -> set[str]:
 
 def output_of_job(node: Node) -> str:
     """Wait for the end of the Job, and return what its pod printed."""
-    node.until("the Job has ended", lambda: bool(ends(node)), seconds=90)
+    node.until("the Job has ended", lambda: bool(ends(node)))
     return node.kubectl("logs", OURS, f"job/assess-{NAME}")
 
 
@@ -105,7 +105,7 @@ def verdicts(report: dict[str, Any]) -> dict[str, Any]:
 def test_verdicts_are_those_of_the_node_itself(node: Node) -> None:
     """Control by control with their evidence, while the pod runs, which itself has files on the node."""
     with applied(node, render(node, "--all-nodes", "--format", "json")):
-        node.until("the pod has reported", lambda: output_of_daemon_set(node).endswith("}\n"), seconds=90)
+        node.until("the pod has reported", lambda: output_of_daemon_set(node).endswith("}\n"))
         in_pod = json.loads(output_of_daemon_set(node))
         on_node = json.loads(node.harden("assess", "--format", "json").stdout)
     for control, verdict in verdicts(on_node).items():
@@ -130,7 +130,7 @@ def test_a_job_fails_with_the_exit_code_of_a_node_that_is_not_compliant(node: No
 def test_a_daemon_set_repeats_the_assessment(node: Node) -> None:
     """It does not restart, and ends at once when it is deleted."""
     with applied(node, render(node, "--all-nodes", "--every", "0.001")):
-        node.until("it has assessed twice", lambda: output_of_daemon_set(node).count("result 3") > 1, seconds=90)
+        node.until("it has assessed twice", lambda: output_of_daemon_set(node).count("result 3") > 1)
         (pod,) = node.get("pods", OURS)["items"]
         assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
 
@@ -171,7 +171,7 @@ def attacked(node: Node, archive: Path, tmp_path_factory: pytest.TempPathFactory
     node.run(*IMPORT, str(image_of_attacker), check=True, timeout=120)
     log = node.place.parent / "targets.log"
     with node.start_python("tests.k8s.taken_over", str(node.binaries.path("tools")), ADDRESS, log=log) as targets:
-        node.until("the targets are open", lambda: node.path(break_out.TARGETS).exists(), seconds=60)
+        node.until("the targets are open", lambda: node.path(break_out.TARGETS).exists())
         yield node
         targets.kill()
 

@@ -38,7 +38,7 @@ def test_every_event_has_metadata_and_no_content(server: Node) -> None:
     answer = server.client.request("POST", 6444, "/api/v1/namespaces/default/secrets", body=body)
     assert answer.status == 201, answer.text
     server.kubectl("get", "secret", "audited", "--output=yaml")
-    server.until("the events are written", lambda: len(events(server, "audited")) >= 2, seconds=10)
+    server.until("the events are written", lambda: len(events(server, "audited")) >= 2)
     found = events(server, "audited")
     assert {event["verb"] for event in found} >= {"create", "get"}
     assert {event["level"] for event in found} == {"Metadata"}
@@ -68,7 +68,7 @@ def test_rejected_pod_is_in_the_log(server: Node) -> None:
         found = [event for event in _all_events(server) if event.get("responseStatus", {}).get("code") == 403]
         return [event for event in found if 'pods "refused"' in event["responseStatus"].get("message", "")]
 
-    server.until("the event is written", lambda: bool(complete()), seconds=10)
+    server.until("the event is written", lambda: bool(complete()))
     assert complete()[0]["annotations"]["pod-security.kubernetes.io/enforce-policy"] == "restricted:latest"
 
 

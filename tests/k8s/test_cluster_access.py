@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.cluster import probe
 from agent.cluster.probe import CONTROLS
 from tests.k8s import pods
 from tests.k8s.assessments import RBAC, assessed, binding, hardened_server, in_cluster, logged
@@ -157,15 +157,23 @@ def test_an_engine_that_rejects_no_pod_changes_no_verdict(shop: Node, objects: l
 
 def test_a_policy_that_denies_is_to_be_reviewed_or_probed(shop: Node) -> None:
     """A probe shows that one policy forbids privileged pods, and the other nothing."""
-    for expression, expected in ((NO_PRIVILEGED, "PASS"), ("true", "FAIL")):
+
+    def is_rejected() -> bool:
+        path = f"/api/v1/namespaces/{SHOP}/pods?dryRun=All"
+        answer = shop.client.request("POST", 6444, path, body=probe.pod("pods-privileged"))
+        return "ValidatingAdmissionPolicy 'site'" in answer.text
+
+    for expression, expected in (("true", "FAIL"), (NO_PRIVILEGED, "PASS")):
         with present(shop, policy(expression), policy_binding("Deny")):
-            time.sleep(3)  # the API server compiles a new policy
+            if expected == "PASS":
+                shop.until("the API server has compiled the policy", is_rejected)
             assert assessed(shop).status("pods-privileged") == "MANUAL"
             probed = assessed(shop, "--probe", "-v")
             assert probed.status("pods-privileged") == expected
             assert probed.status("pods-host-pid") == "FAIL"
             named = "ValidatingAdmissionPolicy 'site' with binding 'site' rejects it, in a dry run"
             assert any(named in item for item in probed.observations("pods-privileged")) is (expected == "PASS")
+    shop.until("the API server has dropped the policy", lambda: not is_rejected())
 
 
 def test_probes_of_a_hardened_server_find_pod_security_for_each_rule(api: Node) -> None:

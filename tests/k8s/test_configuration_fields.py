@@ -69,7 +69,8 @@ def test_a_component_decodes_a_file_with_all_fields_of_the_table(trials: Trials,
     component, argument = KINDS[kind]
     content = every_field(kind)
     config = f"{component.config_key}: [{argument}={OWN}, {NEEDED.get(kind, 'v=2')}]\n"
-    outcome = trials.outcome(component.value, {OWN: yaml.safe_dump(content), "/etc/rancher/k3s/config.yaml": config})
+    files: dict[str, str | None] = {OWN: yaml.safe_dump(content), "/etc/rancher/k3s/config.yaml": config}
+    outcome = trials.outcome(component.value, files, seconds=20)
     assert [words for words in NOT_DECODED if words in outcome.output] == [], outcome.last_words
 
 

@@ -215,7 +215,7 @@ def test_a_component_accepts_a_valid_file(trials: Trials, kind: str) -> None:
     found = trial(kind, VALID[kind]["content"])
     assert not found.is_rejected()
     # It need not become ready: the servers that the files name do not answer.
-    outcome = trials.outcome(found.component.value, found.files())
+    outcome = trials.outcome(found.component.value, found.files(), seconds=20)
     assert not outcome.exited, outcome.last_words
 
 

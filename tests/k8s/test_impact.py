@@ -237,7 +237,7 @@ class Network:
 
     def until(self, expected: Mapping[Row, bool]) -> dict[Row, bool]:
         """Wait until these connections succeed or fail, and return what does."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             found = self.reached()
             different = {row for row, admitted in expected.items() if found[row] != admitted}

@@ -42,8 +42,8 @@ def groups() -> list[Path]:
 
 
 def until(reached: Callable[[], bool]) -> None:
-    """Wait until something is true. Fails after ten seconds."""
-    deadline = time.monotonic() + 10
+    """Wait until something is true. Fails after a minute."""
+    deadline = time.monotonic() + 60
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -225,7 +225,7 @@ def flags(node: Node) -> Mapping[str, Mapping[str, str]]:
                 answers[component] = answer.text
         return len(answers) == len(PORTS)
 
-    node.until(f"{', '.join(PORTS)} answer at /flagz", all_answered, seconds=60)
+    node.until(f"{', '.join(PORTS)} answer at /flagz", all_answered)
     # The separator is one of four at random, to prevent parsing; JSON exists only since v1.35.
     found = {}
     for component, text in answers.items():

@@ -90,7 +90,7 @@ def test_the_condition_stands_beside_those_of_the_kubelet(node: Node) -> None:
     publish(node)
     assert conditions(node).keys() == {*before, CONDITION}
     status = conditions(node)[CONDITION]["status"]
-    node.kubectl("wait", f"node/{NAME}", f"--for=condition={CONDITION}={status}", "--timeout=5s")
+    node.kubectl("wait", f"node/{NAME}", f"--for=condition={CONDITION}={status}", "--timeout=60s")
     found = published(node)
     counts = json.loads(node.path("/var/lib/k3s-harden/assessment.json").read_text())["counts"]
     assert found["passed"] == str(counts["PASS"])

@@ -148,7 +148,7 @@ class Cluster:
     def restart(self) -> None:
         self.node.run("pkill", "-TERM", "-f", "tests.k8s.k3s server")
         self.hide_process()
-        self.node.until_exit(60)
+        self.node.until_exit()
         self.node.path(CONTAINERD).unlink(missing_ok=True)
         self.node.start_server()
         self.show_process()
@@ -197,7 +197,7 @@ class Cluster:
     def until_reached(self, namespaces: set[str]) -> None:
         """Wait until the clients reach these namespaces, and no other."""
         expected = dict.fromkeys(CLIENTS, namespaces)
-        self.node.until(f"the clients reach {sorted(namespaces)}", lambda: self.reached() == expected, seconds=30)
+        self.node.until(f"the clients reach {sorted(namespaces)}", lambda: self.reached() == expected)
 
     def files(self) -> dict[str, tuple[int, bytes]]:
         """Return modes and content of what `apply` can write, except directories that K3s fills."""

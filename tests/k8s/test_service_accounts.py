@@ -55,7 +55,7 @@ def test_impact_says_whether_the_audit_log_has_requests_of_an_account(server: No
         accounts = [item for item in breaks if item["topic"] == "default ServiceAccounts"]
         return {item["namespace"]: item["reasons"][0]["found"] for item in accounts}
 
-    server.until("the event is written", lambda: "has requests of it" in found()["asking"], seconds=20)
+    server.until("the event is written", lambda: "has requests of it" in found()["asking"])
     assert "the audit log has no request of it" in found()["quiet"]
 
 

@@ -92,10 +92,10 @@ def test_a_component_runs_with_values_that_open_rules(trials: Trials, component:
     ids=lambda state: state.rules,
 )
 def test_a_component_does_not_serve_with_a_value_that_opens_a_rule(trials: Trials, state: WrongArgument) -> None:
-    outcome = trials.outcome(
-        state.component.value, {CONFIG: yaml.safe_dump(stig_states.configuration([state]))}, seconds=8
-    )
-    assert (outcome.ready, outcome.exited) == (False, state.effect is Effect.EXITS), outcome.last_words
+    files: dict[str, str | None] = {CONFIG: yaml.safe_dump(stig_states.configuration([state]))}
+    exits = state.effect is Effect.EXITS
+    outcome = trials.outcome(state.component.value, files, seconds=60 if exits else 8)
+    assert (outcome.ready, outcome.exited) == (False, exits), outcome.last_words
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def running_etcd(node: Node, wrong: WrongEtcd | None = None) -> Iterator[subproc
     node.path(ETCD).chmod(0o700)
     process = node.start("etcd", f"--config-file={ETCD}/config", log=node.log.with_name("etcd.log"))
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (serves(node, stig_states.CLIENTS, CLIENT) or process.poll() is not None):
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -143,7 +143,7 @@ def test_a_pod_whose_registry_is_unreachable_does_not_start(strict: Strict) -> N
             status["state"].get("waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff") for status in found
         )
 
-    strict.node.until("the pull fails", is_waiting, seconds=60)
+    strict.node.until("the pull fails", is_waiting)
     strict.node.kubectl("delete", "pod", "imported", "--namespace=shop", "--wait=false")
 
 

@@ -8,9 +8,8 @@ import re
 import shutil
 import stat
 import subprocess
-import time
+import sys
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +21,7 @@ from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.scenarios.conftest import Hardened
     from tests.scenarios.loaded_program import Completed
@@ -202,14 +202,12 @@ def test_a_fifo_in_the_place_of_a_file_of_a_signature_is_an_error(
     assert assess(node, "--format", "json", "--output", str(report), "--sign", str(private)).code == 3
     (tmp_path / name).unlink()
     os.mkfifo(tmp_path / name)
-    started = time.monotonic()
     if name == "id":
         done = assess(node, "--format", "json", "--output", str(report), "--sign", str(private))
     else:
         done = assess(node, "--baseline", str(report), "--allowed-signers", str(signers))
     assert (done.code, done.stdout) == (6 if name == "id" else 2, "")
     assert f"{tmp_path / name}: it is a FIFO" in done.stderr
-    assert time.monotonic() - started < 60
 
 
 @needs_ssh
@@ -225,7 +223,10 @@ def test_a_signature_writes_no_file_where_the_environment_says(
     files = ("--root", node.root, "--output", report, "--sign", private)
     words = map(str, ("assess", *node.options, "--format", "json", *files))
     environment = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR", "HOME"), str(hostile))
-    with Terminal(*words, environment=environment) as terminal:
+    # Other tests also sign: the run has a /run of its own, whose files are listed after it.
+    script = f'mount -t tmpfs run /run && {{ "$@"; code=$?; ls -A /run >{tmp_path}/left; exit $code; }}'
+    own_run = ("unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-m", "agent")
+    with Terminal(*words, program=own_run, environment=environment) as terminal:
         if passphrase:
             terminal.read_until("passphrase")
             terminal.press(f"{passphrase}\n")
@@ -233,7 +234,7 @@ def test_a_signature_writes_no_file_where_the_environment_says(
         assert terminal.end() == 3
     assert report.with_name("report.json.sig").read_text().startswith("-----BEGIN SSH SIGNATURE-----\n")
     assert hostile.stat().st_mtime_ns == before
-    assert not list(Path("/run").glob("k3s-harden-*"))
+    assert (tmp_path / "left").read_text() == ""
 
 
 @needs_ssh

@@ -73,7 +73,7 @@ class Machine(NamedTuple):
         # As with the unit's ImportCredential=.
         environment = {"CREDENTIALS_DIRECTORY": str(credential.parent)}
         command = ["/usr/sbin/chroot", str(self.root), *PROGRAMS[reader]]
-        subprocess.run(command, check=False, capture_output=True, timeout=10, env=environment)
+        subprocess.run(command, check=False, capture_output=True, timeout=60, env=environment)
         left: dict[str, str | None] = {}
         for key in KEYS:
             line = self.inside(PurePosixPath("/proc/sys", key.replace(".", "/"))).read_bytes().split(b"\n")[0]
@@ -91,7 +91,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     for program, *_ in PROGRAMS.values():
         if not Path(program).exists():
             continue
-        listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True, timeout=10).stdout
+        listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True, timeout=60).stdout
         for needed in [program, *re.findall(r"(?:=> |^\s*)(/\S+)", listed, re.MULTILINE)]:
             copy = built.inside(PurePosixPath(needed))
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -279,7 +279,7 @@ def test_integer_agrees_with_the_kernel() -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=60,
     )
     if ran.returncode == 9 or "unshare" in ran.stderr:
         pytest.skip("no IPC namespace or no POSIX message queues")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _NOTIFY = "drift:\n  notify: /opt/notify\n"
 _COMMAND = "/opt/notify"
-_TODAY, _TOMORROW = (time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400)) for days in (0, 1))
+_TODAY, _SOON = (time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400)) for days in (0, 7))
 _STAGE = "stages:\n  pod-security: warn\n  until: "
 _OBSERVES = f"{STATE}/gate-observes"
 _OBSERVING = (
@@ -49,12 +49,12 @@ CASES = (
          Seen(_WAITING, "sudo journalctl -u 'k3s-harden-notify@*'")),
     Case("stage-expired",
          both(written(SETTINGS, f"{_STAGE}2001-02-03\n"), apply),
-         both(written(SETTINGS, f"{_STAGE}{_TOMORROW}\n"), apply),
+         both(written(SETTINGS, f"{_STAGE}{_SOON}\n"), apply),
          Seen("", "remove the stage from the settings, then run apply; or set a later day",
              expected="no stage", found="stages.pod-security: warn")),
     Case("stage-too-long",
          both(written(SETTINGS, f"{_STAGE}2999-02-03\nwaivers-must: {{expire-within: 30}}\n"), apply),
-         both(written(SETTINGS, f"{_STAGE}{_TOMORROW}\nwaivers-must: {{expire-within: 30}}\n"), apply),
+         both(written(SETTINGS, f"{_STAGE}{_SOON}\nwaivers-must: {{expire-within: 30}}\n"), apply),
          Seen("", "set `stages.until` to a nearer day", found="2999-02-03",
               expected="a day within 30 days, as `waivers-must` requires")),
     Case("gate-observes", written(_OBSERVES, f"{_TODAY}\n"), written(_OBSERVES, "somehow\n"),

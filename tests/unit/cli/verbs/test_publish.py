@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from agent.base.host import Host
     from tests.unit.cluster.api_server import Handler
 
-QUICK = Limits(request=1.0, total=2.0, body=1 << 20)
+PATIENT = Limits(request=60.0, total=120.0, body=1 << 20)
+QUICK = PATIENT._replace(request=1.0, total=2.0)
 STATUS = "/api/v1/nodes/node-1/status"
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 FAILED = verdict(CERTIFICATES, ControlStatus.FAIL)
@@ -62,6 +63,7 @@ class Node:
     root: Path
     api: ApiServer
     health_port: int = 0
+    limits: Limits = PATIENT
     clock: Clock = field(default_factory=lambda: Clock(WHEN))
 
     def host(self) -> Host:
@@ -78,7 +80,7 @@ class Node:
         return list(drift(self.host(), REQUEST, lambda **_: now))
 
     def publish(self, *, remove: bool = False) -> str:
-        return publish(self.host(), remove=remove, health_port=self.health_port, limits=QUICK)
+        return publish(self.host(), remove=remove, health_port=self.health_port, limits=self.limits)
 
     def serve(self, found: object, status: int = 200) -> None:
         """Let the API server answer a GET of the Node."""
@@ -323,9 +325,10 @@ def test_a_failure_is_an_error_and_the_next_run_sends_again(node: Node, answer: 
     """Nothing counts as sent without the status 200."""
     node.check(FAILED)
     node.api.answers = {STATUS: answer}
+    node.limits = QUICK if answer is hang else PATIENT
     with pytest.raises(HardenError, match=reason):
         node.publish()
-    node.api.answers = {}
+    node.api.answers, node.limits = {}, PATIENT
     assert node.publish().startswith("published to Node node-1")
 
 
@@ -342,6 +345,7 @@ def test_nothing_is_sent_while_the_kubelet_is_not_healthy(node: Node) -> None:
 def test_another_program_on_the_port_of_the_kubelet_cannot_hold_it(node: Node) -> None:
     """Without a kubelet, any user can listen there, and announce an answer without end."""
     node.check(FAILED)
+    node.limits = QUICK
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def announce() -> None:
