@@ -43,7 +43,7 @@ REASONS = {
     "1.2.26": "the node has SQLite, not etcd, and kube-bench expects an argument for etcd",
     "5.1.3": "Kubernetes' own roles have wildcards",
 }
-"""The checks that kube-bench fails on this node, with the reasons in docs/explanation/strict.md."""
+"""The checks that kube-bench fails on this node, with the reasons in docs/howto/strict.md."""
 
 
 class Strict(NamedTuple):

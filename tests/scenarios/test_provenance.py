@@ -121,7 +121,7 @@ def test_jq_computes_the_same_digests_by_the_commands_of_the_documentation(node:
     """The first command of each pair computes what the second one prints."""
     node.write("/etc/hostname", "nöde-\x7f😀\n")
     assert assess(node, "--format", "json", "--output", str(tmp_path / "report.json")).code == 3
-    for block in blocks("Detect accidents"):
+    for block in blocks("Detect damage"):
         ours, theirs = subprocess.run(
             ["sh", "-euc", block], cwd=tmp_path, check=True, capture_output=True, text=True
         ).stdout.splitlines()
