@@ -21,16 +21,16 @@ from tests.scenarios.loaded_program import CHECKOUT, Completed
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
 
-GOLDEN = Path(__file__).with_name("golden_reports") / "server-1.34.txt"
+GOLDEN = Path(__file__).with_name("golden_reports") / "server-1.37.txt"
 SCHEMA = json.loads((CHECKOUT / "docs/reference/assessment.schema.json").read_bytes())
-VERSION = "1.34.2+k3s1"
+VERSION = "1.37.2+k3s1"
 TOKEN = "K10f00dfacade::server:s3cret-of-the-cluster"  # noqa: S105 - not a secret
 
 
 @pytest.fixture
 def node(hardened: Hardened) -> HostTree:
-    """A hardened server with etcd on which K3s 1.34 has run."""
-    tree = hardened()
+    """A hardened server with etcd on which K3s 1.37 has run."""
+    tree = hardened("server", "1.37")
     started(tree.root, K3s())
     return tree
 
@@ -80,6 +80,7 @@ def test_only_choices_of_the_site_are_open_after_apply(node: HostTree) -> None:
         "apiserver-always-pull-images",
         "kubelet-pod-max-pids",
         "kubelet-seccomp-default",
+        "admission-policies-from-files",
     }
     waivers = "".join(f"  - {{control: {name}, reason: Our workloads need it.}}\n" for name in left)
     node.write(SETTINGS, f"waivers:\n{waivers}")
@@ -103,22 +104,22 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
     kept = assess(node, *options, "--output", str(file))
     assert (printed.code, kept.code, bool(kept.stderr)) == (3, 3, report_format is Format.OPENREPORTS)
     # Other frameworks than CIS also ask for the directory of static pods.
-    number = 6 if report_format in OF_AUDITORS else 5
+    number = 7 if report_format in OF_AUDITORS else 6
     assert kept.stdout.startswith(f"{file}: {number} open controls (")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text(encoding="utf-8")
     # A table in a file is wider, and timestamps can differ by a second.
     assert report_format is Format.TABLE or len(text.splitlines()) == len(printed.stdout.splitlines())
     if report_format == Format.JSON:
-        assert len(open_in(text)) == 5
+        assert len(open_in(text)) == 6
     elif report_format == Format.KUBE_BENCH:
-        assert json.loads(text)["Controls"][0]["version"] == "k3s-cis-2.0"
+        assert json.loads(text)["Controls"][0]["version"] == "k3s-cis-2.1"
     elif report_format == Format.JUNIT:
-        assert ET.fromstring(text).get("failures") == "5"  # noqa: S314 - the program wrote the XML
+        assert ET.fromstring(text).get("failures") == "6"  # noqa: S314 - the program wrote the XML
     elif report_format == Format.SARIF:
-        assert len(json.loads(text)["runs"][0]["results"]) == 5
+        assert len(json.loads(text)["runs"][0]["results"]) == 6
     elif report_format == Format.OPENMETRICS:
-        assert 'k3s_harden_controls{status="FAIL"} 5\n' in text
+        assert 'k3s_harden_controls{status="FAIL"} 6\n' in text
     elif report_format == Format.HTML:
         assert text.lower().startswith("<!doctype html>")
     elif report_format == Format.CKLB:
@@ -229,8 +230,8 @@ def test_only_controls_that_the_baseline_does_not_list_as_open_fail_the_run(node
     assess(node, "--format", "json", "--output", str(report))
     calm = assess(node, "--baseline", str(report))
     assert calm.code == 0
-    assert calm.stdout.count("in the baseline; owner") == 5
-    assert "result 0: No new open controls, 5 in the baseline" in calm.stdout
+    assert calm.stdout.count("in the baseline; owner") == 6
+    assert "result 0: No new open controls, 6 in the baseline" in calm.stdout
     node[f"{DATA_DIR}/server/logs"].chmod(0o755)
     worse = assess(node, "--baseline", str(report), "--quiet")
     assert worse.code == 3
