@@ -12,8 +12,6 @@ from tests.k8s.client import DATA_DIR
 from tests.k8s.namespaces import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
@@ -27,45 +25,11 @@ def _privileged(pod: dict[str, Any]) -> None:
     pod["spec"]["containers"][0]["securityContext"] = {"privileged": True}
 
 
-def _root(pod: dict[str, Any]) -> None:
-    pod["spec"]["containers"][0]["securityContext"]["runAsUser"] = 0
-
-
-def _host_network(pod: dict[str, Any]) -> None:
-    pod["spec"]["hostNetwork"] = True
-
-
-def _host_path(pod: dict[str, Any]) -> None:
-    pod["spec"]["volumes"] = [{"name": "host", "hostPath": {"path": "/"}}]
-
-
-def _capability(pod: dict[str, Any]) -> None:
-    pod["spec"]["containers"][0]["securityContext"]["capabilities"]["add"] = ["NET_ADMIN"]
-
-
-def _no_seccomp_profile(pod: dict[str, Any]) -> None:
-    del pod["spec"]["containers"][0]["securityContext"]["seccompProfile"]
-
-
-BREACHES = (_privileged, _root, _host_network, _host_path, _capability, _no_seccomp_profile)
-
-
 def created(node: Node, pod: dict[str, Any]) -> tuple[int, str]:
     """Create a pod as a dry run, and return the status and the message of the API server."""
     path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods?dryRun=All"
     answer = node.client.request("POST", 6444, path, body=pod)
     return answer.status, answer.json.get("message", "")
-
-
-@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.__name__[1:])
-def test_pod_that_is_not_restricted_is_rejected(server: Node, breach: Callable[[dict[str, Any]], None]) -> None:
-    """A namespace without labels rejects it; kube-system, which is exempt, admits the same pod."""
-    for namespace, status in (("default", REFUSED), ("kube-system", CREATED)):
-        pod = pods.pod("breach", namespace)
-        breach(pod)
-        found, message = created(server, pod)
-        assert found == status, message
-        assert ('violates PodSecurity "restricted:latest"' in message) == (status == REFUSED)
 
 
 def test_namespace_created_later_is_restricted(server: Node) -> None:

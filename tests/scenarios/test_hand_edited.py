@@ -418,7 +418,7 @@ def test_an_edited_kernel_parameter_file_does_not_block_the_gate(hardened: Harde
 
 
 def test_revert_refuses_edited_files(hardened: Hardened, pristine: HostTree) -> None:
-    """All other changes are reverted; the edited file is kept and reported with its differences."""
+    """All other changes are reverted; the edited file is kept and reported. With --force it becomes a backup."""
     host = hardened()
     host.edit(AUDIT)
     host.write("/proc/sys/kernel/panic", "20\n")
@@ -434,6 +434,10 @@ def test_revert_refuses_edited_files(hardened: Hardened, pristine: HostTree) -> 
     assert {path: after[path] for path in edited} == edited
     kept = {path for path in after if before.get(path) != after[path]}
     assert kept - edited.keys() == {f"{DATA_DIR}/server", DATA_DIR, "/var/lib/rancher"}
+    seen = host.seen("revert", "--force")
+    assert (seen.code, host.entries()) == (0, pristine.entries())
+    (backup,) = re.findall(rf"{STATE}/backups/\S+", seen.details[AUDIT])
+    assert host[backup].read_bytes() == edited[AUDIT].content
 
 
 @pytest.mark.parametrize("version", ["1.24", "1.34"])
@@ -454,20 +458,6 @@ def test_revert_keeps_what_an_edited_drop_in_requires(version: str, hardened: Ha
     assert POLICY not in host.entries()
     assert host.run("revert", "--force").code == 0
     assert host.entries() == pristine.entries()
-
-
-def test_a_revert_that_kept_an_edited_file_is_completed_by_force_with_a_backup(
-    hardened: Hardened, pristine: HostTree
-) -> None:
-    host = hardened()
-    host.edit(AUDIT)
-    edited = host[AUDIT].read_bytes()
-    seen = host.seen("revert")
-    assert (seen.code, seen.with_status("edited")) == (4, {AUDIT})
-    seen = host.seen("revert", "--force")
-    assert (seen.code, host.entries()) == (0, pristine.entries())
-    (kept,) = re.findall(rf"{STATE}/backups/\S+", seen.details[AUDIT])
-    assert host[kept].read_bytes() == edited
 
 
 def test_an_edited_drop_in_without_protect_kernel_defaults_needs_no_kernel_values(hardened: Hardened) -> None:

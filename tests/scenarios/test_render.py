@@ -48,25 +48,27 @@ def cloud_init(program: LoadedProgram, *words: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("version", ["1.23", "1.24", "1.25", "1.34"])
-def test_render_prints_the_bytes_that_apply_writes(version: str, hardened: Hardened, program: LoadedProgram) -> None:
+ON_SERVERS = {"audit-policy": AUDIT, "policy": POLICY, "psa": PSA}
+
+
+@pytest.mark.parametrize(
+    ("role", "version"),
+    [("agent", "1.34"), ("server", "1.23"), ("server", "1.24"), ("server", "1.25"), ("server", "1.34")],
+)
+def test_render_prints_the_bytes_that_apply_writes(
+    role: str, version: str, hardened: Hardened, program: LoadedProgram
+) -> None:
     """The documents are the files of `apply` on a new host."""
-    host = hardened("server", version)
-    written = {"sysctl": KERNEL_FILE, "audit-policy": AUDIT, "policy": POLICY, "k3s-config": DROPIN, "psa": PSA}
+    host = hardened(role, version)
+    written = {"sysctl": KERNEL_FILE, "k3s-config": DROPIN, **(ON_SERVERS if role == "server" else {})}
     for what, path in written.items():
-        done = program.run("render", what, "--role", "server", "--k3s-version", version)
+        done = program.run("render", what, "--role", role, "--k3s-version", version)
         if host[path].exists():
             assert (done.code, done.stdout) == (0, host[path].read_text())
         else:
             assert (what, version) in {("psa", "1.23"), ("psa", "1.24")}
             assert (done.code, done.stdout) == (2, "")
             assert "apply writes it on servers only, v1.25 and newer" in done.stderr
-
-
-def test_render_for_an_agent_has_only_agent_options(hardened: Hardened) -> None:
-    """The K3s configuration of an agent is the one that `apply` writes."""
-    done = run("render", "k3s-config", "--role", "agent", "--k3s-version", "1.34")
-    assert done.stdout == hardened("agent")[DROPIN].read_text()
 
 
 @pytest.mark.parametrize("what", ["policy", "rancher-cluster"])
