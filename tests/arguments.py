@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from agent.base.model import Role, Version
+from agent.base.model import Component, Role, Version
 from agent.base.value import replace
 from agent.harden.node.arguments.effective import effective_arguments
 from agent.harden.node.arguments.kubelet_files import KubeletFile, KubeletFiles
 from agent.harden.node.facts import HostFacts, assumed_facts
+from agent.k3s.components.arguments import EffectiveArguments
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from tests.component_files import KUBELET
-
-if TYPE_CHECKING:
-    from agent.base.model import Component
-    from agent.k3s.components.arguments import EffectiveArguments
 
 DROPINS = DEFAULT_DATA_DIR / KUBELET_DIRECTORY
 

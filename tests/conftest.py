@@ -13,11 +13,13 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from hypothesis import HealthCheck, settings
 
 from tests import npm_packages
@@ -27,11 +29,6 @@ from tests.release import rpm_root
 from tests.sarif import multitool
 from tests.vm import image as guest_image
 from tests.vm import suite
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from _pytest.terminal import TerminalReporter
 
 # Tests send signals. A background job of a shell ignores SIGINT, and with nohup also SIGHUP; its children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

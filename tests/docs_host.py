@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from agent.findings import KINDS
 from agent.findings.machine.reason import REASONS
 from tests.markdown import generated, page, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _INTRODUCTION = """\
 `sudo k3s-harden check` looks for these reasons on the host, without running K3s and without side effects, and prints

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tests.dist.tools import CHECKOUT
 from tests.markdown import generated, page, prose, table
 from tests.release.distributions import DISTRIBUTIONS
 from tests.vm import suite
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHANGE, RELEASE = ".ci/run", "make release-test"
 """What runs a test: each change, or each release."""

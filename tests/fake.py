@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent.base.host import Host
-from agent.base.host.process import LARGEST_OUTPUT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from agent.base.host.probe import K3sProcess
-    from agent.base.host.process import Completed
+from agent.base.host.probe import K3sProcess
+from agent.base.host.process import LARGEST_OUTPUT, Completed
 
 
 @dataclass

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,7 @@ from agent import findings
 from agent.base.errors import ExitCode
 from agent.base.host import LOCK, Host
 from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
+from agent.base.report import Report
 from agent.base.value import replace
 from agent.cli.command_line import whole_program
 from agent.cli.present import Verbosity
@@ -36,7 +38,7 @@ from agent.harden.changes import journal, last_run, notifications, publication, 
 from agent.harden.changes.gate_observation import OBSERVES
 from agent.harden.desired import resources as desired
 from agent.harden.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
-from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS
+from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS, OptionRow
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts
 from agent.harden.node.gate_units import PACKAGED_PROGRAM
@@ -50,11 +52,7 @@ from tests import docs_controls, docs_host, docs_platforms, docs_releases
 from tests.markdown import anchor, generated, page, prose, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from agent.base.model import Resource
-    from agent.base.report import Report
-    from agent.harden.guide.k3s_options import OptionRow
 
 CHECKOUT = Path(__file__).parents[1]
 _DATA_DIR = PurePosixPath("/D")

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -22,9 +23,6 @@ from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS
 from agent.k3s.components.tables import API_VERSIONS, FEATURE_GATES, FIRST_MINOR, FLAGS, LAST_MINOR, minors_in
 from tests.go_structs import Sources
 from tests.k8s import binaries
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 TABLES = Path(__file__).parents[1] / "agent/k3s/components"
 MINORS = range(FIRST_MINOR, LAST_MINOR + 1)

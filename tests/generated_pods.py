@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Json = dict[str, Any]
-    Change = Callable[[random.Random, Json], None]
+Json = dict[str, Any]
+Change = Callable[[random.Random, Json], None]
 
 
 def _words(text: str) -> list[str]:

@@ -7,12 +7,10 @@ types in _DECODED.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from pathlib import Path
+from typing import NamedTuple
 
 _BASIC = {
     **dict.fromkeys(("float32", "float64"), "float"),

@@ -5,12 +5,10 @@ Tests compare the verdict on each state, and put the real components into it. A 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from agent.base.model import Component, StrEnum
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 TOKENS = "/etc/tokens.csv"
 """The file of the state of V-245543."""

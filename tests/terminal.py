@@ -6,18 +6,15 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import signal
-    from collections.abc import Iterable, Mapping
-    from types import TracebackType
+from types import TracebackType
 
 CHECKOUT = Path(__file__).parents[1]
 _PATIENCE = 60.0

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path, PurePath
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import NamedTuple
 
 
 class Entry(NamedTuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,6 @@ from agent.cluster.fleet.members import Requirement, make_fleet
 from agent.cluster.nodes import parse_node
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.cluster.fleet.sample_nodes import NOW, node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

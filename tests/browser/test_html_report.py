@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from agent.assess.assessment import ControlStatus, Evidence
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
 from agent.assess.benchmark.descriptions import SECTIONS
 from agent.base.model import FixOwner, Remediation, ShellCommand
 from agent.base.report import Fact
@@ -19,11 +20,6 @@ from agent.base.value import replace
 from agent.cli.present.assessments.html import as_html
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.cli.present.assessments import html_sample as sample
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from agent.assess.assessment import Assessment, Verdict
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -10,17 +10,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent import __version__
 from tests.dist.packages import package
 from tests.dist.payload import gather
 from tests.dist.single_file import interpreters, single_file
 from tests.dist.tools import CHECKOUT, CannotBuildError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 SUMS = "SHA256SUMS"
 

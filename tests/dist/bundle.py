@@ -14,22 +14,18 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 from zipfile import ZipFile
 
 from agent import __version__
 from tests.dist.build import build_time, build_wheel
 from tests.dist.packages import compressed
-from tests.dist.payload import gather
+from tests.dist.payload import Payload, gather
 from tests.dist.tools import CHECKOUT, CannotBuildError, pyinstaller, run
 from tests.vm import suite
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from tests.dist.payload import Payload
 
 _SOURCES = CHECKOUT / ".ci/dist/bundle"
 _SUITE = "bookworm"

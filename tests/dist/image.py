@@ -12,9 +12,9 @@ import struct
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from agent import __releases__, __version__
@@ -24,9 +24,6 @@ from tests.dist.bundle import TarEntry, archive_of, debian_packages
 from tests.dist.sbom import package_urls, sbom
 from tests.dist.tools import CannotBuildError, run
 from tests.vm import suite
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 _PROGRAM = PurePosixPath("opt/k3s-harden")
 _START = _PROGRAM / "bin/k3s-harden"

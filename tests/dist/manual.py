@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from agent import __version__
 from agent.base.errors import ExitCode
@@ -19,9 +19,6 @@ from agent.harden.changes.last_run import RECORD
 from agent.harden.node.gate_units import gate_instance
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from tests.generate_docs import Command, Option, commands, program_options
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _GATE = gate_instance("k3s.service")
 _DESCRIPTION = (

@@ -9,10 +9,11 @@ import re
 import subprocess
 import tempfile
 import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import format_datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -20,13 +21,8 @@ from agent import __releases__, __version__
 from agent.base import package_data
 from agent.cli.verbs.installation import CLEAN_HOOK
 from tests.dist.manual import manual
-from tests.dist.payload import CARRIED, gather
+from tests.dist.payload import CARRIED, Payload, gather
 from tests.dist.tools import CHECKOUT, CannotBuildError, nfpm
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tests.dist.payload import Payload
 
 _SOURCES = CHECKOUT / ".ci/dist"
 _PRIVATE = PurePosixPath("/usr/lib/k3s-harden")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from zipfile import ZipFile
 
 from tests.dist.tools import wheels
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 CARRIED = ("annotated-doc", "click", "pyyaml", "rich", "shellingham", "typer")
 """Bundled libraries. psutil requires compiled code, and the program reads /proc without it."""

@@ -7,12 +7,9 @@ import lzma
 import stat
 import struct
 import tarfile
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 
 class Member(NamedTuple):

@@ -10,9 +10,9 @@ import re
 import sys
 import tarfile
 from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from agent import __released__, __version__
@@ -21,9 +21,6 @@ from tests.dist.image import SBOM_LABEL
 from tests.dist.sbom import sbom
 from tests.dist.signing import sign, signature_files
 from tests.dist.tools import CHECKOUT, CannotBuildError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _DEBIAN = "pkg:deb/debian/"
 _LARGEST_DOCUMENT = 64 << 10

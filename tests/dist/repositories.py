@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.dist.signing import KEYRING, gpg
 from tests.dist.tools import CannotBuildError, run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def main() -> int:

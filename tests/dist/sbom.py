@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timezone
+from email.message import Message
 from email.parser import HeaderParser
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from zipfile import ZipFile
 
@@ -16,11 +19,6 @@ from packaging.requirements import Requirement
 from agent import __version__
 from tests.dist.payload import CARRIED
 from tests.dist.tools import wheels
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from email.message import Message
-    from pathlib import Path
 
 # Not a purl of PyPI, where the name may belong to another program.
 _PROGRAM = f"pkg:generic/k3s-harden@{__version__}"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.dist.tools import CannotBuildError, run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 KEYRING = "k3s-harden"
 """The name of the file with the public keys of GnuPG, without its suffix."""

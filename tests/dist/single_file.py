@@ -12,17 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from tests.dist.payload import Payload
 from tests.dist.tools import CHECKOUT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tests.dist.payload import Payload
 
 _SOURCES = CHECKOUT / ".ci/dist"
 _MINORS = range(9, 17)

@@ -7,15 +7,13 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 from zipfile import ZipFile
 
 from packaging.markers import Marker
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 CHECKOUT = Path(__file__).parents[2]
 _CACHE = CHECKOUT / ".cache/dist"

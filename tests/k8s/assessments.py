@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from tests.k8s.binaries import Binaries
 from tests.k8s.node import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from tests.k8s.binaries import Binaries
 
 RBAC = "rbac.authorization.k8s.io"
 AUDIT_LOG = "/var/lib/rancher/k3s/server/logs/audit.log"

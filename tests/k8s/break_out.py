@@ -12,12 +12,9 @@ import signal
 import socket
 import stat
 import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 BUS, FIFO, AS_ROOT = "/run/dbus/system_bus_socket", "/run/initctl", "/srv/as-root"
 ABSTRACT = "\0of-the-node"

@@ -7,14 +7,12 @@ import http.client
 import json
 import os
 import ssl
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from tests.k8s.namespaces import Namespaces
+from tests.k8s.namespaces import Namespaces
 
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET of sched.h; os.setns came with Python 3.12
 DATA_DIR = Path("/var/lib/rancher/k3s")

@@ -10,18 +10,14 @@ import base64
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
 from tests.k8s.certificates import kubeconfig, write
-from tests.k8s.configuration import component_arguments
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tests.k8s.configuration import Configuration
+from tests.k8s.configuration import Configuration, component_arguments
 
 API_SERVER, CONTROLLER_MANAGER, SCHEDULER = "kube-apiserver", "kube-controller-manager", "kube-scheduler"
 KUBELET, KUBE_PROXY = "kubelet", "kube-proxy"

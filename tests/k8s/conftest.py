@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.k8s import binaries as programs
 from tests.k8s.assessments import hardened_server
+from tests.k8s.binaries import Binaries
 from tests.k8s.node import Node
 from tests.k8s.outcome import Trials
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
-
-    from tests.k8s.binaries import Binaries
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 from tests.k8s.components import CONTAINERD
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 TOLERATE_CGROUP_V1 = (
     "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/05-test-machine.conf",

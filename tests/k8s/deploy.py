@@ -8,14 +8,11 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from tests.k8s.node import DATA_DIR, NodeError
-
-if TYPE_CHECKING:
-    from tests.k8s.node import Node
+from tests.k8s.node import DATA_DIR, Node, NodeError
 
 _FILE = f"{DATA_DIR}/server/manifests/policy.yaml"
 _OWNER = "objectset.rio.cattle.io/owner-name"

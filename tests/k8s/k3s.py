@@ -23,10 +23,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from types import FrameType
+from typing import NoReturn
 
 from tests.k8s import certificates, components, containers
 from tests.k8s.components import (
@@ -38,10 +40,6 @@ from tests.k8s.components import (
     Host,
 )
 from tests.k8s.configuration import Configuration, merged
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import FrameType
 
 DATA_DIR = Path("/var/lib/rancher/k3s")
 LOGS = Path("/var/log/k3s")

@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.k8s.node import Node
+from tests.k8s.node import Node
 
 PROFILE = "k3s-cis-1.9"
 """The profile that kube-bench uses for K3s v1.27 and newer."""

@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from tests import control_groups
 from tests.machine import HARDENED, KEPT, LIFETIME, Machine
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NAME = "node-1"
 ADDRESS = "10.99.0.1"

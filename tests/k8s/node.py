@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from tests.k8s import containers, pods
-from tests.k8s.binaries import real_k3s
+from tests.k8s.binaries import Binaries, real_k3s
 from tests.k8s.client import Client
 from tests.k8s.namespaces import ADDRESS, NAME, Namespaces, on_cgroup_v1
 from tests.machine import CHECKOUT
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Mapping
-
-    from tests.k8s.binaries import Binaries
 
 DATA_DIR = "/var/lib/rancher/k3s"
 _K3S = "/usr/local/bin/k3s"

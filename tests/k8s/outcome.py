@@ -23,22 +23,19 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import TracebackType
+from typing import NamedTuple
 
 from tests.k8s import containers
+from tests.k8s.binaries import Binaries
 from tests.k8s.client import Client
 from tests.k8s.components import API_SERVER, CONTAINERD, CONTROLLER_MANAGER, KUBE_PROXY, KUBELET, SCHEDULER
 from tests.k8s.namespaces import ADDRESS, NAME, REQUIRED, Namespaces, on_cgroup_v1
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
-
-    from tests.k8s.binaries import Binaries
 
 _DATA_DIR = "/var/lib/rancher/k3s"
 _ETCD = "http://127.0.0.1:2379"

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.k8s.binaries import go
+from tests.k8s.node import Node
 from tests.k8s.pins import MODULES
-
-if TYPE_CHECKING:
-    from tests.k8s.node import Node
 
 
 def define_reports(node: Node) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base.model import Component, Location
 from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
@@ -12,14 +13,9 @@ from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.components.relations import holds, is_gate, name_in, number_of
-from agent.k3s.components.rules import ParsedArguments, default_values, rejected_by_rule, rules_about
+from agent.k3s.components.rules import ParsedArguments, ValueRule, default_values, rejected_by_rule, rules_about
 from agent.k3s.components.syntaxes import syntax
 from agent.k3s.components.values import combined, parse
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from agent.k3s.components.rules import ValueRule
 
 Settings = dict[str, str]
 """Values by argument, by field of the kubelet's file (as YAML), or by feature gate."""

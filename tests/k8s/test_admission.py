@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -10,9 +10,7 @@ import yaml
 from tests.k8s import pods
 from tests.k8s.client import DATA_DIR
 from tests.k8s.namespaces import NAME
-
-if TYPE_CHECKING:
-    from tests.k8s.node import Node
+from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from agent.base.model import Version
 from tests.k8s.assessments import assessed
-from tests.k8s.binaries import chosen
-from tests.k8s.client import DATA_DIR
+from tests.k8s.binaries import Binaries, chosen
+from tests.k8s.client import DATA_DIR, Response
 from tests.k8s.node import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tests.k8s.binaries import Binaries
-    from tests.k8s.client import Response
 
 pytestmark = [
     pytest.mark.k8s,

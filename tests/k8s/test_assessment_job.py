@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,15 +22,10 @@ from tests.dist.release import image_packages
 from tests.k8s import break_out
 from tests.k8s.components import CONTAINERD
 from tests.k8s.namespaces import ADDRESS, NAME
+from tests.k8s.node import Node
 from tests.k8s.report_definitions import define_reports
 from tests.k8s.taken_over import IMAGE as TAKEN_OVER
 from tests.k8s.taken_over import taken_over
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.k8s import pods
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.k8s.node import Node
+from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

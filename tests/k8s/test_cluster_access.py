@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,8 @@ from agent.cluster import probe
 from agent.cluster.probe import CONTROLS
 from tests.k8s import pods
 from tests.k8s.assessments import RBAC, assessed, binding, hardened_server, in_cluster, logged
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.k8s.binaries import Binaries
-    from tests.k8s.node import Node
+from tests.k8s.binaries import Binaries
+from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("cluster")]
 

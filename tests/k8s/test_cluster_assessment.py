@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from agent.k3s.cis.versions import Benchmark
 from tests.k8s import pods
 from tests.k8s.assessments import RBAC, assessed, binding, create, hardened_server, in_cluster, requests
+from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.k8s.binaries import Binaries
-    from tests.k8s.node import Node
+from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("cluster")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,10 +10,8 @@ from agent.base.model import Role, Version
 from agent.harden.desired.resources import admission_configuration
 from agent.harden.node.facts import assumed_facts
 from agent.harden.settings.schema import Settings
-
-if TYPE_CHECKING:
-    from tests.k8s.binaries import Binaries
-    from tests.k8s.outcome import Trials
+from tests.k8s.binaries import Binaries
+from tests.k8s.outcome import Trials
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 

@@ -6,8 +6,9 @@ A valid file of each kind, which the component accepts, is changed at the place 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -21,13 +22,9 @@ from agent.k3s.components.syntaxes import syntax
 from agent.k3s.components.tables import minors_in
 from tests.k8s import binaries as programs
 from tests.k8s.namespaces import NAME
+from tests.k8s.outcome import Trials
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.k8s.outcome import Trials
-
-    Content = dict[str, Any]
+Content = dict[str, Any]
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 

@@ -6,23 +6,20 @@ import json
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from agent.cli.present.assessments.openreports import LARGEST
+from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
 from tests.k8s.node import Node
 from tests.k8s.report_definitions import define_reports
 from tests.machine import CHECKOUT
 from tests.unit.cluster.fleet import sample_nodes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.k8s.binaries import Binaries
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("fleet")]
 

@@ -7,21 +7,16 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.k8s.binaries import ignition
+from tests.k8s.binaries import Binaries, ignition
 from tests.scenarios.host_tree import run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.k8s.binaries import Binaries
 
 pytestmark = pytest.mark.k8s
 

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
 from agent.harden.guide.manifests import network_policies
 from tests.k8s import pods
+from tests.k8s.binaries import Binaries
 from tests.k8s.two_nodes import TwoNodes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tests.k8s.binaries import Binaries
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

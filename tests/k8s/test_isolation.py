@@ -6,17 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import control_groups
 from tests.k8s.namespaces import REQUIRED, Namespaces
 from tests.machine import CHECKOUT, START, RealKernel, read_kernel
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("machine")]
 

@@ -5,20 +5,16 @@ All other tests use private copies of these values. These tests lock, write and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.k8s import binaries as programs
+from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import REQUIRED
+from tests.k8s.node import Node
 from tests.k8s.outcome import Trials
 from tests.machine import read_kernel
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.k8s.binaries import Binaries
-    from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("machine")]
 

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.k8s.binaries import real_k3s
+from tests.k8s.binaries import Binaries, real_k3s
 from tests.k8s.node import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tests.k8s.binaries import Binaries
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("merge")]
 

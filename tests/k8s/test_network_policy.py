@@ -6,18 +6,15 @@ client in the same test, so that a broken network fails the test.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import pytest
 import yaml
 
 from agent.harden.guide.manifests import network_policies
 from tests.k8s import pods
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tests.k8s.node import Node
+from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

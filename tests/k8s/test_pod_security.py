@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,8 @@ from agent.cluster.kubernetes.rejected_workloads import rejections
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.reader import parsed_object
 from tests.generated_pods import IMAGE, pods
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from tests.k8s.client import Response
-    from tests.k8s.node import Node
+from tests.k8s.client import Response
+from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

@@ -6,24 +6,21 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 
 from agent.cluster.node_status import CONDITION, PREFIX, Annotation
 from agent.harden.changes.publication import PUBLICATION
+from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
 from tests.k8s.node import DATA_DIR, Node
 from tests.k8s.pods import pod
 from tests.machine import CHECKOUT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.k8s.binaries import Binaries
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("publish")]
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
 from agent.findings.machine.reason import REASONS
 from tests.k8s.binaries import real_k3s
-from tests.k8s.namespaces import NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.k8s.namespaces import Namespaces
-    from tests.k8s.node import Node
-    from tests.k8s.outcome import Trials
+from tests.k8s.namespaces import NAME, Namespaces
+from tests.k8s.node import Node
+from tests.k8s.outcome import Trials
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 

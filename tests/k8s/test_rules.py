@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import pytest
 import yaml
@@ -11,6 +11,7 @@ from agent.base.model import Component, Version
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.rules import rejected_by_rule
 from tests.k8s import binaries as programs
+from tests.k8s.outcome import Trials
 from tests.k8s.rule_examples import (
     REPEATED,
     Example,
@@ -21,11 +22,6 @@ from tests.k8s.rule_examples import (
     is_field,
     parsed,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tests.k8s.outcome import Trials
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("rules")]
 

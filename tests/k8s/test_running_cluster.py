@@ -9,8 +9,9 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,12 +19,7 @@ from tests.k8s import pods
 from tests.k8s.components import CONTAINERD
 from tests.k8s.deploy import DeployController
 from tests.k8s.namespaces import REQUIRED
-from tests.k8s.node import DATA_DIR
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from tests.k8s.node import Node
+from tests.k8s.node import DATA_DIR, Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

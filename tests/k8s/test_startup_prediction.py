@@ -13,9 +13,10 @@ import random
 import re
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -31,13 +32,9 @@ from tests.component_files import KUBELET as KUBELET_HEAD
 from tests.component_files import POD_SECURITY_ADMISSION as PSA
 from tests.generate_tables import TABLES, Built, flags, flags_table
 from tests.k8s import binaries as programs
+from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tests.k8s.binaries import Binaries
-    from tests.k8s.outcome import Trials
+from tests.k8s.outcome import Trials
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 

@@ -7,8 +7,9 @@ import json
 import os
 import random
 import time
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 import yaml
@@ -19,12 +20,7 @@ from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.files.static_policies import ENDINGS, policy_directories, rejected_directory
 from tests.k8s import binaries as programs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from tests.k8s.outcome import Trials
+from tests.k8s.outcome import Trials
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 

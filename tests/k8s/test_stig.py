@@ -7,33 +7,28 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from agent.assess.frameworks.references import Decision, stig_rules
+from agent.base.model import Component
 from tests import k3s_tree, stig_states
 from tests.k8s import pods
 from tests.k8s.assessments import in_cluster
+from tests.k8s.binaries import Binaries
 from tests.k8s.client import DATA_DIR
 from tests.k8s.namespaces import ADDRESS, NAME
 from tests.k8s.node import Node
-from tests.k8s.outcome import kill
-from tests.stig_states import Effect
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from agent.base.model import Component
-    from tests.k8s.binaries import Binaries
-    from tests.k8s.outcome import Trials
-    from tests.stig_states import WrongArgument, WrongEtcd
+from tests.k8s.outcome import Trials, kill
+from tests.stig_states import Effect, WrongArgument, WrongEtcd
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

@@ -5,24 +5,19 @@ from __future__ import annotations
 import json
 import os
 import stat
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import pytest
 
 from tests.k8s import pods, registry
-from tests.k8s.binaries import real_k3s
+from tests.k8s.binaries import Binaries, real_k3s
 from tests.k8s.client import DATA_DIR
 from tests.k8s.components import CONTAINERD
 from tests.k8s.containers import IMAGE
 from tests.k8s.kube_bench import kube_bench
 from tests.k8s.node import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.k8s.binaries import Binaries
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("strict")]
 

@@ -9,7 +9,9 @@ import os
 import shutil
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,16 +19,10 @@ from agent.cluster import probe as probes
 from tests.component_files import POD_SECURITY_ADMISSION
 from tests.k8s import certificates, pods
 from tests.k8s.assessments import AUDIT_LOG, assessed, in_cluster
-from tests.k8s.client import DATA_DIR
+from tests.k8s.binaries import Binaries
+from tests.k8s.client import DATA_DIR, Response
 from tests.k8s.namespaces import ADDRESS, NAME
 from tests.k8s.node import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.k8s.binaries import Binaries
-    from tests.k8s.client import Response
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("cluster")]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.k8s.namespaces import NAME
+from tests.k8s.node import Node
 from tests.machine import CHECKOUT
-
-if TYPE_CHECKING:
-    from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 

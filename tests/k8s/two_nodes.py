@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
+from tests.k8s.binaries import Binaries
 from tests.k8s.node import DATA_DIR, Node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from tests.k8s.binaries import Binaries
 
 OUTSIDE = "192.0.2.9"
 """The address of the client."""

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.dist.build import build
 from tests.dist.packages import package
-from tests.release.keys import temporary_keys
+from tests.release.distributions import Distribution
+from tests.release.keys import Keys, temporary_keys
 from tests.release.rpm_root import RpmRoot
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.release.distributions import Distribution
-    from tests.release.keys import Keys
 
 OLDER_VERSION = "0.0.1"
 

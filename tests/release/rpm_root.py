@@ -9,16 +9,12 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.dist.tools import nfpm
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tests.release.distributions import Distribution
+from tests.release.distributions import Distribution
 
 _MOUNT = 'mount -t overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" none "$0/root" && exec "$@"'
 _REPOSITORY = "[stubs]\nname=stubs\nbaseurl=file://{}\ngpgcheck=0\n"

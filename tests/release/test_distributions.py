@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.release.distributions import DISTRIBUTIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.release.distributions import Distribution
-    from tests.release.rpm_root import RpmRoot
+from tests.release.distributions import DISTRIBUTIONS, Distribution
+from tests.release.rpm_root import RpmRoot
 
 pytestmark = pytest.mark.release
 

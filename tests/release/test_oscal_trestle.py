@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +12,6 @@ from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
 from tests.bench.work import python_with
 from tests.unit.cli.present.assessments.samples import CALM, FULL, NOTHING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.release,

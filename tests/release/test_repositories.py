@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.dist.repositories import add
 from tests.dist.tools import CannotBuildError
-from tests.release.distributions import DISTRIBUTIONS
+from tests.release.distributions import DISTRIBUTIONS, Distribution
+from tests.release.keys import Keys
 from tests.release.mirror_page import KEY_OF_RPM, mirror_block
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.release.distributions import Distribution
-    from tests.release.keys import Keys
-    from tests.release.rpm_root import RpmRoot
+from tests.release.rpm_root import RpmRoot
 
 pytestmark = pytest.mark.release
 

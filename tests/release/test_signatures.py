@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.dist import build, release, signing
 from tests.dist.tools import CHECKOUT, CannotBuildError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.release.keys import Keys
+from tests.release.keys import Keys
 
 pytestmark = pytest.mark.release
 

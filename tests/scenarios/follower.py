@@ -6,18 +6,13 @@ import json
 import re
 import shlex
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import yaml
 
 from agent.assess.benchmark import catalogue
 from agent.base.errors import ExitCode
-from tests.scenarios.host_tree import CONFIG, DROPINS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tests.scenarios.host_tree import HostTree
+from tests.scenarios.host_tree import CONFIG, DROPINS, HostTree
 
 _SPAN = re.compile(r"`[^`]*`")
 _AT = r"(?: \(.*\))? (?:in|at) (?P<file>/[^:`]+?)(?::(?P<line>\d+))?"

@@ -9,21 +9,17 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path  # noqa: TC003 - a field of a dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jsonschema
 
 from tests.k3s_tree import fresh
-from tests.scenarios.loaded_program import CHECKOUT, Completed
+from tests.scenarios.loaded_program import CHECKOUT, Completed, LoadedProgram
 from tests.tree import Entry, Tree
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tests.scenarios.loaded_program import LoadedProgram
 
 SCHEMA = CHECKOUT / "docs/reference/report.schema.json"
 PROGRAMS = "/usr/bin"

@@ -14,12 +14,10 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+from types import TracebackType
+from typing import NamedTuple, NoReturn
 
 CHECKOUT = Path(__file__).parents[2]
 _IMPORTED_LATE = ("difflib", "json", "rich.console", "rich.syntax", "rich.table", "shlex", "yaml")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.scenarios.findings.case import SITE
-from tests.scenarios.host_tree import PSA, SETTINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.scenarios.host_tree import HostTree
+from tests.scenarios.host_tree import PSA, SETTINGS, HostTree
 
 ADMISSION = "/var/lib/rancher/k3s/server/admission"
 VALIDATING, MUTATING = f"{ADMISSION}/validating/policies.yaml", f"{ADMISSION}/mutating/policies.yaml"

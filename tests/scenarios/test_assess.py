@@ -7,7 +7,6 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import jsonschema
@@ -15,11 +14,9 @@ import pytest
 
 from agent.cli.present import OF_AUDITORS, Format
 from tests.k3s_tree import K3s, started
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
 from tests.scenarios.loaded_program import CHECKOUT, Completed
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
 
 GOLDEN = Path(__file__).with_name("golden_reports") / "server-1.37.txt"
 SCHEMA = json.loads((CHECKOUT / "docs/reference/assessment.schema.json").read_bytes())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,12 +14,7 @@ from agent.base.host.directories import MOST_BYTES
 from tests.fake import in_memory
 from tests.k3s_tree import fresh
 from tests.scenarios.host_tree import HostTree
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.scenarios.loaded_program import LoadedProgram
+from tests.scenarios.loaded_program import LoadedProgram
 
 LIMITS = {resource.RLIMIT_CPU: 10, resource.RLIMIT_DATA: 256 << 20}
 """Seconds, and bytes."""

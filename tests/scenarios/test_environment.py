@@ -6,12 +6,13 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -20,11 +21,6 @@ from tests.scenarios.host_tree import (
     run,
 )
 from tests.terminal import Terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.scenarios.conftest import Hardened
 
 LOCALES = {
     "C": {"LC_ALL": "C"},

@@ -6,17 +6,14 @@ import json
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.scenarios.host_tree import run
+from tests.scenarios.loaded_program import Completed
 from tests.unit.cluster.fleet.sample_nodes import node, node_list
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.scenarios.loaded_program import Completed
 
 REQUIRED = ("--require", "compliant", "--max-age", "26h", "--expect", "2")
 

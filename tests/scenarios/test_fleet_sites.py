@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.scenarios.host_tree import run
+from tests.scenarios.loaded_program import Completed
 from tests.unit.cluster.fleet.sample_nodes import node, node_list
 from tests.unit.cluster.fleet.sites import Sites
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.scenarios.loaded_program import Completed
 
 SITES = [f"site-{at}" for at in range(12)]
 

@@ -9,20 +9,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from agent.base.model import NEWEST_KNOWN
 from agent.harden.settings.schema import example_settings
-from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tests.scenarios.host_tree import HostTree
-    from tests.tree import Entry
+from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS, HostTree
+from tests.tree import Entry
 
 GOLDEN = Path(__file__).with_name("golden")
 FAMILIES = ("1.23", "1.24", "1.25", "1.26", "1.28", "1.29", "newest")

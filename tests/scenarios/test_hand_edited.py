@@ -6,12 +6,14 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from tests.component_files import POD_SECURITY_ADMISSION
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -26,11 +28,6 @@ from tests.scenarios.host_tree import (
     STATE,
     HostTree,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.scenarios.conftest import Hardened
 
 MANAGED = tuple(EDITS)
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from tests.scenarios.host_tree import HostTree
 from tests.scenarios.loaded_program import CHECKOUT
-
-if TYPE_CHECKING:
-    from tests.scenarios.host_tree import HostTree
 
 UNITS = "/etc/systemd/system"
 GATE = f"{UNITS}/k3s-harden@.service"

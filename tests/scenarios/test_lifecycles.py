@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import (
     AUDIT,
     DATA_DIR,
@@ -16,9 +15,6 @@ from tests.scenarios.host_tree import (
     PSA,
     HostTree,
 )
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
 
 
 def at(host: HostTree, role: str, version: str) -> HostTree:

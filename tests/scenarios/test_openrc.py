@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.scenarios.host_tree import HostTree
+from tests.scenarios.host_tree import HostTree
 
 PROGRAM = "/usr/local/bin/k3s-harden"
 CONFIGURATION = "/etc/rc.conf.d/k3s-harden.conf"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import yaml
 
 from tests.generate_docs import CHECKOUT
-from tests.scenarios.host_tree import CONFIG, DROPIN, KERNEL_FILE, UNIT
-
-if TYPE_CHECKING:
-    from tests.scenarios.host_tree import HostTree
+from tests.scenarios.host_tree import CONFIG, DROPIN, KERNEL_FILE, UNIT, HostTree
 
 _UNIT_FILE = "/etc/systemd/system/k3s.service"
 _PAGE = (CHECKOUT / "docs/howto/with-other-software.md").read_text(encoding="utf-8")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema
 import pytest
 
-from tests.scenarios.host_tree import AUDIT, CONFIG, DATA_DIR, DROPIN, MANIFESTS, POLICY, PSA, SETTINGS
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.host_tree import HostTree
+from tests.scenarios.conftest import Hardened
+from tests.scenarios.host_tree import AUDIT, CONFIG, DATA_DIR, DROPIN, MANIFESTS, POLICY, PSA, SETTINGS, HostTree
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/preflight.schema.json").read_bytes())
 PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"

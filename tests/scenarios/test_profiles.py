@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
 
 from agent.base.linux import default_acl
-from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, PSA, SETTINGS, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.scenarios.host_tree import HostTree
+from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, PSA, SETTINGS, HostTree, run
 
 VERSIONS = ("1.23", "1.25", "1.30", "1.34", "1.37")
 NETWORKS = "/var/lib/cni/networks"

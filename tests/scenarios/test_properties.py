@@ -10,10 +10,11 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from agent.base.errors import UsageError
 from agent.base.host import Host
 from agent.base.model import NEWEST_KNOWN, FixOwner
-from agent.base.report import ItemStatus
+from agent.base.report import ItemStatus, Report
 from agent.base.value import replace
 from agent.cli.verbs import converge as verbs
 from agent.cli.verbs.render import rendered
@@ -43,12 +44,7 @@ from tests.scenarios.host_tree import (
     STATE,
     HostTree,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.base.report import Report
-    from tests.tree import Entry
+from tests.tree import Entry
 
 RENDERED = {KERNEL_FILE: "sysctl", AUDIT: "audit-policy", POLICY: "policy", PSA: "psa", DROPIN: "k3s-config"}
 DIRECTORIES = (f"{DATA_DIR}/server", MANIFESTS, f"{DATA_DIR}/server/logs")

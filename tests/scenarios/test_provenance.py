@@ -9,22 +9,18 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.k3s_tree import K3s, started
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
-from tests.scenarios.loaded_program import CHECKOUT
+from tests.scenarios.loaded_program import CHECKOUT, Completed
 from tests.terminal import Terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.loaded_program import Completed
 
 HOW_TO = CHECKOUT / "docs/howto/sign-a-report.md"
 MACHINE = "0123456789abcdef0123456789abcdef"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 import yaml
@@ -15,17 +16,13 @@ from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf, Check
 from agent.base.model import Component, Role
 from agent.harden.guide import criteria
+from agent.harden.guide.criteria import Criterion
 from agent.k3s.cis.versions import Benchmark
 from tests.k3s_tree import K3s, started
 from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, HostTree, copied
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.harden.guide.criteria import Criterion
-
-    Arguments = Mapping[Component, list[str]]
+Arguments = Mapping[Component, list[str]]
 
 pytestmark = pytest.mark.root
 

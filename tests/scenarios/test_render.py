@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import stat
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 import yaml
@@ -18,14 +18,9 @@ from agent.cli.verbs.render.cloud_init import Download
 from agent.cli.verbs.render.ignition import config
 from agent.harden.node.facts import assumed_facts
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from tests.scenarios.host_tree import AUDIT, CONFIG, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.host_tree import HostTree
-    from tests.scenarios.loaded_program import LoadedProgram
+from tests.scenarios.conftest import Hardened
+from tests.scenarios.host_tree import AUDIT, CONFIG, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, HostTree, run
+from tests.scenarios.loaded_program import LoadedProgram
 
 URL = "https://download.example/k3s-harden.pyz"
 SHA256 = "0123456789abcdef" * 4

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, PSA, SETTINGS, STATE, HostTree, copied
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.scenarios.conftest import Hardened
 
 STATE_DB = f"{DATA_DIR}/server/db/state.db"
 ETCD = f"{DATA_DIR}/server/db/etcd/member/wal"

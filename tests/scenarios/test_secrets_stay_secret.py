@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from agent.base.errors import ExitCode
 from agent.cli.present import Format
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, HostTree
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
 
 SECRET = "hunter2-6f1e"  # noqa: S105 - not a real secret
 RUNS = (

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.scenarios.host_tree import DROPIN, PSA, SETTINGS, HostTree
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 POLICY_FILE = "/etc/k3s-harden/audit-policy.yaml"
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from agent.cli.present import OF_AUDITORS, REPORT_FORMATS, Format
-from tests.scenarios.host_tree import SETTINGS
-
-if TYPE_CHECKING:
-    from tests.scenarios.host_tree import HostTree
+from tests.scenarios.host_tree import SETTINGS, HostTree
 
 SITE = """\
 stages: {until: 2099-01-01, pod-security: warn, network-policies: off}

@@ -9,15 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.errors import LockHeldError
 from agent.base.host import Host
 from agent.base.model import Version
+from agent.base.report import Report
 from agent.base.value import replace
 from agent.cli.present import REPORT_FORMATS, Format
 from agent.cli.verbs import converge as verbs
@@ -27,6 +28,7 @@ from agent.cli.verbs.revert import revert
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -42,12 +44,6 @@ from tests.scenarios.host_tree import (
     run,
 )
 from tests.scenarios.loaded_program import CHECKOUT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from agent.base.report import Report
-    from tests.scenarios.conftest import Hardened
 
 COMPARING_VERBS = ("apply", "check", "diff")
 """Verbs that observe a host and compare it with the guide."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.cli.bare_verbs import BARE_VERBS
-
-if TYPE_CHECKING:
-    from tests.machine import Machine
+from tests.machine import Machine
 
 pytestmark = pytest.mark.root
 

@@ -6,7 +6,10 @@ The host is an ordinary argument of the verbs; its files are a real tree below a
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pytest
 
@@ -15,22 +18,14 @@ from agent.base.host import Host
 from agent.base.host.paths import Distrusted
 from agent.base.host.tree import LARGEST_READ
 from agent.base.host.writable_tree import WritableTree
-from agent.base.model import Unreadable
+from agent.base.model import Absent, Directory, File, UnexpectedKind, Unreadable
 from agent.base.report import ItemStatus, Report
 from agent.cli.verbs import converge as verbs
 from agent.cli.verbs.revert import revert
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from tests.k3s_tree import fresh
-from tests.tree import Tree
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from contextlib import AbstractContextManager
-    from pathlib import Path, PurePosixPath
-
-    from agent.base.model import Absent, Directory, File, UnexpectedKind
-    from tests.tree import Entry
+from tests.tree import Entry, Tree
 
 OLDER = Request(Overrides(role="server", k3s_version="1.24"))
 NEWER = Request(Overrides(role="server", k3s_version="1.34"))

@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.base.errors import HardenError
+from agent.base.host import Host
 from agent.base.host.tree import LARGEST_READ
 from agent.base.model import Version
 from agent.harden.changes import last_run
 from agent.harden.changes.last_run import RECORD, LastRun, RecordedSettings
 from tests.fake import fake_host
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from agent.base.errors import HardenError
-    from agent.base.host import Host
 
 pytestmark = pytest.mark.root
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pytest
 
 from tests.machine import NOBODY, SERVER, Machine
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tests.tree import Entry
+from tests.tree import Entry
 
 pytestmark = pytest.mark.root
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.machine import HARDENED, OLDER_SERVER, PROGRAM, SERVER, START
-
-if TYPE_CHECKING:
-    import subprocess
-
-    from tests.machine import Machine
+from tests.machine import HARDENED, OLDER_SERVER, PROGRAM, SERVER, START, Machine
 
 pytestmark = pytest.mark.root
 

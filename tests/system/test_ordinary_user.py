@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.machine import NOBODY, SERVER, START
-
-if TYPE_CHECKING:
-    import subprocess
-
-    from tests.machine import Machine
+from tests.machine import NOBODY, SERVER, START, Machine
 
 pytestmark = pytest.mark.root
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.findings.machine.reason import REASONS
-
-if TYPE_CHECKING:
-    import subprocess
-
-    from tests.machine import Machine
+from tests.machine import Machine
 
 pytestmark = pytest.mark.root
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,6 @@ from agent.base.value import replace
 from agent.cli.verbs.release import end_exceptions, release_once
 from agent.harden.node.gate_units import DROPIN
 from tests.fake import Programs, fake_host
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 pytestmark = pytest.mark.root
 RUN = "run/k3s-harden"

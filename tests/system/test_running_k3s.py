@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.machine import NOBODY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.machine import Machine
+from tests.machine import NOBODY, Machine
 
 pytestmark = pytest.mark.root
 

@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -20,9 +21,6 @@ from hypothesis import strategies as st
 
 from agent.base.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
 from agent.base.linux.sysctl_values import kernel_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 pytestmark = [
     pytest.mark.root,

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tests.component_files import POD_SECURITY_ADMISSION
 from tests.scenarios.host_tree import DATA_DIR, DROPINS, Finding, HostTree
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Edit = Callable[[HostTree], object]
-    Cure = Callable[[HostTree, Finding], object]
+Edit = Callable[[HostTree], object]
+Cure = Callable[[HostTree, Finding], object]
 
 
 class Seen(NamedTuple):

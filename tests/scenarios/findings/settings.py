@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
-from tests.scenarios.findings.case import Case, Seen, apply, both, written
+from tests.scenarios.findings.case import Case, Edit, Seen, apply, both, written
 from tests.scenarios.host_tree import SETTINGS, STATE, HostTree
-
-if TYPE_CHECKING:
-    from tests.scenarios.findings.case import Edit
 
 _NOTIFY = "drift:\n  notify: /opt/notify\n"
 _COMMAND = "/opt/notify"

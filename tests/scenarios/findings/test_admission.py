@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     OWN_PSA,
     SITE,
@@ -17,10 +16,6 @@ from tests.scenarios.findings.case import (
     written,
 )
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, PSA, SETTINGS
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-
 
 CASES = (
     Case("admission-plugins-refused",

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import SITE, Case, Seen, both, chmod, written
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, PSA, SETTINGS, STATE
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-
 
 CASES = (
     Case("k3s-config-writable", chmod(DROPINS, 0o777), chmod(DROPINS, 0o700),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,13 +13,10 @@ from agent.cli.verbs.explain import explained
 from agent.findings import KINDS
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.machine.reason import REASONS
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import PSP, SITE, Case, unchanged
 from tests.scenarios.host_tree import AUDIT, DATA_DIR, MANIFESTS, SETTINGS
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.loaded_program import LoadedProgram
-
+from tests.scenarios.loaded_program import LoadedProgram
 
 HERE = Path(__file__)
 MODULES = [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tests.component_files import ADMISSION
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     Case,
+    Edit,
     Seen,
     as_described,
     both,
@@ -17,10 +17,6 @@ from tests.scenarios.findings.case import (
     written,
 )
 from tests.scenarios.host_tree import AUDIT, DATA_DIR, POLICY, PSA, STATE
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.findings.case import Edit
 
 
 def emptied(path: str) -> Edit:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     GATE_DROPIN,
     Case,
+    Edit,
     Seen,
     both,
     deleted,
@@ -19,10 +20,6 @@ from tests.scenarios.findings.case import (
     written,
 )
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, HostTree
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.findings.case import Edit
 
 PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden@.service"
 GATE_UNIT = (Path(__file__).parents[3] / "systemd/k3s-harden@.service").read_text()

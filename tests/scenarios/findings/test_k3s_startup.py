@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     OWN_PSA,
     SITE,
     Case,
+    Edit,
     Seen,
     as_described,
     both,
@@ -25,10 +25,6 @@ from tests.scenarios.findings.case import (
     written,
 )
 from tests.scenarios.host_tree import AUDIT, CONFIG, DATA_DIR, DROPIN, DROPINS, PSA, HostTree
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.findings.case import Edit
 
 
 def own_files(**files: str) -> Edit:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     Case,
+    Edit,
     Seen,
     apply,
     as_described,
@@ -17,10 +17,6 @@ from tests.scenarios.findings.case import (
     written,
 )
 from tests.scenarios.host_tree import CONFIG, DROPIN, KERNEL_FILE, SETTINGS
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.findings.case import Edit
 
 WAIVER = """\
 waivers:

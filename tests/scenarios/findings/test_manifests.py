@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from tests.scenarios.findings.case import PSP, Case, Seen, as_described, both, linked, written
+from tests.scenarios.conftest import Hardened
+from tests.scenarios.findings.case import PSP, Case, Edit, Seen, as_described, both, linked, written
 from tests.scenarios.host_tree import MANIFESTS, POLICY
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
-    from tests.scenarios.findings.case import Edit
 
 CRON_JOB = "apiVersion: {version}\nkind: CronJob\nmetadata:\n  name: own\n"
 IN_DEFAULT = "kind: NetworkPolicy\nmetadata: {{name: {name}, namespace: default}}\nspec: {{podSelector: {{}}}}\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from agent.base.host import Host
@@ -14,11 +12,9 @@ from agent.cli.present.remediation import text
 from agent.cli.verbs import converge as verbs
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import Case, Seen, asked_for, both, nothing, of_version, unchanged, written
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, POLICY, STATE, HostTree, parsed, run
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
 
 UNITS = "/etc/systemd/system"
 SERVICE = "[Service]\nExecStart=/usr/local/bin/k3s server\n"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     SITE,
     Case,
@@ -18,9 +17,6 @@ from tests.scenarios.findings.case import (
     written,
 )
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, MANIFESTS, SETTINGS, HostTree
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
 
 CLOSED_ENDPOINT = (
     "remove the option, or allow only the cluster's nodes to connect to port 6443 at {location}; restart K3s"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.component_files import KUBELET
+from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import Case, Seen, written
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, SETTINGS
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
 
 KUBELET_DROPIN = f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-site.conf"
 
