@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
+from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot
 from agent.base.linux.sysctl_values import same_value
 from agent.base.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
 from agent.findings.registry import Problem, error, instruction, no, note, steps, warning, written_by_apply, yes
-from agent.harden.desired.boot_parameters import files_after_apply, overrides
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.harden.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
@@ -38,8 +37,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Problem]:
     (sysctl.d(5)). A file of the same name in a directory of higher precedence, or a link to /dev/null, replaces
     90-kubelet.conf. On hosts without systemd, the order of procps applies.
     """
-    reader, waived = situation.facts.platform.boot_reader, situation.waivers.kernel_parameters
-    for override in overrides(_boot_files(situation), reader, waived, is_refused=_is_refused(situation)).values():
+    for override in situation.boot_overrides.values():
         fix, resource = instruction(override.fix, override.location), ""
         if str(override.location.path) == PARAMETERS_FILE:
             fix, resource = written_by_apply(situation, PARAMETERS_FILE), PARAMETERS_FILE
@@ -56,7 +54,7 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Problem]:
         return
     keys = [row.key for row in SYSCTLS]
     systemd, procps = (
-        at_boot(_boot_files(situation), keys, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)
+        at_boot(situation.boot_files, keys, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)
     )
     for row in SYSCTLS:
         line = None if row.key in situation.waivers.kernel_parameters else procps[row.key]
@@ -114,7 +112,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
     if not waived or (_protected(situation) is None and not _will_protect(situation)):
         return
     differing = {row.key for row, _ in _differing(situation)}
-    lines = at_boot(_boot_files(situation), list(waived), situation.facts.platform.boot_reader)
+    lines = at_boot(situation.boot_files, list(waived), situation.facts.platform.boot_reader)
     for row in SYSCTLS:
         if row.key not in waived or row.key in differing:
             continue
@@ -238,12 +236,3 @@ def _will_protect(situation: Situation) -> bool:
     if situation.facts.rancher_managed:
         return False
     return any(option.row is PROTECT_KERNEL_DEFAULTS for option in options_to_set(situation.settings, situation.facts))
-
-
-def _is_refused(situation: Situation) -> bool:
-    """Return whether apply refuses to write the file of kernel parameters."""
-    return any(refusal.id == PARAMETERS_FILE for refusal in situation.plan.refusals)
-
-
-def _boot_files(situation: Situation) -> tuple[SysctlFile, ...]:
-    return files_after_apply(situation.sysctl_files, situation.desired, is_refused=_is_refused(situation))

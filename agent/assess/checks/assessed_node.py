@@ -9,9 +9,8 @@ from agent.assess.checks.answer import ChangedBy, UnmetRequirement
 from agent.assess.checks.host_paths import BINARIES, paths_on
 from agent.base.linux.sysctl_order import SYSCTL_CONF, at_boot
 from agent.base.model import Component, DefaultPermissions, FilePermissions, Instruction, OwnCommand, Restart
-from agent.harden.desired import boot_parameters
 from agent.harden.desired.dropin_options import options_to_set
-from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.settings import schema
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from agent.base.linux.sysctl_order import SysctlAssignment
     from agent.base.model import Step
     from agent.cluster.kubernetes.objects import Cluster
-    from agent.harden.desired.boot_parameters import Override
     from agent.harden.desired.dropin_options import ExpectedOption
     from agent.harden.situation import Situation
     from agent.k3s.components.arguments import EffectiveArguments
@@ -87,16 +85,6 @@ class AssessedNode:
     def at_boot(self) -> Mapping[str, SysctlAssignment | None]:
         """The line that sets each kernel parameter at the next boot."""
         return at_boot(self.situation.sysctl_files, [row.key for row in SYSCTLS], self.facts.platform.boot_reader)
-
-    @cached_property
-    def overrides(self) -> Mapping[str, Override]:
-        """By kernel parameter what overrides it at the next boot, once apply has written its file."""
-        seen = self.situation
-        is_refused = any(refusal.id == PARAMETERS_FILE for refusal in seen.plan.refusals)
-        files = boot_parameters.files_after_apply(seen.sysctl_files, seen.desired, is_refused=is_refused)
-        return boot_parameters.overrides(
-            files, self.facts.platform.boot_reader, seen.waivers.kernel_parameters, is_refused=is_refused
-        )
 
     @cached_property
     def unreadable_sysctl_files(self) -> tuple[PurePosixPath, ...]:

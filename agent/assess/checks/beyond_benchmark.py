@@ -197,7 +197,7 @@ class SysctlPrecedence(Check):
     """No file that is read at boot overrides a value of 90-kubelet.conf."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        overrides = tuple(node.overrides.values())
+        overrides = tuple(node.situation.boot_overrides.values())
         if overrides:
             return Answer(
                 ControlStatus.FAIL,
@@ -223,7 +223,7 @@ def _set_by_others(
     row: SysctlRow, line: SysctlAssignment | None, node: AssessedNode, *, is_wrong_now: bool
 ) -> tuple[Step, ...]:
     """Return the steps for a line of another file that decides at boot; empty if there is none."""
-    override = node.overrides.get(row.key)
+    override = node.situation.boot_overrides.get(row.key)
     if override is not None:
         # In the file of apply, the line can also be deleted, and apply writes it again.
         is_own = str(override.location.path) == PARAMETERS_FILE

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Component, File
 from agent.base.value import Value
+from agent.harden.desired import boot_parameters
+from agent.harden.guide.sysctls import PARAMETERS_FILE
 from agent.harden.node.arguments.components import not_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import PurePosixPath
 
     from agent.base.errors import HardenError, HostError
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
     from agent.harden.changes.notifications import NotificationState
+    from agent.harden.desired.boot_parameters import Override
     from agent.harden.desired.resources import Inputs
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.gate import Gate
@@ -139,6 +143,23 @@ class Situation(Value):
         return tuple(
             found for component in run for found in prediction.rejected_arguments(self.arguments(component), minor)
         )
+
+    @cached_property
+    def _keeps_parameters_file(self) -> bool:
+        """Whether apply refuses to write the file of kernel parameters."""
+        return any(refusal.id == PARAMETERS_FILE for refusal in self.plan.refusals)
+
+    @cached_property
+    def boot_files(self) -> tuple[SysctlFile, ...]:
+        """The files that set kernel parameters at boot, once apply has written its own."""
+        is_refused = self._keeps_parameters_file
+        return boot_parameters.files_after_apply(self.sysctl_files, self.desired, is_refused=is_refused)
+
+    @cached_property
+    def boot_overrides(self) -> Mapping[str, Override]:
+        """By kernel parameter what overrides it at the next boot, once apply has written its file."""
+        reader, waived = self.facts.platform.boot_reader, self.waivers.kernel_parameters
+        return boot_parameters.overrides(self.boot_files, reader, waived, is_refused=self._keeps_parameters_file)
 
     def is_as_applied(self, path: PurePosixPath) -> bool:
         """Return whether a file that K3s reads has the content that apply writes.
