@@ -34,7 +34,7 @@ _KNOWN_BAD = {"spec": {"hostNetwork": True, "containers": [{"name": "control", "
 _DOES_NOT_JUDGE = "the API server does not judge pods: this user is exempt, or the plugin PodSecurity is disabled"
 
 
-class Difference(NamedTuple):
+class UnexpectedAnswer(NamedTuple):
     """A workload for which the API server does not answer as predicted."""
 
     title: str
@@ -54,7 +54,7 @@ class PodSecurityProbe:
         self._minor = minor if standard.minor is None else min(minor, standard.minor)
         self.answers: dict[str, str] = {}
         """By template."""
-        self.differences: list[Difference] = []
+        self.differences: list[UnexpectedAnswer] = []
 
     def judging(self, parse: Callable[[Json], Workload]) -> Callable[[Json], Workload]:
         """Return a parser of pods or controllers that also asks the API server about each object."""
@@ -66,7 +66,7 @@ class PodSecurityProbe:
             answer = self.ask(as_mapping((job or spec).get("template")) or as_mapping(item))
             predicted = bool(violations(workload.template, self._level, self._minor))
             if bool(answer) != predicted and not workload.is_dormant:
-                self.differences.append(Difference(workload.own_title, predicted, answer))
+                self.differences.append(UnexpectedAnswer(workload.own_title, predicted, answer))
             return workload
 
         return judged

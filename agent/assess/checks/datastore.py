@@ -118,6 +118,8 @@ class DistinctKeys(Check):
 
     is_met_by_k3s = True
 
+    expected = "each file has its own key"
+
     def answer(self, node: AssessedNode) -> Answer:
         if self.files_ == _OF_ETCD and not _runs_etcd(node):
             return no_etcd(node)
@@ -132,10 +134,6 @@ class DistinctKeys(Check):
                 step = Instruction(f"replace {paths[0]} as K3s' page about `k3s certificate` describes")
                 return Answer(ControlStatus.FAIL, found, evidence, unmet=complete_steps(step, restart=Restart.K3S))
         return Answer(ControlStatus.PASS, given_by=GivenBy.K3S)
-
-    @property
-    def expected(self) -> str:
-        return "each file has its own key"
 
     @property
     def description(self) -> str:

@@ -203,10 +203,7 @@ class NoSecretInServices(Check):
         return Answer(ControlStatus.FAIL, shown[0].observation, shown, unmet=unmet)
 
     expected = "it contains no secret"
-
-    @property
-    def subject(self) -> str:
-        return SERVICE_FILES.name
+    subject = SERVICE_FILES.name
 
 
 def _own_accesses(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
-    from agent.cluster.pod_security_probe import Difference
+    from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.findings.impact import Impact
     from agent.harden.situation import Request, Situation
 
@@ -104,7 +104,7 @@ def impact_on_server(
     version = _version(running.version)
     tomorrow = pod_security_defaults(observe_after_apply(host, request, situation))
     notes = [_NO_CONNECTIONS if connections is None else _SNAPSHOT]
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[UnexpectedAnswer, ...] = ()
     if probe and tomorrow.level is not None:
         progress("asking the API server about pod templates")
         standard = Standard(tomorrow.level, tomorrow.minor)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Service,
         ServicePort,
     )
-    from agent.cluster.kubernetes.traffic import Cluster
+    from agent.cluster.kubernetes.traffic import PodNetwork
 
 _LB_NAME, _LB_NAMESPACE = "svccontroller.k3s.cattle.io/svcname", "svccontroller.k3s.cattle.io/svcnamespace"
 """Labels of the pods of ServiceLB (k3s, pkg/cloudprovider/servicelb.go)."""
@@ -59,7 +59,7 @@ class Flow(Value):
 class DeclaredPaths:
     """The paths of a cluster."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: PodNetwork) -> None:
         self._cluster = cluster
 
     def flows(self) -> Iterator[Flow]:

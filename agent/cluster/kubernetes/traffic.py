@@ -37,7 +37,7 @@ class Target(NamedTuple):
     protocol: str
 
 
-class Cluster(Value):
+class PodNetwork(Value):
     """The objects of a cluster that decide which traffic reaches which pods."""
 
     namespaces: Mapping[str, Mapping[str, str]]

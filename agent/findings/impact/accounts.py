@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from agent.cluster.kubernetes.objects import Binding
     from agent.cluster.kubernetes.running_objects import Running
-    from agent.cluster.kubernetes.traffic import Cluster
+    from agent.cluster.kubernetes.traffic import PodNetwork
 
 _DEFAULT = "default"
 _SYSTEM_ROLE = "system:"
@@ -20,7 +20,7 @@ _SYSTEM_ROLE = "system:"
 
 
 def account_breaks(
-    running: Running, cluster: Cluster, is_used: Callable[[str], bool | None], exempt: Collection[str] = ()
+    running: Running, cluster: PodNetwork, is_used: Callable[[str], bool | None], exempt: Collection[str] = ()
 ) -> Iterator[Break]:
     """Yield the accounts whose pods lose a token, except the exempt ones, as NAMESPACE/default.
 
@@ -50,7 +50,7 @@ def account_breaks(
         yield Break(name, Topic.SERVICE_ACCOUNTS, When.NEXT_PODS, (reason,), fix, is_certain=is_certain)
 
 
-def _with_token(running: Running, cluster: Cluster) -> Mapping[str, list[str]]:
+def _with_token(running: Running, cluster: PodNetwork) -> Mapping[str, list[str]]:
     """Return the workloads that have a token of the default account, by namespace."""
     found: dict[str, dict[str, None]] = {}
     for security, network, _ in running.workloads:

@@ -10,7 +10,7 @@ from agent.cluster.fleet.node_arguments import options_of
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import MONITORS, REFERRERS
 from agent.cluster.kubernetes.running_objects import PODS, ObjectName
-from agent.cluster.kubernetes.traffic import Cluster
+from agent.cluster.kubernetes.traffic import PodNetwork
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.base.linux.connections import TrackedConnection
     from agent.base.model import Version
     from agent.cluster.kubernetes.running_objects import NetworkNode, Running
-    from agent.cluster.pod_security_probe import Difference
+    from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.harden.settings.schema import Settings
 
 _DISABLED = "disable-network-policy"
@@ -49,7 +49,7 @@ class Inputs(Value):
     """Whether the audit log has requests of the default account of a namespace; None without a log."""
     denies_external_ips: bool = False
     """Whether the running API server has the plugin DenyServiceExternalIPs."""
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[UnexpectedAnswer, ...] = ()
     """Workloads for which the API server does not answer as predicted."""
     rancher_managed: bool = False
     notes: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def evaluate(inputs: Inputs) -> Impact:
     """Return what breaks."""
     running = inputs.running
     objects = running.objects
-    cluster = Cluster(
+    cluster = PodNetwork(
         namespaces={namespace.name: namespace.labels for namespace in objects.get("namespaces", ())},
         pods=tuple(workload.network for workload in objects.get(PODS, ())),
         templates=tuple(workload.network for query in CONTROLLERS for workload in objects.get(str(query), ())),
@@ -108,7 +108,7 @@ def evaluate(inputs: Inputs) -> Impact:
     return Impact(inputs.server, tuple(ordered), inputs.notes)
 
 
-def _external_addresses(cluster: Cluster, inputs: Inputs) -> Iterator[Break]:
+def _external_addresses(cluster: PodNetwork, inputs: Inputs) -> Iterator[Break]:
     """Yield the Services whose external addresses the API server will reject when they are created or changed."""
     if inputs.settings.deny_service_external_ips and not inputs.denies_external_ips:
         for service in cluster.services:

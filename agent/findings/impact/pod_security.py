@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from agent.cluster.kubernetes.pod_security import PodSecurityDefaults
     from agent.cluster.kubernetes.running_objects import Running
-    from agent.cluster.kubernetes.traffic import Cluster
-    from agent.cluster.pod_security_probe import Difference
+    from agent.cluster.kubernetes.traffic import PodNetwork
+    from agent.cluster.pod_security_probe import UnexpectedAnswer
 
 _REJECTED = "violates PodSecurity "
 _LONGEST = 300
 
 
-def broken_now(running: Running, cluster: Cluster) -> Iterator[Break]:
+def broken_now(running: Running, cluster: PodNetwork) -> Iterator[Break]:
     """Yield the controllers that have fewer pods than wanted, and events of rejected pods."""
     messages = {event.object: event.message for event in running.objects.get("events", ())}
     for _, network, missing in running.workloads:
@@ -58,7 +58,7 @@ def pod_security_breaks(
         yield Break(name, Topic.POD_SECURITY, When.NEXT_PODS, reasons, found.remediation, condition=condition)
 
 
-def answered_otherwise(difference: Difference) -> Break:
+def answered_otherwise(difference: UnexpectedAnswer) -> Break:
     """Return a workload about which the API server does not answer as predicted."""
     kind, _, path = difference.title.partition(" ")
     namespace, _, name = path.partition("/")

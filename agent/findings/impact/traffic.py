@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent.base.linux.connections import TrackedConnection
     from agent.cluster.kubernetes.network_policies import NetworkPolicy
     from agent.cluster.kubernetes.running_objects import NetworkPod
-    from agent.cluster.kubernetes.traffic import Cluster
+    from agent.cluster.kubernetes.traffic import PodNetwork
     from agent.harden.settings.schema import Settings
     from agent.k3s.allow_rule import Labels
 
@@ -49,7 +49,10 @@ class _Cut(NamedTuple):
 
 
 def traffic_breaks(
-    cluster: Cluster, expected: Sequence[NetworkPolicy], connections: Iterable[TrackedConnection] | None, unknown: str
+    cluster: PodNetwork,
+    expected: Sequence[NetworkPolicy],
+    connections: Iterable[TrackedConnection] | None,
+    unknown: str,
 ) -> Iterator[Break]:
     """Yield what breaks with these further NetworkPolicies.
 
@@ -81,7 +84,7 @@ def expected_policies(settings: Settings) -> list[NetworkPolicy]:
 class _Comparison:
     """The cluster with the policies that it has, and with those that it will have."""
 
-    def __init__(self, cluster: Cluster, expected: Sequence[NetworkPolicy]) -> None:
+    def __init__(self, cluster: PodNetwork, expected: Sequence[NetworkPolicy]) -> None:
         self._cluster = cluster
         self._expected = {(policy.namespace, policy.name): policy for policy in expected}
         self._policed = {policy.namespace for policy in expected}

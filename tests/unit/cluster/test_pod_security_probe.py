@@ -11,7 +11,7 @@ from agent.base.errors import HostError
 from agent.base.host.https import Response
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel, Standard
-from agent.cluster.pod_security_probe import Difference, pod_security_probe
+from agent.cluster.pod_security_probe import UnexpectedAnswer, pod_security_probe
 from tests.unit.cluster.kubernetes.samples import STRICT, container, controller, cron_job, pod
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Client:
         return Response(self.deleted, b"{}")
 
 
-def probed(client: Client, *items: Any) -> list[Difference]:  # noqa: ANN401 - any JSON
+def probed(client: Client, *items: Any) -> list[UnexpectedAnswer]:  # noqa: ANN401 - any JSON
     def connect() -> HttpsClient:
         return client  # type: ignore[return-value]
 
@@ -86,7 +86,7 @@ def test_an_answer_that_was_not_predicted_is_a_difference(item: Any) -> None:  #
     """This API server does not warn about the process namespace."""
     client = Client()
     (found,) = probed(client, {**item, "spec": item["spec"].get("template", item)["spec"]})
-    assert found == Difference("Pod shop/a", predicted=True, answer="")
+    assert found == UnexpectedAnswer("Pod shop/a", predicted=True, answer="")
 
 
 def test_a_template_that_the_api_server_cannot_judge_is_a_difference_if_it_was_predicted_to_be_admitted() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import kubectl_get
-from agent.assess.checks.cluster.rule import Observed
+from agent.assess.checks.cluster.rule import Listed
 from agent.base.model import Component
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.access_reviews import ALL_OF_THEM, EVERYBODY, AccessReview, account_of
@@ -33,10 +33,10 @@ _NO_BINDING = "no binding that was read grants it"
 class Access(NamedTuple):
     """Who has a right."""
 
-    everybody: Sequence[Observed]
+    everybody: Sequence[Listed]
     """The accounts of all users or pods, without those of every K3s."""
-    others: Sequence[Observed]
-    disputes: Sequence[Observed]
+    others: Sequence[Listed]
+    disputes: Sequence[Listed]
     """Where the bindings and the API server differ, or the API server was not asked."""
 
 
@@ -74,7 +74,7 @@ def access(cluster: Cluster, rights: Sequence[RbacRight], node: AssessedNode) ->
             if cluster.reviews.get(review, True):
                 everybody.append(_observed(holder))
             else:
-                disputes.append(Observed(*_observed(holder)[:2], query=Query.ACCESS_REVIEWS))
+                disputes.append(Listed(*_observed(holder)[:2], query=Query.ACCESS_REVIEWS))
                 disputes.append(_answered(review, f"does not allow it to {review}"))
     others = [_observed(holder) for holder in holders if holder.reason or not holder.is_everybody]
     return Access(everybody, others, disputes)
@@ -136,7 +136,7 @@ def _of_others(cluster: Cluster, rights: Sequence[RbacRight]) -> tuple[AccessRev
 
 def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
     """Return who has the rights if bindings do not decide alone: the API server's answers, with a binding if known."""
-    found: dict[ReviewedAccount, Observed] = {}
+    found: dict[ReviewedAccount, Listed] = {}
     disputes = []
     for review in (*_about(EVERYBODY, rights), *_of_others(cluster, rights), *_confirming(cluster, rights)):
         answer = cluster.reviews.get(review)
@@ -144,7 +144,7 @@ def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
             why = rbac.explanation(cluster, review) or _NO_BINDING
             found[review.account] = _answered(review, f"allows it to {review}; {why}")
         elif answer is None:
-            disputes.append(Observed(str(review.account), f"was not asked about: {review}", query=Query.ACCESS_REVIEWS))
+            disputes.append(Listed(str(review.account), f"was not asked about: {review}", query=Query.ACCESS_REVIEWS))
     everybody = [
         observed
         for account, observed in found.items()
@@ -153,16 +153,14 @@ def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
     return Access(everybody, [seen for seen in found.values() if seen not in everybody], disputes)
 
 
-def _answered(review: AccessReview, detail: str) -> Observed:
-    return Observed(str(review.account), f"the API server {detail}", query=Query.ACCESS_REVIEWS, command=review.command)
+def _answered(review: AccessReview, detail: str) -> Listed:
+    return Listed(str(review.account), f"the API server {detail}", query=Query.ACCESS_REVIEWS, command=review.command)
 
 
-def _observed(holder: RightHolder) -> Observed:
+def _observed(holder: RightHolder) -> Listed:
     """Return an account, with a reason if only another control reports it. Each control reports all users."""
     binding, reason = holder.binding, holder.reason
     if not reason and not holder.is_everybody and binding.role == CLUSTER_ADMIN and not binding.namespace:
         reason = "it is a cluster administrator; rbac-cluster-admin is about them"
     rules = f": {'; '.join(map(str, holder.rules))}" if holder.rules else ""
-    return Observed(
-        str(holder.subject), f"{binding} → {binding.role}{rules}", reason, command=kubectl_get(str(binding))
-    )
+    return Listed(str(holder.subject), f"{binding} → {binding.role}{rules}", reason, command=kubectl_get(str(binding)))

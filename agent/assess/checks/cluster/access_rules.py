@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import ControlStatus, kubectl_get
 from agent.assess.checks.cluster import access_answers
-from agent.assess.checks.cluster.rule import ClusterRule, Observed, fails_if_any, of_site
+from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import CREATION_OF_NAMESPACES
 from agent.base import package_data
 from agent.base.model import Instruction, OwnCommand
@@ -93,12 +93,12 @@ def reviews(node: AssessedNode, cluster: Cluster) -> tuple[AccessReview, ...]:
     return (*CREATION_OF_NAMESPACES, *asked)
 
 
-def _cluster_admins(of: AssessedCluster) -> Iterator[Observed]:
+def _cluster_admins(of: AssessedCluster) -> Iterator[Listed]:
     for subject, binding, reason, _ in rbac.bound_to(of.cluster, CLUSTER_ADMIN):
-        yield Observed(str(subject), f"{binding} → {CLUSTER_ADMIN}", reason, command=kubectl_get(str(binding)))
+        yield Listed(str(subject), f"{binding} → {CLUSTER_ADMIN}", reason, command=kubectl_get(str(binding)))
 
 
-def _wildcards(of: AssessedCluster) -> Iterator[Observed]:
+def _wildcards(of: AssessedCluster) -> Iterator[Listed]:
     for role in rbac.roles(of.cluster):
         rules = rbac.wildcard_rules(role)
         parts = [
@@ -107,13 +107,13 @@ def _wildcards(of: AssessedCluster) -> Iterator[Observed]:
         parts += ["URLs"] if "*" in role.urls else []
         if parts:
             detail = ", ".join(f"* in {name}" for name in dict.fromkeys(parts))
-            yield Observed(str(role), detail, reason_of_role(role, rules))
+            yield Listed(str(role), detail, reason_of_role(role, rules))
 
 
 def _default_accounts(of: AssessedCluster) -> Answer:
     excepted = "K3s' self-assessments except kube-system"
     observed = [
-        Observed(
+        Listed(
             f"ServiceAccount {account.namespace}/{account.name}",
             "automountServiceAccountToken is not false",
             excepted if account.namespace == SYSTEM_NAMESPACE else "",
@@ -123,7 +123,7 @@ def _default_accounts(of: AssessedCluster) -> Answer:
     ]
     mounts = bool(of_site(observed))
     bound = [
-        Observed(str(subject), f"has rights by {binding}", command=kubectl_get(str(binding)))
+        Listed(str(subject), f"has rights by {binding}", command=kubectl_get(str(binding)))
         for binding in rbac.bindings(of.cluster)
         for subject in binding.subjects
         if subject.kind == "ServiceAccount" and subject.name == "default"
@@ -139,7 +139,7 @@ def _token_mounts(of: AssessedCluster) -> Answer:
     accounts = {
         (account.namespace, account.name): account.automounts for account in of.cluster.objects[Query.SERVICE_ACCOUNTS]
     }
-    observed: dict[str, Observed] = {}
+    observed: dict[str, Listed] = {}
     requested = True
     for query, workload in workloads_to_check(of.cluster):
         by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
@@ -151,7 +151,7 @@ def _token_mounts(of: AssessedCluster) -> Answer:
             how = "" if by_pod is None and is_automatic else ", as its specification says"
             detail = f"mounts the token of {workload.account}{how}"
             if not reason or workload.title not in observed:
-                observed[workload.title] = Observed(workload.title, detail, reason, query)
+                observed[workload.title] = Listed(workload.title, detail, reason, query)
     site = of_site(observed.values())
     status = ControlStatus.PASS if not site else ControlStatus.MANUAL if requested else ControlStatus.FAIL
     step = Instruction(
@@ -163,13 +163,13 @@ def _token_mounts(of: AssessedCluster) -> Answer:
 
 def _system_masters(of: AssessedCluster) -> Answer:
     bindings = [binding for binding in rbac.bindings(of.cluster) if SYSTEM_MASTERS in binding.subjects]
-    observed = [Observed(str(binding), f"grants {binding.role} to the group") for binding in bindings]
+    observed = [Listed(str(binding), f"grants {binding.role} to the group") for binding in bindings]
     return of.to_review(observed, _BINDINGS, "binding")
 
 
-def _secrets_of_type(of: AssessedCluster, name: str, detail: str) -> list[Observed]:
+def _secrets_of_type(of: AssessedCluster, name: str, detail: str) -> list[Listed]:
     secrets = of.cluster.objects[Query.SECRETS]
-    return [Observed(f"Secret {secret.name}", detail) for secret in secrets if secret.type == name]
+    return [Listed(f"Secret {secret.name}", detail) for secret in secrets if secret.type == name]
 
 
 def _token_secrets(of: AssessedCluster) -> Answer:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count
-from agent.assess.checks.cluster.rule import ClusterRule, Observed, fails_if_any, of_site
+from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.base.model import Component, Instruction
 from agent.cluster.kubernetes import admission
@@ -31,7 +31,7 @@ _IMAGE_POLICY = "ImagePolicyWebhook"
 
 def _network_policies(of: AssessedCluster) -> Answer:
     missing = [
-        Observed(
+        Listed(
             f"Namespace {namespace.name}",
             why,
             "it contains the leases of nodes and no pods" if namespace.name == _LEASES else "",
@@ -74,15 +74,15 @@ def _enforcement(of: AssessedCluster) -> Answer:
     return Answer(ControlStatus.PASS, f"{_DISABLED} is not set", (found,))
 
 
-def _in_default_namespace(of: AssessedCluster) -> Iterable[Observed]:
-    used: dict[str, Observed] = {}
+def _in_default_namespace(of: AssessedCluster) -> Iterable[Listed]:
+    used: dict[str, Listed] = {}
     for query, workload in workloads_with_controllers(of.cluster):
         if workload.namespace == _DEFAULT:
-            used.setdefault(workload.title, Observed(workload.title, "", query=query))
+            used.setdefault(workload.title, Listed(workload.title, "", query=query))
     for service in of.cluster.objects[Query.DEFAULT_SERVICES]:
         if service.name != _API_SERVICE:
             title = f"Service {_DEFAULT}/{service.name}"
-            used.setdefault(title, Observed(title, "", query=Query.DEFAULT_SERVICES))
+            used.setdefault(title, Listed(title, "", query=Query.DEFAULT_SERVICES))
     return used.values()
 
 
@@ -91,7 +91,7 @@ def _boundaries(of: AssessedCluster) -> Answer:
         own for own, _ in {(workload.namespace, workload.title) for workload in workloads_of_site(of.cluster)}
     )
     found = [
-        Observed(f"Namespace {namespace.name}", f"{workloads[namespace.name]} workloads of the site")
+        Listed(f"Namespace {namespace.name}", f"{workloads[namespace.name]} workloads of the site")
         for namespace in of.cluster.objects[Query.NAMESPACES]
         if namespace.name not in OWN_NAMESPACES
     ]
@@ -102,8 +102,8 @@ def _boundaries(of: AssessedCluster) -> Answer:
 def _images(of: AssessedCluster) -> Answer:
     plugins = of.node.arguments(Component.API_SERVER).get("enable-admission-plugins")
     is_configured = plugins is not None and _IMAGE_POLICY in plugins.value.split(",")
-    found = [Observed(_IMAGE_POLICY, "is enabled in the API server")] if is_configured else []
-    found += [Observed(engine.title, "is called for pods") for engine, _ in admission.engines(of.cluster)]
+    found = [Listed(_IMAGE_POLICY, "is enabled in the API server")] if is_configured else []
+    found += [Listed(engine.title, "is called for pods") for engine, _ in admission.engines(of.cluster)]
     reason = (
         "a person has to decide whether one of these verifies the origin of images"
         if found
@@ -114,7 +114,7 @@ def _images(of: AssessedCluster) -> Answer:
 
 def _secret_storage(of: AssessedCluster) -> Answer:
     types = Counter(secret.type or "unknown type" for secret in of.cluster.objects[Query.SECRETS])
-    found = [Observed(f"{number} Secrets", f"type {kind}") for kind, number in sorted(types.items())]
+    found = [Listed(f"{number} Secrets", f"type {kind}") for kind, number in sorted(types.items())]
     reason = "a person has to decide which of the secrets require a store outside the cluster"
     return of.to_review(found, Query.SECRETS, "Secret", reason)._replace(found=f"{sum(types.values())} Secrets")
 

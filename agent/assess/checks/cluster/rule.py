@@ -23,8 +23,8 @@ _MOST_NAMED = 3
 """Objects that `found` names."""
 
 
-class Observed(NamedTuple):
-    """An object that matters for a control."""
+class Listed(NamedTuple):
+    """An object that matters for a control, as the evidence lists it."""
 
     title: str
     """Kind, namespace and name."""
@@ -44,7 +44,7 @@ class Observed(NamedTuple):
         return f"{APART}{about} ({self.reason})" if self.reason else about
 
 
-def of_site(observed: Iterable[Observed]) -> list[Observed]:
+def of_site(observed: Iterable[Listed]) -> list[Listed]:
     """Return the objects that the site created."""
     return [seen for seen in observed if not seen.reason]
 
@@ -64,7 +64,7 @@ class AssessedCluster(NamedTuple):
     def answer(
         self,
         status: ControlStatus,
-        observed: Iterable[Observed],
+        observed: Iterable[Listed],
         query: Query,
         *steps: Step,
         noun: str = "object",
@@ -94,7 +94,7 @@ class AssessedCluster(NamedTuple):
             unmet=complete_steps(*steps),
         )
 
-    def to_review(self, observed: Iterable[Observed], query: Query, noun: str, reason: str = "") -> Answer:
+    def to_review(self, observed: Iterable[Listed], query: Query, noun: str, reason: str = "") -> Answer:
         """Return an answer that lists objects for a person, who decides."""
         step = Instruction("review what is listed; then waive the control with the result of the review")
         return self.answer(ControlStatus.MANUAL, observed, query, step, noun=noun, reason=reason)
@@ -121,7 +121,7 @@ class ClusterRule(NamedTuple):
 
 def fails_if_any(  # noqa: PLR0913 - a rule
     queries: tuple[Query, ...],
-    find: Callable[[AssessedCluster], Iterable[Observed]],
+    find: Callable[[AssessedCluster], Iterable[Listed]],
     noun: str,
     step: str,
     *,
@@ -138,7 +138,7 @@ def fails_if_any(  # noqa: PLR0913 - a rule
     return ClusterRule(queries, decide, passes, fails)
 
 
-def objects_summary(observed: Iterable[Observed], noun: str) -> str:
+def objects_summary(observed: Iterable[Listed], noun: str) -> str:
     """Return the number of objects with the names of the first ones; empty if there are none."""
     titles = list(dict.fromkeys(seen.title for seen in observed))
     if not titles:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import Answer, ControlStatus
-from agent.assess.checks.cluster.rule import ClusterRule, Observed, fails_if_any, of_site
+from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.base.errors import InputError
 from agent.base.model import WITH_POD_SECURITY_POLICY, Component, Instruction
 from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
@@ -126,9 +126,9 @@ FORBIDDEN: Mapping[str, Forbidden] = {
 """By control. A control that means something else than a rule of the standard has an own breach and the reason."""
 
 
-def observed(of: AssessedCluster, breach: Breach) -> list[Observed]:
+def observed(of: AssessedCluster, breach: Breach) -> list[Listed]:
     """Return each workload that breaks a rule, once, with each of its breaches."""
-    found: dict[str, Observed] = {}
+    found: dict[str, Listed] = {}
     minor = of.node.facts.version.minor
     for query, workload in workloads_to_check(of.cluster):
         known = found.get(workload.title)
@@ -137,7 +137,7 @@ def observed(of: AssessedCluster, breach: Breach) -> list[Observed]:
             detail = ", ".join(breach(workload, minor))
             reason = reason_of_workload(workload, of.cluster.registry)
             if detail and (known is None or not reason):
-                found[workload.title] = Observed(workload.title, detail, reason, query)
+                found[workload.title] = Listed(workload.title, detail, reason, query)
     return list(found.values())
 
 
@@ -195,14 +195,14 @@ def _mechanism(of: AssessedCluster) -> Answer:
     free = sorted(pod_security_defaults(of.node.situation, of.cluster).exempt - names)
     exempt = f"such as {', '.join(free[:3])}, which are exempt and do not exist, or " if free else ""
     detail = f"may create a namespace, {exempt}with a label that enforces nothing"
-    who = [Observed(str(review.account), detail, command=review.command) for review in creating]
+    who = [Listed(str(review.account), detail, command=review.command) for review in creating]
     step = Instruction("remove the right to create namespaces from these accounts")
     found = of.answer(ControlStatus.FAIL, who, Query.ACCESS_REVIEWS, step, noun="account")
     return found._replace(evidence=(*found.evidence, *answer.evidence))
 
 
 def _admission(
-    of: AssessedCluster, level: PodSecurityLevel, apart: list[Observed], control: str, exemption: str = _EXEMPTION
+    of: AssessedCluster, level: PodSecurityLevel, apart: list[Listed], control: str, exemption: str = _EXEMPTION
 ) -> Answer:
     """Return the answer by the standards of the namespaces and the probes, if no workload of the site decides.
 
@@ -221,7 +221,7 @@ def _admission(
     probes = {} if defaults.users else of.cluster.probes
     answers = {name: probes.get((name, control)) for name in namespaces}
     weak = [
-        Observed(
+        Listed(
             f"Namespace {name}",
             _enforcement(present, defaults, answers[name]),
             why_apart(name, exemption if present is _EXEMPT else ""),
@@ -230,7 +230,7 @@ def _admission(
         if not (present is not None and present.includes(level) if (answer := answers[name]) is None else answer)
     ]
     rejecting = (
-        Observed(f"Namespace {name}", f"{answer} rejects it, in a dry run", "asked with --probe")
+        Listed(f"Namespace {name}", f"{answer} rejects it, in a dry run", "asked with --probe")
         for name, answer in answers.items()
         if answer
     )
@@ -257,13 +257,13 @@ def _admission(
     return of.answer(status, listed, Query.NAMESPACES, _enforced(level, defaults), noun="namespace", reason=reason)
 
 
-def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Observed]) -> Answer:
+def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Listed]) -> Answer:
     """Return the answer if all namespaces enforce the standard, but not for all requests."""
     requests = (
         *(f"user {name}" for name in defaults.users),
         *(f"runtime class {name}" for name in defaults.runtime_classes),
     )
-    exempt = [Observed(request, "is exempt in the API server's configuration") for request in requests]
+    exempt = [Listed(request, "is exempt in the API server's configuration") for request in requests]
     step = Instruction("remove these exemptions, or waive the control with the reason")
     reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
     observed = (*exempt, *listed)
@@ -317,7 +317,7 @@ def pod_security_defaults(situation: Situation, cluster: Cluster | None = None) 
         return PodSecurityDefaults(None)
 
 
-def _without_seccomp(of: AssessedCluster) -> list[Observed]:
+def _without_seccomp(of: AssessedCluster) -> list[Listed]:
     has_default = bool(of.cluster.kubelets) and all(
         configuration.get("seccompDefault") is True or _is_set_here(SECCOMP_DEFAULT, name, of.node)
         for name, configuration in of.cluster.kubelets.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.cluster.kubernetes.running_objects import ObjectName
-from agent.cluster.pod_security_probe import Difference
+from agent.cluster.pod_security_probe import UnexpectedAnswer
 from agent.findings.impact import Reason, When
 from agent.findings.impact.pod_security import answered_otherwise
 
@@ -23,7 +23,7 @@ def test_an_answer_that_was_not_predicted_is_not_certain(
     found: str,
     expected: str,
 ) -> None:
-    entry = answered_otherwise(Difference("Deployment shop/web", predicted, answer))
+    entry = answered_otherwise(UnexpectedAnswer("Deployment shop/web", predicted, answer))
     assert (entry.object, entry.when, entry.is_certain) == (
         ObjectName("shop", "Deployment", "web"),
         When.NEXT_PODS,
