@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.base.host import Host
-    from agent.base.host.https import Limits
+    from agent.base.host.https import Limits, Response
     from agent.base.yaml_reader import YamlMapping
 
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
@@ -27,6 +27,14 @@ _HTTPS_PORT = 443
 
 Credential = Union[bytes, PurePosixPath]
 """PEM text, or the file that contains it."""
+
+
+class StatusError(HostError):
+    """The API server answered with an error."""
+
+    def __init__(self, request: str, status: int, hint: str = "") -> None:
+        super().__init__(f"cannot {request}: {rejection(status)}", hint)
+        self.status = status
 
 
 class Kubeconfig(NamedTuple):
@@ -62,6 +70,13 @@ def rejection(status: int) -> str:
 
     meaning = f" ({responses[status]})" if status in responses else ""
     return f"the API server answered with HTTP status {status}{meaning}"
+
+
+def accepted(answer: Response, request: str, *statuses: int) -> bytes:
+    """Return the body of an answer with one of these statuses. Raises StatusError for another one."""
+    if answer.status not in statuses:
+        raise StatusError(request, answer.status)
+    return answer.body
 
 
 def _kubeconfig(host: Host, paths: Sequence[PurePosixPath]) -> Kubeconfig:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.https import Limits, answers_ok
-from agent.cluster.connection import APPLY_PATCH, connect, rejection
+from agent.cluster.connection import APPLY_PATCH, accepted, connect
 from agent.cluster.node_status import FIELD_MANAGER
 from agent.cluster.nodes import parse_node
 from agent.k3s import pem
@@ -61,11 +61,9 @@ def has_node_status(
     client, certificate = connect(host, [kubeconfig], limits or _LIMITS)
     path = f"/api/v1/nodes/{node_name(certificate)}"
     with client:
-        response = client.get(path, "application/json")
-    if response.status != _OK:
-        raise HostError(f"cannot read {path}: {rejection(response.status)}")
+        body = accepted(client.get(path, "application/json"), f"read {path}", _OK)
     try:
-        node = parse_node(json.loads(response.body))
+        node = parse_node(json.loads(body))
     except (ValueError, RecursionError):
         raise HostError(f"cannot read {path}: the API server answered with invalid JSON") from None
     has_condition = all(node.condition[key] == condition[key] for key in ("status", "message"))
@@ -83,7 +81,6 @@ def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str
     body = {**fields, "apiVersion": "v1", "kind": "Node", "metadata": metadata}
     path, data = f"/api/v1/nodes/{name}/status", json.dumps(body).encode()
     with client:
-        response = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", data, APPLY_PATCH)
-    if response.status != _OK:
-        raise HostError(f"cannot write {path}: {rejection(response.status)}")
+        answer = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", data, APPLY_PATCH)
+        accepted(answer, f"write {path}", _OK)
     return name

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
-from agent.cluster.connection import rejection
+from agent.cluster.connection import StatusError, accepted, rejection
 from agent.cluster.kubernetes.parsing import as_mapping, at
 from agent.cluster.kubernetes.pod_security_rules import violations
 from agent.cluster.kubernetes.queries import REQUESTS
@@ -109,8 +109,7 @@ def pod_security_probe(
     with connect() as client:
         try:
             made = client.post(_NAMESPACES, json.dumps({"metadata": {"name": name, "labels": labels}}).encode())
-            if made.status != _CREATED:
-                raise HostError(f"cannot create a temporary namespace: {rejection(made.status)}")
+            accepted(made, "create a temporary namespace", _CREATED)
             probe = PodSecurityProbe(client, f"{_NAMESPACES}/{name}", standard, minor)
             if "violate" not in probe.ask(_KNOWN_BAD):
                 raise HostError(_DOES_NOT_JUDGE, "omit --probe")
@@ -120,4 +119,4 @@ def pod_security_probe(
                 answer = another.delete(f"{_NAMESPACES}/{name}")
             if answer.status not in (_OK, _ACCEPTED, _NOT_FOUND):
                 hint = f"kubectl delete namespace {name}"
-                raise HostError(f"cannot delete the temporary namespace {name}: {rejection(answer.status)}", hint)
+                raise StatusError(f"delete the temporary namespace {name}", answer.status, hint)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from agent.base.errors import HardenError, HostError, LimitError
 from agent.base.host.https import Limits
 from agent.base.host.memory import limited_memory
-from agent.cluster.connection import connect_as_admin, rejection
+from agent.cluster.connection import StatusError, accepted, connect_as_admin
 from agent.cluster.kubernetes import admission, parsing, queries
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.objects import Cluster
@@ -71,14 +71,6 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
 """Parsers of objects by query. For other queries only the name is kept."""
 
 
-class StatusError(HostError):
-    """The API server answered with an error."""
-
-    def __init__(self, path: str, status: int) -> None:
-        super().__init__(f"cannot read {path}: {rejection(status)}")
-        self.status = status
-
-
 class _InvalidError(HostError):
     """The API server sent an unexpected answer."""
 
@@ -106,10 +98,8 @@ def with_loaded_policies(host: Host, data_dir: PurePosixPath, cluster: Cluster) 
     """Return the cluster with the digest of the files that each plugin has loaded, or with the reason without them."""
     try:
         with connect_as_admin(host, data_dir, _METRICS_LIMITS) as client, limited_memory(MEMORY):
-            answer = client.get(_METRICS, "text/plain")
-            if answer.status != _OK:
-                raise StatusError(_METRICS, answer.status)
-            found = {plugin.decode(): digest.decode() for digest, plugin in _LOADED.findall(answer.body)}
+            metrics = accepted(client.get(_METRICS, "text/plain"), f"read {_METRICS}", _OK)
+            found = {plugin.decode(): digest.decode() for digest, plugin in _LOADED.findall(metrics)}
     except (HardenError, MemoryError) as error:
         reason = error.message if isinstance(error, HardenError) else f"cannot read {_METRICS}: it is too large"
         return cluster._replace(problems={**cluster.problems, _METRICS: reason})
@@ -122,10 +112,8 @@ def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessRev
     answers: dict[AccessReview, bool] = {}
     try:
         for review in reviews:
-            response = client.post(path, json.dumps(review.body).encode())
-            if response.status != _CREATED:
-                raise StatusError(path, response.status)
-            answers[review] = at(_decoded(path, response.body), "status").get("allowed") is True
+            answer = accepted(client.post(path, json.dumps(review.body).encode()), f"read {path}", _CREATED)
+            answers[review] = at(_decoded(path, answer), "status").get("allowed") is True
     except HostError as error:
         return cluster._replace(problems={**cluster.problems, query.value: error.message})
     return cluster._replace(objects={**cluster.objects, query: tuple(answers)}, reviews=answers)
@@ -272,10 +260,8 @@ class Reader:
 
     def _json(self, request: ApiRequest, parameters: str = "") -> Any:  # noqa: ANN401 - any JSON
         path = f"{request.path}?{parameters}" if parameters else request.path
-        response = self._client.get(path, request.accept)
-        if response.status != _OK:
-            raise StatusError(request.path, response.status)
-        return _decoded(request.path, response.body)
+        body = accepted(self._client.get(path, request.accept), f"read {request.path}", _OK)
+        return _decoded(request.path, body)
 
 
 def _decoded(path: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON

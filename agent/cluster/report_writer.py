@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
 from agent.base.host.https import HttpsClient, Limits
-from agent.cluster.connection import APPLY_PATCH, rejection
+from agent.cluster.connection import APPLY_PATCH, StatusError, accepted
 from agent.cluster.node_status import FIELD_MANAGER
 
 if TYPE_CHECKING:
@@ -33,17 +33,15 @@ def write_report(pod: Host, report: dict[str, Any], environment: Mapping[str, st
     path = f"/apis/{report['apiVersion']}/clusterreports/{report['metadata']['name']}"
     owner = f"/api/v1/namespaces/{namespace}"
     with HttpsClient(server, int(port), authority.encode(), b"", _LIMITS, token=token) as client:
-        found = client.get(owner, "application/json")
-        if found.status != _OK:
-            raise HostError(f"cannot read {owner}: {rejection(found.status)}")
+        found = accepted(client.get(owner, "application/json"), f"read {owner}", _OK)
         try:
-            uid = json.loads(found.body)["metadata"]["uid"]
+            uid = json.loads(found)["metadata"]["uid"]
         except (ValueError, KeyError, TypeError) as error:
             raise HostError(f"cannot read {owner}: the answer is no Namespace") from error
         references = [{"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": uid}]
         owned = {**report, "metadata": {**report["metadata"], "ownerReferences": references}}
         data = json.dumps(owned).encode()
         written = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", data, APPLY_PATCH)
-    if written.status not in (_OK, _CREATED):
-        hint = _NO_KIND if written.status == _NOT_FOUND else ""
-        raise HostError(f"cannot write {path}: {rejection(written.status)}", hint)
+    if written.status == _NOT_FOUND:
+        raise StatusError(f"write {path}", written.status, _NO_KIND)
+    accepted(written, f"write {path}", _OK, _CREATED)

@@ -6,12 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
+from agent.cluster.connection import StatusError
 from agent.cluster.kubernetes import parsing, running_parsing
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.queries import MONITORS, REFERRERS, REQUESTS, ApiRequest, Query
 from agent.cluster.kubernetes.running_objects import PODS, FailedEvent, ObjectName, Running, RunningWorkload
 from agent.cluster.kubernetes.workloads import CONTROLLERS
-from agent.cluster.reader import Reader, StatusError
+from agent.cluster.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
