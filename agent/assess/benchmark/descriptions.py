@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.assess.checks.check import Manual
 from agent.k3s.cis.numbers import Assessed
 from agent.k3s.cis.versions import Benchmark
 
@@ -74,7 +75,7 @@ def benchmark_range(benchmarks: Iterable[Benchmark]) -> str:
 
 def provider(control: BenchmarkControl) -> str:
     """Return who meets the control on a host with k3s-harden and K3s in their default configurations."""
-    if not control.check.is_automated and control.guide is not None:
+    if isinstance(control.check, Manual) and control.guide is not None:
         return f"{control.check.provider}, in addition to the guide's `{control.guide.id}`"
     if control.setting:
         return f"`k3s-harden apply`, if `{control.setting}` is set"

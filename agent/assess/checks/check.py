@@ -63,9 +63,6 @@ class Check(Value, ABC):
         """Who meets the requirement on a host if neither `apply` nor a setting does."""
         return "K3s itself" if self.is_met_by_k3s else "the operator"
 
-    is_automated = True
-    """Whether a program can decide."""
-
     @property
     def is_met_by_k3s(self) -> bool:
         """Whether K3s meets the requirement itself in its default configuration."""
@@ -169,8 +166,6 @@ class Manual(Check):
 
     review: str
     """What to review, in one sentence or command."""
-
-    is_automated = False
 
     def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
         return Answer(ControlStatus.MANUAL, reason=self.review, unmet=complete_steps(Instruction(self.review)))
