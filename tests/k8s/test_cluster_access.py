@@ -73,6 +73,15 @@ def test_a_right_in_one_namespace_is_confirmed_there(api: Node) -> None:
         assert assessed(api).status("rbac-secrets") == "FAIL"
 
 
+@pytest.mark.parametrize(("verbs", "answer"), [(["get"], "NotFound"), (["list", "watch"], "Forbidden")])
+def test_list_and_watch_give_no_access_to_nodes_proxy(api: Node, verbs: list[str], answer: str) -> None:
+    with present(api, role(verbs, "", ["nodes/proxy"]), binding("site", "site", "User", "anna")):
+        for query in ("", "?watch=true"):
+            done = api.try_kubectl("get", "--raw", f"/api/v1/nodes/none/proxy/pods{query}", "--as=anna")
+            assert f"({answer})" in done.stderr
+        assert assessed(api).status("rbac-nodes-proxy") == ("MANUAL" if answer == "NotFound" else "PASS")
+
+
 def test_requests_change_nothing_and_are_few(api: Node) -> None:
     """Only two kinds of requests are not GET; the API server stores neither."""
     before = len(logged(api))

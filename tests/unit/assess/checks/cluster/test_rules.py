@@ -242,6 +242,7 @@ def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str
         ("rbac-create-pods", rule("get", "pods/attach"), MANUAL),
         ("rbac-create-pods", rule("update", "pods/ephemeralcontainers"), MANUAL),
         ("rbac-create-pods", rule("get", "pods pods/log pods/ephemeralcontainers"), PASS),
+        ("rbac-nodes-proxy", rule("list watch", "nodes/proxy"), PASS),
         ("rbac-webhooks", rule("delete", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), MANUAL),
         ("rbac-webhooks", rule("get list", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), PASS),
     ],
