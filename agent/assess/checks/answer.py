@@ -132,6 +132,8 @@ def all_of(unmet: Sequence[UnmetRequirement]) -> UnmetRequirement:
 
 def determined(unknown: UnknownFile) -> tuple[Step, ...]:
     """Return the steps for a file that could not be read. Root has access that this user does not have."""
+    if unknown.cause is UnknownCause.DANGLING:
+        return Instruction(f"create the target of the symlink {unknown.path}, or remove it"), OwnCommand("assess")
     return (OwnCommand("assess"),) if unknown.cause is UnknownCause.DENIED else made_readable(unknown.path)
 
 

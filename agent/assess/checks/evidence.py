@@ -74,6 +74,7 @@ class UnknownCause(Enum):
     """Why a file is unknown."""
 
     DENIED = "the kernel denied access to this user"
+    DANGLING = "it is a symlink to nothing"
     INVALID = "its content is invalid"
     OTHER = "it could not be read"
 

@@ -115,7 +115,7 @@ class FileFinder:
             yield AbsentFile(path, self._chain(found))
         elif found.file is None:
             if found.parent != str(path.parent) and self._tree.link_target(path) is not None:
-                yield UnknownFile(path, "it is a dangling symlink")
+                yield UnknownFile(path, "it is a dangling symlink", UnknownCause.DANGLING)
                 return
             if kind == DIRECTORY:
                 self._absent.add(path)
@@ -150,7 +150,7 @@ class FileFinder:
         elif not isinstance(found, Absent):
             yield _of_kind(path, found, kind)
         elif self._tree.link_target(path) is not None:
-            yield UnknownFile(path, "it is a dangling symlink")
+            yield UnknownFile(path, "it is a dangling symlink", UnknownCause.DANGLING)
 
     def _among(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile]:
         for path, entry in self._entries(pattern.parent):

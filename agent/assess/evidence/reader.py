@@ -98,4 +98,8 @@ def _content(tree: Tree, path: PurePosixPath) -> bytes | MissingFile | UnknownFi
     if data is not None:
         return data
     is_link = tree.link_target(path) is not None
-    return UnknownFile(path, f"cannot read {path}: it is a dangling symlink") if is_link else MissingFile(path)
+    return (
+        UnknownFile(path, f"cannot read {path}: it is a dangling symlink", UnknownCause.DANGLING)
+        if is_link
+        else MissingFile(path)
+    )

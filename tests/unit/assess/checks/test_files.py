@@ -219,7 +219,9 @@ def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
     verdict = server.judged_as("admin-kubeconfig-permissions", ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert str(key.relative_to(server.root)) in verdict.reason
     path = "/" + str(key.relative_to(server.root))
-    assert fix(verdict) == f"make {path} a file that root can read; then run `sudo k3s-harden assess`"
+    create = f"create the target of the symlink {path}, or remove it"
+    correct = create if kind == "dangling" else f"make {path} a file that root can read"
+    assert fix(verdict) == f"{correct}; then run `sudo k3s-harden assess`"
 
 
 def test_a_wrong_file_fails_despite_unknown_files(server: CheckedNode) -> None:
