@@ -197,7 +197,18 @@ def test_saved_lists_are_clusters_and_a_named_file_has_to_be_usable(sites: Sites
     assert reasons(fleet(sites)).keys() >= {"loop", "pipe"}
     done = run("fleet", str(sites.records / "pipe.json"))
     assert done.code == 2
-    assert "pipe.json: it is not a regular file" in done.stderr
+    assert "pipe.json: it is not a regular file\n  fix: name an existing regular file" in done.stderr
+
+
+def test_a_site_with_too_many_files_is_one_unknown_node(sites: Sites) -> None:
+    """Its files are not read, so that it hides and delays no other site."""
+    before = {row["cluster"] for row in fleet(sites)["nodes"]}
+    (sites.records / "flood").mkdir()
+    for number in range(10_001):
+        (sites.records / f"flood/{number}.json").touch()
+    found = fleet(sites)
+    assert {row["cluster"] for row in found["nodes"]} == before | {"flood"}
+    assert reasons(found)["flood"] == "found 10001 files, expected at most 10000"
 
 
 def test_each_bad_record_of_many_is_found_and_no_other(tmp_path: Path) -> None:

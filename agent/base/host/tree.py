@@ -59,7 +59,7 @@ _FS_IOC_GETFLAGS = 0x80006601 | _LONG << 16
 _FS_IMMUTABLE_OR_APPEND = 0x10 | 0x20
 
 
-_READABLE = "name an existing regular file that this user can read"
+READABLE = "name an existing regular file that this user can read"
 _ELF = b"\x7fELF"
 """The first bytes of a program: elf(5)."""
 
@@ -278,9 +278,9 @@ class Tree(DirectoryTree):
             data = self.read(path)
         except HostError as error:
             problem = error.message.removeprefix(f"cannot read {path}: ")
-            raise InputError(Location(path), problem, hint or _READABLE) from error
+            raise InputError(Location(path), problem, hint or READABLE) from error
         if data is None:
-            raise InputError(Location(path), "the file does not exist", hint or _READABLE)
+            raise InputError(Location(path), "the file does not exist", hint or READABLE)
         return data
 
     def link_target(self, path: PurePosixPath) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import time
+from collections import Counter
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _LARGEST_PAGE = 64 << 20
 _PAGE = 500
 _MOST_NODES = 100_000
+_MOST_FILES = 10_000
+"""Files of one site below a directory: a node has one."""
 _AT_ONCE = 8
 """Clusters that are read at the same time."""
 _EXPECTED = CommandHint("kubectl get nodes -o json --show-managed-fields | k3s-harden fleet -")
@@ -216,13 +219,16 @@ def _nodes_of_file(path: PurePosixPath, verification: _Verification) -> Iterator
 def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -> Iterator[ClusterNode]:
     """Yield the nodes of the files below a directory: each file or directory in it is a cluster.
 
-    A file that cannot be used is an unknown node, because one site must not hide the others. A list of nodes has no
-    signature, so it does not count where records are verified.
+    A file that cannot be used, or a site with too many files, is an unknown node, because one site must not hide the
+    others. A list of nodes has no signature, so it does not count where records are verified.
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    def cluster_of(path: PurePosixPath) -> str:
+        return path.relative_to(directory).parts[0].removesuffix(_ENDING)
+
     def nodes(path: PurePosixPath) -> list[ClusterNode]:
-        cluster = path.relative_to(directory).parts[0].removesuffix(_ENDING)
+        cluster = cluster_of(path)
         try:
             found = [node._replace(cluster=cluster) for node in _nodes_of_file(path, verification)]
         except InputError as error:
@@ -230,8 +236,14 @@ def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -
         is_open = verification.keys is None
         return [node if is_open or node.verified or node.unknown else node._replace(unknown=UNSIGNED) for node in found]
 
+    files = named_files.files_below(directory, _ENDING)
+    floods = {cluster: count for cluster, count in Counter(map(cluster_of, files)).items() if count > _MOST_FILES}
+    for cluster, count in floods.items():
+        why = f"found {count} files, expected at most {_MOST_FILES}"
+        yield ClusterNode(cluster, False, cluster=cluster, unknown=why)
     with ThreadPoolExecutor() as threads:
-        yield from chain.from_iterable(threads.map(nodes, named_files.files_below(directory, _ENDING)))
+        usable = (path for path in files if cluster_of(path) not in floods)
+        yield from chain.from_iterable(threads.map(nodes, usable))
 
 
 def _kubectl(environment: Mapping[str, str], *words: str) -> str:
