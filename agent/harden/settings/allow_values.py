@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
-from agent.harden.settings.value_kinds import NAMESPACE, InvalidValue, ValueKind, is_empty, string_of
+from agent.harden.settings.value_kinds import NAMESPACE, InvalidValue, ValueKind, is_empty, refuse_other_keys, string_of
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def _entries(node: Node, known: Collection[str], required: Collection[str]) -> M
     """Return the values of a mapping by key. Raises InvalidValue for an unknown, missing or repeated key."""
     if not isinstance(node, YamlMapping):
         raise InvalidValue(f"expected a mapping of {', '.join(known)}; found {describe_node(node)}", node)
-    for entry in node.entries:
-        if entry.key not in known:
-            raise InvalidValue(f"unknown key `{shown(entry.key)}`", YamlMapping(node.entries, entry.line))
+    refuse_other_keys(node, known)
     for _, again in duplicates(node):
         raise InvalidValue(f"`{again.key}` is set twice", again.node)
     entries = {entry.key: entry.node for entry in node.entries}

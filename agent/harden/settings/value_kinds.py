@@ -12,7 +12,7 @@ from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternativ
 from agent.harden.guide.manifests import EventRateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from agent.base.yaml_reader import Node
 
@@ -207,14 +207,20 @@ def _names(node: Node, pattern: str, allowed: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def refuse_other_keys(node: YamlMapping, known: Collection[str]) -> None:
+    """Raise InvalidValue if a mapping has another key than these."""
+    for entry in node.entries:
+        if entry.key not in known:
+            problem = f"unknown key `{shown(entry.key)}`; expected one of {', '.join(known)}"
+            raise InvalidValue(problem, YamlMapping(node.entries, entry.line))
+
+
 def _event_rate_limit(node: Node) -> EventRateLimit | None:
     if is_off(node):
         return None
     if not isinstance(node, YamlMapping):
         raise InvalidValue
-    for entry in node.entries:
-        if entry.key not in EventRateLimit._fields:
-            raise InvalidValue(f"unknown key `{shown(entry.key)}`", YamlMapping(node.entries, entry.line))
+    refuse_other_keys(node, EventRateLimit._fields)
     numbers = []
     for name in EventRateLimit._fields:
         value = node.get(name)

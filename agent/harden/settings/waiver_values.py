@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location, Role
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates
 from agent.harden.settings.value_kinds import (
     BOOLEAN,
     DATE,
@@ -17,6 +17,7 @@ from agent.harden.settings.value_kinds import (
     is_off,
     number_between,
     one_of,
+    refuse_other_keys,
     string_of,
 )
 from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
@@ -48,9 +49,7 @@ def _waivers(node: Node) -> tuple[SiteWaiver, ...]:
 def _waiver(node: Node) -> SiteWaiver:
     if not isinstance(node, YamlMapping):
         raise InvalidValue("", node)
-    for entry in node.entries:
-        if entry.key not in _KEYS:
-            raise InvalidValue(f"unknown key `{shown(entry.key)}`", YamlMapping(node.entries, entry.line))
+    refuse_other_keys(node, _KEYS)
     for _, again in duplicates(node):
         raise InvalidValue(f"`{again.key}` is set twice", again.node)
     values: dict[str, object] = {}
@@ -105,9 +104,7 @@ def _needs(node: Node) -> WaiverNeeds | None:
         return None
     if not isinstance(node, YamlMapping):
         raise InvalidValue
-    for entry in node.entries:
-        if entry.key not in ("expire-within", "approver"):
-            raise InvalidValue(f"unknown key `{shown(entry.key)}`", YamlMapping(node.entries, entry.line))
+    refuse_other_keys(node, ("expire-within", "approver"))
     days, approver = node.get("expire-within"), node.get("approver")
     return WaiverNeeds(
         None if days is None else number_between(1, 3650).read(days),  # type: ignore[arg-type]  # an integer
