@@ -74,7 +74,8 @@ def run(
             start_new_session=True,
         )
     except OSError as error:
-        raise HostError(f"cannot run {argv[0]}: {error.strerror}") from error
+        hint = f"install {argv[0]}" if isinstance(error, FileNotFoundError) and "/" not in argv[0] else ""
+        raise HostError(f"cannot run {argv[0]}: {error.strerror}", hint) from error
     try:
         stdout, stderr = _outputs(process, deadline, largest_output)
         code = process.wait(max(0, deadline - time.monotonic()))

@@ -96,8 +96,9 @@ def test_a_page_that_cannot_be_read_gives_no_result(kubectl: Kubectl) -> None:
 
 
 def test_a_missing_kubectl_is_an_error() -> None:
-    with pytest.raises(HostError, match="cannot run kubectl: No such file or directory"):
+    with pytest.raises(HostError, match="cannot run kubectl: No such file or directory") as error:
         verb({"PATH": "/nonexistent"}, Sources(), LOOSE, no_progress)
+    assert error.value.hint == "install kubectl"
 
 
 def fleet_of_document(text: str) -> Fleet:
