@@ -126,7 +126,8 @@ class Journal(Value):
                     f"found owner {there.owner} and mode {there.mode}, expected a directory that only root can write"
                 )
                 restrict = f"sudo chown root:root {place} && sudo chmod go-w {place}"
-                found[place] = HostError(f"cannot use {place}: {access}", f"inspect its files; then {restrict}")
+                fix = f"inspect its files, and restrict it to root: {restrict}"
+                found[place] = HostError(f"cannot use {place}: {access}", fix)
         for run in runs:
             try:
                 if not records.is_undamaged(self._read(run.path)):
