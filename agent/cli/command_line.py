@@ -98,5 +98,7 @@ def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN40
         known = [other for option in command.params for other in option.opts if other.startswith("--")]
         if commands:
             hint = f"options follow the command: {called} COMMAND {name}"
-    similar = difflib.get_close_matches(name, known, n=1)
-    return UsageError(message, f"did you mean {similar[0]}?" if similar else hint)
+    # Without the dashes, which make all options similar.
+    names = {other.lstrip("-"): other for other in known}
+    similar = difflib.get_close_matches(name.lstrip("-"), names, n=1, cutoff=0.65)
+    return UsageError(message, f"did you mean {names[similar[0]]}?" if similar else hint)

@@ -20,18 +20,18 @@ from agent.cli.report_options import ReportOptions
 
 def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typer.Option returns
     """Return the option --format of a command that has not all formats."""
-    listed = "|".join(choices)
+    listed = ", ".join(f"'{choice}'" for choice in choices)
 
-    def checked(output_format: Format) -> Format:
-        if output_format not in choices:
-            raise typer.BadParameter(f"'{output_format}' is not one of {listed}")
-        return output_format
+    def parsed(text: str) -> Format:
+        if text not in [*choices]:
+            raise typer.BadParameter(f"'{text}' is not one of {listed}")
+        return Format(text)
 
     def completed(incomplete: str) -> list[str]:
         return [choice for choice in choices if choice.startswith(incomplete)]
 
     shown = f"Output format: {', '.join(choices)}."
-    return Option("--format", help=shown, metavar="FORMAT", callback=checked, autocompletion=completed)
+    return Option("--format", help=shown, metavar="FORMAT", parser=parsed, autocompletion=completed)
 
 
 def a_number(value: Optional[float]) -> Optional[float]:

@@ -35,6 +35,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         ("check --formt json", "use --formt: check has no such option", "did you mean --format?"),
         ("check --k3s-verison=1.34", "use --k3s-verison: check has no such option", "did you mean --k3s-version?"),
         ("check -x", "use -x: check has no such option", OF_CHECK),
+        ("assess --level 2", "use --level: assess has no such option", OF_CHECK.replace("check", "assess")),
         ("check --dry-run", "use --dry-run: check has no such option", OF_CHECK),
         ("--root / check", f"use --root: {NO_OPTION}", "options follow the command: k3s-harden COMMAND --root"),
         ("--versoin", f"use --versoin: {NO_OPTION}", "did you mean --version?"),
@@ -46,8 +47,13 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         ("apply --role x", f"run apply: {NO_ROLE.format('x')}", OF_CHECK.replace("check", "apply")),
         (
             "check --format junit",
-            "run check: invalid value for '--format': 'junit' is not one of auto|table|plain|json",
+            "run check: invalid value for '--format': 'junit' is not one of 'auto', 'table', 'plain', 'json'",
             OF_CHECK,
+        ),
+        (
+            "diff --format jsn",
+            "run diff: invalid value for '--format': 'jsn' is not one of 'auto', 'table', 'plain', 'json'",
+            "did you mean json?",
         ),
         ("check --data-dir", "run check: option '--data-dir' requires an argument", OF_CHECK),
         ("check --quiet=1", "run check: option '--quiet' does not take a value", OF_CHECK),
