@@ -182,7 +182,7 @@ def test_another_file_is_no_snapshot(sites: Sites, text: str) -> None:
     file.write_text(text)
     done = run("fleet", str(sites.records), "--since", str(file))
     assert (done.code, done.stdout) == (2, "")
-    assert "it is not the output of `k3s-harden fleet --format json`" in done.stderr
+    assert "it is not the output of `k3s-harden fleet --format json`\n  fix: pass a file with" in done.stderr
 
 
 def test_saved_lists_are_clusters_and_a_named_file_has_to_be_usable(sites: Sites) -> None:

@@ -100,7 +100,7 @@ def snapshot(path: PurePosixPath) -> Snapshot:
             return read_snapshot(stream)
         except (ValueError, RecursionError):
             problem = "it is not the output of `k3s-harden fleet --format json`"
-            raise InputError(Location(path), problem) from None
+            raise InputError(Location(path), problem, "pass a file with the JSON of an earlier run") from None
 
 
 def fleet(

@@ -92,7 +92,7 @@ class Fleet(Value):
         count, expected = len(self.nodes), self.requirement.expected
         wrong = [node.full_name for node in self.nodes if node.result is not PublishedResult.COMPLIANT]
         found = [*self.unread]
-        found += [f"found {count} nodes, expected {expected or 'some'}"] * (
+        found += [f"found {count} node{'s' * (count != 1)}, expected {expected or 'some'}"] * (
             count != expected if expected else not count
         )
         found += [f"missing: {shortened(self.missing)}"] * bool(self.missing)

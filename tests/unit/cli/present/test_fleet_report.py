@@ -81,7 +81,7 @@ def test_the_json_is_valid() -> None:
         ([node()], {}, []),
         ([node(**FAILED)], {}, []),
         ([node()], {"is_compliant": True, "expected": 1}, []),
-        ([node()], {"expected": 2}, ["found 1 nodes, expected 2"]),
+        ([node()], {"expected": 2}, ["found 1 node, expected 2"]),
         ([node("a"), node("b")], {"expected": 1}, ["found 2 nodes, expected 1"]),
         ([node("a", **FAILED), node("b")], {"is_compliant": True, "expected": 2}, ["not compliant: a"]),
         ([node("a"), node("b", published=None)], {"is_compliant": True}, ["not compliant: b"]),
