@@ -17,6 +17,7 @@ from agent.cli.present import Format
 from agent.cli.report_options import print_or_write
 from agent.cli.shared_options import HOURS, Image, expand, versions
 from agent.cli.streams import print_error
+from agent.cli.verbs.render import DOCUMENTS, new_host, rendered, rendered_assessment_job
 from agent.cli.verbs.render.image import IMAGE
 
 if TYPE_CHECKING:
@@ -52,18 +53,6 @@ OPTIONS = {
 }
 """The options of the host that a document is for, which is not read."""
 
-FILES = {
-    "sysctl": "Print the file with the kernel parameters.",
-    "audit-policy": "Print the audit policy.",
-    "policy": "Print the manifest with the policies.",
-    "psa": "Print the Pod Security configuration.",
-    "k3s-config": "Print the drop-in of the K3s configuration.",
-    "rancher-cluster": "Print a Cluster for Rancher.",
-    "service-accounts": "Print the guide's script for default tokens.",
-}
-"""The documents that depend only on the settings, with their summaries."""
-
-
 _HOURS = 24
 """Between the assessments of all nodes."""
 
@@ -78,13 +67,11 @@ def _add_file(name: str, summary: str) -> None:
     @documents.command(name, help=summary, epilog=_epilog(f"{name} --k3s-version {EXAMPLE_MINOR}"))
     @expand(options=OPTIONS)
     def _file(*, output: Output = None, options: HostOptions) -> None:
-        from agent.cli.verbs.render import rendered
-
         print_or_write(rendered(name, options.settings_file, options.overrides), output)
 
 
-for _name, _summary in FILES.items():
-    _add_file(_name, _summary)
+for _name, _document in DOCUMENTS.items():
+    _add_file(_name, _document.summary)
 
 
 @documents.command(epilog=_epilog('cloud-init --url "$URL" --sha256 "$SHA256"'))
@@ -111,7 +98,6 @@ def cloud_init(
     It installs the program and K3s on a new host, which is hardened before K3s starts.
     """
     from agent.base.host import Host
-    from agent.cli.verbs.render import new_host
     from agent.cli.verbs.render.cloud_init import EXAMPLE, K3sDownload, joining, published_file, user_data
 
     is_printed = output in (None, Path("-"))
@@ -149,7 +135,6 @@ def ignition(
     For Flatcar and Fedora CoreOS. It adds the system extension, the settings and the gate, so that a new host is
     hardened before each start of K3s, which it does not install.
     """
-    from agent.cli.verbs.render import new_host
     from agent.cli.verbs.render.cloud_init import ALONE
     from agent.cli.verbs.render.ignition import config
 
@@ -183,7 +168,6 @@ def assessment_job(
     kubectl delete removes everything. Nothing is installed on the nodes, which must have the image or pull it.
     With --k3s-version, nodes are assessed for that version, and before 1.30 without what Kubernetes does not support.
     """
-    from agent.cli.verbs.render import rendered_assessment_job
     from agent.cli.verbs.render.assessment_job import AssessmentJob
 
     if bool(node) == all_nodes:

@@ -13,7 +13,7 @@ import yaml
 
 from agent.base.errors import UsageError
 from agent.base.model import NEWEST_KNOWN, Role
-from agent.cli.render import FILES
+from agent.cli.verbs.render import DOCUMENTS
 from agent.cli.verbs.render.cloud_init import Download
 from agent.cli.verbs.render.ignition import config
 from agent.harden.node.facts import assumed_facts
@@ -87,7 +87,7 @@ def test_the_cluster_for_rancher_has_the_given_release(program: LoadedProgram) -
 OF_SERVERS = {"psa", "audit-policy"}
 
 
-@pytest.mark.parametrize("what", [*FILES, "cloud-init", "ignition"])
+@pytest.mark.parametrize("what", [*DOCUMENTS, "cloud-init", "ignition"])
 @pytest.mark.parametrize("role", ["server", "agent", "auto"])
 def test_render_needs_no_host(what: str, role: str, program: LoadedProgram) -> None:
     """Each document can be printed without an error, for an agent without those of servers only."""

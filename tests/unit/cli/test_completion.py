@@ -14,7 +14,7 @@ import pytest
 
 from agent.base import package_data
 from agent.cli.present import REPORT_FORMATS, Format
-from agent.cli.render import FILES
+from agent.cli.verbs.render import DOCUMENTS
 from agent.cli.verbs.topics import titles
 from agent.k3s.cis.versions import Benchmark
 
@@ -49,7 +49,7 @@ def test_values_are_offered() -> None:
     assert candidates("assess", "--benchmark", "cis-2") == ["cis-2.0", "cis-2.1"]
     assert candidates("assess", "--format", "") == [choice.value for choice in Format]
     assert candidates("check", "--root", "/mnt", "--format", "") == [choice.value for choice in REPORT_FORMATS]
-    assert candidates("render", "") == [*FILES, "cloud-init", "ignition", "assessment-job", "upgrade-plan"]
+    assert candidates("render", "") == [*DOCUMENTS, "cloud-init", "ignition", "assessment-job", "upgrade-plan"]
     assert candidates("render", "k3") == ["k3s-config"]
     assert candidates("preflight", "v1.37") == ["v1.37"]
     assert candidates("apply", "--k3s-version", "v1.37") == ["v1.37"]

@@ -8,6 +8,7 @@ from agent.base.errors import InputError, UsageError
 from agent.base.host import Host
 from agent.base.model import NEWEST_KNOWN, Location, Role
 from agent.base.value import replace
+from agent.cli.verbs.render import rancher
 from agent.harden.desired import resources as desired
 from agent.harden.guide import manifests
 from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
@@ -19,11 +20,12 @@ from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, SecretsEnc
 from agent.k3s.paths import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import PurePosixPath
 
     from agent.cli.verbs.render.assessment_job import AssessmentJob
     from agent.cli.verbs.render.cloud_init import Joining
+    from agent.harden.guide.files import FileRow
     from agent.harden.node.facts import HostFacts
 
 
@@ -42,21 +44,30 @@ class _Source(NamedTuple):
         return replace(self.facts, role=Role.SERVER)
 
 
+class Document(NamedTuple):
+    """A document that depends only on the settings."""
+
+    summary: str
+    content: Callable[[_Source], bytes]
+    file: FileRow | None = None
+    """The file of some hosts only that it is. A manifest is for the whole cluster."""
+
+
 def rendered(what: str, settings_file: PurePosixPath | None, overrides: Overrides) -> bytes:
-    """Return the document `what`, a key of RENDERERS, for a new host with this role and version.
+    """Return the document `what`, a key of DOCUMENTS, for a new host with this role and version.
 
     Reads only the settings file and the files that it names. Raises InputError if one is invalid, UsageError if such a
     host does not have the document.
     """
     source = _source(settings_file, overrides)
-    facts = source.facts
-    if what in _FILES and not _FILES[what].applies.to(facts.role, facts.version):
+    facts, document = source.facts, DOCUMENTS[what]
+    if document.file and not document.file.applies.to(facts.role, facts.version):
         raise UsageError(
             f"cannot render {what} for K3s {facts.version} and role {facts.role}: apply writes it on"
-            f" {_FILES[what].applies}",
+            f" {document.file.applies}",
             "pass the --role and --k3s-version of such a host",
         )
-    return RENDERERS[what](source)
+    return document.content(source)
 
 
 def new_host(
@@ -94,12 +105,6 @@ def _source(settings_file: PurePosixPath | None, overrides: Overrides) -> _Sourc
     require_covered(version)
     facts = assumed_facts(site.role or Role.SERVER, version, site.data_dir or DEFAULT_DATA_DIR)
     return _Source(site, facts, host, settings_file)
-
-
-def _rancher_cluster(source: _Source) -> bytes:
-    from agent.cli.verbs.render.rancher import cluster
-
-    return cluster(source.settings, source.server)
 
 
 def _settings_file(source: _Source, joins: Joining) -> dict[PurePosixPath, bytes]:
@@ -140,15 +145,29 @@ def _account_update_pair(_: _Source) -> bytes:
     )
 
 
-_FILES = {"audit-policy": AUDIT_POLICY, "psa": POD_SECURITY_ADMISSION}
-"""The documents that are a file of some hosts only. A manifest is for the whole cluster."""
-
-RENDERERS: Mapping[str, Callable[[_Source], bytes]] = {
-    "sysctl": lambda _: desired.sysctl_file(),
-    "audit-policy": lambda source: desired.audit_policy_file(read_audit_policy(source.host, source.settings)),
-    "policy": lambda source: desired.policy_manifest(source.settings, source.server),
-    "psa": lambda source: desired.admission_configuration(source.settings, source.server),
-    "k3s-config": lambda source: desired.k3s_config(source.settings, source.facts),
-    "rancher-cluster": _rancher_cluster,
-    "service-accounts": _account_update_pair,
+DOCUMENTS = {
+    "sysctl": Document("Print the file with the kernel parameters.", lambda _: desired.sysctl_file()),
+    "audit-policy": Document(
+        "Print the audit policy.",
+        lambda source: desired.audit_policy_file(read_audit_policy(source.host, source.settings)),
+        AUDIT_POLICY,
+    ),
+    "policy": Document(
+        "Print the manifest with the policies.",
+        lambda source: desired.policy_manifest(source.settings, source.server),
+    ),
+    "psa": Document(
+        "Print the Pod Security configuration.",
+        lambda source: desired.admission_configuration(source.settings, source.server),
+        POD_SECURITY_ADMISSION,
+    ),
+    "k3s-config": Document(
+        "Print the drop-in of the K3s configuration.",
+        lambda source: desired.k3s_config(source.settings, source.facts),
+    ),
+    "rancher-cluster": Document(
+        "Print a Cluster for Rancher.",
+        lambda source: rancher.cluster(source.settings, source.server),
+    ),
+    "service-accounts": Document("Print the guide's script for default tokens.", _account_update_pair),
 }
