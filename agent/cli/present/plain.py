@@ -25,7 +25,7 @@ def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
     if verbosity is Verbosity.VERBOSE:
         yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in report.facts)
     for entry in report.entries:
-        yield _entry_line(entry)
+        yield entry_line(entry)
         for item in entry.items:
             yield from item.diff.removesuffix("\n").split("\n") if item.diff else ()
     if verbosity is Verbosity.VERBOSE:
@@ -37,24 +37,13 @@ def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
         yield from step_lines(report.next_steps)
 
 
-def _entry_line(entry: Entry) -> str:
+def entry_line(entry: Entry) -> str:
     """Return an entry as one line: the item, the findings, the fix."""
     about = entry.items[0].id if entry.items else ""
     parts = [*map(_item, entry.items), *(_finding(finding, about) for finding in entry.findings)]
     text = remediation.text(fix(entry))
     fixes = dict.fromkeys((*hints(entry), text))
     return "; ".join((*parts, *map(remediation.labelled, filter(None, fixes))))
-
-
-def item_line(item: Item) -> str:
-    """Return an item as one line."""
-    return "; ".join(filter(None, (_item(item), remediation.labelled(item.hint))))
-
-
-def finding_line(finding: Finding) -> str:
-    """Return a finding as one line."""
-    fix_ = remediation.labelled(remediation.text(finding.remediation))
-    return "; ".join(filter(None, (_finding(finding), fix_)))
 
 
 def _item(item: Item) -> str:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from agent.base.report import ItemStatus
+from agent.base.report import Entry, ItemStatus
 from agent.cli.present import Format, Verbosity, fitting, remediation
 from agent.cli.present.text import count_of, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
-    from agent.base.report import Item
     from agent.cli.present.remediation import Caller
     from agent.harden.plan.preflight_result import Preflight
 
 SCHEMA = 1
-
-_FIXED = "apply fixes "
 
 
 def present_preflight(
@@ -51,7 +48,7 @@ def present_preflight(
 
 
 def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
-    from agent.cli.present.plain import finding_line, item_line
+    from agent.cli.present.plain import entry_line
 
     last = f"result {int(result.exit_code)}: {_summary(result)}"
     lines = [last]
@@ -59,10 +56,7 @@ def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
         lines = [_title(result)]
         if verbosity is Verbosity.VERBOSE:
             lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in result.facts]
-        for problem in result.problems:
-            lines.append(f"{_FIXED if problem.fixed_by_apply else ''}{finding_line(problem.finding)}")
-        lines += [item_line(item) for item in result.changes]
-        lines += [f"left after apply: {item_line(item)}" for item in _unexpected(result)]
+        lines += [f"{start}{entry_line(entry)}" for start, _, entries in _parts(result) for entry in entries]
         lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
         lines += [last, *remediation.step_lines(result.next_steps)]
     return "".join(f"{printable(line)}\n" for line in lines)
@@ -72,7 +66,6 @@ def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -
     """Write the result to a Rich console. -q prints only the last line."""
     from rich.text import Text
 
-    from agent.base.report import Entry
     from agent.cli.present.layout import print_line, styled
     from agent.cli.present.table import print_entries, print_facts, print_note, print_result
 
@@ -81,19 +74,11 @@ def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -
         if verbosity is Verbosity.VERBOSE:
             print_facts(console, result.facts)
         with_fix = verbosity is Verbosity.VERBOSE or not result.next_steps
-        decisive = [Entry((), (problem.finding,)) for problem in result.problems if not problem.fixed_by_apply]
-        print_entries(console, decisive, with_fix=with_fix)
-        fixed = [Entry((), (problem.finding,)) for problem in result.problems if problem.fixed_by_apply]
-        parts = (
-            ("apply fixes", fixed),
-            ("apply changes, for that version", [Entry((item,)) for item in result.changes]),
-            ("left after apply", [Entry((item,)) for item in _unexpected(result)]),
-        )
-        for heading, entries in parts:
-            if entries:
+        for _, heading, entries in _parts(result):
+            if entries and heading:
                 print_line(console, Text())
                 print_line(console, Text(heading, "bold"))
-                print_entries(console, entries, with_fix=with_fix)
+            print_entries(console, entries, with_fix=with_fix)
         if result.notes:
             print_line(console, Text())
         for note in result.notes:
@@ -132,10 +117,16 @@ def _title(result: Preflight) -> str:
     return f"k3s-harden preflight: {role}, K3s {result.current or 'of unknown version'} → {result.target}"
 
 
-def _unexpected(result: Preflight) -> tuple[Item, ...]:
-    """Return what is left after apply and not among the changes with the same status, so that it was not shown yet."""
+def _parts(result: Preflight) -> Iterator[tuple[str, str, list[Entry]]]:
+    """Yield the problems and changes, each part with the start of its plain lines and its heading in a table."""
+    problems = [(problem.fixed_by_apply, Entry((), (problem.finding,))) for problem in result.problems]
+    yield "", "", [entry for is_fixed, entry in problems if not is_fixed]
+    yield "apply fixes ", "apply fixes", [entry for is_fixed, entry in problems if is_fixed]
+    yield "", "apply changes, for that version", [Entry((item,)) for item in result.changes]
+    # Without what the changes show already.
     shown = {(item.id, item.status) for item in result.changes if item.status is not ItemStatus.DIFFERS}
-    return tuple(item for item in result.left if (item.id, item.status) not in shown)
+    left = [Entry((item,)) for item in result.left if (item.id, item.status) not in shown]
+    yield "left after apply: ", "left after apply", left
 
 
 def _summary(result: Preflight) -> str:

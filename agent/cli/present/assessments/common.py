@@ -93,6 +93,22 @@ def verdicts_in_order(assessment: Assessment) -> list[Verdict]:
     return [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
 
 
+def shown_verdicts(assessment: Assessment, verbosity: Verbosity, groups: Iterable[Awaiting]) -> list[Verdict]:
+    """Return the verdicts in the order of `by_section` that formats for people show, without those of `groups`.
+
+    -q shows only controls that decide the exit code; -v adds all others.
+    """
+    waiting = {name for group in groups for name in group.ids}
+
+    def is_shown(verdict: Verdict) -> bool:
+        if verbosity is Verbosity.QUIET:
+            return is_new(assessment, verdict)
+        return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is ControlStatus.WAIVED
+
+    verdicts = (verdict for verdict in verdicts_in_order(assessment) if verdict.control.id not in waiting)
+    return list(filter(is_shown, verdicts))
+
+
 def verdict_number(verdict: Verdict) -> str:
     """Return the number of a control in the benchmark; empty if it has none."""
     return verdict.number.text if verdict.number else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.assessment import ControlStatus
 from agent.cli.present import Verbosity
 from agent.cli.present.assessments import common
 from agent.cli.present.remediation import labelled, step_lines
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.assess.assessment import Assessment, Verdict
-
-_ONLY_VERBOSE = (ControlStatus.PASS, ControlStatus.NOT_APPLICABLE, ControlStatus.MANUAL)
 
 
 def assessment_lines(assessment: Assessment, verbosity: Verbosity) -> str:
@@ -29,23 +26,18 @@ def assessment_lines(assessment: Assessment, verbosity: Verbosity) -> str:
 def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     last = f"result {int(assessment.exit_code)}: {common.assessment_result(assessment)}"
     groups = common.awaiting(assessment, verbosity)
-    waiting = {name for group in groups for name in group.ids}
-    verdicts = [verdict for verdict in common.verdicts_in_order(assessment) if verdict.control.id not in waiting]
-    if verbosity is Verbosity.QUIET:
-        yield from (
-            _verdict(assessment, verdict, verbosity) for verdict in verdicts if common.is_new(assessment, verdict)
-        )
-        yield from (group.line for group in groups)
+    is_quiet = verbosity is Verbosity.QUIET
+    if not is_quiet:
+        yield common.assessment_title(assessment)
+    if verbosity is Verbosity.VERBOSE:
+        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in common.all_facts(assessment))
+    for verdict in common.shown_verdicts(assessment, verbosity, groups):
+        yield _verdict(assessment, verdict, verbosity)
+    yield from (group.line for group in groups)
+    if is_quiet:
         if assessment.open:
             yield last
         return
-    yield common.assessment_title(assessment)
-    if verbosity is Verbosity.VERBOSE:
-        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in common.all_facts(assessment))
-    for verdict in verdicts:
-        if verbosity is Verbosity.VERBOSE or verdict.status not in _ONLY_VERBOSE:
-            yield _verdict(assessment, verdict, verbosity)
-    yield from (group.line for group in groups)
     yield from (f"note {common.noted(note)}" for note in assessment.notes)
     for number in common.by_section(assessment):
         yield f"section {common.section_title(number)}: {common.in_numbers(assessment.counts(number))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
+from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
@@ -62,19 +63,13 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
     if verbosity is Verbosity.VERBOSE:
         print_facts(console, common.all_facts(assessment))
     groups = common.awaiting(assessment, verbosity)
-    waiting = {name for group in groups for name in group.ids}
-    shown_ids = {shown.control.id for shown in assessment.verdicts if _is_shown(assessment, shown, verbosity)} - waiting
-    sections = {
-        number: [verdict for verdict in verdicts if verdict.control.id in shown_ids]
-        for number, verdicts in common.by_section(assessment).items()
-    }
+    shown = common.shown_verdicts(assessment, verbosity, groups)
     # The same width in each section, so that columns are aligned.
-    width = max((len(verdict.status) for shown in sections.values() for verdict in shown), default=0)
-    for number, shown in sections.items():
-        if shown:
-            _heading(console, common.section_title(number))
-            for verdict in shown:
-                _print_verdict(console, assessment, verdict, verbosity, width + 2)
+    width = max((len(verdict.status) for verdict in shown), default=0)
+    for number, verdicts in groupby(shown, key=lambda verdict: verdict.section):
+        _heading(console, common.section_title(number))
+        for verdict in verdicts:
+            _print_verdict(console, assessment, verdict, verbosity, width + 2)
     for group in groups:
         _print_awaiting(console, group, verbosity)
     if not is_quiet:
@@ -86,12 +81,6 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
         print_result(console, result(assessment), assessment.exit_code)
     if not is_quiet:
         print_next_steps(console, assessment.next_steps)
-
-
-def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> bool:
-    if verbosity is Verbosity.QUIET:
-        return common.is_new(assessment, verdict)
-    return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is ControlStatus.WAIVED
 
 
 def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:

@@ -45,8 +45,8 @@ FULL = Preflight(
     target="v1.37",
     problems=(
         PreflightProblem(BROKEN, fixed_by_apply=False, is_new=True),
-        PreflightProblem(FIXED, fixed_by_apply=True, is_new=True),
         PreflightProblem(BROKEN._replace(id="weak", level=Level.WARNING, prevents_start=False), False, True),  # noqa: FBT003 - a row
+        PreflightProblem(FIXED, fixed_by_apply=True, is_new=True),
     ),
     changes=(Item("/a", ItemStatus.DIFFERS, "content"), Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it")),
     left=(Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it"), Item("/c", ItemStatus.DIFFERS, "mode")),
@@ -88,11 +88,11 @@ def test_plain_lines() -> None:
     assert shown(FULL, caller=lambda: caller).splitlines() == [
         "k3s-harden preflight: server, K3s v1.34.1 → v1.37",
         f"error broken: K3s does not start; found x\\ny; location {CONFIG}:3; fix: remove x at {CONFIG}:3",
+        f"warning weak: K3s does not start; found x\\ny; location {CONFIG}:3; fix: remove x at {CONFIG}:3",
         (
             "apply fixes error fixed: K3s does not start; found x\\ny;"
             " fix: sudo k3s-harden apply --root /mnt --k3s-version v1.37"
         ),
-        f"warning weak: K3s does not start; found x\\ny; location {CONFIG}:3; fix: remove x at {CONFIG}:3",
         "differs /a: content",
         "refused /b: it is a symlink; fix: remove it",
         "left after apply: differs /c: mode",
