@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import UsageError
 from agent.base.report import Wording
-from agent.base.value import replace
 from agent.cli.host_options import HostOptions
 from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.streams import print_text, progress
@@ -64,7 +63,7 @@ def gate(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *,
 
     service = service or os.environ.get(SERVICE_VARIABLE, "")
     report = converge.gate(options.host(), options.request(service=service))
-    printed.finish(replace(report, wording=GATE_WORDING), options.caller)
+    printed.finish(report, options.caller, GATE_WORDING)
 
 
 def confirm(*, service: str = "") -> None:
@@ -113,8 +112,8 @@ def drift(options: HostOptions = _THIS_HOST) -> None:
 
     host, request = options.host(), options.request()
 
-    def assess(*, with_cluster: bool) -> Assessment:
-        return with_next_steps(host, assess_host(host, request, Scope(with_cluster=with_cluster)))
+    def assess(scope: Scope) -> Assessment:
+        return with_next_steps(host, assess_host(host, request, scope))
 
     for line in changes(host, request, assess, options.caller):
         print_text(f"{line}\n")

@@ -405,8 +405,7 @@ def release(
 
     if not once:
         raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
-    report = replace(release_once(Host.real(), unit or (), expires_in), wording=_RELEASE)
-    printed.finish(report, HostOptions().caller)
+    printed.finish(release_once(Host.real(), unit or (), expires_in), HostOptions().caller, _RELEASE)
 
 
 _REVERT = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
@@ -435,8 +434,7 @@ def revert(
     """
     from agent.cli.verbs.revert import revert as verb
 
-    report = replace(verb(options.host(), last=last, force=force), wording=_REVERT)
-    printed.finish(report, options.caller)
+    printed.finish(verb(options.host(), last=last, force=force), options.caller, _REVERT)
 
 
 @app.command(
@@ -539,9 +537,10 @@ def impact(
     from agent.cli.present.impact_report import present_impact
     from agent.cli.verbs import impact as verb
 
-    access = verb.ClusterAccess(None if kubeconfig is None else str(absolute(kubeconfig)), context, probe)
+    given = (("--kubeconfig", kubeconfig and absolute(kubeconfig)), ("--context", context))
+    kubectl = [f"{name}={value}" for name, value in given if value is not None]
     with progress("impact", quiet=printed.quiet) as shown:
-        found = verb.impact(options.host(), options.request(), access, os.environ, shown)
+        found = verb.impact(options.host(), options.request(), os.environ, shown, kubectl=kubectl, probe=probe)
     with printing(found.exit_code):
         present_impact(found, printed.output_format, printed.verbosity, sys.stdout)
     sys.exit(int(found.exit_code))
@@ -618,8 +617,7 @@ def service_accounts(
     access = KubectlAccess(None if kubeconfig is None else str(absolute(kubeconfig)), timeout, wait)
     with progress("service-accounts", quiet=printed.quiet) as shown:
         report = change_default_tokens(host, settings, access, undo=undo, dry_run=dry_run, progress=shown)
-    report = replace(report, wording=_UNDO if undo else _SERVICE_ACCOUNTS)
-    printed.finish(report, HostOptions().caller)
+    printed.finish(report, HostOptions().caller, _UNDO if undo else _SERVICE_ACCOUNTS)
 
 
 _INSTALL = Wording("everything is installed", "Installed", "Already installed; nothing was changed", "installed")
@@ -646,9 +644,8 @@ def install(
     from agent.cli.verbs.install import install as verb
 
     host = options.host()
-    done = verb(host, _installation(host, options, unit or (), program), enforce=enforce)
-    report = replace(done, wording=_INSTALL)
-    printed.finish(report, partial(options.caller, program, unit or ()))
+    report = verb(host, _installation(host, options, unit or (), program), enforce=enforce)
+    printed.finish(report, partial(options.caller, program, unit or ()), _INSTALL)
 
 
 _UNINSTALL = Wording("everything is removed", "Uninstalled", "Nothing to uninstall", "uninstalled")
@@ -664,8 +661,8 @@ def uninstall(*, program: Program = None, options: HostOptions, printed: ReportO
     from agent.cli.verbs.install import uninstall as verb
 
     host = options.host()
-    report = replace(verb(host, _installation(host, options, (), program)), wording=_UNINSTALL)
-    printed.finish(report, partial(options.caller, program))
+    report = verb(host, _installation(host, options, (), program))
+    printed.finish(report, partial(options.caller, program), _UNINSTALL)
 
 
 @app.command(

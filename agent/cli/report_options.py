@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.report import GATE_VERB, NODE_UID
-from agent.base.value import Value
+from agent.base.value import Value, replace
 from agent.cli.host_options import absolute
 from agent.cli.present import OF_AUDITORS, Format, Verbosity, present
 from agent.cli.streams import print_error, print_text, printing
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment
     from agent.assess.frameworks import Framework
-    from agent.base.report import Report
+    from agent.base.report import Report, Wording
     from agent.cli.present.assessments.asff import AwsAccount
     from agent.cli.present.remediation import Caller
 
@@ -37,8 +37,9 @@ class ReportOptions(Value):
         """The verbosity; --verbose overrides --quiet."""
         return Verbosity.VERBOSE if self.verbose else Verbosity.QUIET if self.quiet else Verbosity.NORMAL
 
-    def finish(self, report: Report, caller: Callable[[], Caller]) -> NoReturn:
-        """Print the report and exit with its exit code."""
+    def finish(self, report: Report, caller: Callable[[], Caller], wording: Wording | None = None) -> NoReturn:
+        """Print the report, worded for its verb, and exit with its exit code."""
+        report = replace(report, wording=wording or report.wording)
         with printing(report.exit_code, changed=report.has_changed, decides=report.verb != GATE_VERB):
             present(report, self.output_format, self.verbosity, sys.stdout, caller)
         sys.exit(int(report.exit_code))

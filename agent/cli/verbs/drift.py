@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agent.assess import baseline
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
+from agent.assess.evidence.host_assessment import Scope
 from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause
 from agent.assess.status_change import status_changes
 from agent.base.errors import HardenError, HostError, InputError
@@ -47,12 +48,8 @@ if TYPE_CHECKING:
     from agent.harden.changes.journal import Run
     from agent.harden.settings.schema import Settings
 
-    class Assess(Protocol):
-        """Assesses the host."""
-
-        def __call__(self, *, with_cluster: bool) -> Assessment:
-            """Return an assessment, with or without the answers of the API server."""
-            ...
+    _Assess = Callable[[Scope], Assessment]
+    """Assesses the host."""
 
 
 REPORT = STATE / "assessment.json"
@@ -69,7 +66,7 @@ _TOLD = (*GATE_FINDINGS, *OBSERVING, *NOTIFY_FINDINGS, JOURNAL_DAMAGED, "stage-e
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"
 
 
-def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Caller] = Caller) -> Iterator[str]:
+def drift(host: Host, request: Request, assess: _Assess, caller: Callable[[], Caller] = Caller) -> Iterator[str]:
     """Assess the host once, and yield a line for each change since the stored assessment, and for each gap in the gate.
 
     Then come the next steps, with commands for `caller`, and without a stored assessment the result of this one.
@@ -119,9 +116,9 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
         raise failure
 
 
-def _assessed(assess: Assess, settings: Settings, last: Baseline | None) -> Assessment:
+def _assessed(assess: _Assess, settings: Settings, last: Baseline | None) -> Assessment:
     """Assess the host. A control that the API server did not answer keeps its stored status, which is no drift."""
-    now = assess(with_cluster=settings.drift_cluster)
+    now = assess(Scope(with_cluster=settings.drift_cluster))
     if last is None or not now.without_answer:
         return now
     verdicts = (

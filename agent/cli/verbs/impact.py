@@ -12,7 +12,6 @@ from agent.base.host.https import Limits
 from agent.base.host.paths import REGULAR_FILE
 from agent.base.model import NEWEST_KNOWN, Version
 from agent.base.report import no_progress
-from agent.base.value import Value
 from agent.cluster.connection import KUBECONFIGS, connect_as_admin
 from agent.cluster.kubectl import KubectlClient
 from agent.cluster.kubernetes.network_policies import parse_policy
@@ -32,7 +31,7 @@ from agent.harden.situation.observation import observe_after_apply, observe_situ
 from agent.k3s.paths import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
@@ -52,35 +51,27 @@ _NO_CONNECTIONS = "open connections are not known: only root on a node can read 
 _SNAPSHOT = "open connections are a snapshot of this node; their absence proves nothing"
 
 
-class ClusterAccess(Value):
-    """How the API server is reached."""
-
-    kubeconfig: str | None = None
-    context: str | None = None
-    probe: bool = False
-    """Whether the API server is asked about each pod template, for which it gets a temporary namespace."""
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The options of kubectl."""
-        given = (("--kubeconfig", self.kubeconfig), ("--context", self.context))
-        return tuple(f"{name}={value}" for name, value in given if value is not None)
-
-
 def impact(
-    host: Host, request: Request, access: ClusterAccess, environment: Mapping[str, str], progress: Progress
+    host: Host,
+    request: Request,
+    environment: Mapping[str, str],
+    progress: Progress,
+    *,
+    kubectl: Sequence[str] = (),
+    probe: bool = False,
 ) -> Impact:
-    """Return what breaks. With a kubeconfig or context, and where no server of K3s is, kubectl reads the cluster.
+    """Return what breaks. With options of kubectl, and where no server of K3s is, kubectl reads the cluster.
 
-    Raises HardenError if the API server cannot be read.
+    `probe` also asks the API server of this host about each pod template, in a temporary namespace. Raises HardenError
+    if the API server cannot be read.
     """
     top = DEFAULT_DATA_DIR / (request.overrides.data_dir or "")
     is_server = host.runs_as_root and any(host.tree.exists(top / name) for name in KUBECONFIGS)
-    if access.options or not is_server:
-        if access.probe:
+    if kubectl or not is_server:
+        if probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
-        return _elsewhere(host, request, access, environment, progress)
-    return impact_on_server(host, request, observe_situation(host, request), _LIMITS, progress, probe=access.probe)
+        return _elsewhere(host, request, KubectlClient(kubectl, environment), progress)
+    return impact_on_server(host, request, observe_situation(host, request), _LIMITS, progress, probe=probe)
 
 
 def impact_on_server(
@@ -92,10 +83,7 @@ def impact_on_server(
     *,
     probe: bool = False,
 ) -> Impact:
-    """Return what breaks, from the API server of this host. Raises HardenError if it cannot be read.
-
-    `probe` also asks the API server about each pod template, in a temporary namespace.
-    """
+    """Return what breaks, from the API server of this host. Raises HardenError if it cannot be read."""
     progress("reading the cluster")
     data_dir = situation.facts.data_dir
     with connect_as_admin(host, data_dir, limits) as client:
@@ -184,14 +172,12 @@ def _version(text: str) -> Version:
         return NEWEST_KNOWN
 
 
-def _elsewhere(
-    host: Host, request: Request, access: ClusterAccess, environment: Mapping[str, str], progress: Progress
-) -> Impact:
+def _elsewhere(host: Host, request: Request, client: KubectlClient, progress: Progress) -> Impact:
     path = request.settings_file
     data = host.machine_tree.read_input(path) if path else None
     settings = loading.load_settings(data, path or DEFAULT_SETTINGS, request.overrides.profile)
     progress("reading the cluster")
-    running = read_running(KubectlClient(access.options, environment))
+    running = read_running(client)
     is_node = host.runs_as_root and host.tree.exists(DEFAULT_DATA_DIR / "agent/kubelet.kubeconfig")
     connections = host.connections() if is_node else None
     notes = [_DEFAULT_IS_ASSUMED, _NO_CONNECTIONS if connections is None else _SNAPSHOT]

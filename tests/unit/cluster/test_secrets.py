@@ -141,10 +141,10 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
         host.config(f"kube-apiserver-arg: ['etcd-servers=https://u:{MARK}@127.0.0.1:2379']\n")
         live = replace(host.host(), is_live=True)
 
-        def assessed(*, with_cluster: bool) -> Assessment:
-            return with_next_steps(live, assess_host(live, host.request(), Scope(with_cluster=with_cluster)))
+        def assessed(scope: Scope) -> Assessment:
+            return with_next_steps(live, assess_host(live, host.request(), scope))
 
-        found = assessed(with_cluster=True)
+        found = assessed(Scope(with_cluster=True))
         by_id = {verdict.control.id: verdict for verdict in found.verdicts}
         assert by_id["pods-privileged"].found == (
             "6 workloads: StatefulSet shop/web, Deployment shop/idle, DaemonSet shop/idle and 3 more"

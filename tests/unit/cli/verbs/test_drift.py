@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Note
 from agent.assess.checks.answer import Evidence
 from agent.assess.checks.cluster.check import ClusterCheck
+from agent.assess.evidence.host_assessment import Scope
 from agent.assess.status_change import StatusChange
 from agent.base.errors import HostError, InputError, LockHeldError
 from agent.base.host.process import Completed
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.assess.assessment import Verdict
+
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 CRT = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
@@ -71,10 +73,10 @@ class Node(Tree):
         `silent` are the IDs of the controls for which the API server does not answer.
         """
 
-        def assess(*, with_cluster: bool) -> Assessment:
+        def assess(scope: Scope) -> Assessment:
             self.assessed += 1
             self.now += 60
-            self.with_cluster = with_cluster
+            self.with_cluster = scope.with_cluster
             shown = repaired if repaired and self.assessed > 1 else found
             result = assessment(*shown, when=self.now, version=version, role=role)
             return replace(result, without_answer=frozenset(silent), notes=_CLUSTER_NOTES if silent else ())
@@ -280,7 +282,7 @@ def test_metrics_are_copied_to_a_public_file(node: Node) -> None:
 def test_a_metrics_file_that_is_not_writable_fails_last(node: Node) -> None:
     node.look(verdict(CERTIFICATES))
     node.write("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/none/k3s.prom}\n")
-    lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda **_: assessment(OPEN))
+    lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda _: assessment(OPEN))
     assert next(lines).startswith("PASS → FAIL")
     with pytest.raises(HostError, match=r"^cannot write /var/lib/none/k3s\.prom: "):
         list(lines)
@@ -419,7 +421,7 @@ def test_a_repair_holds_no_lock_while_its_unit_runs(booted: Node) -> None:
 
     booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
     assessments = iter((assessment(REPAIRABLE), assessment(REPAIRED)))
-    assert list(drift(replace(host, run=start), LIVE, lambda **_: next(assessments)))
+    assert list(drift(replace(host, run=start), LIVE, lambda _: next(assessments)))
     assert booted.programs.asked == [SYSTEMCTL]
     assert booted.path(REPORT).exists()
 
@@ -462,8 +464,8 @@ def test_metrics_contain_whether_a_notification_was_not_delivered(node: Node) ->
     assert "k3s_harden_notification_undelivered" not in node.metrics()
     node.write("/etc/k3s-harden/config.yaml", NOTIFY)
     for notes, value in (((), 0), ((Note("late", None, Remediation(), UNDELIVERED),), 1)):
-        found = replace(assessment(OPEN), notes=notes)
-        lines = list(drift(fake_host(node.root), REQUEST, lambda found=found, **_: found))
+        found = {Scope(): replace(assessment(OPEN), notes=notes)}
+        lines = list(drift(fake_host(node.root), REQUEST, found.__getitem__))
         assert lines == ["late"] * value
         assert node.metrics()["k3s_harden_notification_undelivered"] == value
 

@@ -18,7 +18,7 @@ from agent.base.host.process import Completed
 from agent.base.report import no_progress
 from agent.cli.present import Format, Verbosity
 from agent.cli.present.impact_report import present_impact
-from agent.cli.verbs.impact import ClusterAccess, _is_account_used, impact, taken_names
+from agent.cli.verbs.impact import _is_account_used, impact, taken_names
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.settings.schema import Overrides, Settings
@@ -60,7 +60,13 @@ def lists(tmp_path: Path) -> Path:
 
 def found(lists: Path, **more: str) -> Impact:
     environment = {"PATH": f"{lists}:{os.environ['PATH']}", "LISTS": str(lists), **more}
-    return impact(fake_host(lists), Request(Overrides()), ClusterAccess("own.yaml", "c"), environment, no_progress)
+    return impact(
+        fake_host(lists),
+        Request(Overrides()),
+        environment,
+        no_progress,
+        kubectl=("--kubeconfig=own.yaml", "--context=c"),
+    )
 
 
 def shown(result: Impact, output_format: Format, verbosity: Verbosity = Verbosity.NORMAL) -> str:

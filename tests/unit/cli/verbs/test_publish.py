@@ -77,7 +77,7 @@ class Node:
         self.put("/etc/k3s-harden/config.yaml", settings, 0o644)
         self.clock.seconds += 3600
         now = assessment(*found, when=self.clock.seconds)
-        return list(drift(self.host(), REQUEST, lambda **_: now))
+        return list(drift(self.host(), REQUEST, lambda _: now))
 
     def publish(self, *, remove: bool = False) -> str:
         return publish(self.host(), remove=remove, health_port=self.health_port, limits=self.limits)

@@ -124,7 +124,7 @@ def test_a_repair_by_the_drift_check_accepts_no_impact(root: Path) -> None:
     (root / "run").mkdir()
     (root / "run/k3s-harden.lock").touch()
     found = verdict(KEYS, ControlStatus.FAIL)._replace(remediation=Remediation(owner=FixOwner.APPLY))
-    lines = list(drift(host_of(root, RUNNING), REQUEST, lambda **_: assessment(found)))
+    lines = list(drift(host_of(root, RUNNING), REQUEST, lambda _: assessment(found)))
     assert [line for line in lines if line.startswith("it is not known what breaks in the cluster")]
     assert not (root / POLICY).exists()
 
