@@ -129,13 +129,5 @@ def publish(*, remove: bool = False) -> None:
         print_text(f"{line}\n")
 
 
-BARE_VERBS: dict[str, Callable[[], None]] = {
-    "apply": apply,
-    "assess": assess,
-    "check": check,
-    "confirm": confirm,
-    "diff": diff,
-    "drift": drift,
-    "gate": gate,
-    "publish": publish,
-}
+_VERBS: tuple[Callable[[], None], ...] = (apply, assess, check, confirm, diff, drift, gate, publish)
+BARE_VERBS = {verb.__name__: verb for verb in _VERBS}

@@ -19,7 +19,7 @@ from agent.base.value import replace
 from agent.cli.advice import next_steps
 from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
-from agent.cli.present.assessments.common import assessment_result, cleaned
+from agent.cli.present.assessments.common import assessment_result, cleaned, fact
 from agent.cli.present.assessments.openmetrics import as_openmetrics
 from agent.cli.present.remediation import Caller, addressed_steps, step_lines
 from agent.cli.present.text import printable
@@ -185,7 +185,7 @@ def _grouped(changes: Iterable[StatusChange], ends: Mapping[str, str]) -> Iterat
 def _change(name: str, last: Baseline, now: Assessment) -> str:
     """Return a fact of both reports as "OLD to NEW"; empty if it is the same, or if one of them is assumed."""
     before = last.facts.get(name, "")
-    after = next((fact.value for fact in now.facts if fact.name == name), "")
+    after = fact(now, name)
     is_known = before and after and not any(version.endswith(ASSUMED) for version in (before, after))
     return f"{before} to {after}" if is_known and before != after else ""
 

@@ -173,8 +173,8 @@ def awaiting(assessment: Assessment, verbosity: Verbosity) -> list[Awaiting]:
     if verbosity is Verbosity.VERBOSE:
         return []
     groups: dict[str, list[Verdict]] = {}
-    for verdict in assessment.verdicts:
-        if is_new(assessment, verdict) and _awaited(verdict):
+    for verdict in assessment.open:
+        if _awaited(verdict):
             groups.setdefault(verdict_fix(verdict), []).append(verdict)
     # For one control, the line adds nothing.
     return [

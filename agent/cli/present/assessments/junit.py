@@ -61,8 +61,7 @@ def _counted(assessment: Assessment, verdicts: Sequence[Verdict]) -> dict[str, s
 
 
 def _is_skipped(assessment: Assessment, verdict: Verdict) -> bool:
-    is_open = verdict.is_open and common.is_new(assessment, verdict)
-    return not (is_open or verdict.status is ControlStatus.PASS)
+    return not (common.is_new(assessment, verdict) or verdict.status is ControlStatus.PASS)
 
 
 def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
@@ -98,10 +99,7 @@ def rows_of(assessment: Assessment) -> tuple[ControlRow, ...]:
 
 def rows_by_section(rows: Iterable[ControlRow]) -> dict[str, list[ControlRow]]:
     """Return the rows by the number of their section."""
-    sections: dict[str, list[ControlRow]] = {}
-    for row in rows:
-        sections.setdefault(row.verdict.section, []).append(row)
-    return sections
+    return {number: list(inside) for number, inside in groupby(rows, key=lambda row: row.verdict.section)}
 
 
 def baseline_badge(row: ControlRow) -> Content:
