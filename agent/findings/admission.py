@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Location, OwnCommand, Restart
+from agent.base.model import Component, Location, OwnCommand, Restart
 from agent.findings.registry import Problem, correction, edit_of_k3s_config, error, instruction, no, steps, warning, yes
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
-    API_SERVER_KEY,
     DISABLED_PLUGINS_ARGUMENT,
     all_plugins,
     options_to_set,
@@ -109,7 +108,7 @@ def admission_configuration_ignored(situation: Situation) -> Iterator[Problem]:
 @warning(remediation="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s")
 def split_admission_plugins(situation: Situation) -> Iterator[Problem]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
-    values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_ARGUMENT, ())
+    values = situation.facts.merged_config.argument(Component.API_SERVER, ADMISSION_PLUGINS_ARGUMENT)
     if len(values) > 1:
         joined = plugins_joined(all_plugins(situation.settings, situation.facts), situation.facts)
         has_ours = any(value.location.path == situation.facts.dropin_path for value in values)
@@ -137,8 +136,7 @@ def images_without_registry(situation: Situation) -> Iterator[Problem]:
 
 def _admission_configurations(situation: Situation) -> tuple[ConfigValue, ...]:
     """Return the values of the argument if they name different files; the API server reads the last one."""
-    arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
-    values = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT, ())
+    values = situation.facts.merged_config.argument(Component.API_SERVER, ADMISSION_CONFIGURATION_ARGUMENT)
     return values if len({value.text for value in values}) > 1 else ()
 
 
@@ -152,7 +150,7 @@ def _not_read(situation: Situation, value: ConfigValue, values: tuple[ConfigValu
 def listed_plugins(situation: Situation, argument: str) -> dict[str, list[ConfigValue]]:
     """Return the admission plugins that an argument of the API server lists, each with the values that list it."""
     found: dict[str, list[ConfigValue]] = {}
-    for value in situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(argument, ()):
+    for value in situation.facts.merged_config.argument(Component.API_SERVER, argument):
         for plugin in dict.fromkeys(string_slice(value.text) if value.text else ()):
             found.setdefault(plugin, []).append(value)
     return found
@@ -166,7 +164,7 @@ def of_the_operator(situation: Situation, values: list[ConfigValue]) -> list[Con
 def _enabled_now(situation: Situation) -> set[str]:
     """Return the admission plugins that K3s' configuration enables, with the one that K3s enables by default."""
     enabled = set(listed_plugins(situation, ADMISSION_PLUGINS_ARGUMENT))
-    if situation.facts.merged_config.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_ARGUMENT):
+    if situation.facts.merged_config.keeps_default(Component.API_SERVER.config_key, ADMISSION_PLUGINS_ARGUMENT):
         enabled.add(admission_plugins.K3S_DEFAULT)
     return enabled
 

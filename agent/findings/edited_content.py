@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.model import File, Instruction, Location, OwnCommand, Restart
+from agent.base.model import Component, File, Instruction, Location, OwnCommand, Restart
 from agent.base.yaml_reader import plain
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.findings import pod_security
+from agent.findings.file_predictions import RULE_THAT_LOGS, without_rules_that_log
 from agent.findings.manifests import unpacked_objects
 from agent.findings.registry import Problem, steps
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
-    API_SERVER_KEY,
     AUDIT_POLICY_ARGUMENT,
     configured_values,
     options_to_set,
@@ -25,7 +25,6 @@ from agent.harden.desired.dropin_options import (
 from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.harden.guide.manifests import RESTRICTED_POLICY
 from agent.harden.plan.equivalence import value_of
-from agent.k3s import audit_policy
 from agent.k3s.admission_plugins import K3S_DEFAULT
 
 if TYPE_CHECKING:
@@ -71,22 +70,17 @@ def _admission_configuration(situation: Situation, file: File) -> Iterator[Probl
 def _audit_policy(situation: Situation, file: File) -> Iterator[Problem]:
     if not _is_judged(situation, file, AUDIT_POLICY_ARGUMENT, AUDIT_POLICY.id):
         return
-    expected = "a rule with the level Metadata or higher"
     try:
-        line = audit_policy.why_nothing_is_logged(file.content, file.path)
+        yield from map(_forced, without_rules_that_log(file.path, file.content))
     except yaml_reader.BoundsError as error:
-        yield _unknown(error, expected)
+        yield _unknown(error, RULE_THAT_LOGS)
     except InputError:
         return  # the API server exits
-    else:
-        if line is not None:
-            location = Location(file.path, line)
-            yield _forced(Problem("the audit policy logs no request", expected, "no rule that logs", location))
 
 
 def _is_judged(situation: Situation, file: File, argument: str, control: str) -> bool:
     """Return whether the file needs a judgement: no waiver covers it, and K3s' configuration names no other file."""
-    values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(argument, ())
+    values = situation.facts.merged_config.argument(Component.API_SERVER, argument)
     is_read = not values or values[-1].text == str(file.path)
     return is_read and situation.waivers.covering(control, argument) is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,6 @@ from agent.findings.registry import (
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
-    API_SERVER_KEY,
     AUDIT_POLICY_ARGUMENT,
     DISABLED_PLUGINS_ARGUMENT,
 )
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from agent.harden.desired.dropin_options import NamedPath
     from agent.harden.situation import Situation
+
+RULE_THAT_LOGS = "a rule with the level Metadata or higher"
 
 
 def rejected(situation: Situation) -> Iterator[Problem]:
@@ -60,21 +62,23 @@ def logs_nothing(situation: Situation) -> Iterator[Problem]:
         return
     for named in situation.k3s_files.named_paths:
         data = situation.k3s_files.contents.get(named.path)
-        if named.option != AUDIT_POLICY_ARGUMENT or data is None or is_managed(situation, named.path):
-            continue
-        try:
-            line = audit_policy.why_nothing_is_logged(data, named.path)
-        except InputError:
-            continue  # the API server exits, or the file is too large to be read
-        if line is not None:
-            location = Location(named.path, line)
-            message = "the audit policy logs no request"
-            fix = steps(Instruction("correct the rules", location), restart=Restart.K3S)
-            yield Problem(message, "a rule with the level Metadata or higher", "no rule that logs", location, fix)
+        if named.option == AUDIT_POLICY_ARGUMENT and data is not None and not is_managed(situation, named.path):
+            with suppress(InputError):  # the API server exits, or the file is too large to be read
+                for found in without_rules_that_log(named.path, data):
+                    step = Instruction("correct the rules", found.location)
+                    yield found._replace(remediation=steps(step, restart=Restart.K3S))
+
+
+def without_rules_that_log(path: PurePosixPath, data: bytes) -> Iterator[Problem]:
+    """Yield the case of an audit policy that logs no request, without its remediation. Raises InputError."""
+    line = audit_policy.why_nothing_is_logged(data, path)
+    if line is not None:
+        message, location = "the audit policy logs no request", Location(path, line)
+        yield Problem(message, RULE_THAT_LOGS, "no rule that logs", location)
 
 
 def _unusable(situation: Situation, running: set[Component]) -> Iterator[Problem]:
-    values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("audit-log-path", ())
+    values = situation.facts.merged_config.argument(Component.API_SERVER, "audit-log-path")
     named = [
         (file.option, file.path, file.location)
         for file in situation.k3s_files.named_paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, LimitError
-from agent.base.model import Instruction, Location, OwnCommand, Restart, Role
+from agent.base.model import Component, Instruction, Location, OwnCommand, Restart, Role
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.registry import (
@@ -25,7 +25,6 @@ from agent.findings.registry import (
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
-    API_SERVER_KEY,
     AUDIT_POLICY_ARGUMENT,
 )
 from agent.k3s import admission_configuration, audit_policy
@@ -178,9 +177,8 @@ def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
     argument from the drop-in, and K3s reads the operator's file from its next start on.
     """
     facts = situation.facts
-    arguments = facts.merged_config.component_arguments(API_SERVER_KEY)
     for name in (AUDIT_POLICY_ARGUMENT, ADMISSION_CONFIGURATION_ARGUMENT):
-        values = arguments.get(name, ())
+        values = facts.merged_config.argument(Component.API_SERVER, name)
         if not values or values[-1].location.path != facts.dropin_path:
             continue
         for value in values[:-1]:

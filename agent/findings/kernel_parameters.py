@@ -187,9 +187,8 @@ def _differing(situation: Situation) -> Iterator[tuple[SysctlRow, Observed]]:
 def _protected(situation: Situation) -> Location | None:
     """Return the location that enables protect-kernel-defaults. An argument of the kubelet overrides K3s' option."""
     config, key = situation.facts.merged_config, PROTECT_KERNEL_DEFAULTS.key
-    option = config.scalar(key)
-    arguments = config.component_arguments(Component.KUBELET.config_key).get(key, ())
-    value = arguments[-1] if arguments else option
+    arguments = config.argument(Component.KUBELET, key)
+    value = arguments[-1] if arguments else config.scalar(key)
     return value.location if value is not None and PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text) else None
 
 

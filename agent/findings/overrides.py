@@ -63,8 +63,7 @@ def option_overridden(situation: Situation) -> Iterator[Problem]:
         () if situation.facts.rancher_managed else dropin_options.expected_options(situation.settings, situation.facts)
     )
     if any(option.row is PROTECT_KERNEL_DEFAULTS for option in expected):
-        arguments = situation.facts.merged_config.component_arguments(Component.KUBELET.config_key)
-        for value in arguments.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
+        for value in situation.facts.merged_config.argument(Component.KUBELET, PROTECT_KERNEL_DEFAULTS.key)[-1:]:
             if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text):
                 key, meets = PROTECT_KERNEL_DEFAULTS.key, str(PROTECT_KERNEL_DEFAULTS.meets)
                 message = f"an argument of the kubelet overrides {key}"
@@ -136,7 +135,7 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Problem]:
     facts = situation.facts
     if not _ZERO_MEANS_FIVE.includes(facts.version):
         return
-    for value in facts.merged_config.component_arguments(Component.KUBELET.config_key).get("event-qps", ())[-1:]:
+    for value in facts.merged_config.argument(Component.KUBELET, "event-qps")[-1:]:
         if value.text == "0":
             message = f"the kubelet of {facts.version} records 5 events per second, and drops the others"
             edit = "remove the argument, or set it to 50"

@@ -104,8 +104,9 @@ def secure_default_replaced(situation: Situation) -> Iterator[Problem]:
 def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
     config, files = situation.facts.operator_config, situation.k3s_files.kubelet
     for row in (row for row in SECURE_DEFAULTS if row.opens == opens):
-        is_given = row.name in config.component_arguments(row.component.config_key)
-        if not is_given and (row.component is not Component.KUBELET or files.are_default):
+        if not config.argument(row.component, row.name) and (
+            row.component is not Component.KUBELET or files.are_default
+        ):
             continue
         from agent.harden.node.arguments.components import not_run  # few hosts set such an argument
 

@@ -15,6 +15,8 @@ from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.base.model import Component
+
 
 class Word(NamedTuple):
     """A word of a command line or a variable's value. Its repr omits the text, which can be the cluster's token."""
@@ -126,6 +128,10 @@ class MergedConfig(Value):
         before all others (k3s, pkg/util/args.go). K3s sorts by name, so `anonymous_auth` follows `anonymous-auth`.
         """
         return self._arguments.get(key, {})
+
+    def argument(self, component: Component, name: str) -> tuple[ConfigValue, ...]:
+        """Return the values that a component gets for an argument, in K3s' order."""
+        return self.component_arguments(component.config_key).get(name, ())
 
     @cached_property
     def _arguments(self) -> Mapping[str, Mapping[str, tuple[ConfigValue, ...]]]:

@@ -37,7 +37,7 @@ def other_spelling_of_config_dir(config: MergedConfig) -> ConfigValue | None:
     For K3s it has another name than `--config-dir`, which K3s passes too, with its own directory. For the kubelet it is
     the same argument, so the kubelet does not read K3s' defaults in that directory.
     """
-    values = config.component_arguments(Component.KUBELET.config_key).get("config-dir", ())
+    values = config.argument(Component.KUBELET, "config-dir")
     return values[-1] if values and values[-1].spelling else None
 
 
@@ -46,8 +46,8 @@ def sources(config: MergedConfig, version: Version, data_dir: PurePosixPath) -> 
 
     Of two sources with the same names the later one applies. Raises ValueError for a relative path.
     """
-    arguments = config.component_arguments(Component.KUBELET.config_key)
-    file, directory = (arguments[name][-1].text if name in arguments else "" for name in ("config", "config-dir"))
+    given = (config.argument(Component.KUBELET, name) for name in ("config", "config-dir"))
+    file, directory = (values[-1].text if values else "" for values in given)
     if any(path and not path.startswith("/") for path in (file, directory)):
         raise ValueError("the path of the kubelet's configuration is not absolute")
     found = []

@@ -76,7 +76,7 @@ def _configured(config: MergedConfig, row: _PortRow) -> int:
     if row.component is None:
         found = config.scalar(row.option)
     else:
-        values = config.component_arguments(row.component.config_key).get(row.option, ())
+        values = config.argument(row.component, row.option)
         found = values[-1] if values else None
     if found is None or not found.text:
         return row.default

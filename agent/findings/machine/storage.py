@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Restart, ShellCommand
+from agent.base.model import Component, Instruction, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
 from agent.harden.node.machine.kernel_support import uses_overlayfs
@@ -106,7 +106,7 @@ def data_dir_nearly_full(situation: Situation) -> Iterator[Problem]:
         if directory.path != situation.facts.data_dir or space is None or mount is None or not space.size:
             continue
         is_full = space.free < (_NO_SPACE if directory.has_programs else _UNPACKED)
-        sets_eviction = "eviction-hard" in situation.facts.merged_config.component_arguments("kubelet-arg")
+        sets_eviction = situation.facts.merged_config.argument(Component.KUBELET, "eviction-hard")
         if not is_full and space.available < _LEAST_FREE * space.size and not sets_eviction:
             free = f"{100 * space.available / space.size:.1f} % free"
             yield _lacks_space(directory, mount, "nearly full", free, "at least 5 %")

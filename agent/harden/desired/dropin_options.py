@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from agent.harden.settings.schema import Settings
     from agent.k3s.config import ConfigValue, MergedConfig
 
-API_SERVER_KEY = Component.API_SERVER.config_key
 ADMISSION_PLUGINS_ARGUMENT = "enable-admission-plugins"
 DISABLED_PLUGINS_ARGUMENT = "disable-admission-plugins"
 ADMISSION_CONFIGURATION_ARGUMENT = "admission-control-config-file"
@@ -135,7 +134,7 @@ def _can_replace(value: ConfigValue, facts: HostFacts) -> bool:
 
 def operators_plugins(facts: HostFacts) -> tuple[ConfigValue, ...]:
     """Return the operator's own arguments that enable admission plugins, in K3s' order."""
-    return facts.operator_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_ARGUMENT, ())
+    return facts.operator_config.argument(Component.API_SERVER, ADMISSION_PLUGINS_ARGUMENT)
 
 
 def all_plugins(settings: Settings, facts: HostFacts) -> str:
@@ -269,7 +268,7 @@ def nested_files(
 def own_admission_configuration(settings: Settings, facts: HostFacts) -> NamedPath | None:
     """Return the operator's admission configuration, if the API server reads it once apply has written the drop-in."""
     own = facts.operator_config
-    if ADMISSION_CONFIGURATION_ARGUMENT not in own.component_arguments(API_SERVER_KEY) or any(
+    if not own.argument(Component.API_SERVER, ADMISSION_CONFIGURATION_ARGUMENT) or any(
         option.row.name == ADMISSION_CONFIGURATION_ARGUMENT for option in options_to_set(settings, facts)
     ):
         return None

@@ -29,10 +29,9 @@ def unusable_files(
 
     A file that could not be read is not known to be unusable.
     """
-    arguments = config.component_arguments(Component.API_SERVER.config_key)
     found = {}
     for name, ours in _ARGUMENTS.items():
-        for value in arguments.get(name, ())[-1:]:
+        for value in config.argument(Component.API_SERVER, name)[-1:]:
             path = PurePosixPath(value.text)
             if path.is_absolute() and path != data_dir / ours:
                 problem = _problem(host, name, path, version)

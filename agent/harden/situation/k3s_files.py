@@ -125,8 +125,8 @@ def _unusable(tree: Tree, facts: HostFacts, contents: dict[PurePosixPath, bytes 
     """Return the kind of what is in the place of a file that a component reads or writes, by path."""
     read = [path for path, data in contents.items() if data is None]
     found = {path: kind for path in read if (kind := _kind(tree, path)) in (DIRECTORY, FIFO, SOCKET)}
-    arguments = facts.merged_config.component_arguments(Component.API_SERVER.config_key)
-    for log in (PurePosixPath(value.text) for value in arguments.get("audit-log-path", ())[-1:]):
+    logs = facts.merged_config.argument(Component.API_SERVER, "audit-log-path")
+    for log in (PurePosixPath(value.text) for value in logs[-1:]):
         if log.is_absolute() and _kind(tree, log) == DIRECTORY:
             found[log] = DIRECTORY
     return found

@@ -116,7 +116,7 @@ def is_met(need: Needs | None, facts: HostFacts) -> bool:
 def replacing_file(need: Needs, facts: HostFacts) -> tuple[str, str, Location] | None:
     """Return the operator's argument whose file replaces an argument of K3s, its value and location; None if unset."""
     name = "authentication-config" if need is Needs.NO_AUTHENTICATION_CONFIG else "authorization-config"
-    values = facts.merged_config.component_arguments(Component.API_SERVER.config_key).get(name, ())
+    values = facts.merged_config.argument(Component.API_SERVER, name)
     # K3s does not recognize a name with underscores.
     return next(((name, value, at) for value, at, spelling in values if value and not spelling), None)
 
