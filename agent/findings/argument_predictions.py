@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.base.model import Location
     from agent.harden.node.facts import HostFacts
     from agent.harden.situation import Situation
-    from agent.k3s.components.rules import Rejection
+    from agent.k3s.components.arguments import Rejection
     from agent.k3s.config import ConfigValue
 
 

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from agent.harden.settings.waivers import Waivers
     from agent.harden.situation.k3s_files import K3sFiles
     from agent.harden.situation.run_record import Today
-    from agent.k3s.components.arguments import EffectiveArguments
-    from agent.k3s.components.rules import Rejection
+    from agent.k3s.components.arguments import EffectiveArguments, Rejection
 
 
 class Request(Value):

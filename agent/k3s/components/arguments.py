@@ -1,4 +1,4 @@
-"""The effective arguments of a component: their values, and who sets each of them. Pure.
+"""The effective arguments of a component: their values, who sets each of them, and why one is rejected. Pure.
 
 agent/harden/node/arguments makes them from the configuration of a host; predictions, findings and checks read them.
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from agent.base.errors import InputError
     from agent.base.model import Component, Location, Step
+    from agent.base.report import Prediction
 
 
 class GivenBy(StrEnum):
@@ -36,6 +37,24 @@ class Cause:
     UNKNOWN_ARGUMENT = "unknown argument"
     INVALID_VALUE = "invalid value"
     FEATURE_GATE = "feature gate"
+
+
+class Rejection(Value):
+    """A reason for which a component will exit when it starts."""
+
+    cause: str
+    """One of Cause."""
+    component: Component
+    argument: str
+    """The name of the argument, as written."""
+    message: str
+    """What is wrong, as the end of a sentence that begins with the component."""
+    expected: str
+    found: str
+    location: Location
+    prediction: Prediction
+    meant: str = ""
+    """What to write instead of `found`, or of the name of the argument, if a name is misspelt."""
 
 
 class Given(NamedTuple):

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.report import Prediction
 from agent.base.value import Value
 from agent.k3s.components import tables
+from agent.k3s.components.arguments import Cause, Rejection
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.spelling import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.base.model import Location
+    from agent.base.model import Component, Location
     from agent.k3s.components.tables import FeatureGate
 
 FEATURE_GATES = "feature-gates"
@@ -23,6 +25,7 @@ _ALL = {"AllAlpha": "alpha", "AllBeta": "beta"}
 """Gates that set all gates of a stage that are not set themselves."""
 _KUBE = "kube"
 """The component that gates without a prefix belong to."""
+_PREDICTION = Prediction(f"agent/k3s/components/{tables.FEATURE_GATES}", "component-base/featuregate/feature_gate.go")
 
 
 class GateSetting(Value):
@@ -33,16 +36,6 @@ class GateSetting(Value):
     """None if there is no `=`."""
     location: Location
     written: str
-
-
-class RejectedGate(Value):
-    """A feature gate that a component rejects."""
-
-    message: str
-    expected: str
-    setting: GateSetting
-    meant: str
-    """The setting with the gate that was probably meant; empty if there is none."""
 
 
 def gate_settings(text: str, location: Location, *, has_prefix: bool) -> Iterator[GateSetting]:
@@ -62,15 +55,15 @@ def valid_gates(settings: Iterable[GateSetting]) -> dict[str, bool]:
     return {setting.name: setting.value in TRUE for setting in settings if setting.value in TRUE | FALSE}
 
 
-def rejected_gates(settings: Iterable[GateSetting], minor: int) -> Iterator[RejectedGate]:
+def rejected_gates(component: Component, settings: Iterable[GateSetting], minor: int) -> Iterator[Rejection]:
     """Yield the gates that a component of this minor rejects."""
     last = {setting.name: setting for setting in settings}
     known = Spelling(name for name in tables.names_of_gates() if tables.feature_gate(name, minor))
-    rejected = [found for setting in last.values() for found in _rejected(setting, minor, known)]
-    yield from rejected or _unmet(last, minor)
+    rejected = [found for setting in last.values() for found in _rejected(component, setting, minor, known)]
+    yield from rejected or _unmet(component, last, minor)
 
 
-def _rejected(setting: GateSetting, minor: int, known: Spelling) -> Iterator[RejectedGate]:
+def _rejected(component: Component, setting: GateSetting, minor: int, known: Spelling) -> Iterator[Rejection]:
     """Yield why a component rejects one setting."""
     name, gate = setting.name, tables.feature_gate(setting.name, minor)
     if setting.value is None or setting.value not in TRUE | FALSE:
@@ -91,7 +84,13 @@ def _rejected(setting: GateSetting, minor: int, known: Spelling) -> Iterator[Rej
     if name and name not in _ALL and not tables.minors_of_gate(name):
         similar = known.meant(name)
         meant = setting.written.replace(name, similar, 1) if similar else ""
-    yield RejectedGate(f"feature gate {message}", meant or expected, setting, meant)
+    yield _rejection(component, setting, message, meant or expected, meant)
+
+
+def _rejection(component: Component, setting: GateSetting, problem: str, expected: str, meant: str = "") -> Rejection:
+    message = f"rejects its feature gates: feature gate {problem}"
+    shown = (component, FEATURE_GATES, message, expected, setting.written, setting.location, _PREDICTION, meant)
+    return Rejection(Cause.FEATURE_GATE, *shown)
 
 
 def absent(minors: tuple[int, ...], minor: int) -> str:
@@ -100,7 +99,7 @@ def absent(minors: tuple[int, ...], minor: int) -> str:
     return f"was removed in 1.{max(older) + 1}" if older else f"does not exist before 1.{min(minors)}"
 
 
-def _unmet(last: Mapping[str, GateSetting], minor: int) -> Iterator[RejectedGate]:
+def _unmet(component: Component, last: Mapping[str, GateSetting], minor: int) -> Iterator[Rejection]:
     """Yield the gates that are on while a gate that they need is off."""
     settings = valid_gates(last.values())
     for name, gate in tables.gates_with_needs(minor) if last else ():
@@ -108,8 +107,7 @@ def _unmet(last: Mapping[str, GateSetting], minor: int) -> Iterator[RejectedGate
         off = [other for other, found in needed.items() if found and not is_on(other, found, settings)]
         setting = next((last[chosen] for chosen in (name, *off, *_ALL) if chosen in last), None)
         if off and setting is not None and is_on(name, gate, settings):
-            message = f"feature gate {name} is on, but needs {', '.join(off)}"
-            yield RejectedGate(message, f"{off[0]}=true", setting, "")
+            yield _rejection(component, setting, f"{name} is on, but needs {', '.join(off)}", f"{off[0]}=true")
 
 
 def is_on(name: str, gate: FeatureGate, settings: Mapping[str, bool]) -> bool:

@@ -14,7 +14,8 @@ from agent.k3s.go_values import FALSE, TRUE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from agent.k3s.components.rules import ParsedArguments, Rejection
+    from agent.k3s.components.arguments import Rejection
+    from agent.k3s.components.rules import ParsedArguments
 
     _IrregularRule = Callable[[ParsedArguments], Iterator[Rejection]]
 

@@ -13,10 +13,10 @@ from agent.base.model import Component
 from agent.base.report import Prediction
 from agent.base.value import replace
 from agent.k3s.components import gates, tables
-from agent.k3s.components.arguments import Cause, GivenBy
+from agent.k3s.components.arguments import Cause, GivenBy, Rejection
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.gates import FEATURE_GATES, GateSetting
-from agent.k3s.components.rules import ParsedArguments, Rejection, default_values, rejected_by_rule, rules_about
+from agent.k3s.components.rules import ParsedArguments, default_values, rejected_by_rule, rules_about
 from agent.k3s.components.values import combined, parse
 from agent.k3s.go_values import InvalidValueError
 from agent.k3s.spelling import Spelling
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.k3s.components.values import Parsed
 
 _PFLAG = "github.com/spf13/pflag"
-_FLAGS, _GATES = (f"agent/k3s/components/{name}" for name in (tables.FLAGS, tables.FEATURE_GATES))
+_FLAGS = f"agent/k3s/components/{tables.FLAGS}"
 _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
 """Components that read `kube:Gate=true` as the name of a gate (MapStringBool of component-base)."""
 _BESIDE_FILE = re.compile(
@@ -70,7 +70,7 @@ def rejected_arguments(arguments: EffectiveArguments, minor: int) -> Iterator[Re
     settings = [setting for value in written.get(FEATURE_GATES, ()) for setting in _gates(component, value)]
     unknown = frozenset(arguments.unknown) - {""}
     read = ParsedArguments(component, minor, written, parsed, gates.valid_gates(settings), passed, unknown)
-    yield from _rejected_gates(read, settings)
+    yield from gates.rejected_gates(component, settings, minor)
     yield from _after_parsing(read)
 
 
@@ -90,15 +90,6 @@ def _gates(component: Component, value: Given) -> Iterator[GateSetting]:
         yield GateSetting(name, switch, value.at, f"{name}: {switch}")
     else:
         yield from gates.gate_settings(value.value, value.at, has_prefix=component not in _WITHOUT_PREFIX)
-
-
-def _rejected_gates(arguments: ParsedArguments, settings: list[GateSetting]) -> Iterator[Rejection]:
-    component = arguments.component
-    for gate in gates.rejected_gates(settings, arguments.minor):
-        message = f"rejects its feature gates: {gate.message}"
-        setting, prediction = gate.setting, Prediction(_GATES, "component-base/featuregate/feature_gate.go")
-        rejected = (component, FEATURE_GATES, message, gate.expected, setting.written, setting.location, prediction)
-        yield Rejection(Cause.FEATURE_GATE, *rejected, gate.meant)
 
 
 _WRITTEN = (GivenBy.OPERATOR, GivenBy.DROPIN)

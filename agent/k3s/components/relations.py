@@ -119,19 +119,22 @@ def number_of(bound: str) -> float:
         return duration(bound)
 
 
-def _one_of(words: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """The value, or each item of a list, is one of the words."""
-    for item in texts_in(values.value(subject)):
-        if item not in words.split():
-            yield RuleRejection(f"rejects {subject}={item}", f"out of {words.replace(' ', ', ')}")
+def _each(rule: Callable[[str], tuple[Callable[[str], object], str]]) -> Relation:
+    """Return the relation of a value, or each item of a list or a mapping, with what a function of the operand accepts.
+
+    The function also returns what is expected.
+    """
+
+    def relation(operand: str, subject: str, values: Values) -> Iterator[RuleRejection]:
+        accepts, expected = rule(operand)
+        for item in texts_in(values.value(subject)):
+            if not accepts(item):
+                yield RuleRejection(f"rejects {subject}={item}", expected)
+
+    return relation
 
 
-def _matches(name: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """The value, or each item of a list or a mapping, has the syntax."""
-    known = syntax(name)
-    for item in texts_in(values.value(subject)):
-        if not known.accepts(item):
-            yield RuleRejection(f"rejects {subject}={item}", known.expected)
+_one_of = _each(lambda words: (words.split().__contains__, f"out of {words.replace(' ', ', ')}"))
 
 
 def _limited(fails: Callable[..., bool], expected: str) -> Relation:
@@ -242,7 +245,7 @@ RELATIONS: Mapping[str, Relation] = {
         "needs {words} in {subject}",
         "{words} in {subject}",
     ),
-    "matches": _matches,
+    "matches": _each(lambda name: (syntax(name).accepts, syntax(name).expected)),
     "more than": _limited(lambda value, low: value <= low, "more than {}"),
     "not below": _compared(lambda value, least: value < least, "at least"),
     "no empty item": _wrong_if(

@@ -12,7 +12,7 @@ from agent.base import package_data
 from agent.base.report import Prediction
 from agent.base.value import Value
 from agent.k3s.components import gates, tables
-from agent.k3s.components.arguments import Cause, Given, GivenBy
+from agent.k3s.components.arguments import Cause, Given, GivenBy, Rejection
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.relations import DEFAULT, RELATIONS, holds, name_in
 from agent.k3s.components.values import parse
@@ -20,7 +20,7 @@ from agent.k3s.components.values import parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.base.model import Component, Location
+    from agent.base.model import Component
     from agent.k3s.components.relations import RuleRejection, Values
     from agent.k3s.components.values import Parsed
 
@@ -28,24 +28,6 @@ RULES = "rules.tsv"
 _DEFAULT = "default"
 _MOST, _LONGEST = 5, 200
 """The values of a name that a prediction shows, and their characters."""
-
-
-class Rejection(Value):
-    """A reason for which a component will exit when it starts."""
-
-    cause: str
-    """One of Cause."""
-    component: Component
-    argument: str
-    """The name of the argument, as written."""
-    message: str
-    """What is wrong, as the end of a sentence that begins with the component."""
-    expected: str
-    found: str
-    location: Location
-    prediction: Prediction
-    meant: str = ""
-    """What to write instead of `found`, or of the name of the argument, if a name is misspelt."""
 
 
 class ParsedArguments(Value):

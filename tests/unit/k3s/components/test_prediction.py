@@ -15,7 +15,7 @@ from agent.k3s.components.relations import controller_runs
 from tests.arguments import effective
 
 if TYPE_CHECKING:
-    from agent.k3s.components.rules import Rejection
+    from agent.k3s.components.arguments import Rejection
 
 API_SERVER = Component.API_SERVER
 CONTROLLER_MANAGER = Component.CONTROLLER_MANAGER
