@@ -100,7 +100,7 @@ def needs_of(file: File, data_dir: PurePosixPath) -> tuple[Need, ...]:
     values: list[Sysctl] = []
     if config.boolean(PROTECT_KERNEL_DEFAULTS.key):
         files.append(PurePosixPath(PARAMETERS_FILE))
-        values = [Sysctl(key=row.key, value=row.value) for row in SYSCTLS]
+        values = [Sysctl(key=row.key, value=row.value) for row in SYSCTLS if row.compared]
     return (*dict.fromkeys(files), *values)
 
 

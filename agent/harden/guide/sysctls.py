@@ -1,4 +1,4 @@
-"""The kernel parameters that kubelet requires: it compares six, of which the guide sets four."""
+"""The kernel parameters of the guide, and those that kubelet compares: six, of which the guide sets four."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from agent.harden.guide.control import GuideControl, Origin
 
 
 class SysctlRow(GuideControl):
-    """A kernel parameter.
-
-    kubelet compares for equality, so a stricter value is not accepted either
-    (kubernetes, pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables).
-    """
+    """A kernel parameter."""
 
     key: str
     """With dots, as in sysctl(8)."""
@@ -20,11 +16,17 @@ class SysctlRow(GuideControl):
     """As the kernel prints it."""
     written: bool
     """Whether the value is written to the parameters file and to the running kernel, or only verified."""
+    compared: bool
+    """Whether kubelet compares the value for equality, so that a stricter one is not accepted either.
+
+    (kubernetes, pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables)
+    """
 
     @property
     def why(self) -> str:
         """The rationale, with the effect of protect-kernel-defaults."""
-        return f"{super().why} {_FAILS} {_HIDES}" if self.written else f"{super().why} {_FAILS}"
+        effects = (_FAILS, *((_HIDES,) if self.written else ())) if self.compared else ()
+        return " ".join((super().why, *effects))
 
 
 _FAILS = (
@@ -39,31 +41,27 @@ PARAMETERS_FILE = "/etc/sysctl.d/90-kubelet.conf"
 """The guide's file. It sorts before 99-sysctl.conf, through which /etc/sysctl.conf can override it."""
 
 
-def _row(key: str, value: str, by_hand: str, beyond: str = "") -> SysctlRow:
-    origin = Origin(headings.KERNEL_PARAMETERS, beyond=beyond)
-    return SysctlRow(
-        id=key, key=key, value=value, written=not beyond, origin=origin, by_hand=by_hand, applies=EVERYWHERE
-    )
+_KUBELET = "kubelet (kubernetes, component-helpers/node/util/sysctl/sysctl.go)"
 
 
-def _written(key: str, value: str) -> SysctlRow:
-    return _row(
-        key,
-        value,
+def _written(key: str, value: str, beyond: str = "") -> SysctlRow:
+    """Return a parameter of the guide, all of which kubelet compares, or of another source, which is `beyond`."""
+    by_hand = (
         f"Put the line '{key}={value}' into {PARAMETERS_FILE} and run 'sudo sysctl --system'. Then 'sysctl {key}' must"
-        f" print {value}; otherwise a file that sorts later overrides it at boot.",
+        f" print {value}; otherwise a file that sorts later overrides it at boot."
     )
+    origin = Origin(headings.KERNEL_PARAMETERS, beyond=beyond)
+    return SysctlRow(key, origin, by_hand, EVERYWHERE, key, value, written=True, compared=not beyond)
 
 
 def _verified(key: str, value: str) -> SysctlRow:
-    return _row(
-        key,
-        value,
+    by_hand = (
         f"{value} is the kernel's default. Find the file that changes it with"
         f" 'grep -rs {key.rpartition('.')[2]} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d',"
-        f" remove the line and run 'sudo sysctl -w {key}={value}'.",
-        beyond="kubelet (kubernetes, component-helpers/node/util/sysctl/sysctl.go)",
+        f" remove the line and run 'sudo sysctl -w {key}={value}'."
     )
+    origin = Origin(headings.KERNEL_PARAMETERS, beyond=_KUBELET)
+    return SysctlRow(key, origin, by_hand, EVERYWHERE, key, value, written=False, compared=True)
 
 
 SYSCTLS: tuple[SysctlRow, ...] = (

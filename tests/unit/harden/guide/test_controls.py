@@ -11,6 +11,7 @@ import pytest
 
 from agent.base import package_data
 from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.base.value import replace
 from agent.harden.guide import headings
 from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.files import DIRECTORIES, FILES
@@ -57,6 +58,13 @@ def test_each_control_has_complete_texts(control: GuideControl) -> None:
         assert not re.search(r"[{}<>\n]", text)
     for text in filter(None, (control.why, control.risk, control.deviation)):
         assert text.endswith("."), text
+
+
+def test_the_rationale_of_a_parameter_names_kubelet_only_if_kubelet_compares_it() -> None:
+    """Another source, such as a benchmark, can require one, too. Then K3s starts with any value."""
+    (row, *_) = SYSCTLS
+    assert "kubelet compares the value when it starts" in row.why
+    assert "kubelet compares" not in replace(row, compared=False).why
 
 
 def test_each_line_of_the_texts_is_that_of_a_row() -> None:
