@@ -128,19 +128,27 @@ class _Names(Criterion):
 
     names: tuple[str, ...]
 
+    described = says = ""
+    """The values that meet it, and the predicate. `{every}`, `{any}` and `{each}` are the names, joined."""
+
+    def __str__(self) -> str:
+        return self._worded(self.described)
+
+    @property
+    def predicate(self) -> str:
+        return self._worded(self.says)
+
+    def _worded(self, text: str) -> str:
+        return text.format(every=" and ".join(self.names), any=" or ".join(self.names), each=", ".join(self.names))
+
 
 class ListIncludes(_Names):
     """A comma-separated list that contains at least these names, in any order."""
 
+    described, says = "a comma-separated list with {every}", "contains {every}"
+
     def accepts(self, value: str) -> bool:
         return set(self.names) <= set(value.split(","))
-
-    def __str__(self) -> str:
-        return f"a comma-separated list with {' and '.join(self.names)}"
-
-    @property
-    def predicate(self) -> str:
-        return f"contains {' and '.join(self.names)}"
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -153,15 +161,10 @@ class ListIncludes(_Names):
 class ListIncludesOneOf(_Names):
     """A comma-separated list that contains at least one of these names."""
 
+    described, says = "a comma-separated list with {any}", "contains {any}"
+
     def accepts(self, value: str) -> bool:
         return not set(self.names).isdisjoint(value.split(","))
-
-    def __str__(self) -> str:
-        return f"a comma-separated list with {' or '.join(self.names)}"
-
-    @property
-    def predicate(self) -> str:
-        return f"contains {' or '.join(self.names)}"
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -171,15 +174,10 @@ class ListIncludesOneOf(_Names):
 class ListExcludes(_Names):
     """A comma-separated list that contains none of these names."""
 
+    described, says = "a list without {every}", "does not contain {any}"
+
     def accepts(self, value: str) -> bool:
         return set(self.names).isdisjoint(value.split(","))
-
-    def __str__(self) -> str:
-        return f"a list without {' and '.join(self.names)}"
-
-    @property
-    def predicate(self) -> str:
-        return f"does not contain {' or '.join(self.names)}"
 
     def suggestion(self, value: str) -> str:
         return _joined([name for name in _split(value) if name not in self.names])
@@ -188,15 +186,10 @@ class ListExcludes(_Names):
 class ListSubsetOf(_Names):
     """A comma-separated list of one or more of these names, and no others."""
 
+    described, says = "a comma-separated list of some of {each}, and no others", "contains only {each}"
+
     def accepts(self, value: str) -> bool:
         return set(value.split(",")) <= set(self.names)
-
-    def __str__(self) -> str:
-        return f"a comma-separated list of some of {', '.join(self.names)}, and no others"
-
-    @property
-    def predicate(self) -> str:
-        return f"contains only {', '.join(self.names)}"
 
     def suggestion(self, value: str) -> str:
         return _joined([name for name in _split(value) if name in self.names] or [*self.names])
@@ -284,17 +277,12 @@ class LeavesGateOn(Criterion):
 class TurnsOnNone(_Names):
     """A comma-separated list of NAME=BOOLEAN that turns on none of these names; a name without a value is turned on."""
 
+    described, says = "a list that does not turn on {any}", "does not turn on {any}"
+
     def accepts(self, value: str) -> bool:
         entries = (entry.partition("=") for entry in _split(value))
         values = {name.strip(): text.strip() if sign else "true" for name, sign, text in entries}
         return not any(values.get(name, "false") in TRUE for name in self.names)
-
-    def __str__(self) -> str:
-        return f"a list that does not turn on {' or '.join(self.names)}"
-
-    @property
-    def predicate(self) -> str:
-        return f"does not turn on {' or '.join(self.names)}"
 
     def suggestion(self, value: str) -> str:
         return _joined([entry for entry in _split(value) if self.accepts(entry)])
