@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from binascii import crc32
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent import __version__
 from agent.base.model import (
@@ -24,7 +24,7 @@ from agent.base.model import (
 from agent.harden.plan.plan import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from agent.base.model import State
 
@@ -100,41 +100,18 @@ def decode(data: bytes) -> tuple[Change, ...]:
 
 
 def _encode(state: State) -> dict[str, str]:
-    if isinstance(state, Absent):
-        return {"absent": str(state.path)}
-    if isinstance(state, Sysctl):
-        return {"sysctl": state.key, "value": state.value}
-    if isinstance(state, (FilePermissions, DefaultPermissions)):
-        return _encode_permissions(state)
-    if isinstance(state, Directory):
-        return {"directory": str(state.path), "mode": str(state.mode), "owner": str(state.owner)}
-    access = {"mode": str(state.mode), "owner": str(state.owner)}
-    # latin-1 maps each byte to one character, so any content is preserved and text stays readable.
-    return {"file": str(state.path), "content": state.content.decode("latin-1"), **access}
-
-
-def _encode_permissions(state: FilePermissions | DefaultPermissions) -> dict[str, str]:
-    if isinstance(state, FilePermissions):
-        return {"permissions": str(state.path), "mode": str(state.mode)}
-    return {"default-permissions": str(state.path), "acl": state.acl.hex()}
+    return {key: _FIELDS[field][0](getattr(state, field)) for key, field in _keys(type(state))}
 
 
 def _decode(record: dict[str, object]) -> State:
-    if "sysctl" in record:
-        return Sysctl(key=_name(record["sysctl"]), value=_text(record["value"]))
-    if "absent" in record:
-        return Absent(_path(record["absent"]))
-    if "default-permissions" in record:
-        acl = bytes.fromhex(_text(record["acl"])[:_LONGEST_LIST])
-        return DefaultPermissions(path=_path(record["default-permissions"]), acl=acl)
-    mode = FileMode(int(_text(record["mode"])[:_LONGEST_NUMBER], 8))
-    if "permissions" in record:
-        return FilePermissions(path=_path(record["permissions"]), mode=mode)
-    owner = _owner(_text(record["owner"]))
-    if "directory" in record:
-        return Directory(path=_path(record["directory"]), mode=mode, owner=owner)
-    content = _text(record["content"]).encode("latin-1")
-    return File(path=_path(record["file"]), content=content, mode=mode, owner=owner)
+    kind = next((kind for kind, (name, *_) in _STATES.items() if name in record), File)
+    return kind(**{field: _FIELDS[field][1](record[key]) for key, field in _keys(kind)})
+
+
+def _keys(kind: type[State]) -> Iterator[tuple[str, str]]:
+    """Return the recorded fields of a kind of state, each with its key."""
+    name, first, *others = _STATES[kind]
+    return zip((name, *others), (first, *others))
 
 
 def _text(value: object) -> str:
@@ -159,8 +136,12 @@ def _path(value: object) -> PurePosixPath:
     return path
 
 
-def _owner(text: str) -> Owner:
-    uid, gid = (int(number) for number in text[: 2 * _LONGEST_NUMBER].split(":"))
+def _mode(value: object) -> FileMode:
+    return FileMode(int(_text(value)[:_LONGEST_NUMBER], 8))
+
+
+def _owner(value: object) -> Owner:
+    uid, gid = (int(number) for number in _text(value)[: 2 * _LONGEST_NUMBER].split(":"))
     if not (0 <= uid <= _LARGEST_NUMBER and 0 <= gid <= _LARGEST_NUMBER):
         raise RecordError("an owner is out of range")
     return Owner(uid, gid)
@@ -176,3 +157,26 @@ def _shortened(text: str) -> str:
     from agent.base.yaml_reader import shown
 
     return shown(text)
+
+
+_STATES: Mapping[type[State], tuple[str, ...]] = {
+    Sysctl: ("sysctl", "key", "value"),
+    Absent: ("absent", "path"),
+    DefaultPermissions: ("default-permissions", "path", "acl"),
+    FilePermissions: ("permissions", "path", "mode"),
+    Directory: ("directory", "path", "mode", "owner"),
+    File: ("file", "path", "content", "mode", "owner"),
+}
+"""By kind of state: its name, which is the key of the first field, and the recorded fields."""
+
+_FIELDS: Mapping[str, tuple[Callable[[Any], str], Callable[[object], Any]]] = {
+    "acl": (bytes.hex, lambda value: bytes.fromhex(_text(value)[:_LONGEST_LIST])),
+    # latin-1 maps each byte to one character, so any content is preserved and text stays readable.
+    "content": (lambda content: str(content, "latin-1"), lambda value: _text(value).encode("latin-1")),
+    "key": (str, _name),
+    "mode": (str, _mode),
+    "owner": (str, _owner),
+    "path": (str, _path),
+    "value": (str, _text),
+}
+"""By field: its text in a record, and the value of what a record has."""
