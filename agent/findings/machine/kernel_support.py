@@ -13,7 +13,7 @@ from agent.findings.registry import Problem, instruction, steps
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.harden.node.machine.kernel_support import MissingModule
+    from agent.harden.node.machine.kernel_support import NeededModule
     from agent.harden.situation import Situation
 
 _UNIFIED = ("cpu", "cpuset", "memory", "pids")
@@ -129,30 +129,30 @@ def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Problem]:
 
 
 def _missing_modules(situation: Situation, *, is_certain: bool) -> Iterator[Problem]:
-    for missing in situation.machine.kernel.missing_modules:
-        if missing.needed.is_certain == is_certain:
-            name = missing.needed.module.name
-            message = f"the kernel cannot use the module {name}, which {missing.needed.purpose} needs"
+    for needed in situation.machine.kernel.missing_modules:
+        if needed.is_certain == is_certain and needed.missing is not None:
+            name = needed.module.name
+            message = f"the kernel cannot use the module {name}, which {needed.purpose} needs"
             expected = f"{name} loaded, built in, or installed"
-            yield Problem(message, expected, missing.reason.value, remediation=_module_fix(situation, missing))
+            yield Problem(message, expected, needed.missing.value, remediation=_module_fix(situation, needed))
 
 
-def _module_fix(situation: Situation, missing: MissingModule) -> Remediation:
-    name = missing.needed.module.name
+def _module_fix(situation: Situation, needed: NeededModule) -> Remediation:
+    name = needed.module.name
     load = ShellCommand(f"sudo modprobe {shlex.quote(name)}")
-    if missing.reason is Missing.DISABLED:
+    if needed.missing is Missing.DISABLED:
         find = ShellCommand(f"grep -rnE 'install +{name.replace('_', '[-_]')} ' /etc/modprobe.d /usr/lib/modprobe.d")
         return steps(find, Instruction(f"remove the line that disables {name}"), load)
-    if missing.reason in {Missing.OTHER_KERNEL, Missing.LOCKED}:
+    if needed.missing in {Missing.OTHER_KERNEL, Missing.LOCKED}:
         return steps(ShellCommand("sudo reboot"))
     package = {
         "dnf install": "kernel-modules-extra-$(uname -r)",
         "apt-get install": "linux-modules-extra-$(uname -r)",
         "zypper install": "kernel-default",
     }.get(situation.machine.package_manager)
-    if missing.reason is Missing.NOT_INSTALLED and package is not None:
+    if needed.missing is Missing.NOT_INSTALLED and package is not None:
         return steps(ShellCommand(f"sudo {situation.machine.package_manager} {package}"), load)
-    return instruction(f"boot a kernel that has {name} ({missing.needed.module.option})")
+    return instruction(f"boot a kernel that has {name} ({needed.module.option})")
 
 
 @stops_k3s(

@@ -18,7 +18,7 @@ from agent.base.linux.kernel_modules import (
     lists_module,
 )
 from agent.base.model import Role, Sysctl
-from agent.base.value import Value
+from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,13 +60,8 @@ class NeededModule(Value):
     purpose: str
     is_certain: bool
     """Whether this node decides that it is needed; the server decides for an agent."""
-
-
-class MissingModule(Value):
-    """A module that K3s needs and the kernel cannot use."""
-
-    needed: NeededModule
-    reason: Missing
+    missing: Missing | None = None
+    """Why the kernel cannot use it; None if it can, or if that could not be determined."""
 
 
 class Kernel(Value):
@@ -76,7 +71,7 @@ class Kernel(Value):
     """None on a host tree, and if they could not be read."""
     boot_line: BootLine | None
     """None if this is no Raspberry Pi, and on a live host, where the controllers decide."""
-    missing_modules: tuple[MissingModule, ...]
+    missing_modules: tuple[NeededModule, ...]
     kmsg_problem: str
     """Why /dev/kmsg cannot be read; empty if it can be."""
 
@@ -121,11 +116,11 @@ def read_kernel(host: Host, role: Role, config: MergedConfig, *, in_container: b
         return Kernel(None, _boot_line(host), (), "")
     files = _KernelFiles(host)
     needed = () if in_container or not sees_all else needed_modules(role, config)
-    missing = ((module, files.missing(module.module)) for module in needed)
+    judged = (replace(module, missing=files.missing(module.module)) for module in needed)
     return Kernel(
         _control_groups(host),
         None,
-        tuple(MissingModule(module, reason) for module, reason in missing if reason is not None),
+        tuple(module for module in judged if module.missing is not None),
         machine.opening_problem(host.root, _KMSG) if host.runs_as_root and sees_all else "",
     )
 
