@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Absent, Location
 from agent.base.value import Value
-from agent.harden.settings import loading
+from agent.harden.settings.loading import apply_overrides, load_settings, load_waivers
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s import audit_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
     from agent.base.host.tree import Tree
     from agent.harden.settings.schema import Overrides, Settings
     from agent.harden.settings.waivers import SiteWaiver
+
+_POLICY, _WAIVERS = "audit.policy-file", "waivers-file"
+"""The settings that name files."""
 
 
 class Site(Value):
@@ -37,15 +41,8 @@ class Site(Value):
 
 def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Site:
     """Read the settings and the files that they name. Raises InputError if one of them is invalid."""
-    files: dict[PurePosixPath, bytes] = {}
-    data = _settings_data(host, path)
-    where = path or DEFAULT_SETTINGS
-    if data is not None:
-        files[where] = data
-    settings = loading.apply_overrides(loading.load_settings(data, where, overrides.profile), overrides)
-    waivers = _file(host, settings.waivers_file, "waivers-file", files)
-    policy = _file(host, settings.audit_policy_file, "audit.policy-file", files)
-    site = _site(settings, where, waivers, policy, files)
+    where, data = path or DEFAULT_SETTINGS, _settings_data(host, path)
+    site = _site(where, {} if data is None else {where: data}, overrides, partial(_named_file, host))
     _require_known(site.waivers)
     return site
 
@@ -55,29 +52,38 @@ def recorded_site(path: PurePosixPath, files: Mapping[PurePosixPath, bytes], ove
 
     A waiver for an unknown control has no effect here: the gate of an earlier release has recorded it.
     """
-    settings = loading.apply_overrides(loading.load_settings(files.get(path), path), overrides)
-    named = (settings.waivers_file, settings.audit_policy_file)
-    for other in named:
-        if other is not None and other not in files:
-            raise InputError(Location(other), "the record of the last successful run does not contain it")
-    waivers, policy = (None if other is None else files[other] for other in named)
-    return _site(settings, path, waivers, policy, files)
+
+    def recorded(named: PurePosixPath, _: str) -> bytes:
+        if named not in files:
+            raise InputError(Location(named), "the record of the last successful run does not contain it")
+        return files[named]
+
+    return _site(path, files, overrides, recorded)
 
 
 def _site(
-    settings: Settings,
     path: PurePosixPath,
-    waivers: bytes | None,
-    policy: bytes | None,
     files: Mapping[PurePosixPath, bytes],
+    overrides: Overrides,
+    read: Callable[[PurePosixPath, str], bytes],
 ) -> Site:
-    more = _checked_waivers(settings, waivers)
-    return Site(settings, (*settings.waivers, *more), _checked_policy(settings, policy), path, files)
+    """Return the site of a settings file in `files`; `read` returns a file that a setting names."""
+    settings = _loaded(files.get(path), path, overrides)
+    named = ((settings.waivers_file, _WAIVERS), (settings.audit_policy_file, _POLICY))
+    found = {file: read(file, key) for file, key in named if file is not None}
+    waivers = (
+        load_waivers(found[settings.waivers_file], settings.waivers_file, settings) if settings.waivers_file else ()
+    )
+    policy = (
+        _checked(found[settings.audit_policy_file], settings.audit_policy_file) if settings.audit_policy_file else None
+    )
+    return Site(settings, (*settings.waivers, *waivers), policy, path, {**files, **found})
 
 
 def read_audit_policy(host: Host, settings: Settings) -> bytes | None:
     """Read the audit policy of the site; None if it has none. Raises InputError if the API server would reject it."""
-    return _checked_policy(settings, _file(host, settings.audit_policy_file, "audit.policy-file", {}))
+    path = settings.audit_policy_file
+    return None if path is None else _checked(_named_file(host, path, _POLICY), path)
 
 
 def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
@@ -85,9 +91,25 @@ def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
 
     Raises InputError if the file is missing, invalid, or writable by others than root.
     """
-    waivers = _checked_waivers(settings, _file(host, settings.waivers_file, "waivers-file", {}))
+    path = settings.waivers_file
+    waivers = () if path is None else load_waivers(_named_file(host, path, _WAIVERS), path, settings)
     _require_known(waivers)
     return waivers
+
+
+def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Settings:
+    """Read the settings, and apply the overrides of the command line.
+
+    `path` is a file of this machine; None is the default file of the host, which may be missing. Raises InputError if
+    the file is invalid, writable by others than root, or behind a symlink that leads to nothing.
+    """
+    settings = _loaded(_settings_data(host, path), path or DEFAULT_SETTINGS, overrides)
+    _require_known(settings.waivers)
+    return settings
+
+
+def _loaded(data: bytes | None, path: PurePosixPath, overrides: Overrides) -> Settings:
+    return apply_overrides(load_settings(data, path, overrides.profile), overrides)
 
 
 def _require_known(waivers: Sequence[SiteWaiver]) -> None:
@@ -98,30 +120,11 @@ def _require_known(waivers: Sequence[SiteWaiver]) -> None:
         known_controls.require_known(waivers)
 
 
-def _checked_policy(settings: Settings, data: bytes | None) -> bytes | None:
-    path = settings.audit_policy_file
-    problems = () if path is None or data is None else audit_policy.policy_problems(data, path)
+def _checked(policy: bytes, path: PurePosixPath) -> bytes:
+    problems = audit_policy.policy_problems(policy, path)
     if problems:
         raise InputError(problems[0].location, "; ".join(problem.problem for problem in problems))
-    return data
-
-
-def _checked_waivers(settings: Settings, data: bytes | None) -> tuple[SiteWaiver, ...]:
-    path = settings.waivers_file
-    return () if path is None or data is None else loading.load_waivers(data, path, settings)
-
-
-def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Settings:
-    """Read the settings, and apply the overrides of the command line.
-
-    `path` is a file of this machine; None is the default file of the host, which may be missing. Raises InputError if
-    the file is invalid, writable by others than root, or behind a symlink that leads to nothing.
-    """
-    settings = loading.apply_overrides(
-        loading.load_settings(_settings_data(host, path), path or DEFAULT_SETTINGS, overrides.profile), overrides
-    )
-    _require_known(settings.waivers)
-    return settings
+    return policy
 
 
 def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:
@@ -140,14 +143,11 @@ def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:
     return data
 
 
-def _file(host: Host, path: PurePosixPath | None, key: str, files: dict[PurePosixPath, bytes]) -> bytes | None:
-    """Read a file that the settings name, and add it to `files`."""
-    if path is None:
-        return None
+def _named_file(host: Host, path: PurePosixPath, key: str) -> bytes:
+    """Read a file that the setting `key` names."""
     data = host.tree.read_input(path, f"`{key}` in the settings names it")
-    if key == "waivers-file":
+    if key == _WAIVERS:
         _require_trust(host.tree, path)
-    files[path] = data
     return data
 
 
