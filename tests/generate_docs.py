@@ -43,8 +43,7 @@ from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts
 from agent.harden.node.gate_units import PACKAGED_PROGRAM
 from agent.harden.settings import schema as settings
-from agent.harden.settings.profiles import PRESETS
-from agent.harden.settings.risks import RISKS, Risk
+from agent.harden.settings.profiles import PRESETS, Risk, risks
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
 from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
@@ -343,7 +342,7 @@ def _settings() -> str:
             ),
         ),
         "## What settings can break",
-        *(part for key, risk in RISKS.items() for part in _risk(key, risk)),
+        *(part for key, risk in risks().items() for part in _risk(key, risk)),
         "## Example with all settings",
         f"```yaml\n{settings.example_settings()}```",
     ])  # fmt: skip

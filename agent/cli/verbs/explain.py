@@ -25,8 +25,7 @@ from agent.cli.verbs.topics import (
 from agent.findings import KINDS
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings import schema as settings
-from agent.harden.settings.profiles import PRESETS
-from agent.harden.settings.risks import RISKS
+from agent.harden.settings.profiles import PRESETS, risks
 from agent.harden.settings.schema import Profile
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def _settings() -> Iterator[_Parts]:
     """Yield all settings with their allowed values, and an example."""
     rows: _Parts = [("", f"Settings in {settings.DEFAULT_SETTINGS}; all are optional.")]
     for row in settings.setting_rows():
-        breaks = f"\nCan break: {RISKS[row.key].breaks}" if row.key in RISKS else ""
+        breaks = f"\nCan break: {risks()[row.key].breaks}" if row.key in risks() else ""
         text = f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}.{breaks}"
         rows.append((row.key, text))
     yield rows
@@ -176,9 +175,9 @@ def _profile(profile: Profile) -> Iterator[_Parts]:
 
 def _risk(setting: str) -> _Parts:
     """Return the risk of a setting, and how to check for it."""
-    if setting not in RISKS:
+    if setting not in risks():
         return []
-    risk = RISKS[setting]
+    risk = risks()[setting]
     return [("Can break", risk.breaks), ("Before you set it", risk.preview), (_PREVIEW, risk.command)]
 
 

@@ -1,15 +1,17 @@
-"""Profiles: presets of settings. Pure.
+"""Profiles: presets of settings, and what they can break. Pure.
 
-To add a setting to a profile, add a line to PRESETS. Its text for `explain` and the reference is in
-agent/harden/settings/risks.tsv.
+To add a setting to a profile, add a line to PRESETS, and its risk to risks.tsv. Sources of the risks: kubernetes,
+plugin/pkg/admission (denyserviceexternalips, eventratelimit, alwayspullimages); client-go, tools/record/event.go;
+containerd, contrib/seccomp/seccomp_default.go; Linux, admin-guide/cgroup-v2.rst (PID).
 """
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base import yaml_reader
+from agent.base import package_data, yaml_reader
 from agent.harden.settings.schema import Profile, setting_row
 
 if TYPE_CHECKING:
@@ -61,3 +63,19 @@ def with_profile(values: Mapping[str, object]) -> dict[str, object]:
     profile = Profile(str(values["profile"]))
     added = {preset.row.name: preset.read() for preset in PRESETS[profile] if preset.row.name not in values}
     return {**values, **added, "from_profile": tuple(added)}
+
+
+class Risk(NamedTuple):
+    """What a setting can break."""
+
+    breaks: str
+    preview: str
+    """How to check for it before the change."""
+    command: str
+    """The command of the check, ready to paste."""
+
+
+@cache
+def risks() -> Mapping[str, Risk]:
+    """Return the risks of settings by key."""
+    return {setting: Risk(*texts) for setting, *texts in package_data.rows("harden", "settings", "risks.tsv")}

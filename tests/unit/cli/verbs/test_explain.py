@@ -21,8 +21,7 @@ from agent.harden.desired.resources import desired_resources
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.node.facts import assumed_facts
 from agent.harden.settings.loading import load_settings
-from agent.harden.settings.profiles import PRESETS, Preset
-from agent.harden.settings.risks import RISKS
+from agent.harden.settings.profiles import PRESETS, Preset, risks
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Profile, Settings, setting_rows, stage_rows
 
 if TYPE_CHECKING:
@@ -127,12 +126,12 @@ def test_a_benchmark_lists_its_controls_in_the_order_of_their_numbers() -> None:
 def fits(line: str, width: int) -> bool:
     """Whether a line fits, or is one word, quoted text, or a command."""
     rest = line.strip()
-    commands = {risk.command for risk in RISKS.values()}
+    commands = {risk.command for risk in risks().values()}
     is_whole = rest.startswith(("sudo ", "k3s-harden ", "Next: ")) or " " not in rest or rest in commands
     return len(line) <= width or is_whole or len(re.findall(r"[`']", rest)) > 1
 
 
-@pytest.mark.parametrize("command", sorted({risk.command for risk in RISKS.values() if "*" in risk.command}))
+@pytest.mark.parametrize("command", sorted({risk.command for risk in risks().values() if "*" in risk.command}))
 def test_the_shell_of_an_ordinary_user_expands_no_path_of_a_command(command: str) -> None:
     """It cannot list the directories of K3s, so root's shell or find(1) does."""
     assert [word for word in shlex.split(command) if re.fullmatch(r"/\S*\*\S*", word)] == []
@@ -222,16 +221,16 @@ STRICT = PRESETS[Profile.STRICT]
 
 @pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
 def test_the_explanation_of_a_profile_has_the_risk_of_each_setting(preset: Preset) -> None:
-    text, risk = explained("strict"), RISKS[preset.setting]
+    text, risk = explained("strict"), risks()[preset.setting]
     assert f"\n{preset.setting}: {preset.value}\n" in text
     assert f"\n  {risk.command}\n" in text
     assert risk.breaks in " ".join(text.split())
     assert risk.preview in " ".join(text.split())
 
 
-@pytest.mark.parametrize("control", [row for row in all_controls() if row.setting in RISKS], ids=lambda row: row.id)
+@pytest.mark.parametrize("control", [row for row in all_controls() if row.setting in risks()], ids=lambda row: row.id)
 def test_the_explanation_of_a_control_has_the_risk_of_its_setting(control: BenchmarkControl) -> None:
-    text, risk = explained(control.id), RISKS[control.setting]
+    text, risk = explained(control.id), risks()[control.setting]
     assert "\nCan break\n" in text
     assert "\nBefore you set it\n" in text
     assert f"\n  {risk.command}\n" in text

@@ -9,8 +9,7 @@ import pytest
 from agent.assess.benchmark.catalogue import all_controls
 from agent.base.value import replace
 from agent.harden.settings.loading import load_settings
-from agent.harden.settings.profiles import PRESETS
-from agent.harden.settings.risks import RISKS
+from agent.harden.settings.profiles import PRESETS, risks
 from agent.harden.settings.schema import Profile, Settings, setting_row
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
@@ -69,8 +68,8 @@ def test_each_preset_differs_from_the_default() -> None:
 
 
 def test_each_preset_has_a_risk_and_a_command_to_check_it() -> None:
-    assert {preset.setting for presets in PRESETS.values() for preset in presets} <= RISKS.keys()
-    for key, risk in RISKS.items():
+    assert {preset.setting for presets in PRESETS.values() for preset in presets} <= risks().keys()
+    for key, risk in risks().items():
         assert setting_row(key).key == key
         assert risk.breaks.endswith(".")
         assert risk.preview.endswith(".")
