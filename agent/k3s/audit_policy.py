@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
@@ -23,6 +22,7 @@ from agent.base.yaml_reader import (
     shown,
     texts,
 )
+from agent.k3s.components.names import is_subdomain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,6 @@ _EVERYBODY = frozenset({_ALL_USERS, "system:unauthenticated"})
 """Each user is in one of these groups."""
 _SELECTORS = ("users", _USER_GROUPS, "verbs", "resources", "namespaces", "nonResourceURLs")
 """Keys of a rule that limit the requests it matches."""
-_GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
 _READ, _CHANGED = ("get", "list", "watch"), ("create", "update", "patch", "delete")
 _CONNECTED = ("create", "get")
@@ -189,7 +188,7 @@ def _resource_problems(resource: Node, *, any_group: bool) -> Iterator[tuple[int
         yield resource.line, f"an item of `resources` must be a mapping with `group`; found {describe_node(resource)}"
         return
     group = resource.text("group")
-    if group and not (any_group and group == "*") and not re.fullmatch(_GROUP, group):
+    if group and not (any_group and group == "*") and not is_subdomain(group):
         yield resource.line, f"`group` must be the name of an API group without a version; found '{shown(group)}'"
     if items(resource.get("resourceNames")) and not items(resource.get("resources")):
         yield resource.line, "`resourceNames` requires `resources` in the same item"

@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
-from agent.harden.settings.value_kinds import NAMESPACE, InvalidValue, ValueKind, is_empty, refuse_other_keys, string_of
+from agent.harden.settings.value_kinds import InvalidValue, ValueKind, is_empty, string_of, unique_fields
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
+from agent.k3s.components.names import is_label, is_label_value, is_qualified_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from agent.base.yaml_reader import Node
     from agent.k3s.allow_rule import Labels
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 _ANYWHERE = "anywhere"
 _PORT = r"([1-9]\d{0,4})(?:/(TCP|UDP|SCTP))?"
 _LARGEST_PORT = 65535
-_LABEL_NAME = r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?"
-_LABEL_VALUE = r"(?:[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?)?"
 
 
 def _rules(node: Node) -> tuple[AllowRule, ...]:
@@ -45,10 +44,7 @@ def _entries(node: Node, known: Collection[str], required: Collection[str]) -> M
     """Return the values of a mapping by key. Raises InvalidValue for an unknown, missing or repeated key."""
     if not isinstance(node, YamlMapping):
         raise InvalidValue(f"expected a mapping of {', '.join(known)}; found {describe_node(node)}", node)
-    refuse_other_keys(node, known)
-    for _, again in duplicates(node):
-        raise InvalidValue(f"`{again.key}` is set twice", again.node)
-    entries = {entry.key: entry.node for entry in node.entries}
+    entries = unique_fields(node, known)
     for key in required:
         if key not in entries:
             raise InvalidValue(f"`{key}` is missing", node)
@@ -56,7 +52,7 @@ def _entries(node: Node, known: Collection[str], required: Collection[str]) -> M
 
 
 def _namespace(node: Node) -> str:
-    return _matching(node, NAMESPACE, "`namespace` must be a lower-case RFC 1123 label")
+    return _matching(node, is_label, "`namespace` must be a lower-case RFC 1123 label")
 
 
 def _labels(node: Node) -> Labels:
@@ -65,10 +61,10 @@ def _labels(node: Node) -> Labels:
     for _, again in duplicates(node):
         raise InvalidValue(f"the label {shown(again.key)} is set twice", again.node)
     for entry in node.entries:
-        if not re.fullmatch(_LABEL_NAME, entry.key, re.ASCII):
+        if not is_qualified_name(entry.key):
             raise InvalidValue(f"`pods` has an invalid label: {shown(entry.key)}", entry.node)
     problem = "the value of the label {} must be a string"
-    found = {entry.key: _matching(entry.node, _LABEL_VALUE, problem.format(entry.key)) for entry in node.entries}
+    found = {entry.key: _matching(entry.node, is_label_value, problem.format(entry.key)) for entry in node.entries}
     return labels(found)
 
 
@@ -112,8 +108,8 @@ def _addresses(node: Node) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _matching(node: Node, pattern: str, problem: str) -> str:
-    if isinstance(node, Scalar) and isinstance(node.value, str) and re.fullmatch(pattern, node.value, re.ASCII):
+def _matching(node: Node, is_valid: Callable[[str], bool], problem: str) -> str:
+    if isinstance(node, Scalar) and isinstance(node.value, str) and is_valid(node.value):
         return node.value
     raise InvalidValue(f"{problem}; found {describe_node(node)}", node)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, OTHER_ROLES, Version
 from agent.base.value import Value
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternatives, describe_node, shown
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternatives, describe_node, duplicates, shown
 from agent.harden.guide.manifests import EventRateLimit
+from agent.k3s.components.names import is_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 OFF = "off"
 
-NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _MOST_EVENTS = 1_000_000
 _MOST_WORDS = 100
 _LONGEST_COMMAND = 16_384
@@ -112,6 +112,25 @@ def string_of(node: Node) -> str:
     raise InvalidValue("", node)
 
 
+def fields_of(node: Node, known: Collection[str]) -> dict[str, Node]:
+    """Return the values of a mapping by key. Raises InvalidValue for another node, and for an unknown key."""
+    if not isinstance(node, YamlMapping):
+        raise InvalidValue("", node)
+    for entry in node.entries:
+        if entry.key not in known:
+            problem = f"unknown key `{shown(entry.key)}`; expected one of {', '.join(known)}"
+            raise InvalidValue(problem, YamlMapping(node.entries, entry.line))
+    return {entry.key: entry.node for entry in node.entries}
+
+
+def unique_fields(node: Node, known: Collection[str]) -> dict[str, Node]:
+    """Return the values as fields_of does, for an item of a list. Raises InvalidValue for a repeated key, too."""
+    found = fields_of(node, known)
+    for _, again in duplicates(node) if isinstance(node, YamlMapping) else ():
+        raise InvalidValue(f"`{again.key}` is set twice", again.node)
+    return found
+
+
 def _boolean(node: Node) -> bool:
     if isinstance(node, Scalar) and isinstance(node.value, bool):
         return node.value
@@ -191,41 +210,36 @@ def _date(node: Node) -> str:
         raise InvalidValue from None
 
 
-def _names(node: Node, pattern: str, allowed: str) -> tuple[str, ...]:
-    if not isinstance(node, YamlSequence):
-        raise InvalidValue
-    found: list[str] = []
-    for item in node.items:
-        if not isinstance(item, Scalar):
-            raise InvalidValue(f"each name must be a single value; found {describe_node(item)}", item)
-        name = string_of(item)
-        if not re.fullmatch(pattern, name):
-            raise InvalidValue(f"each name must be {allowed}; found {describe_node(item)}", item)
-        if name in found:
-            raise InvalidValue(f"each name must be unique; found {describe_node(item)} twice", item)
-        found.append(name)
-    return tuple(found)
+def _names(allowed: str, is_valid: Callable[[str], object], each: str) -> ValueKind:
+    """Return the kind of lists of unique names, each of which is valid."""
 
+    def read(node: Node) -> tuple[str, ...]:
+        if not isinstance(node, YamlSequence):
+            raise InvalidValue
+        found: list[str] = []
+        for item in node.items:
+            if not isinstance(item, Scalar):
+                raise InvalidValue(f"each name must be a single value; found {describe_node(item)}", item)
+            name = string_of(item)
+            if not is_valid(name):
+                raise InvalidValue(f"each name must be {each}; found {describe_node(item)}", item)
+            if name in found:
+                raise InvalidValue(f"each name must be unique; found {describe_node(item)} twice", item)
+            found.append(name)
+        return tuple(found)
 
-def refuse_other_keys(node: YamlMapping, known: Collection[str]) -> None:
-    """Raise InvalidValue if a mapping has another key than these."""
-    for entry in node.entries:
-        if entry.key not in known:
-            problem = f"unknown key `{shown(entry.key)}`; expected one of {', '.join(known)}"
-            raise InvalidValue(problem, YamlMapping(node.entries, entry.line))
+    return ValueKind(allowed, read)
 
 
 def _event_rate_limit(node: Node) -> EventRateLimit | None:
     if is_off(node):
         return None
-    if not isinstance(node, YamlMapping):
-        raise InvalidValue
-    refuse_other_keys(node, EventRateLimit._fields)
+    given = fields_of(node, EventRateLimit._fields)
     numbers = []
     for name in EventRateLimit._fields:
-        value = node.get(name)
-        if value is None:
+        if name not in given:
             raise InvalidValue(f"`{name}` is missing")
+        value = given[name]
         try:
             numbers.append(_integer(value, 1, _MOST_EVENTS))
         except InvalidValue:
@@ -240,14 +254,16 @@ COMMAND = optional(ValueKind("an absolute path, or a list of words whose first i
 _KNOWN = f"this release knows v{OLDEST_COVERED.family} to v{NEWEST_KNOWN.family}"
 VERSION = optional(ValueKind(f"a K3s version such as v1.28.5+k3s1 or 1.28 ({_KNOWN})", _version))
 DATE = ValueKind("a date such as 2027-06-30", _date)
-NAMESPACES = ValueKind("a list of namespace names", lambda node: _names(node, NAMESPACE, "a lower-case RFC 1123 label"))
-ACCOUNTS = ValueKind(
+NAMESPACES = _names("a list of namespace names", is_label, "a lower-case RFC 1123 label")
+ACCOUNTS = _names(
     "a list of ServiceAccounts, each as NAMESPACE/default",
-    lambda node: _names(node, f"{NAMESPACE}/default", "the default account of a namespace, such as shop/default"),
+    lambda name: name.endswith("/default") and is_label(name.removesuffix("/default")),
+    "the default account of a namespace, such as shop/default",
 )
-USERS = ValueKind(
+USERS = _names(
     "a list of user names, such as system:serviceaccount:cattle-system:rancher",
-    lambda node: _names(node, r"[A-Za-z0-9][-A-Za-z0-9:._@/]{0,252}", "letters, digits, and any of -:._@/"),
+    lambda name: re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9:._@/]{0,252}", name),
+    "letters, digits, and any of -:._@/",
 )
 EVENT_RATE_LIMIT = ValueKind(
     f"{OFF}, or a mapping of `qps` and `burst`, each a whole number, 1 to {_MOST_EVENTS}", _event_rate_limit

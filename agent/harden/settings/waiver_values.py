@@ -7,18 +7,19 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location, Role
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates
+from agent.base.yaml_reader import Scalar, YamlSequence, describe_node
 from agent.harden.settings.value_kinds import (
     BOOLEAN,
     DATE,
     InvalidValue,
     ValueKind,
+    fields_of,
     is_empty,
     is_off,
     number_between,
     one_of,
-    refuse_other_keys,
     string_of,
+    unique_fields,
 )
 from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
 
@@ -47,14 +48,10 @@ def _waivers(node: Node) -> tuple[SiteWaiver, ...]:
 
 
 def _waiver(node: Node) -> SiteWaiver:
-    if not isinstance(node, YamlMapping):
-        raise InvalidValue("", node)
-    refuse_other_keys(node, _KEYS)
-    for _, again in duplicates(node):
-        raise InvalidValue(f"`{again.key}` is set twice", again.node)
+    given = unique_fields(node, _KEYS)
     values: dict[str, object] = {}
     for key, kind in _KEYS.items():
-        value = node.get(key)
+        value = given.get(key)
         if value is None:
             if key in _REQUIRED:
                 raise InvalidValue(f"`{key}` is missing; it must be {kind.allowed}", node)
@@ -102,10 +99,8 @@ _KEYS: dict[str, ValueKind] = {
 def _needs(node: Node) -> WaiverNeeds | None:
     if is_off(node):
         return None
-    if not isinstance(node, YamlMapping):
-        raise InvalidValue
-    refuse_other_keys(node, ("expire-within", "approver"))
-    days, approver = node.get("expire-within"), node.get("approver")
+    given = fields_of(node, ("expire-within", "approver"))
+    days, approver = given.get("expire-within"), given.get("approver")
     return WaiverNeeds(
         None if days is None else number_between(1, 3650).read(days),  # type: ignore[arg-type]  # an integer
         approver is not None and BOOLEAN.read(approver) is True,

@@ -28,6 +28,7 @@ from agent.base.yaml_reader import (
 from agent.k3s import admission_configuration
 from agent.k3s.components.files.decoding import FileRejection, is_set, located
 from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_fields, scopes
+from agent.k3s.components.names import is_subdomain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +44,6 @@ _GATE = "ManifestBasedAdmissionControlConfig"
 _ALPHA = 36
 """The first minor version with the feature gate, which is off there by default."""
 _BINDING = "Binding"
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _METADATA = {
     *("annotations", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers"),
     *("generateName", "generation", "labels", "managedFields", "name", "namespace", "ownerReferences"),
@@ -204,7 +204,7 @@ def _rejected(
     reacts = part(item.node, "spec", "validations"), part(item.node, "spec", "auditAnnotations")
     problems = (
         (bool(unknown), f"metadata has no field {shown(', '.join(unknown))}"),
-        (_NAME.fullmatch(item.name) is None, f"its name is not a DNS subdomain; found {shown(item.name) or 'none'}"),
+        (not is_subdomain(item.name), f"its name is not a DNS subdomain; found {shown(item.name) or 'none'}"),
         (kind == PLUGINS[0] and all(map(_is_empty, reacts)), "spec.validations and spec.auditAnnotations are empty"),
         (not item.name.endswith(SUFFIX), f"its name must end with {SUFFIX}; found {shown(item.name) or 'none'}"),
         (same[0] is not item, f"the name {shown(item.name)} is not unique"),
