@@ -179,17 +179,17 @@ class ManifestObject(Value):
     @property
     def api_version(self) -> str:
         """The version of its API, such as `batch/v1`; empty if it has none."""
-        return _text(self.node, "apiVersion")
+        return yaml_reader.text_at(self.node, "apiVersion")
 
     @property
     def name(self) -> str:
         """The name in its metadata; empty if it has none."""
-        return _text(yaml_reader.part(self.node, "metadata"), "name")
+        return yaml_reader.text_at(self.node, "metadata", "name")
 
     @property
     def namespace(self) -> str:
         """The namespace in its metadata; empty if it has none."""
-        return _text(yaml_reader.part(self.node, "metadata"), "namespace")
+        return yaml_reader.text_at(self.node, "metadata", "namespace")
 
 
 def _unmanaged(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -226,16 +226,12 @@ def unpacked_objects(document: Document, path: PurePosixPath) -> Iterator[Manife
     Items of a list such as NetworkPolicyList that do not have a kind get it from the list.
     """
     node = document.node
-    kind, items = _text(node, "kind"), yaml_reader.part(node, "items")
+    kind, items = yaml_reader.text_at(node, "kind"), yaml_reader.part(node, "items")
     if not isinstance(items, yaml_reader.YamlSequence):
         yield ManifestObject(kind, node, path, document.line)
         return
     for item in items.items:
-        yield ManifestObject(_text(item, "kind") or kind.removesuffix("List"), item, path, item.line)
-
-
-def _text(node: Node | None, key: str) -> str:
-    return (node.text(key) or "") if isinstance(node, yaml_reader.YamlMapping) else ""
+        yield ManifestObject(yaml_reader.text_at(item, "kind") or kind.removesuffix("List"), item, path, item.line)
 
 
 @lru_cache(maxsize=512)

@@ -14,7 +14,6 @@ from agent.base.model import (
     Role,
     ShellCommand,
 )
-from agent.base.report import K3S_VERSION
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Problem, error, instruction, no, note, steps, warning, yes
@@ -48,14 +47,13 @@ def version_assumed(situation: Situation) -> Iterator[Problem]:
     K3s v1.24 and older require PodSecurityPolicies; v1.25 and newer do not support them.
     """
     facts = situation.facts
-    if not (facts.version_is_known or facts.version_unanswered or situation.had_pod_security_policies):
+    if not (facts.version_is_known or facts.detected_version.unanswered or situation.had_pod_security_policies):
         message = f"the K3s version could not be determined: {_reason(situation)}; {facts.version} is assumed"
         yield Problem(message, remediation=_PASS_VERSION)
 
 
 def _reason(situation: Situation) -> str:
-    source = next(fact.source for fact in situation.facts.evidence if fact.name == K3S_VERSION)
-    return source.partition("; pass ")[0]
+    return situation.facts.detected_version.source.partition("; pass ")[0]
 
 
 @error(
@@ -68,7 +66,7 @@ def version_unknown(situation: Situation) -> Iterator[Problem]:
 
     The hardening depends on it: K3s v1.24 and older require PodSecurityPolicies; v1.25 and newer do not support them.
     """
-    if situation.facts.version_unanswered and not situation.had_pod_security_policies:
+    if situation.facts.detected_version.unanswered and not situation.had_pod_security_policies:
         message = f"the K3s version could not be determined: {_reason(situation)}"
         yield Problem(message, remediation=_PASS_VERSION)
 
@@ -98,7 +96,7 @@ def version_differs(situation: Situation) -> Iterator[Problem]:
     `--k3s-version` counts for its run, except in the gate: apply with it before an upgrade that follows.
     """
     facts = situation.facts
-    given, printed = facts.version_given, facts.version_printed
+    given, printed = facts.detected_version.given, facts.detected_version.printed
     if given is None or printed is None or given.version.minor == printed.version.minor:
         return
     if given.decides:

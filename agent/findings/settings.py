@@ -112,8 +112,8 @@ def clock_implausible(situation: Situation) -> Iterator[Problem]:
 def recorded_version_used(situation: Situation) -> Iterator[Problem]:
     """K3s did not print its version, so the version of the last successful run is used."""
     facts = situation.facts
-    if facts.version_recorded:
-        recorded = f"{facts.version}, which was recorded on {facts.version_recorded}, is used"
+    if facts.detected_version.recorded:
+        recorded = f"{facts.version}, which was recorded on {facts.detected_version.recorded}, is used"
         fix = steps(ShellCommand("k3s --version"), Instruction("correct what keeps it from working"))
         yield Problem(f"K3s did not print its version; {recorded}", remediation=fix)
 

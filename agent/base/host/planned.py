@@ -31,33 +31,31 @@ if TYPE_CHECKING:
 class PlannedTree(Tree):
     """The files of a host after changes. Only reading methods are supported."""
 
-    states: Mapping[PurePosixPath, Directory | File | Absent] = MappingProxyType({})
-    """What will be at a path."""
-    modes: Mapping[PurePosixPath, FileMode] = MappingProxyType({})
-    """The modes that existing files will have."""
-    defaults: Mapping[PurePosixPath, DefaultPermissions] = MappingProxyType({})
-    """The default permissions that directories will have."""
+    states: Mapping[str, State] = MappingProxyType({})
+    """What will be, by id."""
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | UnexpectedKind | Unreadable:
         """Return what will be at `path`."""
-        return self.states.get(path) or super().observe(path)
+        return self._planned(path) or super().observe(path)
 
     def permissions(self, path: PurePosixPath) -> FilePermissions | Absent | UnexpectedKind | Unreadable:
         """Return the mode that the file at `path` will have."""
-        planned = self.states.get(path)
+        planned = self._planned(path)
         if isinstance(planned, File):
             return FilePermissions(path=path, mode=planned.mode)
-        if path in self.modes:
-            return FilePermissions(path=path, mode=self.modes[path])
+        changed = self.states.get(FilePermissions(path=path, mode=FileMode(0)).id)
+        if isinstance(changed, FilePermissions):
+            return changed
         return planned if isinstance(planned, Absent) else super().permissions(path)
 
     def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | UnexpectedKind | Unreadable:
         """Return the default permissions that the directory at `path` will have."""
-        return self.defaults.get(path) or super().default_permissions(path)
+        changed = self.states.get(DefaultPermissions(path=path, acl=b"").id)
+        return changed if isinstance(changed, DefaultPermissions) else super().default_permissions(path)
 
     def stat(self, path: PurePosixPath) -> DirectoryEntry | Absent | Unreadable:
         """Return kind, mode and owner of what will be at `path`."""
-        planned = self.states.get(path)
+        planned = self._planned(path)
         if isinstance(planned, (Directory, File)):
             return _entry(planned)
         return planned or super().stat(path)
@@ -75,19 +73,19 @@ class PlannedTree(Tree):
 
     def exists(self, path: PurePosixPath) -> bool:
         """Return whether a file will exist at `path`."""
-        planned = self.states.get(path)
+        planned = self._planned(path)
         return super().exists(path) if planned is None else not isinstance(planned, Absent)
 
     def read(self, path: PurePosixPath, largest: int = LARGEST_READ) -> bytes | None:
         """Return the content that a file will have."""
-        planned = self.states.get(path)
+        planned = self._planned(path)
         if isinstance(planned, File):
             return planned.content
         return None if isinstance(planned, Absent) else super().read(path, largest)
 
     def link_target(self, path: PurePosixPath) -> str | None:
         """Return the target of the symlink at `path`."""
-        return None if path in self.states else super().link_target(path)
+        return None if self._planned(path) else super().link_target(path)
 
     def names(self, path: PurePosixPath) -> tuple[str, ...]:
         """Return the names that a directory will have."""
@@ -96,45 +94,44 @@ class PlannedTree(Tree):
             (found.discard if isinstance(planned, Absent) else found.add)(planned.path.name)
         return tuple(sorted(found))
 
+    def _planned(self, path: PurePosixPath) -> Directory | File | Absent | None:
+        found = self.states.get(str(path))
+        return found if isinstance(found, (Directory, File, Absent)) else None
+
     def _in(self, directory: PurePosixPath) -> Iterable[Directory | File | Absent]:
-        return (planned for path, planned in self.states.items() if path.parent == directory)
+        for state in self.states.values():
+            if isinstance(state, (Directory, File, Absent)) and state.path.parent == directory:
+                yield state
 
     def _is_new(self, path: PurePosixPath) -> bool:
-        return isinstance(self.states.get(path), Directory) and not super().exists(path)
+        return isinstance(self._planned(path), Directory) and not super().exists(path)
 
 
 class PlannedHost(Host):
     """A host after changes. It writes nothing."""
 
-    states: Mapping[PurePosixPath, Directory | File | Absent] = MappingProxyType({})
-    modes: Mapping[PurePosixPath, FileMode] = MappingProxyType({})
-    defaults: Mapping[PurePosixPath, DefaultPermissions] = MappingProxyType({})
+    states: Mapping[str, State] = MappingProxyType({})
 
     @property
     def tree(self) -> PlannedTree:
         """Return the files of the host after the changes."""
-        return PlannedTree(self.root, self.uid, self.gid, self.opened, self.states, self.modes, self.defaults)
+        return PlannedTree(self.root, self.uid, self.gid, self.opened, self.states)
 
 
 def after(host: Host, states: Iterable[State]) -> PlannedHost:
     """Return the host with these states in place of the current ones."""
-    planned: dict[PurePosixPath, Directory | File | Absent] = {}
-    modes: dict[PurePosixPath, FileMode] = {}
-    defaults: dict[PurePosixPath, DefaultPermissions] = {}
-    for state in states:
-        if isinstance(state, Sysctl):
-            path = PROC_SYS.joinpath(*state.key.split("."))
-            planned[path] = File(path=path, content=f"{state.value}\n".encode(), mode=PUBLIC_FILE)
-        elif isinstance(state, FilePermissions):
-            modes[state.path] = state.mode
-        elif isinstance(state, DefaultPermissions):
-            defaults[state.path] = state
-        else:
-            planned[state.path] = state
     fields = {name: getattr(host, name) for name in Host._fields}
-    later = PlannedHost(**fields, states=planned, modes=modes, defaults=defaults)
+    later = PlannedHost(**fields, states={state.id: state for state in map(_in_proc, states)})
     host.lend_answers(later)  # no change is about a program that was asked
     return later
+
+
+def _in_proc(state: State) -> State:
+    """Return a kernel parameter as its file, and any other state as it is."""
+    if not isinstance(state, Sysctl):
+        return state
+    path = PROC_SYS.joinpath(*state.key.split("."))
+    return File(path=path, content=f"{state.value}\n".encode(), mode=PUBLIC_FILE)
 
 
 def _entry(planned: Directory | File) -> DirectoryEntry:

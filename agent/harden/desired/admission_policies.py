@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.yaml_reader import YamlMapping, part, read_documents
+from agent.base.yaml_reader import read_documents, text_at
 from agent.harden.guide import admission_policies as assets
 from agent.harden.guide import manifests
 from agent.harden.guide.admission_policies import Action
@@ -81,5 +81,5 @@ def _names_of_network_policies(settings: Settings) -> set[str]:
     """Return the NetworkPolicies of policy.yaml, each as NAMESPACE/NAME."""
     content = manifests.network_policies(settings.network_policy_namespaces, settings.network_policy_allow)
     documents = read_documents(content, PurePosixPath(POLICY_FILE))
-    metadata = (part(document.node, "metadata") for document in documents)
-    return {f"{item.text('namespace')}/{item.text('name')}" for item in metadata if isinstance(item, YamlMapping)}
+    keys = ("namespace", "name")
+    return {"/".join(text_at(document.node, "metadata", key) for key in keys) for document in documents}

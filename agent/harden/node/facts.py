@@ -17,7 +17,7 @@ from agent.harden.node.configuration import Configuration, data_directory, dropi
 from agent.harden.node.datastore import Datastore, detect_datastore, encrypts_secrets
 from agent.harden.node.platform import Platform, detect_platform
 from agent.harden.node.services import candidate_units, installed_units
-from agent.harden.node.version import GivenVersion, PrintedVersion, RecordedVersion, detect_version
+from agent.harden.node.version import GivenVersion, KnownVersion, RecordedVersion, detect_version
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.options import SERVER_ONLY_KEYS
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -61,16 +61,10 @@ class HostFacts(Value):
     encrypts_secrets: bool | None = None
     """Whether K3s encrypts new Secrets; None if it could not be determined."""
     platform: Platform = Platform()
-    version_recorded: str = ""
-    """The day of the run that recorded the version, if K3s did not print it."""
-    version_unanswered: bool = False
-    """Whether K3s is installed and printed no version, and nothing else has it."""
-    version_printed: PrintedVersion | None = None
-    """The version of K3s' program; None if it is not known."""
+    detected_version: KnownVersion = KnownVersion(None, "")
+    """How the version is known."""
     unusable_files: Mapping[str, str] = MappingProxyType({})
     """What is wrong with the operator's audit policy and admission configuration, by path."""
-    version_given: GivenVersion | None = None
-    """The version of the settings or of the command line; None if there is none."""
     other_programs: tuple[OtherProgram, ...] = ()
     """The services of K3s that start another program, so that the command line of K3s is not known."""
     processes: tuple[int, ...] = ()
@@ -182,10 +176,7 @@ def read_facts(  # noqa: PLR0913 - the inputs of all facts
         joins_a_cluster=joins,
         encrypts_secrets=encrypts,
         platform=platform,
-        version_recorded=known.recorded,
-        version_unanswered=known.unanswered,
-        version_printed=known.printed,
-        version_given=given,
+        detected_version=known,
         other_programs=tuple(others),
         processes=tuple(process.pid for process in processes),
         unusable_files=_unusable_files(host, k3s.operator_config, data_dir, known.version),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
 from agent.base.model import OLDEST_COVERED, Version
-from agent.base.value import Value
+from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -73,6 +73,8 @@ class KnownVersion(Value):
     """None if no program prints it. It differs from `version` if a given version decides."""
     unanswered: bool = False
     """Whether K3s is installed and printed no version, and nothing else has it."""
+    given: GivenVersion | None = None
+    """That of the settings or of the command line; None if there is none."""
 
 
 def detect_version(
@@ -84,13 +86,13 @@ def detect_version(
     it counts only if no program printed a version, now or before the last successful run.
     """
     timeout = _PATIENCE if last is None and given is None else _TIMEOUT
-    installed = _installed(host, unit, last, timeout)
+    installed = replace(_installed(host, unit, last, timeout), given=given)
     if given is None:
         return installed
     was_printed = last is not None and last.program != "" and installed.recorded != ""
     if not given.decides and (installed.printed is not None or was_printed):
         return installed
-    return KnownVersion(given.version, "given", printed=installed.printed)
+    return KnownVersion(given.version, "given", printed=installed.printed, given=given)
 
 
 def _installed(host: Host, unit: K3sUnit | None, last: RecordedVersion | None, timeout: float) -> KnownVersion:

@@ -104,11 +104,11 @@ def next_record(site: Site, settings: Settings, facts: HostFacts, last: LastRun,
     recorded = RecordedSettings(day, site.path, site.files)
     if last.settings is not None and last.settings == replace(recorded, day=last.settings.day):
         recorded = last.settings
-    role, printed = facts.role.value, facts.version_printed
+    role, printed = facts.role.value, facts.detected_version.printed
     by_role, programs = {**last.versions}, {**last.programs}
     if printed is not None:
         by_role[role], programs[role] = printed.version, printed.identity
-    elif facts.version_is_known and not facts.version_recorded:
+    elif facts.version_is_known and not facts.detected_version.recorded:
         by_role[role], programs[role] = facts.version, ""
     is_recorded = settings.k3s_config is not None and site.settings.k3s_config is None
     config = f"{_fingerprint(facts)} {settings.k3s_config}" if is_recorded else ""

@@ -71,14 +71,14 @@ def read_identity(
     host: Host, role: Role, config: MergedConfig, data_dir: PurePosixPath, datastore: Datastore
 ) -> Identity:
     """Return what this node remembers of its cluster. No token leaves this function."""
-    name = config.scalar("node-name")
-    has_name = name is not None and bool(name.text)
+    given = config.scalar("node-name")
+    name = given if given is not None and given.text else None
     has_own_datastore = role is Role.SERVER and datastore in {Datastore.SQLITE, Datastore.ETCD}
     now, authority = _as_date(host.now()), _certificate(host, data_dir / _CERTIFICATES[role])
     rootless, no_agent = config.boolean("rootless"), config.boolean("disable-agent")
     return Identity(
-        name=name.text.lower() if name is not None and name.text else host.name,
-        name_location=name.location if name is not None and has_name else None,
+        name=name.text.lower() if name else host.name,
+        name_location=name.location if name else None,
         other_token=_other_token(host, config, data_dir / TOKEN_OF_CLUSTER) if has_own_datastore else None,
         lost_password=not rootless
         and not no_agent
