@@ -151,7 +151,7 @@ def put_all(node: Node, files: Mapping[Path, str]) -> None:
 
 
 def test_what_openrc_gives_to_k3s_is_judged(packages: Packages, tmp_path: Path) -> None:
-    """start-k3s is the process that becomes K3s."""
+    """start-k3s is the process that becomes K3s. The suites have OpenRC 0.42, 0.45 and 0.56."""
     cases = openrc_cases(SCRIPTS)
     with OpenrcNode(tmp_path / "node", openrc.image()) as node:
         node.boot()
