@@ -14,16 +14,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.vm
 
-PROGRAM = "/usr/bin/k3s-harden"
 KILLER = """\
 #!/bin/sh
 [ "$1" != daemon-reload ] || { kill -KILL $PPID; exit 1; }
 exec /usr/bin/systemctl.real "$@"
 """
-
-
-def _put_single_file(node: Node, packages: Packages, path: str = PROGRAM) -> None:
-    node.put(path, packages.single_file.read_bytes(), "0755")
 
 
 def _kill_before_reload(node: Node, *words: str) -> None:
@@ -37,7 +32,7 @@ def test_a_killed_install_is_reported_and_the_next_one_completes_it(bare: Node, 
     """install and uninstall are killed before systemd reads the units."""
     bare.install_k3s()
     bare.systemctl("start", SERVER)
-    _put_single_file(bare, packages, "/usr/local/bin/k3s-harden")
+    bare.put("/usr/local/bin/k3s-harden", packages.single_file.read_bytes(), "0755")
     _kill_before_reload(bare, "install", "--enforce")
     assert "gate-not-loaded" in bare.harden("check", check=False).out
     bare.harden("install", "--enforce")
