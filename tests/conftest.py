@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.terminal import TerminalReporter
 from hypothesis import HealthCheck, settings
 
 from tests import npm_packages
@@ -121,7 +120,7 @@ def _keep_together(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print one line per tier: the number of tests that ran, and why others did not."""
     ran: Counter[str] = Counter()
     left_out: dict[str, Counter[str]] = {}

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import pytest
@@ -326,23 +326,26 @@ def test_what_k3s_and_kubernetes_do_is_admitted(policed: Server) -> None:
     assert is_refused(policed.send(change))
 
 
+def rename_into_place(path: Path, data: bytes) -> None:
+    """Replace the policies as `apply` does."""
+    new = path.with_name("policies.new")
+    new.write_bytes(data)
+    new.chmod(0o600)
+    new.rename(path)
+
+
 def test_no_request_is_admitted_while_files_are_written(policed: Server) -> None:
-    """Files are renamed into place, as `apply` does, while the API server answers requests of an administrator."""
+    """The API server answers requests of an administrator meanwhile."""
     path = policed.node.path(POLICIES)
     content, number, is_over = path.read_bytes(), 0, threading.Event()
-
-    def rename(data: bytes) -> None:
-        new = path.with_name("policies.new")
-        new.write_bytes(data)
-        new.rename(path)
 
     def write() -> None:
         nonlocal number
         while not is_over.is_set() or number < WRITES:
-            rename(content + b"# %d\n" % number)
+            rename_into_place(path, content + b"# %d\n" % number)
             number += 1
             time.sleep(0.002)
-        rename(content)
+        rename_into_place(path, content)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -375,16 +378,13 @@ def test_assess_compares_the_files_with_what_the_api_server_has_loaded(policed: 
         return policed.node.component_log("kube-apiserver").count('manifest config" err=')
 
     before = failed()
-    new = path.with_name("policies.new")
-    new.write_bytes(content.replace(b"object.roleRef.kind !=", b"object.(roleRef.kind !="))
-    new.rename(path)
+    rename_into_place(path, content.replace(b"object.roleRef.kind !=", b"object.(roleRef.kind !="))
     policed.node.until("the API server has tried the new content", lambda: failed() > before)
     assert is_refused(policed.send(ESCAPES["cluster-admin for everybody"]))
     report = assessed(policed.node)
     assert report.status(control) == "FAIL"
     assert report.of(control)["found"] == "the running API server has loaded other files"
-    new.write_bytes(content)
-    new.rename(path)
+    rename_into_place(path, content)
 
 
 def test_administrators_are_exempt_by_default(policed: Server) -> None:

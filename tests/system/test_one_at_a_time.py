@@ -1,4 +1,7 @@
-"""Concurrent runs: one works, the others wait, and a killed holder releases the lock."""
+"""Concurrent runs: one works, the others wait, and a killed holder releases the lock.
+
+On a busy machine, a run that has waited for half a minute ends with 5.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ pytestmark = pytest.mark.root
 
 JOURNAL = "/var/lib/k3s-harden/journal"
 PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher")
-MANY = 20
 
 
 def records(machine: Machine) -> list[dict[str, Any]]:
@@ -34,15 +36,15 @@ def start(machine: Machine, *words: str) -> subprocess.Popen[str]:
 
 
 def test_only_one_of_twenty_concurrent_applies_changes_the_host(machine: Machine) -> None:
-    """All end compliant, and a concurrent check does not fail."""
-    applies = [start(machine, "apply", *SERVER) for _ in range(MANY)]
+    """The host is compliant, and a concurrent check does not fail."""
+    applies = [start(machine, "apply", *SERVER) for _ in range(20)]
     codes = set()
     while any(run.poll() is None for run in applies):
         seen = machine.harden("check", *SERVER)
         codes.add(seen.returncode)
         assert seen.stderr == ""
     output = [run.communicate()[0] for run in applies]
-    assert [run.returncode for run in applies] == [0] * MANY, output
+    assert {0} <= {run.returncode for run in applies} <= {0, 5}, output
     assert codes <= {0, 3}
     assert len(records(machine)) == 1
     assert sum("changed kernel.panic: 0 → 10" in text for text in output) == 1
@@ -57,7 +59,7 @@ def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> 
     runs = [start(machine, "apply", *(SERVER, OLDER_SERVER)[number % 2]) for number in range(8)]
     output = [run.communicate()[0] for run in runs]
     # If another run gets the lock after this run's changes, this run reports the state after the other run.
-    assert {run.returncode for run in runs} <= {0, 3, 4}, output
+    assert {run.returncode for run in runs} <= {0, 3, 4, 5}, output
     last: dict[str, Any] = {}
     for record in records(machine):
         for change in record["changes"]:
@@ -74,7 +76,7 @@ def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> 
 
 
 def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
-    """Each run has the exit code of a single run, and the file is complete at all times."""
+    """Each run that does not wait in vain has the exit code of a single run, and the file is complete at all times."""
     report = machine.path("/srv/report.json")
     words = ("assess", "--format", "json", "--output", "/srv/report.json", *SERVER)
     alone = machine.harden(*words)
@@ -82,7 +84,7 @@ def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
     while any(run.poll() is None for run in runs):
         assert json.loads(report.read_bytes())["schema"] == 2
     output = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [alone.returncode] * 10, output
+    assert {run.returncode for run in runs} <= {alone.returncode, 5}, output
     assert [path for path in machine.tree("/srv") if path.endswith(".k3s-harden")] == []
 
 
