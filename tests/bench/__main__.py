@@ -9,17 +9,12 @@ import argparse
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.bench import growth, start, work
-from tests.bench.measure import HOME, BenchError, Command, in_turn
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.bench.growth import Growth
-    from tests.bench.measure import Cost
+from tests.bench.growth import Growth
+from tests.bench.measure import HOME, BenchError, Command, Cost, in_turn
 
 _APPLY = "`k3s-harden apply`, no changes"
 _CHECK = "`k3s-harden check`"

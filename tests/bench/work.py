@@ -14,16 +14,14 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tests import k3s_tree
 from tests.bench.measure import HOME, BenchError, Command, once
 from tests.machine import Machine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parents[2]
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")

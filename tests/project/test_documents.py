@@ -9,8 +9,9 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -23,9 +24,6 @@ from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import Settings
 from tests import generate_docs, markdown
 from tests.dist.manual import manual
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = generate_docs.CHECKOUT
 DOCS = ROOT / "docs"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.go_structs import GoField, Sources
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TYPES = """\
 package v1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -16,9 +16,6 @@ from agent.assess.site_choices import SiteChoices
 from agent.base.value import replace
 from agent.cli.present.assessments.openmetrics import as_openmetrics
 from tests.unit.cli.present.assessments import samples
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples/prometheus"
 RULES = yaml.safe_load((EXAMPLES / "alerts.yaml").read_bytes())["groups"][0]["rules"]

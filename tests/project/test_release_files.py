@@ -14,10 +14,10 @@ import stat
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 import psutil
@@ -38,9 +38,6 @@ from tests.dist.manual import manual
 from tests.dist.sbom import sbom
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
 from tests.dist.tools import CHECKOUT, cyclonedx_schemas
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # One worker runs all tests, so that the files are built once.
 pytestmark = pytest.mark.xdist_group("dist")

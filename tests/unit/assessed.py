@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
 from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity
 from agent.assess.checks.beyond_benchmark import KernelParameter
+from agent.assess.checks.check import Check
 from agent.assess.checks.files import Permissions
 from agent.base.model import FileMode, FixOwner, Instruction, Location, Remediation
 from agent.base.report import Fact
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.k3s.cis.numbers import Numbers
 from agent.k3s.cis.versions import Benchmark
-
-if TYPE_CHECKING:
-    from agent.assess.checks.check import Check
 
 WHEN = 1_800_000_000.0
 """Seconds since the epoch."""

@@ -19,7 +19,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -27,16 +29,11 @@ from tests.dist.build import build
 from tests.dist.bundle import bundle as build_bundle
 from tests.dist.packages import package
 from tests.vm import image as guest_image
+from tests.vm.guest import Saved
+from tests.vm.image import Image
 from tests.vm.instance import GuestError
 from tests.vm.node import ContainerNode, GuestNode, Node, put_package, put_stand_in
 from tests.vm.suite import SINGLE_FILE_SUITES, is_emulated, machine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
-
-    from tests.vm.guest import Saved
-    from tests.vm.image import Image
 
 OLDER_VERSION = "0.0.1"
 

@@ -9,10 +9,11 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests import control_groups
+from tests.vm.image import Image
 from tests.vm.instance import (
     BOOT_TIMEOUT,
     DOWN_TIMEOUT,
@@ -23,11 +24,6 @@ from tests.vm.instance import (
     as_user,
     checked,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tests.vm.image import Image
 
 # Processes in a namespace for process IDs end with it, and it ends with this process.
 _IN_NAMESPACES = (

@@ -11,16 +11,12 @@ import re
 import shlex
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 from tests.vm.image import CHECKOUT
-from tests.vm.node import STAND_IN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tests.vm.node import ContainerNode
+from tests.vm.node import STAND_IN, ContainerNode
 
 EXAMPLES = CHECKOUT / "docs/examples/ansible"
 _USER = "admin"

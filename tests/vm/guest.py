@@ -13,8 +13,11 @@ import shlex
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
+from tests.vm.image import Image
 from tests.vm.instance import (
     BOOT_TIMEOUT,
     DOWN_TIMEOUT,
@@ -26,12 +29,6 @@ from tests.vm.instance import (
     as_user,
     checked,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from tests.vm.image import Image
 
 # No panic= here: it would set kernel.panic, which is under test. With -no-reboot, a reset ends QEMU.
 _KERNEL_ARGUMENTS = (

@@ -19,13 +19,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tests.vm import suite as debian
-from tests.vm.suite import ImageError, run
-
-if TYPE_CHECKING:
-    from tests.vm.suite import Suite
+from tests.vm.suite import ImageError, Suite, run
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tests.launcher import launcher
 from tests.vm.container import Container
 from tests.vm.guest import Guest
-from tests.vm.instance import Instance
+from tests.vm.instance import Done, Instance
 from tests.vm.suite import machine
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tests.vm.instance import Done
 
 STAND_IN = Path(__file__).parent / "stand_in"
 STAND_IN_HOME = "/usr/local/lib/k3s-stand-in"

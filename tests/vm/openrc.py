@@ -11,15 +11,11 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.vm import suite as debian
 from tests.vm.image import Image
 from tests.vm.node import ContainerNode
-from tests.vm.suite import run
-
-if TYPE_CHECKING:
-    from tests.vm.suite import Suite
+from tests.vm.suite import Suite, run
 
 _PACKAGES = ("iproute2", "netbase", "openrc", "procps", "python3", "python3-yaml", "sysvinit-core")
 _EXCLUDED_DOCS = ("doc", "info", "locale", "man")

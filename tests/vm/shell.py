@@ -8,21 +8,18 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import socket
 import sys
 import tempfile
 import termios
 import tty
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.dist.build import build
 from tests.vm import image
 from tests.vm.node import GuestNode, put_package, put_stand_in
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator
 
 _GREETING = """\
 The package of the working tree is installed, and a stand-in for k3s is enabled but not started. Examples:

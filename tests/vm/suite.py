@@ -11,11 +11,9 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import NamedTuple
 
 SUITES = {"bullseye": "11", "bookworm": "12", "trixie": "13"}
 """The tested suites, with Debian's version."""

@@ -8,7 +8,9 @@ import json
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,18 +18,11 @@ from tests.bench.work import python_with
 from tests.release.distributions import DISTRIBUTIONS
 from tests.release.rpm_root import make_stubs
 from tests.vm import suite as debian
-from tests.vm.control_host import ControlHost
-from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, SERVER, ContainerNode
+from tests.vm.conftest import Bundle, Packages
+from tests.vm.control_host import ControlHost, Play
+from tests.vm.image import Image
+from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, SERVER, ContainerNode, Node
 from tests.vm.suite import SINGLE_FILE_SUITES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.vm.conftest import Bundle, Packages
-    from tests.vm.control_host import Play
-    from tests.vm.image import Image
-    from tests.vm.node import Node
 
 pytestmark = [
     pytest.mark.vm,

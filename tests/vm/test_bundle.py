@@ -8,20 +8,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from tests.dist.tools import CHECKOUT
-from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, STAND_IN_HOME
+from tests.vm.conftest import Bundle
+from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, STAND_IN_HOME, Node
 from tests.vm.suite import SINGLE_FILE_SUITES
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.vm.conftest import Bundle
-    from tests.vm.node import Node
 
 pytestmark = pytest.mark.vm
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from tests.vm.node import HARDENED_KERNEL
+from tests.vm.conftest import Packages
+from tests.vm.node import HARDENED_KERNEL, Node
 from tests.vm.readme import commands
-
-if TYPE_CHECKING:
-    from tests.vm.conftest import Packages
-    from tests.vm.node import Node
 
 pytestmark = [pytest.mark.vm, pytest.mark.own_kernel]
 

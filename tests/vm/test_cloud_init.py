@@ -10,19 +10,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from tests.vm.node import GATE, HARDENED_KERNEL, HARDENED_MODES, STAND_IN_HOME, stand_in_files
+from tests.vm.conftest import Packages
+from tests.vm.node import GATE, HARDENED_KERNEL, HARDENED_MODES, STAND_IN_HOME, Node, stand_in_files
 from tests.vm.readme import commands
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.vm.conftest import Packages
-    from tests.vm.node import Node
 
 pytestmark = pytest.mark.vm
 

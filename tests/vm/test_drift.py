@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.node import SERVER
-
-if TYPE_CHECKING:
-    from tests.vm.node import Node
+from tests.vm.node import SERVER, Node
 
 pytestmark = pytest.mark.vm
 

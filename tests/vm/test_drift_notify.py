@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.vm.node import SERVER
-
-if TYPE_CHECKING:
-    from tests.vm.node import Node
+from tests.vm.node import SERVER, Node
 
 pytestmark = pytest.mark.vm
 

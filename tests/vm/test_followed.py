@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from tests.vm.node import GATE, SERVER
-
-if TYPE_CHECKING:
-    from tests.vm.node import Node
+from tests.vm.node import GATE, SERVER, Node
 
 pytestmark = pytest.mark.vm
 

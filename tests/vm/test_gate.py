@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, HARDENED_MODES, JOIN, SERVER, STAND_IN_HOME, gate_of
-
-if TYPE_CHECKING:
-    from tests.vm.node import Node
+from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, HARDENED_MODES, JOIN, SERVER, STAND_IN_HOME, Node, gate_of
 
 pytestmark = pytest.mark.vm
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from tests.vm.node import HARDENED_KERNEL, SERVER
-
-if TYPE_CHECKING:
-    from tests.vm.conftest import Packages
-    from tests.vm.node import Node
+from tests.vm.conftest import Packages
+from tests.vm.node import HARDENED_KERNEL, SERVER, Node
 
 pytestmark = pytest.mark.vm
 

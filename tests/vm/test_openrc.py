@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.vm import openrc
+from tests.vm.conftest import Packages
 from tests.vm.node import HARDENED_KERNEL, JOIN, put_stand_in
 from tests.vm.openrc import OpenrcNode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.vm.conftest import Packages
 
 pytestmark = pytest.mark.vm
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.release.distributions import DISTRIBUTIONS
 from tests.release.rpm_root import make_stubs
-from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, put_package
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.vm.conftest import Packages
-    from tests.vm.node import Node
+from tests.vm.conftest import Packages
+from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, Node, put_package
 
 pytestmark = pytest.mark.vm
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, put_package
-
-if TYPE_CHECKING:
-    from tests.vm.conftest import Packages
-    from tests.vm.node import Node
+from tests.vm.conftest import Packages
+from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, Node, put_package
 
 pytestmark = pytest.mark.vm
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.node import DATA_DIR, SERVER
-
-if TYPE_CHECKING:
-    from tests.vm.node import Node
+from tests.vm.node import DATA_DIR, SERVER, Node
 
 pytestmark = pytest.mark.vm
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import io
 import tarfile
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.dist.repositories import add
-from tests.release.keys import temporary_keys
+from tests.release.keys import Keys, temporary_keys
 from tests.release.mirror_page import mirror_block
-from tests.vm.node import GATE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.release.keys import Keys
-    from tests.vm.conftest import Packages
-    from tests.vm.instance import Done
-    from tests.vm.node import Node
+from tests.vm.conftest import Packages
+from tests.vm.instance import Done
+from tests.vm.node import GATE, Node
 
 pytestmark = pytest.mark.vm
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.vm import image
+from tests.vm.conftest import Packages
 from tests.vm.node import GATE, KUBELET_CONF, SERVER, GuestNode, put_package, put_stand_in
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.vm.conftest import Packages
 
 pytestmark = pytest.mark.vm
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.vm.node import AGENT, DATA_DIR, JOIN, SERVER
-
-if TYPE_CHECKING:
-    from tests.vm.node import Node
+from tests.vm.node import AGENT, DATA_DIR, JOIN, SERVER, Node
 
 pytestmark = pytest.mark.vm
 

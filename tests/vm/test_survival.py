@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
@@ -18,12 +18,8 @@ from tests.vm.node import (
     KUBELET_CONF,
     SERVER,
     GuestNode,
+    Node,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.vm.node import Node
 
 pytestmark = pytest.mark.vm
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import tarfile
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.dist.image import image
-from tests.vm.node import GATE, SERVER
+from tests.vm.conftest import Bundle, Packages
+from tests.vm.instance import Done
+from tests.vm.node import GATE, SERVER, Node
 from tests.vm.suite import SINGLE_FILE_SUITES, machine
-
-if TYPE_CHECKING:
-    from tests.vm.conftest import Bundle, Packages
-    from tests.vm.instance import Done
-    from tests.vm.node import Node
 
 pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("upgrade-node")]
 

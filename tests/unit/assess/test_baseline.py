@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,9 +20,6 @@ from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
 from tests.fake import fake_host
 from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WHERE = PurePosixPath("/tmp/report.json")  # noqa: S108 - is never opened
 REPORT = assessment_text(

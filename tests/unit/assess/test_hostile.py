@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.datastore import EncryptionProviders, EtcdSetting
@@ -26,13 +29,6 @@ from agent.k3s.cis.versions import Benchmark
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, CheckedNode, node
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from agent.assess.assessment import Assessment
-    from agent.assess.benchmark.control import BenchmarkControl
 
 SITE = f"{CONFIG}.d/50-site.yaml"
 KUBELET = "agent/etc/kubelet.conf.d/99-site.conf"

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.assess.assessment import ControlStatus, Evidence
+from agent.assess.assessment import ControlStatus, Evidence, Verdict
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.beyond_benchmark import GuideDirectory
+from agent.assess.checks.check import Check
 from agent.assess.checks.files import Permissions
 from agent.assess.likely_cause import ChangesSince, likely_cause
 from agent.base.model import Component, FileMode, Location, Times
 from agent.harden.guide.criteria import Boolean
 from agent.harden.guide.files import SERVER_DIRECTORY
 from tests.unit.assessed import CERTIFICATES, OVERCOMMIT, control, verdict
-
-if TYPE_CHECKING:
-    from agent.assess.assessment import Verdict
-    from agent.assess.checks.check import Check
 
 LAST = datetime(2027, 1, 1, 6, 0, tzinfo=timezone.utc).timestamp()
 LATER = LAST + 3600

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from agent.assess import running_values
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
 from agent.cli.present.assessments.common import noted
-from agent.cluster.kubernetes.objects import Cluster
+from agent.cluster.kubernetes.objects import Cluster, Json
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.nodes import parse_node
 from agent.harden.situation.observation import observe_situation
@@ -22,13 +23,6 @@ from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CheckedNode, fix, node
 from tests.unit.cluster.fleet import sample_nodes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
-
-    from agent.assess.assessment import Verdict
-    from agent.cluster.kubernetes.objects import Json
 
 SERVER = "https://127.0.0.1:6444"
 BENCHMARK = Benchmark.CIS_2_0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
-from agent.assess.assessment import ControlStatus, Note
+from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.site_choices import SiteChoices
 from agent.base.model import NO_REMEDIATION
 from agent.base.value import replace
@@ -18,11 +18,6 @@ from tests.k3s_tree import K3s, started
 from tests.unit.assess.checks.nodes import SETTINGS, CheckedNode
 from tests.unit.assess.checks.nodes import node as checked_node
 from tests.unit.assessed import KEYS, assessment, verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.assess.assessment import Assessment
 
 SITE = """\
 stages: {until: 2027-03-31, pod-security: warn, network-policies: off}

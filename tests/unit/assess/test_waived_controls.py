@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from agent.assess.assessment import ControlStatus, Waiver
 from agent.assess.benchmark import catalogue
-from agent.assess.waived_controls import select_waivers
+from agent.assess.waived_controls import Selection, select_waivers
 from agent.base.model import Location, Role
 from agent.base.value import replace
 from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds, WaiverScope
 from agent.k3s.cis.versions import Benchmark
 from tests.unit.assess.checks.nodes import fix
-
-if TYPE_CHECKING:
-    from agent.assess.waived_controls import Selection
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 HERE = WaiverScope(Role.SERVER, "db-1.example.org", "2027-01-01")

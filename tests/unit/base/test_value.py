@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.value import Row, Value, replace
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Empty(Value):

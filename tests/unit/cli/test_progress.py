@@ -6,16 +6,13 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.terminal import CHECKOUT, Terminal, screen
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
 WAITING = "k3s-harden apply: waiting for the end of another run"

@@ -7,19 +7,17 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    Answer = Callable[["Handler"], None]
+Answer = Callable[["Handler"], None]
 
 TLS = Path(__file__).parents[2] / "data/tls"
 FLAGS = "/flagz"

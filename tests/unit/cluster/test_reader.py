@@ -8,27 +8,23 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.cluster import reader
 from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
+from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, FLAGS, METADATA, REQUESTS, TABLE, Query
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
-from tests.unit.cluster.api_server import TLS, ApiServer, drop_connection
+from tests.unit.cluster.api_server import TLS, Answer, ApiServer, Handler, drop_connection
 from tests.unit.cluster.kubernetes import samples
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from agent.base.host import Host
-    from agent.cluster.kubernetes.objects import Cluster
-    from tests.unit.cluster.api_server import Answer, Handler
 
 PATIENT = Limits(request=60.0, total=120.0, body=1 << 20)
 QUICK = PATIENT._replace(request=1.0, total=8.0)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from agent.base.report import Finding
 from agent.findings import KINDS, collect_findings
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, fake_host
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from agent.base.report import Finding
 
 CHRISTMAS = Clock(1_798_156_800)  # 2026-12-25
 

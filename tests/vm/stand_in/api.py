@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 ADDRESS = ("127.0.0.1", 6443)
 # These namespaces exist from the first start on; their default ServiceAccounts do not set the field.

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.arguments import ArgumentCheck
-from agent.assess.checks.check import AllOf
+from agent.assess.checks.check import AllOf, Check
 from agent.base.model import Component, Version
 from agent.cli.present import remediation
 from agent.k3s.default_arguments import Needs, defaults_of
-
-if TYPE_CHECKING:
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.checks.check import Check
 
 _BY_THE_OPERATOR = (Needs.SECRETS_ENCRYPTION, Needs.PROTECT_KERNEL_DEFAULTS)
 OF_K3S = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import pytest
 
 from agent.assess.benchmark.api_server import API_SERVER
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
@@ -14,11 +15,6 @@ from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark, up_to
 from tests.unit.assess.benchmark.rows import OF_K3S, fix, flags
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.assess.benchmark.control import BenchmarkControl
 
 ROWS = {row.id: row for row in API_SERVER + CONTROLLER_MANAGER_AND_SCHEDULER + KUBELET + ONLY_IN_FRAMEWORKS}
 ADMISSION = "enable-admission-plugins"

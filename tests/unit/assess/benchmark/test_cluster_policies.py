@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.assess.benchmark.cluster_policies import MANUAL
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.check import Manual
 from tests.unit.assess.benchmark.rows import fix
-
-if TYPE_CHECKING:
-    from agent.assess.benchmark.control import BenchmarkControl
 
 each_row = pytest.mark.parametrize("row", MANUAL, ids=lambda row: row.id)
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from agent.assess.benchmark.component_files import COMPONENT_FILES
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.etcd import ETCD
-from agent.assess.checks.check import NotInK3s
+from agent.assess.checks.check import Check, NotInK3s
 from agent.assess.checks.datastore import OWN_AUTHORITIES, EtcdSetting
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import HostPaths
 from agent.base.model import BOTH_ROLES, SERVERS
 from agent.harden.guide.criteria import Equals
 from tests.unit.assess.benchmark.rows import parts
-
-if TYPE_CHECKING:
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.checks.check import Check
 
 ROWS = COMPONENT_FILES + ETCD
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.checks.cluster.rules import RULES
 from agent.assess.checks.files import Permissions
 from agent.base.model import PUBLIC_DIRECTORY, FileMode
-from agent.harden.guide.criteria import ListExcludes, ListIncludes, ListIncludesOneOf
+from agent.harden.guide.criteria import Criterion, ListExcludes, ListIncludes, ListIncludesOneOf
 from agent.k3s.cis.versions import Benchmark, up_to
 from tests.unit.assess.benchmark.rows import parts
-
-if TYPE_CHECKING:
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.harden.guide.criteria import Criterion
 
 RECORDED = Path(__file__).parents[3] / "data" / "benchmark" / "controls.tsv"
 """A line for each control with arguments of the API server in its title, or of a file's mode that K3s has.

@@ -7,10 +7,13 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
+from agent.assess.assessment import Assessment, ControlStatus, Note, Verdict
 from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.errors import ExitCode
+from agent.base.host import Host
+from agent.base.host.probe import K3sProcess
+from agent.base.model import FixOwner
 from agent.cli.present import remediation
 from agent.cli.verbs import converge as verbs
 from agent.cli.verbs.assess import with_next_steps
@@ -20,12 +23,6 @@ from agent.k3s.cis.versions import Benchmark
 from tests.fake import fake_host
 from tests.k3s_tree import DATA_DIR, K3s, fresh, started
 from tests.tree import Tree
-
-if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment, ControlStatus, Note, Verdict
-    from agent.base.host import Host
-    from agent.base.host.probe import K3sProcess
-    from agent.base.model import FixOwner
 
 CONFIG = "/etc/rancher/k3s/config.yaml"
 DROPIN = f"{CONFIG}.d/90-k3s-harden.yaml"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,14 +13,8 @@ from agent.base.model import FixOwner
 from agent.k3s.cis.versions import Benchmark
 from tests.component_files import ADMISSION, AUDIT, KUBELET
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT, fix, seen
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.unit.assess.checks.conftest import Nodes
-    from tests.unit.assess.checks.nodes import CheckedNode
+from tests.unit.assess.checks.conftest import Nodes
+from tests.unit.assess.checks.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT, CheckedNode, fix, seen
 
 APPLY = "run `sudo k3s-harden apply`; restart K3s"
 PLUGINS = "enable-admission-plugins"

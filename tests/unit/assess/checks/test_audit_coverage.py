@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from agent.assess.assessment import ControlStatus
-from tests.unit.assess.checks.nodes import CONFIG, DATA, seen
-
-if TYPE_CHECKING:
-    from tests.unit.assess.checks.nodes import CheckedNode
+from tests.unit.assess.checks.nodes import CONFIG, DATA, CheckedNode, seen
 
 CONTROL = "audit-policy-coverage"
 NAMED = "kube-apiserver-arg: [audit-policy-file=/etc/audit.yaml]\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +10,8 @@ from agent.assess.assessment import ControlStatus
 from agent.base.model import FixOwner
 from agent.harden.guide.sysctls import PARAMETERS_FILE
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import DATA, SETTINGS, UNIT, fix, seen
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.unit.assess.checks.conftest import Nodes
-    from tests.unit.assess.checks.nodes import CheckedNode
+from tests.unit.assess.checks.conftest import Nodes
+from tests.unit.assess.checks.nodes import DATA, SETTINGS, UNIT, CheckedNode, fix, seen
 
 LIVE = "/proc/sys/vm/overcommit_memory"
 OTHERS = "/etc/sysctl.d/99-database.conf"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,11 +12,8 @@ from agent.assess.assessment import ControlStatus
 from agent.base.model import FixOwner
 from tests.certificates import CERTIFICATE, KEY, OTHER_CERTIFICATE, OTHER_KEY
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, fix, seen
-
-if TYPE_CHECKING:
-    from tests.unit.assess.checks.conftest import Nodes
-    from tests.unit.assess.checks.nodes import CheckedNode
+from tests.unit.assess.checks.conftest import Nodes
+from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, CheckedNode, fix, seen
 
 ETCD = "server/db/etcd/config"
 ENCRYPTION = "server/cred/encryption-config.json"

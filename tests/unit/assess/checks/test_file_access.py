@@ -6,7 +6,6 @@ import os
 import struct
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,11 +13,8 @@ from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark.node_access import NODE_ACCESS
 from agent.base.model import FixOwner
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, fix, seen
-
-if TYPE_CHECKING:
-    from tests.unit.assess.checks.conftest import Nodes
-    from tests.unit.assess.checks.nodes import CheckedNode
+from tests.unit.assess.checks.conftest import Nodes
+from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, CheckedNode, fix, seen
 
 BINARY = "/usr/local/bin/k3s"
 IDS = frozenset(control.id for control in NODE_ACCESS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -31,9 +31,6 @@ from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from tests.fake import fake_host, in_memory
 from tests.k3s_tree import put
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 TLS = DEFAULT_DATA_DIR / "server/tls"
 KUBELET_DIRECTORY = DEFAULT_DATA_DIR / "agent/etc/kubelet.conf.d"

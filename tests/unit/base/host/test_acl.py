@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,9 +17,6 @@ from agent.base.host import acl
 from agent.base.host.writable_tree import WritableTree
 from agent.base.model import File, FileMode
 from tests.fake import in_memory, names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 USER_OBJECT, USER, GROUP_OBJECT, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
 NOBODY = 65534

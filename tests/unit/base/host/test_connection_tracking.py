@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import pytest
 
 from agent.base.host import connection_tracking
 from agent.base.linux.connections import TrackedConnection
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
 
 # A client behind a NAT, whose address the reply does not have: the source of the packet counts, and who answers.
 LINES = """\

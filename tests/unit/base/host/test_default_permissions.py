@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.errors import HostError
-from agent.base.host import acl
+from agent.base.host import Host, acl
 from agent.base.linux import default_acl
 from agent.base.model import Absent, DefaultPermissions, UnexpectedKind, Unreadable
 from tests.fake import fake_host, in_memory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
 
 PATH = PurePosixPath("/var/cni")
 PRIVATE = DefaultPermissions(path=PATH, acl=default_acl.OWNER_ONLY)

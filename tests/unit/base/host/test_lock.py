@@ -8,21 +8,16 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.errors import ExitCode, HostError, LockHeldError
-from agent.base.host import LOCK
+from agent.base.host import LOCK, Host
 from agent.base.value import replace
 from tests.fake import fake_host, fill, in_memory, mounted, names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
 
 CHECKOUT = Path(__file__).parents[4]
 

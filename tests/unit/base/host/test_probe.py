@@ -5,17 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.host.probe import by_proc, by_psutil
 from tests.fake import in_memory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @contextmanager

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from agent.base.errors import ExitCode, UnsupportedHostError
 from agent.base.host import Host
 from agent.base.host.ssh_keygen import signature
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class WithProgram(Host):

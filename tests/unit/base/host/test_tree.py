@@ -7,8 +7,8 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +20,6 @@ from agent.base.host.writable_tree import WritableTree
 from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Owner, UnexpectedKind, Unreadable
 from agent.base.value import replace
 from tests.fake import in_memory, mounted, names
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 NOBODY = 65534
 SITE = PurePosixPath("/etc/site.conf")

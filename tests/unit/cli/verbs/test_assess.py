@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from agent import __version__
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import ControlStatus, Note, Verdict
 from agent.assess.baseline import Baseline
 from agent.assess.benchmark import catalogue
 from agent.assess.evidence.host_assessment import Scope, assess_host
@@ -30,12 +30,6 @@ from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, NEWEST, SETTINGS, UNIT, CheckedNode, fix, node, seen
 from tests.unit.cluster.api_server import ApiServer
 from tests.unit.cluster.kubernetes import samples
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from agent.assess.assessment import Note, Verdict
 
 WITH_CLUSTER = Scope(with_cluster=True)
 BAD = """\

@@ -7,17 +7,19 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from agent.base.errors import ExitCode, HardenError, InputError, UsageError
+from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.model import Instruction, Location, OwnCommand, Version
-from agent.base.report import ItemStatus
+from agent.base.report import Fact, Finding, ItemStatus, Report
 from agent.base.value import replace
 from agent.cli.verbs import converge
 from agent.cli.verbs.preflight import preflight
@@ -27,12 +29,6 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, Programs, fake_host
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from agent.base.host import Host
-    from agent.base.report import Fact, Finding, Report
 
 pytestmark = pytest.mark.root
 

@@ -8,8 +8,10 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import pytest
 
@@ -24,10 +26,6 @@ from agent.harden.node.gate_units import TEMPLATE
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from tests.fake import fake_host, in_memory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
 
 pytestmark = pytest.mark.root
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jsonschema
 import pytest
 
 from agent.assess import baseline
-from agent.assess.assessment import ControlStatus, Note
+from agent.assess.assessment import Assessment, ControlStatus, Note
+from agent.assess.baseline import Baseline
 from agent.assess.status_change import due_notification
 from agent.base.errors import UsageError
 from agent.base.host.process import Completed
@@ -34,12 +36,6 @@ from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
 from tests.fake import Clock, fake_host, in_memory, names, unit_file
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.assess.assessment import Assessment
-    from agent.assess.baseline import Baseline
 
 CHECKOUT = Path(__file__).parents[4]
 SCHEMA = json.loads((CHECKOUT / "docs/reference/notification.schema.json").read_bytes())

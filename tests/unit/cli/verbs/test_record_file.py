@@ -6,7 +6,6 @@ import json
 import stat
 import subprocess
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,13 +15,11 @@ from agent.base.times import timestamp
 from agent.cli.verbs.fleet import Sources
 from agent.cli.verbs.fleet import fleet as read_fleet
 from agent.cluster.fleet.members import Requirement
+from agent.cluster.fleet.published import FleetNode
 from agent.harden.changes.publication import PUBLICATION
 from tests.unit.assessed import CERTIFICATES, KEYS, verdict
 from tests.unit.cli.verbs.test_publish import FAILED, Node
 from tests.unit.cli.verbs.test_publish import node as node  # noqa: PLC0414 - a fixture
-
-if TYPE_CHECKING:
-    from agent.cluster.fleet.published import FleetNode
 
 RECORD = "/var/lib/k3s-harden/record.json"
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.model import OwnCommand
+from agent.base.report import Report
 from agent.base.value import replace
 from agent.cli.verbs.service_accounts import KubectlAccess, change_default_tokens
 from agent.harden.settings.schema import Settings
 from tests.fake import Programs, fake_host, in_memory
 from tests.k3s_tree import put
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from agent.base.host import Host
-    from agent.base.report import Report
 
 KUBECTL = "/usr/bin/kubectl"
 LIMIT = "--request-timeout=5s"

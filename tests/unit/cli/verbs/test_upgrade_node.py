@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,6 @@ from agent.base.errors import LockHeldError
 from agent.base.host.lock import locked
 from agent.cli.verbs.upgrade_node import BESIDE, INSTALLED, LOCK, upgrade_node
 from tests.fake import fake_host, in_memory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 TESTED = [f"{BESIDE}/bin/k3s-harden gate", f"{BESIDE}/bin/k3s-harden check"]
 IN_PLACE = [f"{INSTALLED}/bin/k3s-harden install", f"{INSTALLED}/bin/k3s-harden check"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
 from agent.base.model import Role
 from agent.base.report import ItemStatus
@@ -14,12 +16,6 @@ from agent.cli.verbs.revert import revert
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from tests.fake import Clock, fake_host, in_memory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from agent.base.host import Host
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 STEPS = (

@@ -6,14 +6,12 @@ import json
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from agent.cluster.fleet.record import Record, record_text
 from agent.cluster.node_status import PREFIX
 from tests.unit.cluster.fleet.sample_nodes import VERSION, node
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Sites:

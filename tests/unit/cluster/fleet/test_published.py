@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.check import Manual, NotInK3s
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.base.model import ALL_VERSIONS, Role
@@ -21,12 +24,6 @@ from tests.fake import in_memory
 from tests.unit.assess.checks.nodes import node as checked_node
 from tests.unit.cli.verbs.test_assess import NODES
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from agent.assess.benchmark.control import BenchmarkControl
 
 
 def seen(item: Any, max_age: float = 26 * 3600) -> FleetNode:  # noqa: ANN401 - any JSON

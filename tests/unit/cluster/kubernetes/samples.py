@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.reader import parsed_object
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Json = dict[str, Any]
 

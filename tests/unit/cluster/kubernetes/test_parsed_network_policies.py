@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base import yaml_reader
 from agent.cluster.kubernetes.label_selectors import selects
-from agent.cluster.kubernetes.network_policies import parse_policy
-
-if TYPE_CHECKING:
-    from agent.cluster.kubernetes.network_policies import NetworkPolicy
+from agent.cluster.kubernetes.network_policies import NetworkPolicy, parse_policy
 
 
 def policy(spec: str) -> NetworkPolicy:

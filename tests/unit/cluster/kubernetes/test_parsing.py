@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +15,6 @@ from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.rbac import RbacRight
 from agent.cluster.reader import parsed_object
 from tests.unit.cluster.kubernetes.samples import NEW, SERVER, cluster
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _KEYS = (
     *("metadata", "name", "namespace", "labels", "ownerReferences", "controller", "kind", "spec", "jobTemplate"),

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from agent.base.model import Instruction, ShellCommand
-from agent.cluster.kubernetes.objects import Namespace
+from agent.cluster.kubernetes.objects import Namespace, Workload
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import Query
-from agent.cluster.kubernetes.rejected_workloads import judged_workloads, rejections
+from agent.cluster.kubernetes.rejected_workloads import RejectedWorkload, judged_workloads, rejections
 from agent.cluster.kubernetes.workloads import CONTROLLERS, QUERIES
 from agent.cluster.reader import parsed_object
 from tests.unit.cluster.kubernetes.samples import STRICT, Json, container, controller, cron_job, pod
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from agent.cluster.kubernetes.objects import Workload
-    from agent.cluster.kubernetes.rejected_workloads import RejectedWorkload
 
 Objects = dict[Query, list[Json]]
 PRIVILEGED = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)

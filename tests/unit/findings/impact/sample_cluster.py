@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from agent.base.errors import LimitError
 from agent.base.host.https import Response
+from agent.base.linux.connections import TrackedConnection
 from agent.base.model import NEWEST_KNOWN
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import METADATA
 from agent.cluster.reader import LIMITS
 from agent.cluster.running import read_running
+from agent.findings.impact import Break, Impact
 from agent.findings.impact.evaluation import Inputs, evaluate
 from agent.harden.settings.schema import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.base.linux.connections import TrackedConnection
-    from agent.findings.impact import Break, Impact
 
 Json = dict[str, Any]
 

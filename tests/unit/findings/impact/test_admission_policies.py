@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,6 @@ from agent.harden.guide.admission_policies import Action, bindings
 from agent.harden.settings.schema import Settings
 from agent.harden.settings.stages import PodSecurityStage
 from tests.unit.findings.impact.sample_cluster import Json, impact, namespace, thing
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 DENY = replace(Settings(), pod_security_policy=Action.DENY, binding_policy=Action.DENY)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from agent.base.host.process import Completed
+from agent.base.host.sockets import Listener
+from agent.base.report import Finding
 from agent.base.value import replace
 from agent.findings import collect_findings
 from agent.findings.machine.reason import REASONS
@@ -17,13 +20,6 @@ from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, Programs, fake_host
 from tests.tree import Tree
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from agent.base.host.sockets import Listener
-    from agent.base.report import Finding
 
 RELEASE = "6.1.0-13-amd64"
 MOUNTINFO = """\

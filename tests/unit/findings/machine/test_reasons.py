@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,11 +19,7 @@ from agent.findings.machine.reason import REASONS
 from tests.der import certificate_valid_from
 from tests.unit.findings.machine.live_host import ARM64, MOUNTINFO, TOKEN_HEADER, X86_64, LiveHost, elf
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Change = Callable[[LiveHost], object]
+Change = Callable[[LiveHost], object]
 
 FSTAB = "UUID=1 / ext4 defaults 0 1\nUUID=2 /var ext4 {} 0 2\n"
 NM_CHECK = "ExecStartPre=/bin/sh -xc '! /usr/bin/systemctl is-enabled --quiet nm-cloud-setup.service'\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -19,8 +20,6 @@ from agent.harden.plan.plan import Change, Plan, make_plan
 from tests.fake import Clock, Programs, fake_host, in_memory, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.base.model import State
 
 ETC = PurePosixPath("/etc")

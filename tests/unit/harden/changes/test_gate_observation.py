@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from agent.base.host import Host
 from agent.base.report import Level
 from agent.cli.verbs import converge
 from agent.harden.changes.gate_observation import OBSERVES, is_unhardened_cluster, observes_since
@@ -13,12 +15,6 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from tests.fake import Clock, fake_host, in_memory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from agent.base.host import Host
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 TODAY = 1_798_761_600.0  # 2027-01-01

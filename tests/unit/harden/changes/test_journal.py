@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.model import Absent, DefaultPermissions, Directory, File, FileMode, FilePermissions, Owner, Sysctl
 from agent.harden.changes.journal import BACKUPS, JOURNAL, Journal, Run
 from agent.harden.changes.state import STATE
@@ -20,9 +22,6 @@ from agent.harden.plan.plan import Change, undo_plan
 from tests.fake import Clock, fake_host, in_memory, mounted, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
     from agent.base.model import State
 
 A = PurePosixPath("/etc/a.conf")

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.base.errors import HardenError, HostError
+from agent.base.host import Host
 from agent.base.model import Absent, File, FileMode
 from agent.cli.verbs.revert import revert
 from agent.harden.changes.journal import JOURNAL, Journal
 from agent.harden.plan.plan import Change
 from tests.fake import fake_host, in_memory, names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
 
 A = PurePosixPath("/etc/a.conf")
 RECORD = "000001-1700000000.json"

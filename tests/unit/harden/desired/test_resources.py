@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from agent.base.linux import default_acl
@@ -12,13 +10,10 @@ from agent.base.value import replace
 from agent.harden.desired.resources import Inputs, desired_resources, k3s_config, sysctl_file
 from agent.harden.guide.manifests import EventRateLimit
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.harden.node.facts import assumed_facts
+from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.harden.node.network_leases import NetworkLeases
 from agent.harden.settings.schema import Settings
 from agent.k3s.paths import NETWORK_LEASES
-
-if TYPE_CHECKING:
-    from agent.harden.node.facts import HostFacts
 
 SERVER = assumed_facts(Role.SERVER, Version(1, 34, 0))
 AGENT = assumed_facts(Role.AGENT, Version(1, 34, 0))

@@ -6,7 +6,9 @@ import copy
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,11 +19,6 @@ from agent.base.model import Version
 from agent.harden.guide import manifests
 from agent.harden.guide.manifests import EventRateLimit
 from tests.data import guide
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 
 RANCHER_TEMPLATE = (
     *("ingress-nginx", "kube-system", "cattle-system", "cattle-epinio-system", "cattle-fleet-system"),

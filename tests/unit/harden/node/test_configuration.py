@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -12,10 +12,6 @@ from agent.harden.node.configuration import Configuration, read_configuration
 from agent.harden.node.services import installed_units
 from tests.fake import fake_host
 from tests.k3s_tree import put
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 MAIN = "etc/rancher/k3s/config.yaml"
 DROPINS = f"{MAIN}.d"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -11,9 +10,6 @@ from agent.base.model import Location
 from agent.harden.node.datastore import Datastore, detect_datastore, sqlite_database
 from agent.k3s.config import ConfigValue
 from tests.fake import fake_host
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
 ENDPOINT = ConfigValue("mysql://(not shown)", Location(PurePosixPath("/etc/rancher/k3s/config.yaml"), 1))

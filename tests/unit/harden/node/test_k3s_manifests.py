@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from agent.base.host.tree import Tree
 from agent.harden.node.k3s_manifests import Manifests, read_manifests
 from agent.k3s.config_merge import ConfigText, merge_configuration
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOP = PurePosixPath("/m")
 

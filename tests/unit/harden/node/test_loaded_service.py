@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -12,13 +12,9 @@ from agent.base.host.process import Completed
 from agent.findings.node import unknown_config
 from agent.harden.node.services import installed_units
 from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.services import K3sUnit
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from agent.k3s.services import K3sUnit
 
 UNIT = "/etc/systemd/system/k3s.service"
 K3S = "/usr/local/bin/k3s"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,6 @@ from agent.harden.node import network_leases
 from agent.harden.node.network_leases import NetworkLeases
 from agent.k3s.paths import NETWORK_LEASES
 from tests.fake import fake_host, in_memory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 CBR0 = NETWORK_LEASES / "cbr0"
 

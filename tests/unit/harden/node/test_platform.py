@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +10,6 @@ from agent.base.host import Host
 from agent.base.report import Fact
 from agent.harden.node.platform import system_facts
 from tests.k3s_tree import put
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_distribution_and_kernel_have_their_sources(tmp_path: Path) -> None:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.harden.node.starting_service import start_problem, starting_service
 from agent.k3s.services import K3sUnit, OtherProgram
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from agent.base.host import Host
 
 pytestmark = pytest.mark.root
 

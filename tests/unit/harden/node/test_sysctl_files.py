@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.base.errors import HardenError
 from agent.base.linux.sysctl_order import MOST_BYTES, MOST_PATTERNS
 from agent.harden.node.sysctl_files import read_sysctl_files
 from tests.fake import fake_host
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from agent.base.errors import HardenError
 
 OWN = PurePosixPath("/etc/sysctl.d/10-own.conf")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,6 @@ from agent.base.value import replace
 from agent.harden.plan.plan import Change, Plan, Refusal, difference, keep_needed, make_plan, undo_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from agent.base.model import Observed, Resource, State
     from agent.harden.plan.plan import Need
 

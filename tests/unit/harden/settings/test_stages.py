@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -14,11 +13,9 @@ from agent.base.model import Role, Version
 from agent.harden.desired.resources import admission_configuration, network_policies, policy_manifest
 from agent.harden.node.facts import assumed_facts
 from agent.harden.settings.loading import SettingsError, load_settings
+from agent.harden.settings.schema import Settings
 from agent.harden.settings.stages import stages_of
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule
-
-if TYPE_CHECKING:
-    from agent.harden.settings.schema import Settings
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 VERSION = Version(1, 34, 0)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from agent.base.errors import InputError
+from agent.base.host import Host
 from agent.base.model import FileMode, Role
 from agent.base.report import ItemStatus
 from agent.cli.verbs import converge as verbs
@@ -21,12 +23,6 @@ from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, fake_host, in_memory
 from tests.tree import Tree
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from agent.base.host import Host
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 WAIVERS = "/etc/k3s-harden/waivers.yaml"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from agent.assess.checks.answer import Answer
 from agent.assess.checks.cluster import access_answers, access_rules
 from agent.assess.checks.cluster.access_answers import MOST_ABOUT_EVERYBODY, MOST_ABOUT_OTHERS
 from agent.cluster.kubernetes.access_reviews import ALL_OF_THEM, EVERYBODY, AccessReview, account_of
@@ -13,11 +14,6 @@ from agent.cluster.kubernetes.objects import Subject
 from agent.cluster.kubernetes.queries import Query
 from tests.unit.assess.checks.cluster.test_rules import FAIL, MANUAL, PASS, Server, hardened_node, plain, server, shown
 from tests.unit.cluster.kubernetes.samples import Json, account, binding, cluster, role, rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.assess.checks.answer import Answer
 
 __all__ = ["hardened_node", "plain", "server"]  # fixtures
 

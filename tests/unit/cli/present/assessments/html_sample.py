@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.assess.benchmark import catalogue
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.checks.check import Manual, NotInK3s
 from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
@@ -15,9 +16,6 @@ from agent.k3s.cis.numbers import Assessed
 from agent.k3s.cis.versions import Benchmark
 from tests.unit.cli.present.assessments import samples
 from tests.unit.cli.present.assessments.samples import at, steps
-
-if TYPE_CHECKING:
-    from agent.assess.benchmark.control import BenchmarkControl
 
 WHEN = 1_795_248_000.0
 """2026-11-21 08:00:00 UTC, in seconds since the epoch."""

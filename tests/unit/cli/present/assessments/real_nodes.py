@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
+from agent.assess.assessment import Assessment
 from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.value import replace
 from agent.cli.verbs.assess import with_next_steps
@@ -14,9 +14,6 @@ from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import node
 from tests.unit.cluster.api_server import ApiServer
 from tests.unit.cluster.kubernetes import samples
-
-if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment
 
 OBJECTS = {
     **samples.NEW,

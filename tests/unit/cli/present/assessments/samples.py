@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -12,7 +12,7 @@ from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, V
 from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.beyond_benchmark import GuideDirectory, KernelParameter, SysctlPrecedence
-from agent.assess.checks.check import AllOf, Manual, NotInK3s
+from agent.assess.checks.check import AllOf, Check, Manual, NotInK3s
 from agent.assess.checks.datastore import EncryptionProviders, EtcdSetting
 from agent.assess.checks.files import Permissions
 from agent.base.model import (
@@ -34,9 +34,6 @@ from agent.harden.guide.sysctls import SYSCTLS
 from agent.k3s.cis.numbers import Assessed, Number
 from agent.k3s.cis.versions import Benchmark
 from tests.unit.assessed import RATINGS
-
-if TYPE_CHECKING:
-    from agent.assess.checks.check import Check
 
 BENCHMARK = Benchmark.CIS_1_9
 WHEN = 1764043445.25

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -39,9 +39,6 @@ from tests.unit.cli.present.assessments.samples import (
     hostile,
 )
 from tests.unit.cli.present.reports import Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 AWS = account("123456789012", "eu-central-1", None)
 FORMATS = [output_format for output_format in Format if output_format is not Format.AUTO]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,6 @@ from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
 from tests import stig_manager
 from tests.unit.cli.present.assessments.samples import COMPARED, FULL, NOTHING, WAIVED, at, hostile, row, verdict
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHECK = WAIVED.control.check
 RULE = "V-242402"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Iterator
 from hashlib import sha256
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.assess.benchmark import catalogue
 from agent.assess.benchmark.descriptions import SECTIONS
 from agent.base import package_data
@@ -24,12 +24,6 @@ from agent.cli.present.assessments.html import as_html
 from agent.k3s.cis.versions import Benchmark
 from tests.unit.cli.present.assessments import html_sample as sample
 from tests.unit.cli.present.assessments.samples import at, steps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.assess.assessment import Verdict
-
 
 VOID = {"input", "meta"}
 """Elements without an end tag."""

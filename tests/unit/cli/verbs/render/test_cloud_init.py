@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import subprocess
-from pathlib import PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -16,14 +17,8 @@ from hypothesis import strategies as st
 
 from agent.base.errors import UsageError
 from agent.base.model import Role, Version
-from agent.cli.verbs.render.cloud_init import ALONE, USUAL, Download, joining, user_data
+from agent.cli.verbs.render.cloud_init import ALONE, USUAL, Download, Joining, K3sDownload, joining, user_data
 from agent.harden.node import facts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from agent.cli.verbs.render.cloud_init import Joining, K3sDownload
 
 DOWNLOAD = Download("https://download.example/k3s-harden", "0123456789abcdef" * 4)
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,15 +14,13 @@ from agent.base.value import replace
 from agent.harden.node.arguments import effective
 from agent.harden.node.arguments.kubelet_files import KubeletFile, KubeletFiles
 from agent.harden.node.datastore import Datastore
+from agent.harden.node.facts import HostFacts
 from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.k3s.components.tables import is_combined
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from tests.arguments import facts
 from tests.arguments import kubelet_file as conf
-
-if TYPE_CHECKING:
-    from agent.harden.node.facts import HostFacts
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE

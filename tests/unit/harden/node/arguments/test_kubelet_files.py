@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.base.errors import HardenError
 from agent.base.model import Component
 from agent.harden.node.arguments.effective import effective_arguments
 from agent.harden.node.arguments.kubelet_files import KubeletFiles, read_kubelet_files
+from agent.harden.node.facts import HostFacts
 from tests.arguments import DROPINS as KUBELET_DIRECTORY
 from tests.arguments import facts
 from tests.component_files import KUBELET as HEAD
 from tests.fake import fake_host, in_memory
 from tests.k3s_tree import put
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from agent.base.errors import HardenError
-    from agent.harden.node.facts import HostFacts
 
 PLANTS: dict[str, Callable[[Path], object]] = {
     "dangling": lambda place: place.symlink_to("nowhere"),

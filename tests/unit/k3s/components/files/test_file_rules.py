@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 
 from agent.base.model import Component
 from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_by
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PATH = PurePosixPath("/etc/own.yaml")
 VALID = yaml.safe_load((Path(__file__).parents[5] / "tests/data/valid_files.yaml").read_text(encoding="utf-8"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from agent.base.errors import InputError
 from agent.base.model import Component
 from agent.base.yaml_reader import BoundsError
 from agent.k3s import audit_policy
@@ -16,9 +16,6 @@ from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from tests.component_files import ADMISSION, AUDIT, KUBELET
-
-if TYPE_CHECKING:
-    from agent.base.errors import InputError
 
 PATH = PurePosixPath("/etc/50-own.conf")
 ENCRYPTION = """\
