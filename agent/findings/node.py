@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import AccessDeniedError
 from agent.base.model import (
     NEWEST_KNOWN,
+    NO_REMEDIATION,
     Instruction,
     Location,
     OwnCommand,
@@ -132,7 +133,9 @@ def k3s_end_of_life(situation: Situation) -> Iterator[Problem]:
     if day:
         message = f"Kubernetes v{facts.version.family} has no security fixes any more"
         expected = f"a version that is supported on {situation.today.date}"
-        yield Problem(message, expected, f"{facts.version}, supported until {day}")
+        is_newest = facts.version.minor == NEWEST_KNOWN.minor
+        fix = instruction("upgrade k3s-harden, then K3s") if is_newest else NO_REMEDIATION
+        yield Problem(message, expected, f"{facts.version}, supported until {day}", remediation=fix)
 
 
 @note(remediation="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them")
