@@ -185,4 +185,5 @@ class Total:
 
 def too_many(directory: PurePosixPath, number: int) -> LimitError:
     """Return the error that reports a directory with more than MOST_FILES files."""
-    return LimitError(f"cannot read all files in {directory}: it has {number}; k3s-harden reads the first {MOST_FILES}")
+    message = f"cannot read all files in {directory}: it has {number}; k3s-harden reads the first {MOST_FILES}"
+    return LimitError(message, f"move files that are not needed out of {directory}")

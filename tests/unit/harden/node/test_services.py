@@ -430,3 +430,4 @@ def test_exceeding_a_size_limit_is_an_error(tmp_path: Path) -> None:
         "cannot read /etc/default/k3s",
     ]
     assert "it has 501; k3s-harden reads the first 500" in unread[1].message
+    assert unread[1].hint == f"move files that are not needed out of {UNIT}.d"
