@@ -157,7 +157,9 @@ def test_ssh_keygen_verifies_a_signed_report_by_the_documentation(
 
 
 @needs_ssh
-@pytest.mark.parametrize("attack", ["all failed", "no signature", "other key", "other namespace", "no signers"])
+@pytest.mark.parametrize(
+    "attack", ["all failed", "no signature", "other key", "other namespace", "no signers", "no keys"]
+)
 def test_a_baseline_that_no_allowed_signer_signed_is_rejected(
     node: HostTree, key: Callable[..., Path], tmp_path: Path, attack: str
 ) -> None:
@@ -175,6 +177,8 @@ def test_a_baseline_that_no_allowed_signer_signed_is_rejected(
         report.write_text(json.dumps(found), encoding="utf-8")
     elif attack == "no signers":
         signers.unlink()
+    elif attack == "no keys":
+        signers.write_text("root:x:0:0\n", encoding="utf-8")
     else:
         signed.unlink()
         name, namespace = (other, "k3s-harden") if attack == "other key" else (private, "file")
@@ -185,6 +189,7 @@ def test_a_baseline_that_no_allowed_signer_signed_is_rejected(
     missing = {"no signature": signed, "no signers": signers}.get(attack)
     problem = f"{report}: {signed} is no valid signature of an allowed signer: "
     assert f"cannot use {f'{missing}: the file does not exist' if missing else problem}" in done.stderr
+    assert "/proc/" not in done.stderr
 
 
 @needs_ssh

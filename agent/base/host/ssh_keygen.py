@@ -78,7 +78,8 @@ def verified_signer(host: Host, data: bytes, path: PurePosixPath, signers: PureP
             done = _ssh_keygen(host, "verify", "-n", NAMESPACE, "-I", name, *files, data=data)
             if not done.returncode:
                 return name
-    problem = f"{signature_path(path)} is no valid signature of an allowed signer: {_first_line(done)}"
+    why = _first_line(done).replace(allowed, str(signers)).replace(signed, str(signature_path(path)))
+    problem = f"{signature_path(path)} is no valid signature of an allowed signer: {why}"
     raise InputError(Location(path), problem, "use a baseline that one of the allowed signers signed")
 
 
