@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 _PAUSES, _PAUSE = 40, 15.0  # ten minutes
-_LOGGED = re.compile(r'msg="Running (\S+) (--.*)"\s*$', re.MULTILINE)
-"""What K3s logs before it starts a component (k3s, pkg/daemons/control/server.go, pkg/daemons/agent/agent.go)."""
+_LOGGED = re.compile(r'^time="[^"]*" level=info msg="Running (\S+) (--.*)"\s*$', re.MULTILINE)
+"""What K3s logs before it starts a component (k3s, pkg/daemons/control/server.go, pkg/daemons/agent/agent.go).
+
+The kubelet logs texts of pods with all their lines, each after a tab (klog), and only after the start of components.
+"""
 
 
 def record_judged(host: Host, start: StartingService, situation: Situation) -> None:
@@ -63,7 +66,7 @@ def confirm(host: Host, service: str) -> str:
             is_start = now.get("ActiveState") in ("activating", "active", "reloading")
             if not is_start or now.get("InvocationID") != invocation:
                 return f"{unit}: no start to confirm"
-            logged = dict(_LOGGED.findall(systemd.log(invocation)))
+            logged = dict(reversed(_LOGGED.findall(systemd.log(invocation))))  # the first line of each
         if judged.keys() <= logged.keys() or not pause:
             break
         host.sleep(pause)

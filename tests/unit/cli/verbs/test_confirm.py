@@ -98,6 +98,15 @@ def test_other_arguments_are_reported(tmp_path: Path, component: str, before: st
     assert (site.result("unhardened"), site.result("unconfirmed")) == (f"{difference}\n", "")
 
 
+def test_a_text_of_a_pod_in_the_log_of_the_kubelet_is_no_evidence(tmp_path: Path) -> None:
+    """klog prints its lines after a tab, with their quotes. Components have logged their arguments before."""
+    line = logged(API_SERVER.replace("maxage=30", "maxage=1")).splitlines(keepends=True)[-1]
+    error = f'E1130 15:00:00 1 pod_workers.go:1] "Error syncing pod" err=<\n\t{line} >\n'
+    site = Site(tmp_path, logged(API_SERVER, KUBELET) + error + line)
+    assert confirm(site.host, "k3s") == "k3s.service: runs with the arguments that the gate judged"
+    assert "cannot confirm the start" in confirm(Site(tmp_path / "silent", error).host, "k3s")
+
+
 def test_it_waits_until_each_component_has_logged_its_arguments(tmp_path: Path) -> None:
     site = Site(tmp_path, "", logged(API_SERVER), logged(API_SERVER, KUBELET))
     before = site.clock.seconds
