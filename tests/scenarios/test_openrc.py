@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,12 @@ def test_an_edited_file_and_an_unusable_program_are_reported(alpine: HostTree) -
     found = findings(alpine)
     assert found["gate-unit-differs"].startswith("the gate is not the one of this version")
     assert PROGRAM in found["gate-program-unusable"]
+
+
+def test_only_root_can_release_a_k3s_whose_umask_permits_everything(alpine: HostTree, tmp_path: Path) -> None:
+    """start-k3s has the umask of K3s, and creates the directory of the releases."""
+    alpine.run("install", "--program", PROGRAM)
+    state, script = tmp_path / "state", alpine[START].read_text()
+    script = script.replace("/run/k3s-harden", str(state)).replace(f"{PROGRAM} gate", "true")
+    subprocess.run(("/bin/sh", "-c", script, "sh", "k3s", "/bin/true"), check=True, umask=0)
+    assert state.stat().st_mode & 0o777 == 0o755

@@ -28,14 +28,15 @@ case "$*" in
     start*) . {place}/gate ;;
     show*SuccessExitStatus*) /bin/cat {place}/statuses ;;
     show*=ActiveState*) echo ActiveState=$(/bin/cat {place}/active) ;;
-    show*=ConditionResult,SubState,ExecMainStatus*)
+    show*=ConditionResult,SubState,Result,ExecMainStatus*)
         echo ExecMainStatus=$(/bin/cat {place}/status)
         echo ConditionResult=$(/bin/cat {place}/condition)
         echo SubState=$(/bin/cat {place}/state)
+        echo Result=$(/bin/cat {place}/result)
         ;;
 esac
 """
-RAN = "echo yes >{place}/condition; echo dead >{place}/state; echo 0 >{place}/status"
+RAN = "cd {place}; echo yes >condition; echo dead >state; echo 0 >status; echo success >result"
 PASSES = RAN
 FAILS = "exit 1"
 SKIPPED = "echo no >{place}/condition"
@@ -69,6 +70,7 @@ class Starts:
             ("condition", "yes"),
             ("state", "dead"),
             ("status", "0"),
+            ("result", "success"),
         ):  # of an earlier success
             (place / name).write_text(text)
 
@@ -85,7 +87,7 @@ class Starts:
         text = text.replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"PATH={self.tools}")
         text = text.replace("sleep 55", "sleep 5").replace("/proc/uptime", str(self.place / "uptime"))
         # Variables of K3s, with which systemctl would do nothing.
-        return subprocess.Popen(["/bin/sh", "-c", text], env={"PATH": "/srv", "SYSTEMD_OFFLINE": "1"})
+        return subprocess.Popen(["/bin/sh", "-c", text], env={"PATH": "/srv", "SYSTEMD_OFFLINE": "1"}, umask=0)
 
     def start(self, gate: str) -> int:
         """Start K3s with a gate that runs these commands, and return the exit code of ExecStartPre=."""
@@ -163,13 +165,16 @@ def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
         "kill -KILL $$",
         f"{PASSES}; echo 3 >{{place}}/status",
         f"{PASSES}; echo running >{{place}}/state",
+        f"{PASSES}; echo exec-condition >{{place}}/result",
     ],
-    ids=["fails", "skipped", "fails late", "killed", "failure that a drop-in ignores", "not awaited"],
+    ids=["fails", "skipped", "fails late", "killed", "failure that a drop-in ignores", "not awaited", "ExecCondition="],
 )
 def test_k3s_is_blocked_by_a_gate_that_did_not_run_and_succeed(starts: Starts, gate: str) -> None:
     """An earlier success is ignored. The first attempt ends at once, the next ones after a pause."""
     assert starts.start(gate) == 1
     assert (starts.files(), starts.ungated.read_text(), starts.asked("sleep")) == ({"ungated.k3s"}, "", 0)
+    # With UMask=0000 of K3s, everybody could release it.
+    assert not (starts.run.stat().st_mode | starts.ungated.stat().st_mode) & 0o022
     assert starts.start(gate) == 1
     assert starts.asked("sleep") == 5
     assert starts.start(PASSES) == 0
