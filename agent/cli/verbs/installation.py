@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -176,12 +175,13 @@ def require_name_for_units(data_dir: PurePosixPath) -> None:
 
 
 def _refuse_service(name: str) -> None:
-    if not is_of_k3s(name) and name.startswith("k3s"):
+    if is_of_k3s(name):
+        return
+    if name.startswith("k3s-harden"):
         raise UsageError(
             f"cannot install the gate for {name}: it is a service of k3s-harden", "pass a service that starts K3s"
         )
-    if not re.fullmatch(r"k3s[-\w.@]*\.service", name, re.ASCII):
-        raise UsageError(
-            f"cannot install the gate for {name}: expected k3s.service or k3s-NAME.service",
-            "pass the service of K3s, such as --unit k3s-east.service for INSTALL_K3S_NAME=east",
-        )
+    raise UsageError(
+        f"cannot install the gate for {name}: expected k3s.service or k3s-NAME.service",
+        "pass the service of K3s, such as --unit k3s-east.service for INSTALL_K3S_NAME=east",
+    )

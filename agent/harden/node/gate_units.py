@@ -102,8 +102,11 @@ def gate_instance(service: str) -> str:
 
 
 def is_of_k3s(name: str) -> bool:
-    """Return whether a service can be one of K3s by its name, and is none of this program."""
-    return name.startswith("k3s") and name.endswith(".service") and not re.fullmatch(_OWN, name)
+    """Return whether a service can be one of K3s by its name, and is none of this program.
+
+    A name with an escape of systemd-escape(1) is not supported: the shell in its drop-in would read it.
+    """
+    return bool(re.fullmatch(r"k3s[-\w.:@]*\.service", name, re.ASCII)) and not re.fullmatch(_OWN, name)
 
 
 def template_of(name: str) -> str:

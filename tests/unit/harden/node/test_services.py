@@ -228,6 +228,7 @@ def test_an_alias_is_no_service_of_its_own_and_an_instance_is_one(tmp_path: Path
     (tmp_path / "etc/systemd/system/k3s-alias.service").symlink_to("k3s.service")
     put(tmp_path, "usr/lib/systemd/system/k3s@.service", START.format("agent"))
     put(tmp_path, "etc/systemd/system/k3s-hardened.service", START.format("server"))
+    put(tmp_path, "etc/systemd/system/k3s@a\\x2db.service", START.format("server"))  # a shell would read it
     found = installed_units(fake_host(tmp_path), [], [], "k3s@a.service")
     assert {unit.path.name for unit in found} == {"k3s.service", "k3s@a.service", "k3s-hardened.service"}
 
