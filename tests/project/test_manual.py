@@ -64,7 +64,7 @@ def test_commands_of_the_manual_can_be_pasted() -> None:
 
 def test_the_manual_names_the_gate_that_the_drop_in_starts() -> None:
     drop_in = Path("systemd/k3s.service.d/zzz-k3s-harden.conf").read_text(encoding="utf-8")
-    (gate,) = set(re.findall(r"ask start (\S+) &&", drop_in))
+    (gate,) = set(re.findall(r"ask start (\S+) &", drop_in))
     page = " ".join(manual(EPOCH).replace(r"\-", "-").split())
     assert f"The gate of k3s.service is {gate.replace('%N', 'k3s')}." in page
     assert f".B systemctl status {gate.replace('%N', 'k3s')} " in page

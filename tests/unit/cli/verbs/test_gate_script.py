@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -148,6 +149,20 @@ def test_a_gate_that_ran_before_this_start_lets_it_not_pass(starts: Starts) -> N
     (starts.place / "active").write_text("activating")
     assert starts.start(f"test $(grep -c ^start {{place}}/asked) = 1 && {{{{ {PASSES}; exit 0; }}}}; exit 1") == 1
     assert starts.asked("start") == 2
+
+
+def test_a_start_that_is_ended_during_the_gate_does_not_pass(starts: Starts) -> None:
+    """With SIGTERM in SuccessExitStatus=, systemd would take a shell that this signal ended for a success.
+
+    Its operator has stopped K3s, so apply must not start it.
+    """
+    starts.start(FAILS)
+    waits = starts.place / "waits"
+    os.mkfifo(waits)
+    process = starts.begin(f"read -r _ <{waits}")
+    with waits.open("w"):  # opened as soon as the gate runs
+        process.terminate()
+        assert (process.wait(), starts.files()) == (1, set())
 
 
 def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
