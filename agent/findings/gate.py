@@ -55,7 +55,8 @@ _K3S_IS_FINE = no("K3s itself is not affected.")
 def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
 
-    Without the unit, or if it is masked, the drop-in blocks K3s. Without the drop-in, K3s starts without the gate.
+    Without the unit, or if it is masked, the drop-in blocks K3s. Without the drop-in, K3s starts without the gate, and
+    so it does by hand, by cron, or by a service with another name, which is found while it runs.
     """
     template, mask, dropins = situation.gate.template, situation.gate.mask, situation.gate.dropins
     if template is None:
@@ -76,7 +77,13 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
             continue
         expected = str(openrc.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}"
         fix = INSTALL if situation.gate.is_openrc else steps(OwnCommand("install", (f"--unit {service}",)))
-        yield Problem(f"{service} starts without the gate", expected, location=Location(template), remediation=fix)
+        mask = situation.gate.masked_dropins.get(service)
+        fix, place = (fix, template) if mask is None else (file_removal(mask), mask)
+        yield Problem(f"{service} starts without the gate", expected, location=Location(place), remediation=fix)
+    for unit in () if situation.gate.is_openrc else situation.facts.other_units:
+        message, expected = f"{unit} has started K3s without the gate", "k3s.service or k3s-NAME.service"
+        stop = Instruction(f"stop this K3s, and let {expected} start it, for which install adds the gate")
+        yield Problem(message, expected, location=Location(template), remediation=steps(stop))
 
 
 @error(

@@ -16,7 +16,7 @@ from agent.harden.guide.files import DROPIN_NAME
 from agent.harden.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.harden.node.datastore import Datastore, detect_datastore, encrypts_secrets
 from agent.harden.node.platform import Platform, detect_platform
-from agent.harden.node.services import candidate_units, installed_units
+from agent.harden.node.services import candidate_units, installed_units, other_units
 from agent.harden.node.version import GivenVersion, KnownVersion, RecordedVersion, detect_version
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.options import SERVER_ONLY_KEYS
@@ -69,6 +69,8 @@ class HostFacts(Value):
     """The services of K3s that start another program, so that the command line of K3s is not known."""
     processes: tuple[int, ...] = ()
     """The running K3s processes, of any role."""
+    other_units: tuple[str, ...] = ()
+    """The units of those that belong to no service in `units` or `other_programs`."""
     evidence: tuple[Fact, ...] = ()
     """The facts above with their sources, for reports."""
 
@@ -179,6 +181,9 @@ def read_facts(  # noqa: PLR0913 - the inputs of all facts
         detected_version=known,
         other_programs=tuple(others),
         processes=tuple(process.pid for process in processes),
+        other_units=other_units(
+            host, {unit.path.name for unit in units} | {other.unit.name for other in others}, processes
+        ),
         unusable_files=_unusable_files(host, k3s.operator_config, data_dir, known.version),
         evidence=(
             Fact(ROLE, role.value, role_source),

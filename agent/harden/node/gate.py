@@ -45,6 +45,8 @@ class Gate(Value):
     """The file that masks the template."""
     dropins: Mapping[str, PurePosixPath] = MappingProxyType({})
     """The drop-ins by the service that they belong to."""
+    masked_dropins: Mapping[str, PurePosixPath] = MappingProxyType({})
+    """The files that mask drop-ins, by service."""
     mounts: tuple[PurePosixPath, ...] = ()
     """The paths whose mounts the template, an instance or a drop-in of them waits for."""
     packaged: bool = False
@@ -103,15 +105,18 @@ def detect_gate(host: Host) -> Gate:
         top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if re.fullmatch(_INSTANCE, name)
     ]
     mask = next((path for path in (*templates[:1], *instances) if unit_files.is_masked(host, path)), None)
-    dropins = {service: path for service, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
+    dropins = _dropins(host)
+    masked = {service: path for service, path in dropins.items() if unit_files.is_masked(host, path)}
+    is_stale = bool(units or templates or dropins) and _is_stale(host, dropins, [*units, *templates, *dropins.values()])
+    dropins = {service: path for service, path in dropins.items() if service not in masked}
     found = Gate(
         read_exceptions(host),
         unit=next(iter(units), None),
         mask=mask,
         dropins=dropins,
+        masked_dropins=masked,
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
-        is_stale=bool(units or templates or dropins)
-        and _is_stale(host, dropins, [*units, *templates, *dropins.values()]),
+        is_stale=is_stale,
     )
     if mask is not None:
         return found

@@ -115,7 +115,8 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
     process = service_process(host, found["ControlPID"])
     invocation = bytes(found["InvocationID"]).hex()
     if process.environment.get("INVOCATION_ID") != invocation:
-        raise HostError(f"cannot judge the start of {unit}: process {process.pid} does not belong to it", _AGAIN)
+        hint = f"{_AGAIN}; if that does not help, remove INVOCATION_ID from what sets its variables"
+        raise HostError(f"cannot judge the start of {unit}: process {process.pid} does not belong to it", hint)
     path = PurePosixPath(found["FragmentPath"]).with_name(found["Id"])
     settings, located = settings_of_commands(host, path, found, [])
     variables = dict(assigned(located(process.variables)))

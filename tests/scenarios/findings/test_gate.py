@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from agent.base.host import Host
+from agent.base.host.probe import K3sProcess
+from agent.base.model import Role
+from agent.base.value import replace
+from agent.cli.verbs import converge as verbs
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     GATE_DROPIN,
@@ -151,3 +160,42 @@ def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardene
     finding = host.seen("check").only("gate-half-missing")
     assert finding.expected == "k3s-east.service.d/zzz-k3s-harden.conf"
     assert finding.remediation == "k3s-harden install --unit k3s-east.service"
+
+
+def test_a_masked_drop_in_is_reported_with_its_mask(hardened: Hardened) -> None:
+    """`install` keeps a mask, so it would repair nothing."""
+    host = hardened()
+    host.write(PACKAGED_GATE, GATE_UNIT)
+    host.unit("server")
+    host.write("/usr/lib/systemd/system/k3s.service.d/zzz-k3s-harden.conf", GATE_DROPIN)
+    assert not host.seen("check").of("gate-half-missing")
+    linked("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "/dev/null")(host)
+    finding = host.seen("check").only("gate-half-missing")
+    assert finding.location == "/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf"
+    assert finding.remediation == f"sudo rm {finding.location}"
+
+
+@pytest.mark.parametrize(
+    ("group", "unit"),
+    [
+        ("/system.slice/kubernetes.service", "kubernetes.service"),
+        ("/user.slice/user-0.slice/session-3.scope", "session-3.scope"),
+        ("/system.slice/k3s.service/init", ""),
+        ("/", ""),
+    ],
+)
+def test_a_k3s_that_runs_in_no_service_of_k3s_is_reported(hardened: Hardened, group: str, unit: str) -> None:
+    """By a service with another name, by hand or by cron, K3s starts without the gate."""
+    host = hardened()
+    host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
+    host.unit("server")
+    host.write("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", GATE_DROPIN)
+    host.write("/proc/4711/cgroup", f"0::{group}\n")
+    running = (K3sProcess(pid=4711, role=Role.SERVER, started=0.0),)
+    machine = replace(Host.tree_at(str(host.root)), probe=lambda: running)
+    messages = [
+        found.message
+        for found in verbs.check(machine, Request(Overrides())).findings
+        if found.id == "gate-half-missing"
+    ]
+    assert messages == ([f"{unit} has started K3s without the gate"] if unit else [])
