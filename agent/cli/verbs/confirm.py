@@ -89,7 +89,8 @@ def _differences(component: str, judged: Mapping[str, str], logged: Mapping[str,
     found = _values(logged.get(component, "").replace('\\"', '"').replace("\\\\", "\\"))
     for name, values in _values(judged[component]).items():
         if component in logged and not _is_judged(name, values, found.get(name, [])):
-            yield f"{component} has " + (f"--{name}={found[name][-1]}" if name in found else f"no --{name}")
+            others = [value for value in found.get(name, []) if value not in values] or found.get(name, [])
+            yield f"{component} has {' '.join(f'--{name}={value}' for value in others) or f'no --{name}'}"
 
 
 def _values(arguments: str) -> dict[str, list[str]]:

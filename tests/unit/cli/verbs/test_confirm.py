@@ -86,6 +86,7 @@ def test_a_start_with_the_judged_arguments_is_confirmed(tmp_path: Path) -> None:
         (API_SERVER, "maxage=30", "maxage=1", "kube-apiserver has --audit-log-maxage=1"),
         (API_SERVER, "maxage=30", "maxage=30 --audit_log_maxage=1", "kube-apiserver has --audit-log-maxage=1"),
         (API_SERVER, ",NodeRestriction", "", "kube-apiserver has --enable-admission-plugins=EventRateLimit"),
+        (API_SERVER, "maxage=30", "maxage=1 --audit-log-maxage=30", "kube-apiserver has --audit-log-maxage=1"),
         (KUBELET, " --make-iptables-util-chains=true", "", "kubelet has no --make-iptables-util-chains"),
     ],
 )
