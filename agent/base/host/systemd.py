@@ -120,7 +120,7 @@ class Systemd(Value):
             done = ask(command, timeout=_TIMEOUT, largest_output=_LARGEST_ANSWER)
             return json.loads(done.stdout)["data"]
         except ValueError as error:
-            raise HostError("cannot use systemd: busctl has no answer") from error
+            raise HostError("cannot use systemd: busctl has no answer", "sudo systemctl start dbus.socket") from error
 
     def _tool(self, name: str) -> str:
         tool = self.host.trusted_tool(name)

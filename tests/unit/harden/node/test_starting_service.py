@@ -12,6 +12,7 @@ import pytest
 from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.process import Completed
+from agent.base.value import replace
 from agent.harden.node.starting_service import start_problem, starting_service
 from agent.k3s.services import K3sUnit, OtherProgram
 from tests.fake import Programs, fake_host
@@ -120,6 +121,16 @@ def test_no_start_waits_for_a_gate_that_is_started_by_hand(machine: Machine, cha
     machine.shown.update(changes)
     assert starting_service(machine.host, "k3s") is None
     assert starting_service(machine.host, "") is None
+
+
+def test_a_bus_without_an_answer_blocks_the_start_with_its_fix(machine: Machine) -> None:
+    """Without the socket of D-Bus, the files of the service are read."""
+    silent = replace(machine.host, run=lambda *_, **__: Completed(1, "", "Connection refused"))
+    with pytest.raises(HostError) as raised:
+        starting_service(silent, "k3s")
+    assert raised.value.hint == "sudo systemctl start dbus.socket"
+    (machine.root / "run/dbus/system_bus_socket").unlink()
+    assert starting_service(silent, "k3s") is None
 
 
 @pytest.mark.parametrize(
