@@ -166,7 +166,7 @@ def test_what_openrc_gives_to_k3s_is_judged(packages: Packages, tmp_path: Path) 
         for case in cases:
             text = script.replace("/etc/rancher/k3s/k3s.env", f"/srv/env/{case.name}").replace("k3s.", f"{case.name}.")
             text = text.replace("name=k3s\n", f"name={case.name}\n").replace(
-                "set +o allexport", f"{case.lines}set +o allexport"
+                "set +o allexport", f"seen_as={case.name}\n{case.lines}set +o allexport"
             )
             files |= {Path("/etc/init.d", case.name): text, Path("/srv/env", case.name): case.environment}
         put_all(node, files)

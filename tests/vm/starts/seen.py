@@ -23,8 +23,10 @@ try:
 except (OSError, ValueError):
     content = ""
 service = Path("/proc/self/cgroup").read_text().rpartition("/")[2].strip()
-name = os.environ.get("RC_SVCNAME") or service.removesuffix(".service")
+# OpenRC 0.63 does not pass on RC_SVCNAME. The reader of scripts does not follow a variable in capitals.
+by_openrc = os.environ.get("seen_as", "")  # noqa: SIM112
+name = by_openrc or service.removesuffix(".service")
 variables = {key: value for key, value in os.environ.items() if key.startswith("K3S_")}
 Path("/run/seen", name).write_text(json.dumps({"arguments": arguments, "variables": variables, "content": content}))
-if "RC_SVCNAME" in os.environ:  # OpenRC would start a program that ends again, and the gate with it
+if by_openrc:  # it would start a program that ends again, and the gate with it
     signal.pause()
