@@ -100,10 +100,10 @@ class Node(Namespaces):
         errors = {found["id"] for found in report["findings"] if found["level"] == "error"}
         return [*items, *sorted(errors - (set() if real_k3s() else {"port-in-use"}))]
 
-    def kubectl(self, *words: str, text: str = "", check: bool = True) -> str:
+    def kubectl(self, *words: str, text: str = "") -> str:
         """Run kubectl as the cluster's administrator and return its output. Raises NodeError if it fails."""
         done = self.try_kubectl(*words, text=text)
-        if check and done.returncode:
+        if done.returncode:
             raise NodeError(f"kubectl {' '.join(words)}: {done.stderr}")
         return done.stdout
 
