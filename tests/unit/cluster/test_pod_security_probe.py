@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from agent.base.errors import HostError
-from agent.base.host.https import Response
+from agent.base.host.https import HttpsClient, Response
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel, Standard
 from agent.cluster.pod_security_probe import UnexpectedAnswer, pod_security_probe
 from tests.unit.cluster.kubernetes.samples import STRICT, container, controller, cron_job, pod
-
-if TYPE_CHECKING:
-    from agent.base.host.https import HttpsClient
 
 RESTRICTED = Standard(PodSecurityLevel.RESTRICTED)
 WARNING = '299 - "would violate PodSecurity \\"restricted:latest\\": host namespaces (hostNetwork=true)"'

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.assess.assessment import Assessment
 from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.value import replace
 from agent.cli.present import Format, Verbosity
@@ -18,16 +21,9 @@ from agent.cluster.kubernetes.queries import FLAGS, REQUESTS, Query
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import SETTINGS, node
-from tests.unit.cluster.api_server import ApiServer
+from tests.unit.cluster.api_server import Answer, ApiServer, Handler
 from tests.unit.cluster.kubernetes import samples
 from tests.unit.cluster.kubernetes.samples import Json, container, controller, cron_job, pod
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from agent.assess.assessment import Assessment
-    from tests.unit.cluster.api_server import Answer, Handler
 
 MARK = "Hunter2x"
 """It is in each secret value. Base64 of it begins with the text below."""

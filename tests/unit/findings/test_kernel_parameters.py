@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from agent.base.report import ItemStatus
+from agent.base.host import Host
+from agent.base.report import Finding, ItemStatus, Report
 from agent.base.value import replace
 from agent.cli.present.remediation import text
 from agent.cli.verbs import converge as verbs
@@ -16,13 +19,6 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, fake_host, in_memory
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from agent.base.host import Host
-    from agent.base.report import Finding, Report
 
 KEY = "vm.overcommit_memory"
 REQUEST = Request(Overrides(role="agent", k3s_version="1.34"))

@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,11 +15,8 @@ from agent.base.model import FixOwner
 from agent.k3s.cis.versions import Benchmark
 from tests.component_files import KUBELET
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import CONFIG, DATA, SETTINGS, fix, seen
-
-if TYPE_CHECKING:
-    from tests.unit.assess.checks.conftest import Nodes
-    from tests.unit.assess.checks.nodes import CheckedNode
+from tests.unit.assess.checks.conftest import Nodes
+from tests.unit.assess.checks.nodes import CONFIG, DATA, SETTINGS, CheckedNode, fix, seen
 
 
 def test_files_of_k3s_pass_with_owner_k3s(server: CheckedNode) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
@@ -17,9 +17,6 @@ from agent.cli.present.remediation import Caller
 from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
 from tests.unit.cli.present.reports import Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SCHEMA = json.loads((Path(__file__).parents[4] / "docs/reference/preflight.schema.json").read_bytes())
 REPORT_SCHEMA = json.loads((Path(__file__).parents[4] / "docs/reference/report.schema.json").read_bytes())

@@ -6,15 +6,15 @@ import json
 import os
 import stat
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Note
+from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Note, Verdict
 from agent.assess.checks.answer import Evidence
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.evidence.host_assessment import Scope
@@ -31,12 +31,6 @@ from agent.harden.situation import Request
 from tests.fake import Clock, Programs, fake_host, in_memory, names, unit_file
 from tests.tree import Tree
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, control, verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.assess.assessment import Verdict
-
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 CRT = "/var/lib/rancher/k3s/server/tls/server-ca.crt"

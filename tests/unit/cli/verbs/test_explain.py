@@ -6,12 +6,12 @@ import re
 import shlex
 from itertools import takewhile
 from textwrap import dedent
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from agent.assess.benchmark.catalogue import all_controls
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.base.errors import ExitCode, UsageError
 from agent.base.model import Role, Version
 from agent.cli.verbs.explain import explained, listed
@@ -22,11 +22,7 @@ from agent.harden.guide.controls import CONTROLS
 from agent.harden.node.facts import assumed_facts
 from agent.harden.settings.loading import load_settings
 from agent.harden.settings.profiles import PRESETS, Preset, risks
-from agent.harden.settings.schema import DEFAULT_SETTINGS, Profile, Settings, setting_rows, stage_rows
-
-if TYPE_CHECKING:
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.harden.settings.schema import SettingRow
+from agent.harden.settings.schema import DEFAULT_SETTINGS, Profile, SettingRow, Settings, setting_rows, stage_rows
 
 NAMES = dict.fromkeys((*(control.id for control in CONTROLS), *KINDS, *(row.id for row in all_controls())))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,8 @@ from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.report import no_progress
 from agent.cli.verbs.fleet import Sources, requirement, results
 from agent.cli.verbs.fleet import fleet as verb
-from agent.cluster.fleet.members import Requirement
+from agent.cluster.fleet.members import Fleet, Requirement
 from tests.unit.cluster.fleet.sample_nodes import node, node_list
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from agent.cluster.fleet.members import Fleet
 
 LOOSE = Requirement(1e12)
 

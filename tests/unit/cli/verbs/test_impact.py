@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema
 import pytest
@@ -21,15 +21,13 @@ from agent.cli.present.impact_report import present_impact
 from agent.cli.verbs.impact import _is_account_used, impact, taken_names
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.findings.impact import Impact
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from tests.fake import Clock, Programs, fake_host
 from tests.unit.cluster.api_server import ApiServer
 from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod, policy
-
-if TYPE_CHECKING:
-    from agent.findings.impact import Impact
 
 VALIDATOR = jsonschema.Draft202012Validator(
     json.loads((Path(__file__).parents[4] / "docs/reference/impact.schema.json").read_bytes())

@@ -6,16 +6,19 @@ import json
 import shlex
 import socket
 from base64 import encodebytes
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import ControlStatus, Verdict
 from agent.base.errors import HardenError
+from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.base.value import replace
 from agent.cli.verbs.drift import drift
@@ -28,15 +31,7 @@ from agent.harden.situation import Request
 from tests.fake import Clock, fake_host, in_memory
 from tests.k3s_tree import put
 from tests.unit.assessed import CERTIFICATES, KEYS, WHEN, assessment, control, verdict
-from tests.unit.cluster.api_server import TLS, ApiServer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from agent.assess.assessment import Verdict
-    from agent.base.host import Host
-    from tests.unit.cluster.api_server import Handler
+from tests.unit.cluster.api_server import TLS, ApiServer, Handler
 
 PATIENT = Limits(request=60.0, total=120.0, body=1 << 20)
 QUICK = PATIENT._replace(request=1.0, total=2.0)

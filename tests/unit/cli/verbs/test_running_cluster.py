@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.assess.assessment import ControlStatus
+from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
 from agent.base.model import FixOwner, Remediation, Role
+from agent.base.report import Report
 from agent.base.value import replace
 from agent.cli.verbs import converge
 from agent.cli.verbs.drift import drift
@@ -21,16 +25,8 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from tests.fake import fake_host, in_memory
 from tests.unit.assessed import KEYS, assessment, verdict
-from tests.unit.cluster.api_server import ApiServer, drop_connection
+from tests.unit.cluster.api_server import ApiServer, Handler, drop_connection
 from tests.unit.cluster.kubernetes import samples
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from agent.base.host import Host
-    from agent.base.report import Report
-    from tests.unit.cluster.api_server import Handler
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 RUNNING = K3sProcess(1, Role.SERVER, 0.0)

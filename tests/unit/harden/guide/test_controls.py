@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from itertools import combinations, product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,13 +12,11 @@ from agent.base import package_data
 from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.base.value import replace
 from agent.harden.guide import headings
+from agent.harden.guide.control import GuideControl
 from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.files import DIRECTORIES, FILES
 from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS
 from agent.harden.guide.sysctls import SYSCTLS
-
-if TYPE_CHECKING:
-    from agent.harden.guide.control import GuideControl
 
 each_control = pytest.mark.parametrize("control", CONTROLS, ids=lambda row: f"{row.id} {row.applies.versions}")
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.model import Component
 from agent.k3s.components import tables
-from agent.k3s.components.arguments import Cause
+from agent.k3s.components.arguments import Cause, Rejection
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.components.relations import controller_runs
 from tests.arguments import effective
-
-if TYPE_CHECKING:
-    from agent.k3s.components.arguments import Rejection
 
 API_SERVER = Component.API_SERVER
 CONTROLLER_MANAGER = Component.CONTROLLER_MANAGER

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from agent.assess.benchmark import catalogue
-from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.answer import Answer, ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.checks.cluster.rules import RULES
 from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
 from agent.base.model import Remediation
 from agent.cli.present import remediation
+from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.harden.situation import Situation
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
 from tests.component_files import POD_SECURITY_ADMISSION
@@ -42,14 +45,6 @@ from tests.unit.cluster.kubernetes.samples import (
     rule,
     webhook,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from agent.assess.checks.answer import Answer
-    from agent.cluster.kubernetes.objects import Cluster
-    from agent.harden.situation import Situation
-
 
 DATA = Path(__file__).parents[4] / "data"
 PASS, FAIL, MANUAL = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.MANUAL
