@@ -113,7 +113,10 @@ class Journal(Value):
         return tuple(dict.fromkeys(contents))
 
     def damage(self, runs: Iterable[Run]) -> dict[PurePosixPath, HostError]:
-        """Return the errors of invalid records by path, and of what is no directory, or one that others can write."""
+        """Return the errors of invalid records and of their directories, by path.
+
+        A directory has an error if it is another kind of file, or if its permissions are too open.
+        """
         found = {}
         for place in (STATE, JOURNAL):
             there = self.host.tree.stat(place)

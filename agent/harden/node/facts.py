@@ -70,7 +70,7 @@ class HostFacts(Value):
     processes: tuple[int, ...] = ()
     """The running K3s processes, of any role."""
     other_units: tuple[str, ...] = ()
-    """The units of those that belong to no service in `units` or `other_programs`."""
+    """The units of those that are in no service of K3s by its name."""
     evidence: tuple[Fact, ...] = ()
     """The facts above with their sources, for reports."""
 
@@ -181,9 +181,7 @@ def read_facts(  # noqa: PLR0913 - the inputs of all facts
         detected_version=known,
         other_programs=tuple(others),
         processes=tuple(process.pid for process in processes),
-        other_units=other_units(
-            host, {unit.path.name for unit in units} | {other.unit.name for other in others}, processes
-        ),
+        other_units=other_units(host, processes),
         unusable_files=_unusable_files(host, k3s.operator_config, data_dir, known.version),
         evidence=(
             Fact(ROLE, role.value, role_source),

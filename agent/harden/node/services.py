@@ -19,7 +19,7 @@ from agent.k3s.service_files import files_of_unit, parse_settings, predicted_ser
 from agent.k3s.services import OPENRC_DIRECTORY, K3sUnit, OtherProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
@@ -93,10 +93,10 @@ def candidate_units(
     return started or tuple(unit for unit in suitable if _starts_at_boot(host, unit.path.name)) or suitable
 
 
-def other_units(host: Host, services: Collection[str], processes: Sequence[K3sProcess]) -> tuple[str, ...]:
-    """Return the units of running K3s processes that belong to none of these services, such as a session of a user."""
+def other_units(host: Host, processes: Sequence[K3sProcess]) -> tuple[str, ...]:
+    """Return the units of running K3s processes that are in no service of K3s by its name, such as a user's session."""
     groups = (tuple(_control_groups(host, process.pid)) for process in processes)
-    units = ([name for name in names if "." in name] for names in groups if not {*names} & {*services})
+    units = ([name for name in names if "." in name] for names in groups if not any(map(is_of_k3s, names)))
     return tuple(names[-1] for names in units if names)
 
 

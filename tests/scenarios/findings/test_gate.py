@@ -181,6 +181,7 @@ def test_a_masked_drop_in_is_reported_with_its_mask(hardened: Hardened) -> None:
         ("/system.slice/kubernetes.service", "kubernetes.service"),
         ("/user.slice/user-0.slice/session-3.scope", "session-3.scope"),
         ("/system.slice/k3s.service/init", ""),
+        ("/user.slice/user@1000.service/app.slice/k3s-rootless.service", ""),
         ("/", ""),
     ],
 )

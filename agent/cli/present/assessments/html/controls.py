@@ -134,7 +134,7 @@ def section_heading(number: str) -> Content:
 
 
 def score(verdicts: Iterable[Verdict]) -> str:
-    """Return the percentage of PASS among the controls with a result; empty if there are none.
+    """Return the percentage of PASS among the controls with a result; empty if no control has one.
 
     A control that is waived or UNKNOWN does not pass. Manual controls and those that do not apply are left out.
     """
