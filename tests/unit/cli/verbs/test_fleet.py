@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def test_all_pages_are_read(kubectl: Kubectl) -> None:
     kubectl.pages([node("a"), node("b")], [node("c")], [node("d")])
     assert [found.name for found in kubectl.fleet().nodes] == ["a", "b", "c", "d"]
     paths = ["/api/v1/nodes?limit=500", *(f"/api/v1/nodes?limit=500&continue=t%2B{at}" for at in (1, 2))]
-    assert kubectl.calls == [f"get --raw {path} --request-timeout=30s" for path in paths]
+    assert kubectl.calls == [f"get --raw {path}" for path in paths]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,36 @@ def test_nodes_of_several_contexts_have_the_name_of_their_cluster(kubectl: Kubec
     assert sorted(row.full_name for row in found.nodes) == sorted(names)
     assert found.problems == ["down: cannot read the nodes: Unable to connect"]
     assert found.exit_code == 3
+
+
+ENDLESS = """\
+case $* in *=endless*) exec cat "$PAGES/endless" ;; *=hangs*) exec sleep 1000 ;; *) exec cat "$PAGES/a" ;; esac
+"""
+
+
+@pytest.mark.parametrize("page", [[node("a")], [node(f"n{at}") for at in range(500)]], ids=len)
+def test_each_cluster_has_one_limit_and_all_have_it_at_the_same_time(
+    kubectl: Kubectl, page: list[dict[str, Any]]
+) -> None:
+    """An API server that always names another page, and one that does not answer, hide and delay no other one."""
+    kubectl.replace(ENDLESS)
+    endless = {"kind": "NodeList", "metadata": {"continue": "next"}, "items": page}
+    (kubectl.directory / "endless").write_text(json.dumps(endless))
+    (kubectl.directory / "a").write_text(node_list(node("cp-0")))
+    environment = {"PATH": f"{kubectl.directory}:{os.environ['PATH']}", "PAGES": str(kubectl.directory)}
+    contexts = ["a", "endless-1", "endless-2", "hangs-1", "hangs-2", "b"]
+    shown: list[str] = []
+
+    def progress(text: str, done: int = 0, total: int = 0) -> None:
+        shown.append(f"{done} of {total}: {text}")
+
+    start = time.monotonic()
+    found = verb(environment, Sources(contexts=contexts, longest=4), LOOSE, progress)
+    assert time.monotonic() - start < 4 * 4
+    assert {row.full_name for row in found.nodes} == {"a/cp-0", "b/cp-0"}
+    assert [problem.partition(":")[0] for problem in found.problems] == ["endless-1", "endless-2", "hangs-1", "hangs-2"]
+    assert shown[0] == "0 of 6: reading a, endless-1, endless-2 and 3 more"
+    assert re.fullmatch("5 of 6: reading (endless|hangs)-[12]", shown[-1])
 
 
 def test_a_single_context_that_does_not_answer_is_an_error(kubectl: Kubectl) -> None:
