@@ -169,6 +169,10 @@ class ClusterNode(NamedTuple):
     """A digest of the record and its signature, if that is valid."""
 
 
+PROBES = "probes"
+"""The name of the problem that not all probes have an answer."""
+
+
 class Cluster(NamedTuple):
     """The objects and configurations that the API server returned."""
 

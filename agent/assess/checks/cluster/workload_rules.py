@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import Answer, ControlStatus
+from agent.assess.checks.answer import NO_ANSWER, Answer, ControlStatus, Evidence
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.base.errors import InputError
 from agent.base.model import WITH_POD_SECURITY_POLICY, Component, Instruction
 from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
 from agent.cluster.kubernetes.admission import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
+from agent.cluster.kubernetes.objects import PROBES
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
 from agent.cluster.kubernetes.pod_security_rules import violations
@@ -236,6 +237,8 @@ def _admission(
     )
     listed = [*weak, *apart, *rejecting]
     open_ = of_site(weak)
+    if not open_ and PROBES in of.cluster.problems:
+        return NO_ANSWER._replace(evidence=(Evidence(of.cluster.problems[PROBES], source=of.cluster.server),))
     if not open_ and (defaults.users or defaults.runtime_classes):
         return _exemptions(of, defaults, listed)
     if not open_:
