@@ -108,9 +108,9 @@ def cloud_init(
     if proxy and not re.fullmatch(r"https?://[\w.:-]+", proxy, re.ASCII):
         raise UsageError("cannot use --proxy: expected http://HOST:PORT", "omit a password: user-data is not secret")
     k3s = K3sDownload(
-        _url("--installer-url", installer_url),
+        _url("--installer-url", installer_url, is_verified=installer_sha256 is not None),
         _digest("--installer-sha256", installer_sha256) if installer_sha256 is not None else "",
-        _url("--k3s-mirror", k3s_mirror) if k3s_mirror else "",
+        _url("--k3s-mirror", k3s_mirror, is_verified=False) if k3s_mirror else "",
         proxy,
     )
     download = _download("cloud-init", url or published_file(), sha256, EXAMPLE)
@@ -192,7 +192,15 @@ def _download(document: str, url: Optional[str], sha256: Optional[str], hint: st
     return Download(_url("--url", url), _digest("--sha256", sha256))
 
 
-def _url(option: str, url: str) -> str:
+def _url(option: str, url: str, *, is_verified: bool = True) -> str:
+    """Return a URL for a script. Raises UsageError; also if nothing verifies what root runs from there."""
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise UsageError(
+            f"cannot use {option}: expected a URL without a user and password", "omit them: user-data is not secret"
+        )
+    if not (is_verified or url.startswith(("https://", "file://"))):
+        hint = "serve it by https" + ", or pass --installer-sha256" * (option == "--installer-url")
+        raise UsageError(f"cannot use {option}: found {url}, expected https:// if no checksum verifies it", hint)
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
         problem = f"cannot use {option}: found {url}, expected a URL without shell characters"
         raise UsageError(problem, "percent-encode them, or rename the file")
