@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from agent.cluster.fleet.members import Fleet
     from agent.cluster.kubernetes.objects import Json
 
+    _Read = Callable[[str, Progress], Iterable[ClusterNode]]
+
 _LARGEST_PAGE = 64 << 20
 _PAGE = 500
 _MOST_NODES = 100_000
@@ -84,6 +86,8 @@ def requirement(state: str | None, max_age: str, expected: int | None, names: Pu
     if names is not None:
         with named_files.opened_text(names) as stream:
             named = frozenset(name for name in map(str.strip, stream) if name and not name.startswith("#"))
+        if not named:
+            raise InputError(Location(names), "it names no node and no cluster", "write one name on each line")
     return Requirement(seconds, state is not None, expected, is_full=state == "full", names=named)
 
 
@@ -183,10 +187,7 @@ def _nodes_of_cluster(
 
 
 def _nodes_of_clusters(
-    read: Callable[[str, Progress], Iterable[ClusterNode]],
-    contexts: Sequence[str],
-    progress: Progress,
-    unread: list[str],
+    read: _Read, contexts: Sequence[str], progress: Progress, unread: list[str]
 ) -> Iterator[ClusterNode]:
     """Yield the nodes of several contexts, which are read at the same time; why one cannot be read goes to `unread`."""
     from concurrent.futures import ThreadPoolExecutor, as_completed

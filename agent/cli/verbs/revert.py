@@ -130,7 +130,8 @@ def _with_objects_removed(undo: _Undo, policy: str, host: Host, k3s: _K3s) -> tu
     the manifest stays without objects, so that a later revert completes this one.
     """
     found = next((change for change in undo.plan.changes if change.id == policy), None)
-    if found is None or not isinstance(found.before, File) or not isinstance(found.after, Absent):
+    # An edited manifest keeps its objects, and becomes a backup as a whole.
+    if found is None or found.backup or not isinstance(found.before, File) or not isinstance(found.after, Absent):
         return undo, False
     from agent.cluster.addon import wait_until_applied
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -209,6 +209,15 @@ def test_anything_else_is_invalid_usage(text: str) -> None:
     """Nothing is assumed about a list of other objects."""
     with pytest.raises(UsageError, match=r"cannot use the nodes: found (invalid JSON|JSON that)"):
         fleet_of_document(text)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# sites\n\n", " #a\n"])
+def test_a_file_that_names_no_node_requires_nothing_by_mistake(tmp_path: Path, text: str) -> None:
+    """Such as one that a script could not fill."""
+    (tmp_path / "names").write_text(text)
+    with pytest.raises(HardenError, match="it names no node and no cluster") as raised:
+        requirement(None, "1h", None, PurePosixPath(tmp_path / "names"))
+    assert raised.value.exit_code == 2
 
 
 def test_requirements_are_checked() -> None:

@@ -352,6 +352,14 @@ def test_an_api_server_that_hangs_leaves_a_partial_revert(hardened: Path) -> Non
     partly_reverted(hardened, report)
 
 
+def test_an_edited_manifest_becomes_a_backup_before_anything_changes_it(hardened: Path) -> None:
+    edited = (hardened / POLICY).read_bytes() + b"---\napiVersion: v1\nkind: Namespace\nmetadata: {name: mine}\n"
+    (hardened / POLICY).write_bytes(edited)
+    report = revert(host_of(hardened, RUNNING), last=False, force=True)
+    assert [file.read_bytes() for file in (hardened / "var/lib/k3s-harden/backups").iterdir()] == [edited]
+    assert "NetworkPolicy default/intra-namespace" in found(report, "objects-remain")
+
+
 def test_without_k3s_the_objects_are_reported(hardened: Path) -> None:
     report = revert(host_of(hardened), last=False, force=False)
     assert not (hardened / POLICY).exists()
