@@ -5,14 +5,12 @@ The nodes are read by kubectl, from its saved output, or from records of sites.
 
 from __future__ import annotations
 
-import io
 import re
 import time
 from collections import Counter
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from agent.base.errors import CommandHint, HardenError, HostError, InputError, UsageError
 from agent.base.host import Host, named_files, process, ssh_keygen
@@ -26,6 +24,7 @@ from agent.cluster.fleet.record import UNSIGNED, as_record, node_of_record, pars
 from agent.cluster.fleet.snapshot import Snapshot, read_snapshot
 from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.node_status import PublishedResult
 from agent.cluster.nodes import parse_node
 
@@ -40,8 +39,7 @@ if TYPE_CHECKING:
 
     _Read = Callable[[str, Progress], Iterable[ClusterNode]]
 
-_LARGEST_PAGE = 64 << 20
-_PAGE = 500
+_LARGEST_CONFIG = 16 << 20
 _MOST_NODES = 100_000
 _MOST_FILES = 10_000
 """Files of one site below a directory: a node has one."""
@@ -161,29 +159,13 @@ def _nodes(
 def _nodes_of_cluster(
     environment: Mapping[str, str], longest: float, context: str, progress: Progress
 ) -> Iterator[ClusterNode]:
-    """Yield the nodes of a context of kubectl, which is the current one if it is empty, read in pages.
+    """Yield the nodes of a context of kubectl, which is the current one if it is empty. Raises HostError."""
+    from agent.cluster.kubectl import KubectlClient
+    from agent.cluster.reader import Reader
 
-    Raises HostError, or UsageError if the answer is not a list of nodes.
-    """
-    following, count = "", 0
-    options = (f"--context={context}",) if context else ()
-    end = time.monotonic() + longest
-    while True:
-        progress(f"reading {context or 'the current context'}, {count} nodes so far")
-        left = round(end - time.monotonic(), 1)
-        if left <= 0:
-            raise HostError(f"cannot read the nodes: the list has no end within {longest:g} s", _EXPECTED)
-        path = f"/api/v1/nodes?limit={_PAGE}" + (f"&continue={quote(following, safe='')}" if following else "")
-        others: dict[str, Json] = {}
-        text = _kubectl(environment, left, "get", "--raw", path, *options)
-        for node in _listed_nodes(io.StringIO(text), others):
-            count += 1
-            yield node._replace(cluster=context)
-        following = as_string(as_mapping(others.get("metadata")).get("continue"))
-        if count > _MOST_NODES:
-            raise HostError(f"cannot read the nodes: the API server lists more than {_MOST_NODES}")
-        if not following:
-            return
+    progress(f"reading {context or 'the current context'}")
+    client = KubectlClient([f"--context={context}"] if context else [], environment, longest)
+    yield from (node._replace(cluster=context) for node in Reader(client).listed(REQUESTS[Query.NODES], parse_node))
 
 
 def _nodes_of_clusters(
@@ -210,12 +192,14 @@ def _nodes_of_clusters(
 
 def _all_contexts(environment: Mapping[str, str]) -> Sequence[str]:
     """Return the first context of each cluster in the kubeconfig. Raises HostError."""
-    text = _kubectl(environment, _LONGEST, "config", "view", "--output=json")
-    rows = [as_mapping(row) for row in as_list(as_mapping(parsed_json(text)).get("contexts"))]
+    command = ("kubectl", "config", "view", "--output=json")
+    done = process.run(command, timeout=_LONGEST, largest_output=_LARGEST_CONFIG, environment=environment)
+    rows = [as_mapping(row) for row in as_list(as_mapping(parsed_json(done.stdout)).get("contexts"))]
     first = {str(as_mapping(row.get("context")).get("cluster")): as_string(row.get("name")) for row in reversed(rows)}
     found = sorted(filter(None, first.values()))
     if not found:
-        raise HostError("cannot read the nodes: the kubeconfig has no contexts")
+        reason = (done.stderr.strip().splitlines() or ["the kubeconfig has no contexts"])[-1]
+        raise HostError(f"cannot read the nodes: {reason}")
     return found
 
 
@@ -268,15 +252,6 @@ def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -
     with ThreadPoolExecutor() as threads:
         usable = (path for path in files if cluster_of(path) not in floods)
         yield from chain.from_iterable(threads.map(nodes, usable))
-
-
-def _kubectl(environment: Mapping[str, str], longest: float, *words: str) -> str:
-    command = ("kubectl", *words)
-    done = process.run(command, timeout=longest, largest_output=_LARGEST_PAGE, environment=environment)
-    if done.code:
-        error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
-        raise HostError(f"cannot read the nodes: {error}", "make `kubectl get nodes` work for this user")
-    return done.stdout
 
 
 def _listed_nodes(stream: TextIO, others: dict[str, Json]) -> Iterator[ClusterNode]:

@@ -65,21 +65,24 @@ def test_all_pages_are_read(kubectl: Kubectl) -> None:
     (kubectl.directory / "calls").unlink()
     kubectl.pages([node("a"), node("b")], [node("c")], [node("d")])
     assert [found.name for found in kubectl.fleet().nodes] == ["a", "b", "c", "d"]
-    paths = ["/api/v1/nodes?limit=500", *(f"/api/v1/nodes?limit=500&continue=t%2B{at}" for at in (1, 2))]
-    assert kubectl.calls == [f"get --raw {path}" for path in paths]
+    paths = ["/api/v1/nodes?limit=250", *(f"/api/v1/nodes?limit=250&continue=t%2B{at}" for at in (1, 2))]
+    assert kubectl.calls == [f"get --raw {path} --request-timeout=30s" for path in paths]
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("echo 'x' >&2; echo 'Error from server (Forbidden): nodes is forbidden' >&2; exit 1", "nodes is forbidden"),
+        (
+            "echo 'x' >&2; echo 'Error from server (Forbidden): nodes is forbidden' >&2; exit 1",
+            "HTTP status 403 (Forbidden)",
+        ),
         ("exit 7", "kubectl failed with exit code 7"),
         ("head -c 70000000 /dev/zero", "it printed more than"),
     ],
 )
 def test_a_kubectl_that_fails_is_an_error(kubectl: Kubectl, body: str, message: str) -> None:
     kubectl.replace(body)
-    with pytest.raises(HostError, match=r"cannot (read the nodes|run kubectl): ") as raised:
+    with pytest.raises(HostError, match=r"cannot (read /api/v1/nodes|run kubectl): ") as raised:
         kubectl.fleet()
     assert message in raised.value.message
     assert raised.value.exit_code == 1
@@ -113,8 +116,8 @@ KUBECONFIG = {
     ]
 }
 BY_CONTEXT = """\
-case $* in *config*) exec cat "$PAGES/kubeconfig" ;; *=down) echo "Unable to connect" >&2; exit 1 ;; esac
-case $* in *--context=*) exec cat "$PAGES/${*##*--context=}" ;; esac
+case $1 in config) exec cat "$PAGES/kubeconfig" ;; *=down) echo "Unable to connect" >&2; exit 1 ;; esac
+exec cat "$PAGES/${1#--context=}"
 """
 
 
@@ -139,12 +142,12 @@ def test_nodes_of_several_contexts_have_the_name_of_their_cluster(kubectl: Kubec
     assert {row.reason for row in found.nodes} == {"the report is from the future"}
     found = of_contexts(kubectl, Sources(all_contexts=True))
     assert sorted(row.full_name for row in found.nodes) == sorted(names)
-    assert found.problems == ["down: cannot read the nodes: Unable to connect"]
+    assert found.problems == ["down: cannot read /api/v1/nodes: Unable to connect"]
     assert found.exit_code == 3
 
 
 ENDLESS = """\
-case $* in *=endless*) exec cat "$PAGES/endless" ;; *=hangs*) exec sleep 1000 ;; *) exec cat "$PAGES/a" ;; esac
+case $1 in *=endless*) exec cat "$PAGES/endless" ;; *=hangs*) exec sleep 1000 ;; *) exec cat "$PAGES/a" ;; esac
 """
 
 
