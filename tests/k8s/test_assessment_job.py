@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from agent import __version__
-from agent.cli.verbs.render.image import IMAGE
+from agent.verbs.render.image import IMAGE
 from tests.dist.bundle import bundle
 from tests.dist.image import image
 from tests.dist.release import image_packages

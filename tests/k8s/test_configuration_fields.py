@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from agent.base.model import Component, Version
 from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS, fields_of, nested_types, words_of
+from agent.k3s.roles_and_versions import Component, Version
 from tests.generate_tables import TABLES, Built, configuration_fields_table
 from tests.k8s import binaries as programs
 from tests.k8s.outcome import Trials

@@ -7,20 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.base.model import (
-    ALL_VERSIONS,
-    SERVERS,
-    Absent,
-    Applies,
-    Directory,
-    File,
-    FileMode,
-    Owner,
-    Role,
-    Version,
-    VersionRange,
-)
+from agent.base.model import Absent, Directory, File, FileMode, Owner
 from agent.base.value import replace
+from agent.k3s.roles_and_versions import ALL_VERSIONS, SERVERS, Applies, Role, Version, VersionRange
 
 if TYPE_CHECKING:
     from agent.base.model import State
