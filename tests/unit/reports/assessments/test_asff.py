@@ -15,9 +15,10 @@ from agent.assess.benchmark.control import Rating, Severity
 from agent.base.errors import UsageError
 from agent.base.value import replace
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import Format, remediation
+from agent.reports import remediation
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.asff import AwsAccount, account
+from agent.reports.formats import Format
 from tests.unit.reports.assessments import real_nodes
 from tests.unit.reports.assessments.html_sample import of_catalogue
 from tests.unit.reports.assessments.samples import (
