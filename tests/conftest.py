@@ -2,7 +2,7 @@
 
 A tier is a directory: unit (a fake host), scenarios (the real program on host trees), project (the files of a release
 and of this repository), browser (a real Chromium), system (root, a new machine), release (package managers), vm (a real
-boot), k8s (the real components of Kubernetes).
+boot), k8s (the real components of Kubernetes). tools is no tier: it has what `make` builds with.
 A test that requires more than Python has a marker, and is skipped if the requirement is missing.
 """
 

@@ -10,9 +10,9 @@ import yaml
 
 from agent.base.model import Component, Version
 from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS, fields_of, nested_types, words_of
-from tests.generate_tables import TABLES, Built, configuration_fields_table
 from tests.k8s import binaries as programs
 from tests.k8s.outcome import Trials
+from tests.tools.generate_tables import TABLES, Built, configuration_fields_table
 
 if TYPE_CHECKING:
     from agent.k3s.components.files.field_table import FieldType

@@ -10,7 +10,7 @@ import pytest
 
 from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
-from tests.bench.work import python_with
+from tests.tools.bench.work import python_with
 from tests.unit.cli.present.assessments.samples import CALM, FULL, NOTHING
 
 pytestmark = [

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.dist import build, release, signing
-from tests.dist.tools import CHECKOUT, CannotBuildError
 from tests.release.keys import Keys
+from tests.tools.dist import build, release, signing
+from tests.tools.dist.tools import CHECKOUT, CannotBuildError
 
 pytestmark = pytest.mark.release
 

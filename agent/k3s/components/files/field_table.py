@@ -1,6 +1,6 @@
 """Fields of configuration files by kind: names, types and equivalent arguments. Pure.
 
-`make tables` generates configuration_fields.tsv from the Go structs of Kubernetes (tests/go_structs.py).
+`make tables` generates configuration_fields.tsv from the Go structs of Kubernetes (tests/tools/go_structs.py).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.guide.sysctls import SysctlRow
 from agent.k3s.cis.numbers import Number, only_in_frameworks
 from agent.k3s.cis.versions import Benchmark, up_to
-from tests.markdown import anchor, escaped, generated, page, prose, table
+from tests.tools.markdown import anchor, escaped, generated, page, prose, table
 
 _GUIDE_PAGE = "guide-controls.md"
 

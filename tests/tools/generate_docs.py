@@ -47,13 +47,13 @@ from agent.harden.settings.profiles import PRESETS, Risk, risks
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
 from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
-from tests import docs_controls, docs_host, docs_platforms, docs_releases
-from tests.markdown import anchor, generated, page, prose, table
+from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases
+from tests.tools.markdown import anchor, generated, page, prose, table
 
 if TYPE_CHECKING:
     from agent.base.model import Resource
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 _DATA_DIR = PurePosixPath("/D")
 """Placeholder for the data directory of K3s."""
 
