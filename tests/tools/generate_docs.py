@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -49,9 +49,6 @@ from agent.harden.situation import Request
 from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
 from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases
 from tests.tools.markdown import anchor, generated, page, prose, table
-
-if TYPE_CHECKING:
-    from agent.base.model import Resource
 
 CHECKOUT = Path(__file__).parents[2]
 _DATA_DIR = PurePosixPath("/D")
@@ -442,7 +439,7 @@ def _resources() -> str:
     return page(parts)
 
 
-Built = dict[tuple[Role, int, bool], "Mapping[str, Resource]"]
+Built = dict[tuple[Role, int, bool], Mapping[str, object]]
 
 
 def _built() -> Built:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,13 +16,11 @@ from agent.base.model import (
     FileMode,
     Owner,
     Role,
+    State,
     Version,
     VersionRange,
 )
 from agent.base.value import replace
-
-if TYPE_CHECKING:
-    from agent.base.model import State
 
 PATH = PurePosixPath("/a")
 

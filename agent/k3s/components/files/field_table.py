@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple, Union
 
 from agent.base import package_data
 from agent.base.model import Component
 from agent.k3s.components import tables
 from agent.k3s.components.tables import minors_in
 
-if TYPE_CHECKING:
-    FieldType = Union[str, list["FieldType"], dict[str, "FieldType"]]
-    """A type by name, [the type of the items of a list], or {field: its type}."""
+FieldType = Union[str, list["FieldType"], dict[str, "FieldType"]]
+"""A type by name, [the type of the items of a list], or {field: its type}."""
 
 CONFIGURATION_FIELDS = "configuration_fields.tsv"
 
