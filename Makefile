@@ -2,13 +2,16 @@
 
 # Assigned here so that the environment cannot set them. Only the command line can: make run ROOT=/.
 ROOT :=
+TESTS :=
 ARCH :=
 ROLE :=
 K3S_VERSION :=
 K8S_VERSION :=
 K3S :=
 START :=
+TESTS :=
 T :=
+TESTS :=
 COMPONENTS :=
 GUESTS :=
 SUITE := trixie
@@ -109,8 +112,8 @@ style: $(VENV)/.dev
 types: $(VENV)/.dev
 	@$(PY) -m mypy
 
-test: lint ## run lint, and each test tier that this machine supports
-	@$(PYTEST)
+test: $(if $(TESTS),$(VENV)/.dev,lint) ## run lint, and each test tier that this machine supports (TESTS=paths: only these, without lint)
+	@$(PYTEST) $(TESTS)
 
 coverage: $(VENV)/.dev ## measure which lines the tests of make test run, which takes several times as long
 	@$(PYTEST) --cov --cov-report=term
