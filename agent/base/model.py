@@ -191,8 +191,7 @@ class Instruction(Value):
         return path is not None and path.suffix in _OF_UNITS and "/systemd/system/" in str(path)
 
 
-if TYPE_CHECKING:
-    Step = Union[OwnCommand, ShellCommand, Instruction]
+Step = Union[OwnCommand, ShellCommand, Instruction]
 
 
 class Remediation(Value):
@@ -249,12 +248,11 @@ class Unreadable(Value):
     """Whether the kernel denied access to this user."""
 
 
-if TYPE_CHECKING:
-    Resource = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl]
-    """What a host can be required to have."""
+Resource = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl]
+"""What a host can be required to have."""
 
-    State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
-    """What a change starts from and leads to, and what the journal records."""
+State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
+"""What a change starts from and leads to, and what the journal records."""
 
-    Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, UnexpectedKind, Unreadable]
-    """What reading a resource of the host can return."""
+Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, UnexpectedKind, Unreadable]
+"""What reading a resource of the host can return."""

@@ -30,11 +30,11 @@ from agent.verbs import check_and_apply
 from tests.component_files import AUDIT
 from tests.component_files import KUBELET as KUBELET_HEAD
 from tests.component_files import POD_SECURITY_ADMISSION as PSA
-from tests.generate_tables import TABLES, Built, flags, flags_table
 from tests.k8s import binaries as programs
 from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
 from tests.k8s.outcome import Trials
+from tests.tools.generate_tables import TABLES, Built, flags, flags_table
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 

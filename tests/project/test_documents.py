@@ -22,8 +22,8 @@ from agent.harden.changes import journal, state
 from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import Settings
 from agent.verbs import drift, topics
-from tests import generate_docs, markdown
-from tests.dist.manual import manual
+from tests.tools import generate_docs, markdown
+from tests.tools.dist.manual import manual
 
 ROOT = generate_docs.CHECKOUT
 DOCS = ROOT / "docs"

@@ -10,7 +10,7 @@ import pytest
 
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
-from tests.bench.work import python_with
+from tests.tools.bench.work import python_with
 from tests.unit.reports.assessments.samples import CALM, FULL, NOTHING
 
 pytestmark = [

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.base.model import Absent, Directory, File, FileMode, Owner
+from agent.base.model import Absent, Directory, File, FileMode, Owner, State
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import ALL_VERSIONS, SERVERS, Applies, Role, Version, VersionRange
-
-if TYPE_CHECKING:
-    from agent.base.model import State
 
 PATH = PurePosixPath("/a")
 

@@ -18,7 +18,7 @@ from agent.base.model import (
 )
 from agent.cli.caller import caller
 from agent.reports.remediation import Caller, addressed, numbered_steps, text
-from tests import generate_docs
+from tests.tools import generate_docs
 
 APPLY = OwnCommand("apply")
 EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.errors import HostError, UsageError
+from agent.base.host import Host
 from agent.base.host.process import LARGEST_OUTPUT, Completed
 from agent.base.host.service_process import ServiceProcess
 from agent.base.value import replace
@@ -17,11 +18,6 @@ from agent.verbs.confirm import confirm, record_judged
 from tests.fake import Clock, fake_host
 from tests.k3s_tree import K3s, put
 from tests.unit.assess.checks.nodes import node
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.base.host import Host
 
 pytestmark = pytest.mark.root
 

@@ -6,15 +6,12 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fake import mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 UNITS = Path(__file__).parents[3] / "systemd"
 SERVICES = ("k3s", "k3s-agent")

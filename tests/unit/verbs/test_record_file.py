@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -17,6 +16,7 @@ from agent.cluster.fleet.published import FleetNode
 from agent.harden.changes.publication_files import PUBLICATION
 from agent.verbs.fleet import Sources
 from agent.verbs.fleet import fleet as read_fleet
+from tests.ssh_key import new_key
 from tests.unit.assessed import CERTIFICATES, KEYS, verdict
 from tests.unit.verbs.test_publish import FAILED, Node
 from tests.unit.verbs.test_publish import node as node  # noqa: PLC0414 - a fixture
@@ -28,8 +28,7 @@ RECORD = "/var/lib/k3s-harden/record.json"
 def key(tmp_path: Path, node: Node) -> Path:
     """A key, and beside it the file of allowed signers."""
     node.put("/usr/bin/ssh-keygen", "", 0o755)
-    path = tmp_path / "key"
-    subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path), check=True)
+    path = new_key(tmp_path / "key")
     (tmp_path / "signers").write_text(f"berlin {path.with_suffix('.pub').read_text()}")
     return path
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.base.errors import HardenError
 from agent.base.host.directories import MOST_FILES
 from agent.base.host.tree import LARGEST_TEXT
 from agent.harden.node.installed_services import installed_units
+from agent.k3s.services import K3sUnit, OtherProgram
 from tests.fake import fake_host
 from tests.k3s_tree import put
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from agent.base.errors import HardenError
-    from agent.k3s.services import K3sUnit, OtherProgram
 
 UNIT = "/etc/systemd/system/k3s.service"
 EDITED = f"{UNIT}.d/override.conf"

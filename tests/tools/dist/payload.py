@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from zipfile import ZipFile
 
-from tests.dist.tools import wheels
+from tests.tools.dist.tools import wheels
 
 CARRIED = ("annotated-doc", "click", "pyyaml", "rich", "shellingham", "typer")
 """Bundled libraries. psutil requires compiled code, and the program reads /proc without it."""

@@ -18,7 +18,7 @@ from agent.harden.node.gate_units import gate_instance
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.verbs.drift import METRICS, REPORT
 from agent.verbs.site_policies import SAVED
-from tests.generate_docs import Command, Option, commands, program_options
+from tests.tools.generate_docs import Command, Option, commands, program_options
 
 _GATE = gate_instance("k3s.service")
 _DESCRIPTION = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from agent.findings import KINDS
 from agent.findings.machine.reason import REASONS
-from tests.markdown import generated, page, table
+from tests.tools.markdown import generated, page, table
 
 _INTRODUCTION = """\
 `sudo k3s-harden check` looks for these reasons on the host, without running K3s and without side effects, and prints

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.dist.build import build
-from tests.dist.tools import CannotBuildError
+from tests.tools.dist.build import build
+from tests.tools.dist.tools import CannotBuildError
 
 
 def main() -> int:

@@ -21,10 +21,10 @@ import yaml
 from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS
 from agent.k3s.components.tables import API_VERSIONS, FEATURE_GATES, FIRST_MINOR, FLAGS, LAST_MINOR, minors_in
 from agent.k3s.roles_and_versions import Component
-from tests.go_structs import Sources
 from tests.k8s import binaries
+from tests.tools.go_structs import Sources
 
-TABLES = Path(__file__).parents[1] / "agent/k3s/components"
+TABLES = Path(__file__).parents[2] / "agent/k3s/components"
 MINORS = range(FIRST_MINOR, LAST_MINOR + 1)
 
 _FLAG = re.compile(

@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 from agent import __released__, __version__
-from tests.dist.build import SUMS, build_time, write_checksums
-from tests.dist.image import SBOM_LABEL
-from tests.dist.sbom import sbom
-from tests.dist.signing import sign, signature_files
-from tests.dist.tools import CHECKOUT, CannotBuildError
+from tests.tools.dist.build import SUMS, build_time, write_checksums
+from tests.tools.dist.image import SBOM_LABEL
+from tests.tools.dist.sbom import sbom
+from tests.tools.dist.signing import sign, signature_files
+from tests.tools.dist.tools import CHECKOUT, CannotBuildError
 
 _DEBIAN = "pkg:deb/debian/"
 _LARGEST_DOCUMENT = 64 << 10

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests import k3s_tree
-from tests.bench.measure import HOME, Command, Cost, in_turn, once
-from tests.bench.work import OPTIONS, assessing, host_tree, populated_tree
 from tests.k3s_tree import DATA_DIR
+from tests.tools.bench.measure import HOME, Command, Cost, in_turn, once
+from tests.tools.bench.work import OPTIONS, assessing, host_tree, populated_tree
 
 COUNTS = (10, 100, 1_000, 10_000)
 _MOST_IN_ROUNDS = 1_000

@@ -1,7 +1,7 @@
 """The bundle: the program with its own Python, for hosts without one, as an archive and as a system extension.
 
 PyInstaller builds it from the Python of Debian 12, so that it needs no newer glibc than 2.36. Usage:
-`python -m tests.dist.bundle DIRECTORY [x86_64|aarch64]`. The other architecture is emulated.
+`python -m tests.tools.dist.bundle DIRECTORY [x86_64|aarch64]`. The other architecture is emulated.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from urllib.parse import unquote
 from zipfile import ZipFile
 
 from agent import __version__
-from tests.dist.build import build_time, build_wheel
-from tests.dist.packages import compressed
-from tests.dist.payload import Payload, gather
-from tests.dist.tools import CHECKOUT, CannotBuildError, pyinstaller, run
+from tests.tools.dist.build import build_time, build_wheel
+from tests.tools.dist.packages import compressed
+from tests.tools.dist.payload import Payload, gather
+from tests.tools.dist.tools import CHECKOUT, CannotBuildError, pyinstaller, run
 from tests.vm import suite
 
 _SOURCES = CHECKOUT / ".ci/dist/bundle"

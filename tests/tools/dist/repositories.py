@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.dist.signing import KEYRING, gpg
-from tests.dist.tools import CannotBuildError, run
+from tests.tools.dist.signing import KEYRING, gpg
+from tests.tools.dist.tools import CannotBuildError, run
 
 
 def main() -> int:

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench import growth, start, work
-from tests.bench.growth import Growth
-from tests.bench.measure import HOME, BenchError, Command, Cost, in_turn
+from tests.tools.bench import growth, start, work
+from tests.tools.bench.growth import Growth
+from tests.tools.bench.measure import HOME, BenchError, Command, Cost, in_turn
 
 _APPLY = "`k3s-harden apply`, no changes"
 _CHECK = "`k3s-harden check`"
@@ -30,7 +30,7 @@ _OF_TOOLS = {"pyinfra": 1 / 9, "ansible-playbook": 1 / 45}
 
 def main() -> int:
     """Run all measurements and print each result at once."""
-    words = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    words = argparse.ArgumentParser(prog="python -m tests.tools.bench", description=__doc__)
     words.add_argument("--start", action="store_true", help="measure only the start of K3s, and kube-bench")
     words.add_argument("--rounds", type=int, default=15, help="number of runs per command (default: %(default)s)")
     chosen = words.parse_args()

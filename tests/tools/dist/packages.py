@@ -20,9 +20,9 @@ import yaml
 from agent import __releases__, __version__
 from agent.base import package_data
 from agent.verbs.installation import CLEAN_HOOK
-from tests.dist.manual import manual
-from tests.dist.payload import CARRIED, Payload, gather
-from tests.dist.tools import CHECKOUT, CannotBuildError, nfpm
+from tests.tools.dist.manual import manual
+from tests.tools.dist.payload import CARRIED, Payload, gather
+from tests.tools.dist.tools import CHECKOUT, CannotBuildError, nfpm
 
 _SOURCES = CHECKOUT / ".ci/dist"
 _PRIVATE = PurePosixPath("/usr/lib/k3s-harden")

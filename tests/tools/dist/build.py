@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent import __version__
-from tests.dist.packages import package
-from tests.dist.payload import gather
-from tests.dist.single_file import interpreters, single_file
-from tests.dist.tools import CHECKOUT, CannotBuildError
+from tests.tools.dist.packages import package
+from tests.tools.dist.payload import gather
+from tests.tools.dist.single_file import interpreters, single_file
+from tests.tools.dist.tools import CHECKOUT, CannotBuildError
 
 SUMS = "SHA256SUMS"
 

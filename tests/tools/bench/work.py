@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests import k3s_tree
-from tests.bench.measure import HOME, BenchError, Command, once
 from tests.machine import Machine
+from tests.tools.bench.measure import HOME, BenchError, Command, once
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
 _SETTINGS = "role: server\nk3s-version: 1.34\n"
 
@@ -154,7 +154,7 @@ def by_guide(ready: Path) -> Tool:
 
 def by_ansible(ready: Path) -> Tool:
     """Run an Ansible playbook. Raises AbsentError if Ansible cannot be installed."""
-    python = python_with("ansible", "--require-hashes", "--requirement", "tests/bench/requirements-ansible.txt")
+    python = python_with("ansible", "--require-hashes", "--requirement", "tests/tools/bench/requirements-ansible.txt")
     root = host_tree("ansible")
     argv = (
         str(python.with_name("ansible-playbook")),
@@ -166,16 +166,16 @@ def by_ansible(ready: Path) -> Tool:
         "--extra-vars",
         f"ansible_python_interpreter={python}",
     )
-    command = Command((*argv, str(CHECKOUT / "tests/bench/playbook.yaml")))
+    command = Command((*argv, str(CHECKOUT / "tests/tools/bench/playbook.yaml")))
     return _tried(Tool(f"ansible-playbook (ansible-core {version(python, 'ansible-core')})", command), root, ready)
 
 
 def by_pyinfra(ready: Path) -> Tool:
     """Run a pyinfra deploy. Raises AbsentError if pyinfra cannot be installed."""
-    python = python_with("pyinfra", "--require-hashes", "--requirement", "tests/bench/requirements-pyinfra.txt")
+    python = python_with("pyinfra", "--require-hashes", "--requirement", "tests/tools/bench/requirements-pyinfra.txt")
     root = host_tree("pyinfra")
     argv = (str(python.with_name("pyinfra")), "-y", "--data", f"work={_work(root, ready)}", "@local")
-    command = Command((*argv, str(CHECKOUT / "tests/bench/deploy.py")))
+    command = Command((*argv, str(CHECKOUT / "tests/tools/bench/deploy.py")))
     return _tried(Tool(f"pyinfra {version(python, 'pyinfra')}", command), root, ready)
 
 

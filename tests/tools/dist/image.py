@@ -1,7 +1,7 @@
 """The container image: the bundle and Debian's C library with its loader, as an archive of an OCI image layout.
 
 umoci makes it without a registry, an engine or root, from the bundle in the same directory. Usage:
-`python -m tests.dist.image DIRECTORY [x86_64|aarch64]`.
+`python -m tests.tools.dist.image DIRECTORY [x86_64|aarch64]`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from urllib.parse import unquote
 
 from agent import __releases__, __version__
 from agent.verbs.render.image import IMAGE
-from tests.dist.build import build_time
-from tests.dist.bundle import TarEntry, archive_of, debian_packages
-from tests.dist.sbom import package_urls, sbom
-from tests.dist.tools import CannotBuildError, run
+from tests.tools.dist.build import build_time
+from tests.tools.dist.bundle import TarEntry, archive_of, debian_packages
+from tests.tools.dist.sbom import package_urls, sbom
+from tests.tools.dist.tools import CannotBuildError, run
 from tests.vm import suite
 
 _PROGRAM = PurePosixPath("opt/k3s-harden")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.dist.tools import CannotBuildError, run
+from tests.tools.dist.tools import CannotBuildError, run
 
 KEYRING = "k3s-harden"
 """The name of the file with the public keys of GnuPG, without its suffix."""

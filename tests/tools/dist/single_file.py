@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from tests.dist.payload import Payload
-from tests.dist.tools import CHECKOUT
+from tests.tools.dist.payload import Payload
+from tests.tools.dist.tools import CHECKOUT
 
 _SOURCES = CHECKOUT / ".ci/dist"
 _MINORS = range(9, 17)

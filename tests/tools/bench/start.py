@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench.measure import BenchError, Command, Cost, in_turn
 from tests.k8s import binaries as programs
 from tests.k8s import kube_bench
 from tests.k8s.containers import TOLERATE_CGROUP_V1
 from tests.k8s.namespaces import on_cgroup_v1
 from tests.k8s.node import Node, NodeError
+from tests.tools.bench.measure import BenchError, Command, Cost, in_turn
 
 _SIGN_OF_V2 = "/sys/fs/cgroup/cgroup.controllers"
 LIMIT = 0.01

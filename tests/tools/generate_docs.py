@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -48,13 +48,10 @@ from agent.verbs import check_and_apply as verbs
 from agent.verbs import drift
 from agent.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
 from agent.verbs.site_policies import SAVED
-from tests import docs_controls, docs_host, docs_platforms, docs_releases
-from tests.markdown import anchor, generated, page, prose, table
+from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases
+from tests.tools.markdown import anchor, generated, page, prose, table
 
-if TYPE_CHECKING:
-    from agent.base.model import Resource
-
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 _DATA_DIR = PurePosixPath("/D")
 """Placeholder for the data directory of K3s."""
 
@@ -447,7 +444,7 @@ def _resources() -> str:
     return page(parts)
 
 
-Built = dict[tuple[Role, int, bool], "Mapping[str, Resource]"]
+Built = dict[tuple[Role, int, bool], Mapping[str, object]]
 
 
 def _built() -> Built:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.dist.tools import CHECKOUT
-from tests.markdown import generated, page, prose, table
 from tests.release.distributions import DISTRIBUTIONS
+from tests.tools.dist.tools import CHECKOUT
+from tests.tools.markdown import generated, page, prose, table
 from tests.vm import suite
 
 CHANGE, RELEASE = ".ci/run", "make release-test"

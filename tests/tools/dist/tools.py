@@ -15,7 +15,7 @@ from zipfile import ZipFile
 
 from packaging.markers import Marker
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 _CACHE = CHECKOUT / ".cache/dist"
 
 _OLDEST_PYTHON = {"python_version": "3.9", "python_full_version": "3.9.0", "sys_platform": "linux"}

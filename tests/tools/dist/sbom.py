@@ -17,8 +17,8 @@ from zipfile import ZipFile
 from packaging.requirements import Requirement
 
 from agent import __version__
-from tests.dist.payload import CARRIED
-from tests.dist.tools import wheels
+from tests.tools.dist.payload import CARRIED
+from tests.tools.dist.tools import wheels
 
 # Not a purl of PyPI, where the name may belong to another program.
 _PROGRAM = f"pkg:generic/k3s-harden@{__version__}"

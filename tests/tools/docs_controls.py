@@ -31,7 +31,7 @@ from agent.k3s.cis.numbers import Number, only_in_frameworks
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.reports import remediation
 from agent.verbs.explain import origin_in_words
-from tests.markdown import anchor, escaped, generated, page, prose, table
+from tests.tools.markdown import anchor, escaped, generated, page, prose, table
 
 _GUIDE_PAGE = "guide-controls.md"
 

@@ -10,7 +10,7 @@ from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
-HOME = Path(__file__).parents[2] / ".cache/bench"
+HOME = Path(__file__).parents[3] / ".cache/bench"
 """The directory of all files of the benchmark; `make clean` removes it."""
 
 
