@@ -17,13 +17,13 @@ from agent.assess.evidence.host_assessment import load_baseline
 from agent.base.errors import InputError
 from agent.base.host import Host
 from agent.base.report import no_progress
-from agent.cli.present import Format
-from agent.cli.present.fleet_report import present_fleet
-from agent.cli.verbs.fleet import Sources, snapshot
-from agent.cli.verbs.fleet import fleet as verb
 from agent.cluster.fleet.members import Fleet, Requirement
 from agent.cluster.fleet.record import Record, node_of_record, parse_keys
 from agent.cluster.fleet.snapshot import Snapshot
+from agent.reports.fleet_report import present_fleet
+from agent.reports.formats import Format
+from agent.verbs.fleet import Sources, snapshot
+from agent.verbs.fleet import fleet as verb
 from tests.unit.cluster.fleet.sites import Sites
 
 SITES = ("berlin", "oslo")
