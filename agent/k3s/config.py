@@ -6,16 +6,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import InputError
-from agent.base.model import Location, Role
 from agent.base.value import Value
 from agent.base.yaml_reader import shown
 from agent.k3s.go_values import FALSE, TRUE, accepted, strings
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.base.model import Component
+    from agent.base.model import Location
+    from agent.k3s.roles_and_versions import Component
 
 
 class Word(NamedTuple):

@@ -29,10 +29,10 @@ from referencing.jsonschema import DRAFT7
 
 from agent import __released__, __version__
 from agent.base.host import Host
-from agent.cli.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from agent.harden.node import gate
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from tests.tools.dist import reading
 from tests.tools.dist.manual import manual
 from tests.tools.dist.sbom import sbom

@@ -8,11 +8,9 @@ from agent.assess.benchmark import catalogue, descriptions
 from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.checks.check import Manual, NotInK3s
-from agent.assess.checks.cluster.check import ClusterCheck
+from agent.assess.checks.cluster.all_rules import RULES
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.checks.cluster.rule import ClusterRule
-from agent.assess.checks.cluster.rules import RULES
-from agent.cli.present import remediation
-from agent.cli.verbs.explain import origin_in_words
 from agent.cluster.kubernetes.queries import (
     ACCESS_REVIEWS,
     FLAGS,
@@ -24,13 +22,15 @@ from agent.cluster.kubernetes.queries import (
     kubelet_configuration,
 )
 from agent.harden.guide import headings
-from agent.harden.guide.control import GuideControl
 from agent.harden.guide.controls import CONTROLS
-from agent.harden.guide.files import DirectoryRow, FileRow
+from agent.harden.guide.guide_files import DirectoryRow, FileRow
+from agent.harden.guide.guide_row import GuideControl
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.guide.sysctls import SysctlRow
 from agent.k3s.cis.numbers import Number, only_in_frameworks
 from agent.k3s.cis.versions import Benchmark, up_to
+from agent.reports import remediation
+from agent.verbs.explain import origin_in_words
 from tests.tools.markdown import anchor, escaped, generated, page, prose, table
 
 _GUIDE_PAGE = "guide-controls.md"

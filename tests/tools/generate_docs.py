@@ -23,21 +23,15 @@ from typer.main import get_command
 from agent import findings
 from agent.base.errors import ExitCode
 from agent.base.host import LOCK, Host
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
+from agent.base.model import Directory, File, FileMode
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.cli.command_line import whole_program
-from agent.cli.present import Verbosity
-from agent.cli.present.table import print_report
-from agent.cli.verbs import converge as verbs
-from agent.cli.verbs import drift
-from agent.cli.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
-from agent.cli.verbs.site_policies import SAVED
 from agent.findings.machine.reason import REASONS
-from agent.harden.changes import journal, last_run, notifications, publication, state
-from agent.harden.changes.gate_observation import OBSERVES
+from agent.harden.changes import journal, last_run, notifications, publication_files, state
+from agent.harden.changes.observation_mark import OBSERVES
 from agent.harden.desired import resources as desired
-from agent.harden.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
+from agent.harden.guide.guide_files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS, OptionRow
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts
@@ -46,7 +40,14 @@ from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, Risk, risks
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
-from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
+from agent.k3s.default_paths import DEFAULT_DATA_DIR, NETWORK_LEASES
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.reports import Verbosity
+from agent.reports.table_report import print_report
+from agent.verbs import check_and_apply as verbs
+from agent.verbs import drift
+from agent.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
+from agent.verbs.site_policies import SAVED
 from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases
 from tests.tools.markdown import anchor, generated, page, prose, table
 
@@ -422,8 +423,12 @@ def _resources() -> str:
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
                 (f"`{notifications.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
                 (f"`{notifications.COMMAND}`", "0600", "command of the site that gets them"),
-                (f"`{publication.PUBLICATION}`", "0600", "with `publish`: what the Node of this host should have"),
-                (f"`{publication.SENT}`", "0600", "digest and time of what was sent to the Node last"),
+                (
+                    f"`{publication_files.PUBLICATION}`",
+                    "0600",
+                    "with `publish`: what the Node of this host should have",
+                ),
+                (f"`{publication_files.SENT}`", "0600", "digest and time of what was sent to the Node last"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),

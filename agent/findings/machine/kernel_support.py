@@ -13,7 +13,7 @@ from agent.findings.registry import Problem, instruction, steps
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.harden.node.machine.kernel_support import NeededModule
+    from agent.harden.node.machine.kernel_facts import NeededModule
     from agent.harden.situation import Situation
 
 _UNIFIED = ("cpu", "cpuset", "memory", "pids")

@@ -9,18 +9,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.base.errors import UsageError
-from agent.base.model import NEWEST_KNOWN, Component, Role, Version
 from agent.base.report import ASSUMED, K3S_VERSION, ROLE, Fact
 from agent.base.value import Value
-from agent.harden.guide.files import DROPIN_NAME
+from agent.harden.guide.guide_files import DROPIN_NAME
 from agent.harden.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.harden.node.datastore import Datastore, detect_datastore, encrypts_secrets
+from agent.harden.node.installed_services import candidate_units, installed_units, other_units
 from agent.harden.node.platform import Platform, detect_platform
-from agent.harden.node.services import candidate_units, installed_units, other_units
 from agent.harden.node.version import GivenVersion, KnownVersion, RecordedVersion, detect_version
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.options import SERVER_ONLY_KEYS
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Component, Role, Version
 from agent.k3s.services import only_unit
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def read_facts(  # noqa: PLR0913 - the inputs of all facts
     datastore, datastore_source = detect_datastore(host, data_dir, k3s.operator_config.scalar("datastore-endpoint"))
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)
     platform, platform_facts = detect_platform(host)
-    running = [process for process in processes if process.role is role]
+    running = [process for process in processes if process.role == role]
     times = (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(process.started)) for process in running)
     since = ", ".join(f"process {process.pid}, since {started}" for process, started in zip(running, times))
     services_source = "systemd" if unit and unit.settings.is_loaded else "unit files that start K3s"
@@ -216,7 +216,7 @@ def _role_from_services(
         return settings.role, "given"
     if unit is not None:
         return unit.role, str(unit.path)
-    running = {process.role for process in processes}
+    running = {Role(process.role) for process in processes}
     if len(running) == 1:
         return running.pop(), "the running process"
     if units:

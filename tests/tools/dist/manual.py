@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from agent import __version__
 from agent.base.errors import ExitCode
 from agent.base.host import LOCK
-from agent.cli.verbs.drift import METRICS, REPORT
-from agent.cli.verbs.site_policies import SAVED
-from agent.harden.changes import notifications, publication
-from agent.harden.changes.gate_observation import OBSERVES
+from agent.harden.changes import notifications, publication_files
 from agent.harden.changes.journal import BACKUPS, JOURNAL
 from agent.harden.changes.last_run import RECORD
+from agent.harden.changes.observation_mark import OBSERVES
 from agent.harden.node.gate_units import gate_instance
 from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.verbs.drift import METRICS, REPORT
+from agent.verbs.site_policies import SAVED
 from tests.tools.generate_docs import Command, Option, commands, program_options
 
 _GATE = gate_instance("k3s.service")
@@ -44,8 +44,8 @@ _FILES = (
     (METRICS, "Metrics of that assessment, for a textfile collector."),
     (notifications.DIRECTORY, "Notifications of the site that wait for their delivery."),
     (notifications.COMMAND, "Command of the site that gets them."),
-    (publication.PUBLICATION, "With the setting publish: what the Node of this host should have."),
-    (publication.SENT, "Digest and time of what was sent to the Node last."),
+    (publication_files.PUBLICATION, "With the setting publish: what the Node of this host should have."),
+    (publication_files.SENT, "Digest and time of what was sent to the Node last."),
     (LOCK, "Lock of the run that makes changes."),
 )
 _EXAMPLES = (

@@ -19,7 +19,7 @@ import yaml
 
 from agent import __releases__, __version__
 from agent.base import package_data
-from agent.cli.verbs.installation import CLEAN_HOOK
+from agent.verbs.installation import CLEAN_HOOK
 from tests.tools.dist.manual import manual
 from tests.tools.dist.payload import CARRIED, Payload, gather
 from tests.tools.dist.tools import CHECKOUT, CannotBuildError, nfpm

@@ -6,21 +6,9 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.base.model import (
-    ALL_VERSIONS,
-    SERVERS,
-    Absent,
-    Applies,
-    Directory,
-    File,
-    FileMode,
-    Owner,
-    Role,
-    State,
-    Version,
-    VersionRange,
-)
+from agent.base.model import Absent, Directory, File, FileMode, Owner, State
 from agent.base.value import replace
+from agent.k3s.roles_and_versions import ALL_VERSIONS, SERVERS, Applies, Role, Version, VersionRange
 
 PATH = PurePosixPath("/a")
 

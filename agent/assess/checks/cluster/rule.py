@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import APART, Answer, ControlStatus, Evidence, complete_steps
+from agent.assess.checks.answer import LISTED_APART, Answer, ControlStatus, Evidence, complete_steps
 from agent.base.model import Instruction
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, REQUESTS
 
@@ -41,7 +41,7 @@ class Listed(NamedTuple):
     def text(self) -> str:
         """The object and its detail, for evidence."""
         about = f"{self.title}: {self.detail}" if self.detail else self.title
-        return f"{APART}{about} ({self.reason})" if self.reason else about
+        return f"{LISTED_APART}{about} ({self.reason})" if self.reason else about
 
 
 def of_site(observed: Iterable[Listed]) -> list[Listed]:

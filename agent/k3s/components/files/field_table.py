@@ -9,9 +9,9 @@ from functools import cache
 from typing import NamedTuple, Union
 
 from agent.base import package_data
-from agent.base.model import Component
 from agent.k3s.components import tables
 from agent.k3s.components.tables import minors_in
+from agent.k3s.roles_and_versions import Component
 
 FieldType = Union[str, list["FieldType"], dict[str, "FieldType"]]
 """A type by name, [the type of the items of a list], or {field: its type}."""

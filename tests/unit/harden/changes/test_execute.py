@@ -14,7 +14,7 @@ from agent.base.model import Absent, Directory, File, FileMode, FilePermissions,
 from agent.base.report import Item, ItemStatus
 from agent.harden.changes.execute import carry_out, execute
 from agent.harden.changes.journal import Journal
-from agent.harden.guide.files import ADMISSION_POLICIES
+from agent.harden.guide.guide_files import ADMISSION_POLICIES
 from agent.harden.plan.plan import Change, Plan, make_plan
 from tests.fake import Clock, Programs, fake_host, in_memory, names
 
