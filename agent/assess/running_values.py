@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.check import Check
-    from agent.cluster.kubernetes.objects import Cluster, Json
+    from agent.cluster.kubernetes.objects import Json
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.k3s.cis.versions import Benchmark
 
 _COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)

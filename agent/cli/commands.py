@@ -44,7 +44,7 @@ from agent.cli.shared_options import (
 from agent.cli.streams import columns, print_text, printing, progress, repeat
 from agent.cli.verbs_without_options import GATE_WORDING, SERVICE_VARIABLE
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
-from agent.reports import REPORT_FORMATS, Format
+from agent.reports.formats import REPORT_FORMATS, Format
 
 if TYPE_CHECKING:
     from agent.base.host import Host

@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from agent.reports import fitting
+from agent.reports.formats import fitting
 from agent.reports.text import printable
 
 _DELAY = 1.0

@@ -16,7 +16,7 @@ from agent.cli.report_options import print_or_write
 from agent.cli.shared_options import HOURS, Image, expand, versions
 from agent.cli.streams import print_error
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
-from agent.reports import Format
+from agent.reports.formats import Format
 from agent.verbs.render import DOCUMENTS, new_host, rendered, rendered_assessment_job
 from agent.verbs.render.image import IMAGE
 

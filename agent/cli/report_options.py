@@ -12,7 +12,8 @@ from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value, replace
 from agent.cli.host_options import absolute
 from agent.cli.streams import print_error, print_text, printing
-from agent.reports import OF_AUDITORS, Format, Verbosity, present
+from agent.reports import present
+from agent.reports.formats import OF_AUDITORS, Format, Verbosity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

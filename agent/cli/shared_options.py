@@ -15,7 +15,7 @@ from typer import Option
 from agent.cli.host_options import HostOptions, RoleChoice
 from agent.cli.report_options import ReportOptions
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
-from agent.reports import FLEET_FORMATS, REPORT_FORMATS, Format
+from agent.reports.formats import FLEET_FORMATS, REPORT_FORMATS, Format
 
 
 def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typer.Option returns

@@ -49,7 +49,7 @@ def open_standard_streams() -> None:
 
 def print_text(text: str) -> None:
     """Print text to standard output, in the characters that its encoding has."""
-    from agent.reports import fitting
+    from agent.reports.formats import fitting
 
     with printing():
         sys.stdout.write(fitting(text, sys.stdout))
@@ -83,7 +83,7 @@ def discard_output() -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
-    from agent.reports import fitting
+    from agent.reports.formats import fitting
 
     with suppress(OSError):
         lines = error_lines(message, hint, _width(sys.stderr))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.base.host.https import HttpsClient
-    from agent.cluster.kubernetes.objects import Cluster, Json, Workload
+    from agent.cluster.kubernetes.objects import Json, Workload
+    from agent.cluster.kubernetes.queries import Cluster
 
 _CREATED = 201
 _MUTATED = "an admission plugin that corrects the pod"

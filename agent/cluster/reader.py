@@ -19,9 +19,8 @@ from agent.base.host.memory import limited_memory
 from agent.cluster.connection import StatusError, accepted, connect_as_admin
 from agent.cluster.kubernetes import admission_engines, parsing, queries
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
-from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Query
+from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Cluster, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.nodes import parse_node
 

@@ -23,7 +23,7 @@ from agent.findings.registry import (
 from agent.harden.node import openrc
 from agent.harden.node.gate_exceptions import RELEASE, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
-from agent.k3s.config import Word
+from agent.k3s.options import Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from agent.k3s.roles_and_versions import Component
 
 
-class Word(NamedTuple):
-    """A word of a command line or a variable's value. Its repr omits the text, which can be the cluster's token."""
-
-    text: str
-    location: Location
-
-    def __repr__(self) -> str:
-        return f"Word({len(self.text)} characters, {str(self.location)!r})"
-
-
 class ConfigValue(NamedTuple):
     """A value of an option."""
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.value import Value
-from agent.k3s.config import Word
+from agent.k3s.options import Word
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:

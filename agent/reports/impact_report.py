@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from agent.findings.impact import UNDETERMINED
-from agent.reports import Format, Verbosity, fitting, remediation
+from agent.reports import remediation
+from agent.reports.formats import Format, Verbosity, fitting
 from agent.reports.text import printable
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.reports import Verbosity, remediation
+from agent.reports import remediation
+from agent.reports.formats import Verbosity
 from agent.reports.text import fields, fix, hints, predictions, printable, result, title
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.report import Entry, ItemStatus
-from agent.reports import Format, Verbosity, fitting, remediation
+from agent.reports import remediation
+from agent.reports.formats import Format, Verbosity, fitting
 from agent.reports.text import count_of, printable
 
 if TYPE_CHECKING:

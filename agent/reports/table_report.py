@@ -9,7 +9,8 @@ from rich.text import Text
 
 from agent.base.errors import ExitCode
 from agent.base.report import ItemStatus, Level
-from agent.reports import Verbosity, fitting, remediation
+from agent.reports import remediation
+from agent.reports.formats import Verbosity, fitting
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_command, print_line, styled
 from agent.reports.remediation import print_next_steps
 from agent.reports.text import count_of, fields, fix, hints, predictions, result, stripped, title

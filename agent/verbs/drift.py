@@ -27,10 +27,10 @@ from agent.harden.node.gate_units import UNIT
 from agent.harden.node.site_files import read_settings
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.common import assessment_result, cleaned, fact
 from agent.reports.assessments.openmetrics import as_openmetrics
+from agent.reports.formats import Format
 from agent.reports.remediation import Caller, addressed_steps, step_lines
 from agent.reports.text import printable
 from agent.verbs import check_and_apply

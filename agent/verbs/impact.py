@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.cluster.workload_rules import pod_security_defaults
 from agent.base.errors import HardenError, HostError
 from agent.base.host.https import Limits
-from agent.base.host.paths import REGULAR_FILE
+from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.report import no_progress
 from agent.cluster.connection import KUBECONFIGS, connect_as_admin
 from agent.cluster.kubectl import KubectlClient

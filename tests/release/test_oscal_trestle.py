@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.tools.bench.work import python_with
 from tests.unit.reports.assessments.samples import CALM, FULL, NOTHING
 

@@ -23,7 +23,7 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.roles_and_versions import Version
-from agent.reports import REPORT_FORMATS, Format
+from agent.reports.formats import REPORT_FORMATS, Format
 from agent.verbs import check_and_apply as verbs
 from agent.verbs import install
 from agent.verbs.installation import installation_for

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.evidence import CollectedEvidence
     from agent.base.linux.sysctl_order import SysctlAssignment
     from agent.base.model import Step
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.harden.desired.dropin_options import ExpectedOption
     from agent.harden.situation import Situation
     from agent.k3s.components.effective_arguments import EffectiveArguments

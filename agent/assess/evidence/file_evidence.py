@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, UnknownCause, UnknownFile
 from agent.base.errors import AccessDeniedError, HostError
-from agent.base.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
+from agent.base.linux.file_systems import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.base.model import Absent, Unreadable
 
 if TYPE_CHECKING:

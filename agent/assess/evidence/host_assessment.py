@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent.assess.report_comparison import Comparison
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.findings.registry import FindingKind
     from agent.harden.situation import Request, Situation
     from agent.k3s.cis.versions import Benchmark
@@ -175,7 +175,7 @@ def _cluster(host: Host, node: AssessedNode) -> Cluster:
     from agent.assess import running_values
     from agent.assess.checks.cluster.access_rules import reviews
     from agent.cluster import reader as cluster_reader
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
 
     if node.facts.role is not Role.SERVER:
         return Cluster("", {}, {}, problem="this host is an agent; run the command on a server")

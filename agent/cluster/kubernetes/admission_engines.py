@@ -11,7 +11,8 @@ from agent.cluster.kubernetes.queries import Query
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.cluster.kubernetes.objects import Cluster, Json, Namespace
+    from agent.cluster.kubernetes.objects import Json, Namespace
+    from agent.cluster.kubernetes.queries import Cluster
 
 ENGINES = (
     Query.VALIDATING_WEBHOOKS,

@@ -23,7 +23,7 @@ from agent.k3s.roles_and_versions import Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agent.base.linux.connections import TrackedConnection
+    from agent.base.linux.kernel_objects import TrackedConnection
     from agent.cluster.kubernetes.running_objects import NetworkNode, Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.harden.settings.schema import Settings

@@ -14,7 +14,7 @@ from agent.k3s.roles_and_versions import Component
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.base.linux.mounts import Mount
+    from agent.base.linux.file_systems import Mount
     from agent.harden.node.machine.storage_facts import DataDirectory
     from agent.harden.situation import Situation
 

@@ -10,7 +10,7 @@ from agent.harden.guide import manifests
 from agent.harden.guide import policy_files as assets
 from agent.harden.guide.guide_files import ADMISSION_POLICIES, ADMISSION_POLICIES_APPLY, POLICY_FILE
 from agent.harden.guide.policy_files import Action
-from agent.harden.settings.stages import PodSecurityStage
+from agent.harden.settings.schema import PodSecurityStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

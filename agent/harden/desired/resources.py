@@ -173,12 +173,12 @@ def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultP
     mode = settings.cni_file_permissions
     if mode is None or inputs.leases is None:
         return
-    from agent.base.linux import default_acl  # few sites set it
+    from agent.base.linux import file_systems  # few sites set it
 
     for path in inputs.leases.directories:
         if path == NETWORK_LEASES:
             yield Directory(path=path, mode=PRIVATE_DIRECTORY)
-        yield DefaultPermissions(path=path, acl=default_acl.OWNER_ONLY)
+        yield DefaultPermissions(path=path, acl=file_systems.OWNER_ONLY)
     yield from (FilePermissions(path=path, mode=mode) for path in inputs.leases.open_files)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError
 from agent.base.host.directories import MOST_FILES, DirectoryEntry, Total, too_many
-from agent.base.host.paths import DIRECTORY, FIFO, SOCKET
+from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET
 from agent.base.model import Location, Unreadable
 from agent.base.value import Value
 from agent.harden.guide.guide_files import DROPIN_NAME

@@ -267,3 +267,16 @@ def _rancher_managed(host: Host, settings: Settings, config_path: PurePosixPath)
 
 def _yes(answer: bool | None) -> str:  # noqa: FBT001 - an answer, not a flag
     return {True: "yes", False: "no", None: "could not be determined"}[answer]
+
+
+def will_run_etcd(facts: HostFacts) -> bool:
+    """Return whether K3s' datastore is its own etcd, or will be after it starts."""
+    if facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL):
+        return facts.datastore is Datastore.ETCD
+    address = facts.merged_config.scalar("datastore-endpoint")
+    if address is not None and address.text:
+        return False  # of SQLite
+    if facts.datastore is Datastore.NONE and facts.joins_a_cluster:
+        return True
+    # K3s migrates the data of SQLite to etcd.
+    return facts.merged_config.boolean("cluster-init") is True

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.paths import REGULAR_FILE
 from agent.base.host.systemd import Systemd
+from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 from agent.base.model import Unreadable
 from agent.base.value import Value, replace

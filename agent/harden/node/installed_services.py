@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.base.host.probe import K3sProcess
     from agent.base.host.tree import Tree
-    from agent.k3s.config import Word
+    from agent.k3s.options import Word
     from agent.k3s.roles_and_versions import Role
 
 _RUNLEVELS = PurePosixPath("/etc/runlevels")

@@ -234,9 +234,9 @@ def describe_state(state: Observed) -> str:
     if isinstance(state, FilePermissions):
         return str(state.mode)
     if isinstance(state, DefaultPermissions):
-        from agent.base.linux import default_acl  # few sites set them
+        from agent.base.linux import file_systems  # few sites set them
 
-        return default_acl.describe_default_acl(state.acl)
+        return file_systems.describe_default_acl(state.acl)
     if isinstance(state, Sysctl):
         return state.value
     if isinstance(state, UnexpectedKind):

@@ -24,7 +24,6 @@ from agent.harden.guide.guide_files import (
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.harden.guide.policy_files import Action
 from agent.harden.settings.allow_values import ALLOW_RULES
-from agent.harden.settings.stages import PodSecurityStage
 from agent.harden.settings.value_kinds import (
     ACCOUNTS,
     BOOLEAN,
@@ -86,6 +85,19 @@ class SecretsEncryption(StrEnum):
 
 HOST_KEY = PurePosixPath("/etc/ssh/ssh_host_ed25519_key")
 """The key of the host's SSH server."""
+
+
+class PodSecurityStage(StrEnum):
+    """What Pod Security admission enforces by default. It always audits and warns by the restricted standard."""
+
+    WARN = "warn"
+    BASELINE = "baseline"
+    RESTRICTED = "restricted"
+
+    @property
+    def level(self) -> str:
+        """The standard that is enforced."""
+        return "privileged" if self is PodSecurityStage.WARN else self.value
 
 
 class Profile(StrEnum):

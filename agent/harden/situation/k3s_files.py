@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.paths import DIRECTORY, FIFO, SOCKET
+from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET
 from agent.base.model import ROOT
 from agent.base.value import Value
 from agent.harden.desired.dropin_options import (

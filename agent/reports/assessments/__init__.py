@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from agent.reports import Format, Verbosity, fitting
+from agent.reports.formats import Format, Verbosity, fitting
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment

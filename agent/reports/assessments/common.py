@@ -11,8 +11,8 @@ from agent.assess.benchmark.descriptions import SECTIONS
 from agent.base.model import FixOwner
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.value import Row, Value, replace
-from agent.reports import Verbosity
 from agent.reports import remediation as remediations
+from agent.reports.formats import Verbosity
 from agent.reports.text import count_of, printable
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.assess.report_comparison import ChangeKind
 from agent.base.errors import UsageError
 from agent.base.times import timestamp
-from agent.reports import Format
+from agent.reports.formats import Format
 from agent.reports.text import printable
 
 if TYPE_CHECKING:

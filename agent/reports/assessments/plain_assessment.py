@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.reports import Verbosity
 from agent.reports.assessments import common
+from agent.reports.formats import Verbosity
 from agent.reports.remediation import labelled, step_lines
 from agent.reports.text import printable
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from agent.assess.assessment import ControlStatus
-from agent.reports import Verbosity
 from agent.reports.assessments import common
+from agent.reports.formats import Verbosity
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_line, styled
 from agent.reports.remediation import print_next_steps
 from agent.reports.table_report import print_facts, print_fix, print_result, write_captured

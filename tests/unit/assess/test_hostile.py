@@ -24,8 +24,8 @@ from agent.assess.checks.datastore_checks import EncryptionProviders, EtcdSettin
 from agent.base.host.tree import LARGEST_READ
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.roles_and_versions import Component
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, CheckedNode, node

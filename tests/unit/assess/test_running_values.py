@@ -13,8 +13,8 @@ from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import all_evidence
 from agent.assess.verdict import verdict
-from agent.cluster.kubernetes.objects import Cluster, Json
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.objects import Json
+from agent.cluster.kubernetes.queries import Cluster, Query
 from agent.cluster.nodes import parse_node
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark

@@ -14,7 +14,7 @@ import pytest
 
 from agent.base import package_data
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import REPORT_FORMATS, Format
+from agent.reports.formats import REPORT_FORMATS, Format
 from agent.verbs.render import DOCUMENTS
 from agent.verbs.topics import titles
 

@@ -13,9 +13,9 @@ from agent.assess.assessment import Assessment
 from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import FLAGS, REQUESTS, Query
-from agent.reports import Format, Verbosity
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.asff import account as aws_account
+from agent.reports.formats import Format, Verbosity
 from agent.verbs.assess import with_next_steps
 from agent.verbs.drift import drift
 from tests.fake import in_memory

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 
 from agent.base.model import Instruction, Location, Remediation
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, Report
-from agent.reports import Format, Verbosity, present
+from agent.reports import present
+from agent.reports.formats import Format, Verbosity
 
 DIFF = "--- /etc/a (found)\n+++ /etc/a (expected)\n@@ -1 +1 @@\n-old\n+new\nmode 0644 → 0600\n"
 

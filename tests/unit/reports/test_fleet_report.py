@@ -15,8 +15,8 @@ from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
 from agent.cluster.node_status import PublishedResult
 from agent.cluster.nodes import parse_node
 from agent.k3s.lifecycle import ended_on
-from agent.reports import FLEET_FORMATS, Format
 from agent.reports.fleet_report import present_fleet
+from agent.reports.formats import FLEET_FORMATS, Format
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/fleet.schema.json").read_bytes())

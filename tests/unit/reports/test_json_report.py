@@ -11,7 +11,7 @@ import pytest
 from agent.base.model import Instruction, OwnCommand
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep, Report, Wording
 from agent.base.value import replace
-from agent.reports import Format
+from agent.reports.formats import Format
 from agent.reports.json_report import SCHEMA as NUMBER
 from agent.reports.json_report import report_json
 from agent.reports.remediation import text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.base.report import Report
-from agent.reports import Verbosity
+from agent.reports.formats import Verbosity
 from tests.unit.reports.reports import FULL, hostile, shown
 
 NORMAL = """\

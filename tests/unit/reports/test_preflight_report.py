@@ -13,7 +13,7 @@ from agent.base.model import Instruction, Location, OwnCommand, Remediation
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep
 from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
-from agent.reports import REPORT_FORMATS, Format, Verbosity
+from agent.reports.formats import REPORT_FORMATS, Format, Verbosity
 from agent.reports.preflight_report import present_preflight
 from agent.reports.remediation import Caller
 from tests.unit.reports.reports import Stream

@@ -11,7 +11,8 @@ import pytest
 from agent.base.model import FixOwner, Instruction, Location, OwnCommand, Remediation
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report, Wording
 from agent.base.value import replace
-from agent.reports import Format, Verbosity, fitting, present
+from agent.reports import present
+from agent.reports.formats import Format, Verbosity, fitting
 from agent.reports.remediation import Caller
 from agent.reports.text import result
 from tests.unit.reports.reports import CALM, FULL, Stream, shown

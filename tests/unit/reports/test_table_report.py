@@ -11,8 +11,9 @@ from rich.console import Console
 from agent.base.model import Instruction
 from agent.base.report import Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
-from agent.reports import Format, Verbosity, remediation
+from agent.reports import remediation
 from agent.reports.assessments.table_assessment import _STYLE
+from agent.reports.formats import Format, Verbosity
 from agent.reports.table_report import _DIFF_STYLE, _LEVEL_STYLE, _STATUS_STYLE, print_report
 from tests.unit.reports.reports import CALM, FULL, Stream, hostile, shown
 

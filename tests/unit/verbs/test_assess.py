@@ -23,8 +23,8 @@ from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Settings, setting_row
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark
 from agent.k3s.roles_and_versions import Role, Version
-from agent.reports import Format, Verbosity
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format, Verbosity
 from agent.verbs.assess import AUTO, benchmark_named
 from tests.fake import in_memory
 from tests.k3s_tree import K3s

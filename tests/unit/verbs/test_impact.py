@@ -22,7 +22,7 @@ from agent.findings.impact import Impact
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
 from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.reports import Format, Verbosity
+from agent.reports.formats import Format, Verbosity
 from agent.reports.impact_report import present_impact
 from agent.verbs.impact import _is_account_used, impact, taken_names
 from tests.fake import Clock, Programs, fake_host

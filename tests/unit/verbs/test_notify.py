@@ -31,8 +31,8 @@ from agent.harden.changes.notifications import (
 )
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from agent.verbs import notify
 from tests.fake import Clock, fake_host, in_memory, names, unit_file
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.cluster.kubernetes.access_reviews import ReviewedAccount
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.cluster.kubernetes.rbac import RbacRight, RightHolder
 
 MOST_ABOUT_EVERYBODY, MOST_ABOUT_OTHERS = 490, 2000

@@ -10,7 +10,7 @@ from agent.base.model import Instruction
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
 
 _TOO_LARGE = "objects are too large to be read"
 _SMALLER = complete_steps(Instruction("review the objects that are too large, and make them smaller"))

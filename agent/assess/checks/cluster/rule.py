@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.model import Step
-    from agent.cluster.kubernetes.objects import Cluster
-    from agent.cluster.kubernetes.queries import Query
+    from agent.cluster.kubernetes.queries import Cluster, Query
 
 
 _MOST_LISTED = 100

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
-    from agent.cluster.kubernetes.objects import Cluster, Container, Workload
+    from agent.cluster.kubernetes.objects import Container, Workload
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.harden.guide.k3s_options import OptionRow
     from agent.harden.situation import Situation
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.harden.node.datastore import Datastore, will_run_etcd
+from agent.harden.node.datastore import Datastore
+from agent.harden.node.facts import will_run_etcd
 from agent.k3s import default_arguments
 from agent.k3s.components.effective_arguments import Given, GivenBy
 from agent.k3s.default_arguments import Needs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.value import Value
-from agent.harden.node.datastore import will_run_etcd
+from agent.harden.node.facts import will_run_etcd
 from agent.harden.node.machine.identity_facts import Identity, read_identity
 from agent.harden.node.machine.kernel_facts import Kernel, read_kernel
 from agent.harden.node.machine.network_facts import Network, RunningK3s, read_network

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host import machine
-from agent.base.linux import mounts
+from agent.base.linux import file_systems
 from agent.base.linux.unit_files import assignments
 from agent.base.value import Value
 from agent.harden.node.platform import live_mounts
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.base.host.machine import Space
-    from agent.base.linux.mounts import Mount
+    from agent.base.linux.file_systems import Mount
 
 _FSTAB = PurePosixPath("/etc/fstab")
 _MOUNT_UNITS = PurePosixPath("/etc/systemd/system")
@@ -73,7 +73,7 @@ def _space(host: Host, path: PurePosixPath) -> Space | None:
 
 def _mount(host: Host, known: tuple[Mount, ...], path: PurePosixPath) -> Mount | None:
     existing, missing = _divided(host, path)
-    return mounts.mount_of(known, existing / missing)
+    return file_systems.mount_of(known, existing / missing)
 
 
 def _divided(host: Host, path: PurePosixPath) -> tuple[PurePosixPath, PurePosixPath]:
@@ -92,10 +92,10 @@ def _mounts(host: Host, enabled: frozenset[str]) -> Iterator[Mount]:
             yield from live_mounts(host)
         return
     with suppress(HostError):
-        yield from mounts.from_fstab(host.tree.read_text(_FSTAB))
+        yield from file_systems.from_fstab(host.tree.read_text(_FSTAB))
     for name in sorted(enabled):
         if name.endswith(".mount"):
             with suppress(HostError):
                 values = {key: value for _, key, value in assignments(host.tree.read_text(_MOUNT_UNITS / name))}
                 options = frozenset(values.get("Options", "").split(","))
-                yield mounts.Mount(values.get("Where", "/"), values.get("Type", ""), options)
+                yield file_systems.Mount(values.get("Where", "/"), values.get("Type", ""), options)

@@ -12,8 +12,7 @@ from agent.base.errors import ExitCode
 from agent.base.value import replace
 from agent.findings.impact import Topic, When, admission_policies
 from agent.harden.guide.policy_files import Action, bindings
-from agent.harden.settings.schema import Settings
-from agent.harden.settings.stages import PodSecurityStage
+from agent.harden.settings.schema import PodSecurityStage, Settings
 from agent.k3s.roles_and_versions import Version
 from agent.reports.impact_report import summary
 from tests.unit.findings.impact.sample_cluster import Json, impact, namespace, thing

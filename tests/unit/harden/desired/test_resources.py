@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.base.linux import default_acl
+from agent.base.linux import file_systems
 from agent.base.model import DefaultPermissions, Directory, File, FileMode, FilePermissions, Sysctl
 from agent.base.value import replace
 from agent.harden.desired.resources import Inputs, desired_resources, k3s_config, sysctl_file
@@ -59,8 +59,8 @@ def test_cni_files_have_the_mode_of_the_settings(host: HostFacts) -> None:
     ]
     assert added == [
         Directory(path=NETWORK_LEASES, mode=FileMode(0o700)),
-        DefaultPermissions(path=NETWORK_LEASES, acl=default_acl.OWNER_ONLY),
-        DefaultPermissions(path=NETWORK_LEASES / "cbr0", acl=default_acl.OWNER_ONLY),
+        DefaultPermissions(path=NETWORK_LEASES, acl=file_systems.OWNER_ONLY),
+        DefaultPermissions(path=NETWORK_LEASES / "cbr0", acl=file_systems.OWNER_ONLY),
         FilePermissions(path=NETWORK_LEASES / "cbr0/10.42.0.2", mode=FileMode(0o600)),
     ]
     assert desired_resources(site, host) == desired_resources(Settings(), host)

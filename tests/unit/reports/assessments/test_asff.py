@@ -13,9 +13,10 @@ from agent.assess.assessment import Assessment, Evidence, Verdict
 from agent.assess.benchmark.control import Rating, Severity
 from agent.base.errors import UsageError
 from agent.base.value import replace
-from agent.reports import Format, remediation
+from agent.reports import remediation
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.asff import AwsAccount, account
+from agent.reports.formats import Format
 from tests.unit.reports.assessments.samples import (
     CANNOT_TELL,
     DOES_NOT_APPLY,

@@ -12,7 +12,6 @@ from agent.base.model import Instruction, OwnCommand, Remediation, ShellCommand
 from agent.base.report import NextStep
 from agent.base.times import timestamp
 from agent.base.value import replace
-from agent.reports import Format, Verbosity
 from agent.reports.assessments import assessment_text, present_assessment
 from agent.reports.assessments.asff import account
 from agent.reports.assessments.common import (
@@ -24,6 +23,7 @@ from agent.reports.assessments.common import (
     short_result,
     waived,
 )
+from agent.reports.formats import Format, Verbosity
 from agent.reports.remediation import Caller, text
 from tests.unit.reports.assessments.samples import (
     CALM,

@@ -11,8 +11,8 @@ import pytest
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Waiver
 from agent.assess.frameworks.references import stig_rules
 from agent.base.value import replace
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests import stig_manager
 from tests.unit.reports.assessments.samples import COMPARED, FULL, NOTHING, WAIVED, at, row, verdict
 

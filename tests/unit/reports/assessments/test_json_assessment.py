@@ -17,8 +17,9 @@ from agent.base.model import FixOwner
 from agent.base.report import Fact
 from agent.k3s.cis.numbers import Assessed
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import Format, remediation
+from agent.reports import remediation
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from agent.reports.json_report import location_object
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN_IN_WORDS
 

@@ -9,8 +9,8 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from agent.assess.assessment import Assessment
 from agent.base.value import replace
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FULL
 
 # The schema of Jenkins (jenkins-junit.xsd): allowed attributes, required attributes and children of each element.

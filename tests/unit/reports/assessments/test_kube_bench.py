@@ -11,8 +11,9 @@ import pytest
 from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.base.report import Fact
 from agent.base.value import replace
-from agent.reports import Format, remediation
+from agent.reports import remediation
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.unit.reports.assessments.samples import (
     CANNOT_TELL,
     CANNOT_TELL_EITHER,

@@ -16,8 +16,8 @@ from agent.assess.site_choices import SiteChoices
 from agent.base.model import Remediation
 from agent.base.report import Fact
 from agent.base.value import replace
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.base.report import NODE_UID, Fact
 from agent.base.value import replace
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.openreports import LARGEST
+from agent.reports.formats import Format
 from tests.unit.reports.assessments.samples import FULL, WHEN
 
 RESULTS = {"FAIL": "fail", "UNKNOWN": "error", "MANUAL": "warn", "WAIVED": "skip", "NOT_APPLICABLE": "skip"}

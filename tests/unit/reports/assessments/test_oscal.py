@@ -16,8 +16,8 @@ import pytest
 
 from agent.assess.assessment import Assessment, ControlStatus, Waiver
 from agent.base.value import replace
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.unit.reports.assessments.samples import (
     CALM,
     FAILS,

@@ -6,8 +6,8 @@ from hypothesis import given
 
 from agent.assess.assessment import Assessment, Evidence
 from agent.base.value import replace
-from agent.reports import Format, Verbosity
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format, Verbosity
 from tests.unit.reports.assessments.samples import CALM, CANNOT_TELL, COMPARED, FAILS, FULL, NOTHING, at, hostile
 
 NORMAL = """\

@@ -21,8 +21,9 @@ from agent.assess.checks.file_modes import Permissions
 from agent.base.model import FileMode, Instruction, Remediation
 from agent.base.value import replace
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import Format, remediation
+from agent.reports import remediation
 from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.sarif import multitool
 from tests.unit.reports.assessments import real_nodes
 from tests.unit.reports.assessments.html_sample import of_catalogue

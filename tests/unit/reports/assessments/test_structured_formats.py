@@ -10,9 +10,9 @@ from hypothesis import given
 
 from agent.assess.assessment import Assessment
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import Format
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.asff import account
+from agent.reports.formats import Format
 from tests.unit.reports.assessments import (
     real_nodes,
     test_asff,

@@ -12,10 +12,10 @@ from rich.console import Console
 from agent.assess.assessment import Assessment, ControlStatus, Evidence
 from agent.base.model import Instruction, Remediation, ShellCommand
 from agent.base.value import replace
-from agent.reports import Format, Verbosity
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.common import cleaned
 from agent.reports.assessments.table_assessment import print_assessment
+from agent.reports.formats import Format, Verbosity
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FAILS, FULL, at, hostile, steps
 
 

@@ -16,9 +16,8 @@ from agent.assess.checks.cluster.all_rules import RULES
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
 from agent.base.model import Remediation
-from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import REQUESTS, Query
+from agent.cluster.kubernetes.queries import REQUESTS, Cluster, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.situation import Situation
 from agent.harden.situation.observation import observe_situation

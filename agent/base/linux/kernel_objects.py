@@ -1,9 +1,9 @@
-"""Whether the kernel has a module, or can load it."""
+"""Objects of the kernel: modules that it has or can load, and connections that it tracks."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import StrEnum
 from agent.base.value import Value
@@ -50,3 +50,13 @@ def disabled(lines: Iterable[str], name: str) -> bool:
         if command == "install" and module.replace("-", "_") == name:
             return program.rpartition("/")[2] in {"false", "true", "nologin"}
     return False
+
+
+class TrackedConnection(NamedTuple):
+    """A connection. The addresses are those before and after NAT: who opened it, and what answers."""
+
+    protocol: str
+    client: str
+    target: str
+    port: int
+    """The port of the target."""

@@ -1,8 +1,9 @@
-"""Mounts, from /proc/self/mountinfo (proc(5)) or fstab(5)."""
+"""File systems: kinds of files, default access control lists, and mounts of mountinfo (proc(5)) or fstab(5). Pure."""
 
 from __future__ import annotations
 
 import re
+import stat
 from typing import TYPE_CHECKING
 
 from agent.base.value import Value
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
 _OCTAL = r"\\([0-7]{3})"
 """A character that the kernel and fstab(5) write as its number, such as a blank."""
 _LEAST_FSTAB_FIELDS = 4
+
+REGULAR_FILE = "regular file"
+DIRECTORY = "directory"
+SYMLINK = "symlink"
+CHARACTER_DEVICE = "character device"
+FIFO = "FIFO"
+SOCKET = "socket"
+_KINDS = {
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFCHR: CHARACTER_DEVICE,
+    stat.S_IFBLK: "block device",
+    stat.S_IFSOCK: SOCKET,
+    stat.S_IFREG: REGULAR_FILE,
+}
+
+
+def file_kind(mode: int) -> str:
+    """Return the kind of a file, such as "symlink", by its mode of stat(2)."""
+    return _KINDS.get(stat.S_IFMT(mode), "file of unknown kind")
 
 
 class Mount(Value):
@@ -63,3 +85,17 @@ def mount_of(mounts: Sequence[Mount], path: PurePosixPath) -> Mount | None:
 
 def _path(field: str) -> str:
     return re.sub(_OCTAL, lambda code: chr(int(code[1], 8)), field) if "\\" in field else field
+
+
+OWNER_ONLY = bytes.fromhex("02000000 01000700ffffffff 04000000ffffffff 20000000ffffffff")
+"""user::rwx, group::---, other::---. A new file gets at most 0600, or 0700 if its program requests execution.
+
+A new directory gets 0700, and the same list. Source: Linux, include/uapi/linux/posix_acl_xattr.h, and acl(5).
+"""
+
+
+def describe_default_acl(acl: bytes) -> str:
+    """Describe a list in a few words."""
+    if not acl:
+        return "none"
+    return "for the owner only" if acl == OWNER_ONLY else "another access control list"
