@@ -222,14 +222,6 @@ def assess(
         Option(help="Only the controls of stig or nist, listed by the rules of that framework.", metavar="NAME"),
     ] = None,
     beyond: Annotated[bool, Option("--beyond", help="kube-bench: add the controls that CIS does not have.")] = False,
-    aws_account: Annotated[Optional[str], Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
-    aws_region: Annotated[
-        Optional[str], Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
-    ] = None,
-    aws_product_arn: Annotated[
-        Optional[str],
-        Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
-    ] = None,
     verbose: Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")] = False,
     quiet: Annotated[bool, Option("--quiet", "-q", help="Print only failed and undetermined controls.")] = False,
 ) -> None:
@@ -240,9 +232,6 @@ def assess(
     """
     for option, value, formats in (
         ("--beyond", beyond, (Format.KUBE_BENCH,)),
-        ("--aws-account", aws_account, (Format.ASFF,)),
-        ("--aws-region", aws_region, (Format.ASFF,)),
-        ("--aws-product-arn", aws_product_arn, (Format.ASFF,)),
         ("--framework", framework, (*REPORT_FORMATS, Format.HTML)),
     ):
         if value and output_format not in formats:
@@ -252,11 +241,6 @@ def assess(
         raise UsageError("cannot use --sign without --output: a signature is for a file", "pass --output FILE")
     if allowed_signers and not baseline:
         raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
-    aws = None
-    if output_format is Format.ASFF:
-        from agent.reports.assessments.asff import account
-
-        aws = account(aws_account, aws_region, aws_product_arn)
     if report_to_api and not options.node:
         raise UsageError("cannot use --report-to-api without --node: it is for pods", "pass --node NAME, or omit it")
     if compare:
@@ -270,7 +254,7 @@ def assess(
         repeat(every)
     verbs_without_options.assess(
         options,
-        AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws, report_to_api, framework),
+        AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, report_to_api, framework),
         benchmark=benchmark,
         baseline=baseline,
         signers=allowed_signers,

@@ -174,8 +174,6 @@ def assessment_job(
         raise UsageError("cannot render assessment-job without --node or --all-nodes, or with both", "pass one of them")
     if node and every is not None:
         raise UsageError("cannot use --every with --node: a Job assesses once", "omit it, or pass --all-nodes")
-    if output_format is Format.ASFF:
-        raise UsageError("cannot render assessment-job with --format asff, which names an account", "use json")
     words = [f"--k3s-version={options.k3s_version}"] if options.k3s_version else []
     words += [f"--format={output_format}"] if output_format is not Format.AUTO else []
     job = AssessmentJob(node, namespace, image, every or _HOURS, tuple(words), reports_to_api=report_to_api)

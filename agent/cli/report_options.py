@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Assessment
     from agent.assess.frameworks import Framework
     from agent.base.report import Report, Wording
-    from agent.reports.assessments.asff import AwsAccount
     from agent.reports.remediation import Caller
 
 
@@ -54,8 +53,6 @@ class AssessmentOptions(ReportOptions):
     """The SSH key that signs the file."""
     beyond: bool = False
     """Whether the JSON of kube-bench has the controls beyond the benchmark."""
-    aws: AwsAccount | None = None
-    """The account of ASFF."""
     to_api: bool = False
     """Whether the report is also written to the API server."""
     framework: Framework | None = None
@@ -82,9 +79,7 @@ class AssessmentOptions(ReportOptions):
             if self.output and self.output != Path("-"):
                 self._write(assessment, self.output)
             else:
-                present_assessment(
-                    assessment, self.output_format, self.verbosity, sys.stdout, beyond=self.beyond, aws=self.aws
-                )
+                present_assessment(self._shown(assessment), self.output_format, self.verbosity, sys.stdout)
         if self.to_api:
             from agent.base.host import Host
             from agent.cluster.report_writer import write_report
@@ -93,13 +88,20 @@ class AssessmentOptions(ReportOptions):
             write_report(Host.real(), node_report(assessment), os.environ)
         sys.exit(int(assessment.exit_code))
 
+    def _shown(self, assessment: Assessment) -> Assessment:
+        """Return the assessment as its format has it: the exit code is about all controls."""
+        if self.output_format is not Format.KUBE_BENCH or self.beyond:
+            return assessment
+        from agent.reports.assessments.kube_bench import of_benchmark
+
+        return of_benchmark(assessment)
+
     def _write(self, assessment: Assessment, output: Path) -> None:
         """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
         from agent.reports.assessments import assessment_text
         from agent.reports.assessments.common import assessment_result
 
-        text = assessment_text(assessment, self.output_format, self.verbosity, beyond=self.beyond, aws=self.aws)
-        data = text.encode()
+        data = assessment_text(self._shown(assessment), self.output_format, self.verbosity).encode()
         if self.sign:
             from agent.base.host import Host
             from agent.base.host.ssh_keygen import signature, signature_path

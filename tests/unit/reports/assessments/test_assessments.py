@@ -15,7 +15,6 @@ from agent.base.report import NextStep
 from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.reports.assessments import assessment_text, present_assessment
-from agent.reports.assessments.asff import account
 from agent.reports.assessments.common import (
     addressed_assessment,
     assessment_result,
@@ -40,12 +39,11 @@ from tests.unit.reports.assessments.samples import (
 )
 from tests.unit.reports.reports import Stream
 
-AWS = account("123456789012", "eu-central-1", None)
 FORMATS = [output_format for output_format in Format if output_format is not Format.AUTO]
 
 
 def shown(assessment: Assessment, output_format: Format, stream: Stream) -> str:
-    present_assessment(assessment, output_format, Verbosity.NORMAL, stream, aws=AWS)
+    present_assessment(assessment, output_format, Verbosity.NORMAL, stream)
     return stream.text
 
 
@@ -60,9 +58,9 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_each_format_is_reproducible_and_ends_with_a_line_break(output_format: Format, assessment: Assessment) -> None:
-    text = assessment_text(assessment, output_format, aws=AWS)
+    text = assessment_text(assessment, output_format)
     assert text.endswith("\n")
-    assert text == assessment_text(assessment, output_format, aws=AWS)
+    assert text == assessment_text(assessment, output_format)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "utf-8", "utf-16"])
@@ -77,20 +75,20 @@ def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: 
 @pytest.mark.parametrize(
     "output_format",
     [
-        *(Format.JSON, Format.KUBE_BENCH, Format.JUNIT, Format.SARIF, Format.ASFF, Format.OPENMETRICS, Format.HTML),
+        *(Format.JSON, Format.KUBE_BENCH, Format.JUNIT, Format.SARIF, Format.OPENMETRICS, Format.HTML),
         *OF_AUDITORS,
     ],
 )
 @given(assessment=hostile())
 def test_formats_for_programs_are_ascii(output_format: Format, assessment: Assessment) -> None:
     """ASCII is valid in every encoding of the stream."""
-    assert assessment_text(assessment, output_format, aws=AWS).isascii()
+    assert assessment_text(assessment, output_format).isascii()
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 @given(assessment=hostile())
 def test_no_format_has_control_characters(output_format: Format, assessment: Assessment) -> None:
-    lines = assessment_text(assessment, output_format, aws=AWS).split("\n")
+    lines = assessment_text(assessment, output_format).split("\n")
     assert [line for line in lines if not line.isprintable()] == []
 
 
@@ -117,7 +115,7 @@ def test_no_format_has_a_secret_in_a_next_step(output_format: Format) -> None:
         NextStep(ShellCommand("env K3S_TOKEN=hunter2 sh"), "p"),
         NextStep(Instruction("set password=hunter2")),
     )
-    assert "hunter2" not in assessment_text(replace(FULL, next_steps=steps), output_format, aws=AWS)
+    assert "hunter2" not in assessment_text(replace(FULL, next_steps=steps), output_format)
 
 
 @given(assessment=hostile())
@@ -200,7 +198,7 @@ def test_each_format_has_the_approver_of_a_waiver(output_format: Format) -> None
     """Metrics have no texts of people."""
     assert WAIVED.waiver
     verdict = WAIVED._replace(waiver=WAIVED.waiver._replace(approved_by="Ann"))
-    report = assessment_text(replace(FULL, verdicts=(verdict,)), output_format, Verbosity.VERBOSE, aws=AWS)
+    report = assessment_text(replace(FULL, verdicts=(verdict,)), output_format, Verbosity.VERBOSE)
     assert any(text in report for text in ("approved by Ann", '"approved_by": "Ann"', ">Ann</td>"))
 
 
