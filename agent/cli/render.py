@@ -18,7 +18,7 @@ from agent.cli.streams import print_error
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 from agent.reports.formats import Format
 from agent.verbs.render import DOCUMENTS, new_host, rendered, rendered_assessment_job
-from agent.verbs.render.image import IMAGE
+from agent.verbs.render.pods import IMAGE
 
 if TYPE_CHECKING:
     from agent.verbs.render.cloud_init import Download
@@ -168,7 +168,7 @@ def assessment_job(
     kubectl delete removes everything. Nothing is installed on the nodes, which must have the image or pull it.
     With --k3s-version, nodes are assessed for that version, and before 1.30 without what Kubernetes does not support.
     """
-    from agent.verbs.render.assessment_job import AssessmentJob
+    from agent.verbs.render.pods import AssessmentJob
 
     if bool(node) == all_nodes:
         raise UsageError("cannot render assessment-job without --node or --all-nodes, or with both", "pass one of them")
@@ -210,7 +210,7 @@ def upgrade_plan(*, image: Image = IMAGE, output: Output = None) -> None:
 
     The system-upgrade-controller brings this version to all nodes on which the archive is installed, one by one.
     """
-    from agent.verbs.render.upgrade_plan import upgrade_plan as plan
+    from agent.verbs.render.pods import upgrade_plan as plan
 
     print_or_write(plan(image), output)
 

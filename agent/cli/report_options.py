@@ -103,7 +103,7 @@ class AssessmentOptions(ReportOptions):
                 present_assessment(self._shown(assessment), self.output_format, self.verbosity, sys.stdout)
         if to_api:
             from agent.base.host import Host
-            from agent.cluster.report_writer import write_report
+            from agent.cluster.own_objects import write_report
             from agent.reports.assessments.openreports import node_report
 
             write_report(Host.real(), node_report(assessment), os.environ)

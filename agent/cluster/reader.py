@@ -22,7 +22,7 @@ from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
 from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Cluster, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
-from agent.cluster.nodes import parse_node
+from agent.cluster.node_status import parse_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

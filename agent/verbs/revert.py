@@ -131,7 +131,7 @@ def _with_objects_removed(undo: _Undo, policy: str, host: Host, k3s: _K3s) -> tu
     found = next((change for change in undo.plan.changes if change.id == policy), None)
     if found is None or not isinstance(found.before, File) or not isinstance(found.after, Absent):
         return undo, False
-    from agent.cluster.addon import wait_until_applied
+    from agent.cluster.own_objects import wait_until_applied
 
     emptied = _without_objects(found.before)
     if emptied != found.before:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from agent import __version__
-from agent.verbs.render.image import IMAGE
+from agent.verbs.render.pods import IMAGE
 from tests.k8s import break_out
 from tests.k8s.components import CONTAINERD
 from tests.k8s.namespaces import ADDRESS, NAME

@@ -21,7 +21,7 @@ from agent.cluster.kubernetes.queries import (
     Query,
     kubelet_configuration,
 )
-from agent.harden.guide import headings
+from agent.harden.guide import guide_row
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.guide.guide_files import DirectoryRow, FileRow
 from agent.harden.guide.guide_row import GuideControl
@@ -52,7 +52,7 @@ def guide_controls() -> str:
             ((f"[`{c.id}`](#{_anchor(c)})", c.title, str(c.applies), ", ".join(c.origin.cis)) for c in CONTROLS),
         ),
     ]
-    for heading in headings.IN_ORDER:
+    for heading in guide_row.IN_ORDER:
         parts.append(f"## {heading}")
         for control in CONTROLS:
             if control.origin.heading == heading:

@@ -28,7 +28,7 @@ from agent.base.report import Report
 from agent.base.value import replace
 from agent.cli.command_line import whole_program
 from agent.findings.machine.reason import REASONS
-from agent.harden.changes import journal, last_run, notifications, publication_files, state
+from agent.harden.changes import journal, last_run, state
 from agent.harden.changes.observation_mark import OBSERVES
 from agent.harden.desired import resources as desired
 from agent.harden.guide.guide_files import DIRECTORIES, FILES, DirectoryRow, FileRow
@@ -421,14 +421,14 @@ def _resources() -> str:
                 (f"`{last_run.RECORD}`", "0600", "version, settings and day of the last successful run, for the gate"),
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
-                (f"`{notifications.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
-                (f"`{notifications.COMMAND}`", "0600", "command of the site that gets them"),
+                (f"`{state.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
+                (f"`{state.COMMAND}`", "0600", "command of the site that gets them"),
                 (
-                    f"`{publication_files.PUBLICATION}`",
+                    f"`{state.PUBLICATION}`",
                     "0600",
                     "with `publish`: what the Node of this host should have",
                 ),
-                (f"`{publication_files.SENT}`", "0600", "digest and time of what was sent to the Node last"),
+                (f"`{state.SENT}`", "0600", "digest and time of what was sent to the Node last"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),

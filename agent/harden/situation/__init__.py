@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.base.model import Observed, Resource
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
-    from agent.harden.changes.notifications import NotificationState
+    from agent.harden.changes.state import NotificationState
     from agent.harden.desired.boot_parameters import Override
     from agent.harden.desired.resources import Inputs
     from agent.harden.node.facts import HostFacts

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from agent.base.model import Observed, Resource
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
-    from agent.harden.changes.notifications import NotificationState
+    from agent.harden.changes.state import NotificationState
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.network_leases import NetworkLeases
     from agent.harden.node.site_files import Site
@@ -189,7 +189,7 @@ def _start_problem(host: Host, request: Request, host_facts: HostFacts, expected
 def _notifications(host: Host, settings: Settings) -> NotificationState | None:
     if settings.drift_notify is None:
         return None
-    from agent.harden.changes.notifications import notification_state
+    from agent.harden.changes.state import notification_state
 
     return notification_state(host, PurePosixPath(settings.drift_notify[0]))
 

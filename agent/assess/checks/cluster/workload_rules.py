@@ -13,8 +13,7 @@ from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
 from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
-from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
-from agent.cluster.kubernetes.pod_security_rules import violations
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of, violations
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT

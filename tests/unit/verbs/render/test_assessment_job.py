@@ -10,8 +10,7 @@ import yaml
 from agent.base.errors import UsageError
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, Version
-from agent.verbs.render.assessment_job import AssessmentJob
-from agent.verbs.render.image import IMAGE
+from agent.verbs.render.pods import IMAGE, AssessmentJob
 from tests.unit.harden.guide.test_schemas import MINORS, complaints
 
 ONE = AssessmentJob("node-1", "audit", IMAGE, 24)
