@@ -27,8 +27,7 @@ from agent.harden.guide.guide_files import DirectoryRow, FileRow
 from agent.harden.guide.guide_row import GuideControl
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.guide.sysctls import SysctlRow
-from agent.k3s.cis.numbers import Number, only_in_frameworks
-from agent.k3s.cis.versions import Benchmark, up_to
+from agent.k3s.cis.versions import Benchmark, Number, only_in_frameworks, up_to
 from agent.reports import remediation
 from agent.verbs.explain import origin_in_words
 from tests.tools.markdown import anchor, escaped, generated, page, prose, table

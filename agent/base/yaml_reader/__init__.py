@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
+from agent.base import package_data
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.value import Value
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from yaml import Event
+    from yaml import Event, YAMLError
 
     from agent.base.yaml_reader.plain_scalars import ScalarValue
+
 
 MAX_BYTES = 1 << 20
 """Size of a file, in bytes. etcd rejects objects larger than 1.5 MiB, so no real manifest is much larger."""
@@ -297,8 +299,6 @@ def _documents(text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Docum
                 next(events)  # the end of the document
                 yield document
     except yaml.YAMLError as error:
-        from agent.base.yaml_reader.mistakes import syntax_error
-
         raise syntax_error(error, text, path) from None
 
 
@@ -455,3 +455,36 @@ def _word(written: str, line: int) -> Scalar:
     if written[0] == '"':
         return Scalar(written[1:-1], written[1:-1], line)
     return Scalar(resolve(written), written, line)
+
+
+class _Mistake(NamedTuple):
+    """A row of mistakes.tsv."""
+
+    words: str
+    problem: str
+    fix: str
+    begin: str = ""
+
+    def is_in(self, message: str) -> bool:
+        """Return whether a message of PyYAML is about this mistake."""
+        return any(words in message for words in self.words.split(" | "))
+
+
+def syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError:
+    """Return the error for a file that PyYAML rejects, with the line and the fix of a usual mistake."""
+    # PyYAML's own message quotes the line, which can contain a secret. This one has only the kind of the problem. Names
+    # in <> are tokens of YAML.
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
+    hint = ""
+    mistakes = [_Mistake(*cells) for cells in package_data.rows("base", "yaml_reader", "mistakes.tsv")]
+    found = next((mistake for mistake in mistakes if mistake.is_in(problem)), None)
+    if found is not None:
+        # Of the mark, only the index does not depend on what ends a line: YAML counts U+2028, too.
+        character = text[mark.index : mark.index + 1] if mark and "{}" in found.problem else ""
+        found = mistakes[0] if character == "\t" else found
+        problem, hint = found.problem.format(character), found.fix
+        mark = (getattr(error, "context_mark", None) if found.begin else None) or mark
+    else:
+        problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
+    return InputError(Location(path, mark.line + 1 if mark else 0), f"the file is not YAML: {problem}", hint)
