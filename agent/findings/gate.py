@@ -19,6 +19,7 @@ from agent.findings.registry import (
     note,
     steps,
     warning,
+    yes,
 )
 from agent.harden.node import openrc
 from agent.harden.node.gate_exceptions import RELEASE, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
@@ -56,7 +57,8 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
 
     Without the unit, or if it is masked, the drop-in blocks K3s. Without the drop-in, K3s starts without the gate, and
-    so it does by hand, by cron, or by a service with another name, which is found while it runs.
+    so it does by hand, by cron, or in any other way than by ExecStart= of a service with the gate. That is found while
+    it runs.
     """
     template, mask, dropins = situation.gate.template, situation.gate.mask, situation.gate.dropins
     if template is None:
@@ -80,10 +82,13 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
         mask = situation.gate.masked_dropins.get(service)
         fix, place = (fix, template) if mask is None else (file_removal(mask), mask)
         yield Problem(f"{service} starts without the gate", expected, location=Location(place), remediation=fix)
+    reported = {unit.path.name for unit in situation.facts.units} - {*dropins}
+    reported |= {service for service, _, _ in _unguarded(situation)}
     for unit in () if situation.gate.is_openrc else situation.facts.other_units:
-        message, expected = f"{unit} has started K3s without the gate", "k3s.service or k3s-NAME.service"
+        message, expected = f"{unit} has started K3s without the gate", "ExecStart= of k3s.service or k3s-NAME.service"
         stop = Instruction(f"stop this K3s, and let {expected} start it, for which install adds the gate")
-        yield Problem(message, expected, location=Location(template), remediation=steps(stop))
+        if unit not in reported:
+            yield Problem(message, expected, location=Location(template), remediation=steps(stop))
 
 
 @error(
@@ -131,6 +136,44 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
             # systemd ignores the failure of a command with the prefix -.
             if location.path != path or text.startswith("-") or not any(start in text for start in starts_gate):
                 yield service, unit, path
+
+
+@error(
+    blocks_gate=yes("systemd can start K3s although its gate failed."),
+    prevents_start=_K3S_IS_FINE,
+    remediation="list only numbers from 1 to 199, without 126 and 127, in SuccessExitStatus=",
+)
+def gate_failure_ignored(situation: Situation) -> Iterator[Problem]:
+    """SuccessExitStatus= of a K3s service lists a signal or a status with which a failed gate is a success.
+
+    systemd applies it to the commands before K3s, too. A signal can end them at any time, and from 200 on are the
+    statuses with which systemd cannot execute a command. After an upgrade from a release that did not look for it, the
+    gate does not block K3s for it.
+    """
+    for line in () if situation.for_gate and situation.unseen_before else situation.gate.ignored:
+        message = "systemd can take a failed gate for a success"
+        expected = "numbers from 1 to 199, without 126 and 127"
+        edit = Instruction(
+            "remove the signals and the other statuses; then run `systemctl daemon-reload`", line.location
+        )
+        yield Problem(message, expected, line.text, line.location, steps(edit))
+
+
+@error(
+    blocks_gate=yes("It would change files that another K3s reads at its start."),
+    prevents_start=_K3S_IS_FINE,
+    remediation="disable the service that is left over, or give each its own `--config` and `--data-dir`",
+)
+def start_contested(situation: Situation) -> Iterator[Problem]:
+    """Another service of K3s starts or runs with the same configuration file, and needs other content in its drop-in.
+
+    A server and an agent do, and two servers whose options differ. The service that starts first is not affected.
+    """
+    path = situation.facts.dropin_path
+    for rival in situation.rivals:
+        message = f"{rival} starts or runs with the same configuration, and needs other content in {path}"
+        fix = instruction("disable the service that is left over, or give each its own `--config` and `--data-dir`")
+        yield Problem(message, location=Location(path), remediation=fix)
 
 
 @error(

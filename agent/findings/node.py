@@ -250,10 +250,15 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
 
 @note(remediation="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
 def service_not_assessed(situation: Situation) -> Iterator[Problem]:
-    """Another service starts K3s in the same role. It does not run, or --unit names a different one."""
+    """Another service starts K3s in the same role, or with the same configuration.
+
+    It does not run, or --unit names a different one. While one of them starts or runs, the gate blocks the other one if
+    that needs other content in the same configuration (start-contested).
+    """
     facts = situation.facts
     for unit in facts.units:
-        if facts.unit is not None and unit.role is facts.role and unit.path != facts.unit.path:
+        is_rival = unit.role is facts.role or unit in facts.sharing
+        if facts.unit is not None and is_rival and unit.path != facts.unit.path:
             message = f"{unit.path.name} starts K3s, too; this report is about {facts.unit.path.name}"
             yield Problem(message, location=Location(unit.path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,12 @@ from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.paths import REGULAR_FILE
 from agent.base.host.systemd import Systemd
-from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
-from agent.base.model import Unreadable
+from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES, assignments
+from agent.base.model import Location, Unreadable
 from agent.base.value import Value, replace
 from agent.harden.node import gate_units, openrc, unit_files
 from agent.harden.node.gate_exceptions import read_exceptions
-from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, gate_instance, is_of_k3s
+from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, GateCommand, gate_instance, is_of_k3s, template_of
 from agent.harden.node.loaded_service import changed_since_load
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from agent.base.errors import HardenError
     from agent.base.host import Host
     from agent.harden.node.gate_exceptions import GateExceptions
-    from agent.harden.node.gate_units import Difference, GateCommand
+    from agent.harden.node.gate_units import Difference
 
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111
 _INSTANCE = r"k3s-harden@.+\.service"
+_STATUSES_OF_PROGRAMS = r"SuccessExitStatus=(?:\s*(?!12[67])1?\d?\d(?=\s|$))+\s*"
+"""Not those of a shell that finds no program, those of systemd from 200 on, and signals, which end any program."""
 
 
 class Gate(Value):
@@ -61,6 +64,8 @@ class Gate(Value):
     """How the template and the drop-ins of services differ from those of this version."""
     unusable: Mapping[PurePosixPath, ProgramProblem] = MappingProxyType({})
     """The programs of the gate that cannot run or that others can change, each with the reason."""
+    ignored: tuple[GateCommand, ...] = ()
+    """The lines of services with which systemd can take a failed gate for a success."""
     unread: tuple[HardenError, ...] = ()
     """Drop-ins of the template or an instance that systemd reads and this program cannot read."""
 
@@ -117,6 +122,7 @@ def detect_gate(host: Host) -> Gate:
         masked_dropins=masked,
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
         is_stale=is_stale,
+        ignored=tuple(ignored_failures(host, dropins)),
     )
     if mask is not None:
         return found
@@ -152,6 +158,20 @@ def _replaced(
         location = located.get(found.key, found.location)
         same = (command for command in in_files if command.key == found.key)
         yield next(same, replace(found, location=location))
+
+
+def ignored_failures(host: Host, services: Iterable[str]) -> Iterator[GateCommand]:
+    """Yield the lines of SuccessExitStatus= with which systemd can take a failed gate of a service for a success."""
+    for service in services:
+        names = (top / name for top in UNIT_DIRECTORIES for name in (service, template_of(service)))
+        texts = {path: unit_files.unit_text(host, path, []) for path in islice(filter(host.tree.exists, names), 1)}
+        texts.update(unit_files.read_dropins(host, service, []))
+        found: list[GateCommand] = []
+        for path, text in texts.items():
+            for line, key, value in assignments(text):
+                if key == "SuccessExitStatus":
+                    found = [*found, GateCommand(f"{key}={value}", Location(path, line), key)] if value.strip() else []
+        yield from (line for line in found if not re.fullmatch(_STATUSES_OF_PROGRAMS, line.text))
 
 
 def _differences(

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.host.directories import Total
 from agent.base.host.process import SEARCH_PATH
+from agent.base.host.service_process import parents
+from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.value import replace
 from agent.harden.node import unit_files
-from agent.harden.node.gate_units import DROPINS, is_of_k3s, template_of
+from agent.harden.node.gate_units import DROPINS, gate_instance, is_of_k3s, template_of
 from agent.harden.node.loaded_service import loaded_settings
 from agent.k3s.service_files import files_of_unit, parse_settings, predicted_service
 from agent.k3s.services import OPENRC_DIRECTORY, K3sUnit, OtherProgram
@@ -88,21 +90,39 @@ def candidate_units(
     If there is none of both, all of this role, as on a host tree whose services are not enabled yet.
     """
     suitable = tuple(unit for unit in units if role in (None, unit.role))
-    running = {name for process in processes for name in _control_groups(host, process.pid)}
+    running = {unit for process in processes for unit in _unit_of(host, process.pid)}
     started = tuple(unit for unit in suitable if unit.path.name in running)
     return started or tuple(unit for unit in suitable if _starts_at_boot(host, unit.path.name)) or suitable
 
 
 def other_units(host: Host, processes: Sequence[K3sProcess]) -> tuple[str, ...]:
-    """Return the units of running K3s processes that are in no service of K3s by its name, such as a user's session."""
-    groups = (tuple(_control_groups(host, process.pid)) for process in processes)
-    units = ([name for name in names if "." in name] for names in groups if not any(map(is_of_k3s, names)))
-    return tuple(names[-1] for names in units if names)
+    """Return the units that have started a running K3s in another way than by a service with the gate in effect."""
+    found = ((unit, process.pid) for process in processes for unit in _unit_of(host, process.pid))
+    return tuple(dict.fromkeys(unit for unit, pid in found if not _is_gated(host, unit, pid)))
 
 
-def _control_groups(host: Host, pid: int) -> Iterator[str]:
+def _unit_of(host: Host, pid: int) -> tuple[str, ...]:
+    """Return the unit of systemd, not of a user's manager, that has a process; empty if none has, as under OpenRC."""
     for line in host.tree.text_if_readable(PurePosixPath(f"/proc/{pid}/cgroup")).splitlines():
-        yield from line.split(":", 2)[-1].split("/")
+        _, controllers, path = line.split(":", 2)
+        units = [name for name in path.split("/") if "." in name and not name.endswith(".slice")]
+        if controllers in ("", "name=systemd") and units:
+            return (units[0],)
+    return ()
+
+
+def _is_gated(host: Host, unit: str, pid: int) -> bool:
+    """Return whether ExecStart= of a service with the gate has started a process; True if the process has ended."""
+    if not is_of_k3s(unit):
+        return False
+    try:
+        found = Systemd(host).properties(unit)
+        *_, (_, words, flags, *_) = found["ExecStartPreEx"]
+        in_effect = f"start {gate_instance(unit)}" in " ".join(words) and "ignore-failure" not in flags
+        family = [pid, *parents(f"{host.root.rstrip('/')}/proc", pid)]
+        return in_effect and (found["MainPID"] in family or family[-1] != 1)
+    except (HostError, KeyError, TypeError, ValueError, IndexError):
+        return any(host.tree.exists(top / f"{unit}.d" / name) for top in UNIT_DIRECTORIES for name in DROPINS)
 
 
 def _starts_at_boot(host: Host, name: str) -> bool:

@@ -181,12 +181,14 @@ def test_a_masked_drop_in_is_reported_with_its_mask(hardened: Hardened) -> None:
         ("/system.slice/kubernetes.service", "kubernetes.service"),
         ("/user.slice/user-0.slice/session-3.scope", "session-3.scope"),
         ("/system.slice/k3s.service/init", ""),
-        ("/user.slice/user@1000.service/app.slice/k3s-rootless.service", ""),
+        ("/user.slice/user-0.slice/user@0.service/app.slice/k3s.service", "user@0.service"),
+        ("/system.slice/k3s-site.service", "k3s-site.service"),
+        ("/site.slice/k3s.service", ""),
         ("/", ""),
     ],
 )
-def test_a_k3s_that_runs_in_no_service_of_k3s_is_reported(hardened: Hardened, group: str, unit: str) -> None:
-    """By a service with another name, by hand or by cron, K3s starts without the gate."""
+def test_a_k3s_that_no_service_with_the_gate_has_started_is_reported(hardened: Hardened, group: str, unit: str) -> None:
+    """By another service, by a user's manager, by hand or by cron, K3s starts without the gate."""
     host = hardened()
     host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
     host.unit("server")
