@@ -153,10 +153,8 @@ def gate_failure_ignored(situation: Situation) -> Iterator[Problem]:
     for line in () if situation.for_gate and situation.unseen_before else situation.gate.ignored:
         message = "systemd can take a failed gate for a success"
         expected = "numbers from 1 to 199, without 126 and 127"
-        edit = Instruction(
-            "remove the signals and the other statuses; then run `systemctl daemon-reload`", line.location
-        )
-        yield Problem(message, expected, line.text, line.location, steps(edit))
+        fix = instruction("remove the signals and the other statuses", line.location)
+        yield Problem(message, expected, line.text, line.location, fix)
 
 
 @error(
@@ -285,14 +283,14 @@ def started_without_gate(situation: Situation) -> Iterator[Problem]:
     remediation="find out what changed K3s' files or systemd's environment during the start; then restart K3s",
 )
 def started_unhardened(situation: Situation) -> Iterator[Problem]:
-    """K3s runs a component with other arguments than those that the gate judged.
+    """K3s runs a component with other arguments than those that the gate judged, or the gate has not judged this start.
 
     k3s-harden-started@.service compares them with what K3s has logged for this start. Something changed K3s' files or
     variables after the gate had read them. It is reported until the next start of the service.
     """
     find = Instruction("find out what changed K3s' files or systemd's environment during the start")
     for service, difference in situation.gate.exceptions.unhardened.items():
-        message = f"{service} runs with other arguments than those that the gate judged"
+        message = f"{service} runs otherwise than the gate judged"
         found = "; ".join(difference.splitlines())
         fix = steps(find, ShellCommand(f"sudo systemctl restart {service}"))
         yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), remediation=fix)

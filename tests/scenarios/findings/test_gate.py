@@ -16,6 +16,7 @@ from agent.harden.situation import Request
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     GATE_DROPIN,
+    SERVICE_DROPIN,
     Case,
     Edit,
     Seen,
@@ -137,6 +138,13 @@ CASES = (
     Case("release-in-effect", released(uptime="100.99 5"), released(uptime="1000.01 5"),
          Seen("/run/k3s-harden/release.k3s", "k3s-harden apply", found=f"released by {_BY}"),
          cure=removed("/run/k3s-harden/release.k3s")),
+    Case("gate-failure-ignored",
+         installed_gate(written(SERVICE_DROPIN.format("site"), "[Service]\nSuccessExitStatus=1 SIGINT\n")),
+         installed_gate(written(SERVICE_DROPIN.format("site"),
+             "[Service]\nSuccessExitStatus=SIGINT\nSuccessExitStatus=\nSuccessExitStatus=1 143\n")),
+         Seen(f"{SERVICE_DROPIN.format('site')}:2",
+             "remove the signals and the other statuses at {location}; run `sudo systemctl daemon-reload`",
+             expected="numbers from 1 to 199, without 126 and 127", found="SuccessExitStatus=1 SIGINT")),
     Case("gate-before-mount",
          both(
              both(written("/usr/lib/systemd/systemd", ""),

@@ -118,13 +118,6 @@ def starts(tmp_path: Path) -> Starts:
     return Starts(tmp_path)
 
 
-def test_all_services_have_the_same_gate() -> None:
-    """Only the timers differ: agents have no ServiceAccounts to patch."""
-    server, agent = ((UNITS / f"{name}.service.d/zzz-k3s-harden.conf").read_text() for name in SERVICES)
-    assert server.partition("\n[Service]\n")[2] == agent.partition("\n[Service]\n")[2]
-    assert server.replace(" k3s-harden-service-accounts.timer", "") == agent
-
-
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_script_is_valid_shell(service: str) -> None:
     """systemd passes it on unchanged: it contains no quote that ends it, and only the specifiers %n and %N."""
