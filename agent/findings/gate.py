@@ -100,9 +100,9 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
 
     An empty `ExecStartPre=` in a later drop-in removes the commands before it, and another command there can undo
-    what the gate judged. Or the drop-in of the gate was edited and does not start the gate's unit any more, or that
-    unit runs another command, sees other files, or succeeds if its command fails. On a running host, this is what
-    systemd has loaded.
+    what the gate judged. A later drop-in with SuccessExitStatus= makes a failure a success. Or the drop-in of the gate
+    was edited and does not start the gate's unit any more, or that unit runs another command, sees other files, or
+    succeeds if its command fails. On a running host, this is what systemd has loaded.
     """
     gate = situation.gate
     for command in gate.replaced:
@@ -136,25 +136,6 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
             # systemd ignores the failure of a command with the prefix -.
             if location.path != path or text.startswith("-") or not any(start in text for start in starts_gate):
                 yield service, unit, path
-
-
-@error(
-    blocks_gate=yes("systemd can start K3s although its gate failed."),
-    prevents_start=_K3S_IS_FINE,
-    remediation="list only numbers from 1 to 199, without 126 and 127, in SuccessExitStatus=",
-)
-def gate_failure_ignored(situation: Situation) -> Iterator[Problem]:
-    """SuccessExitStatus= of a K3s service lists a signal or a status with which a failed gate is a success.
-
-    systemd applies it to the commands before K3s, too. A signal can end them at any time, and from 200 on are the
-    statuses with which systemd cannot execute a command. After an upgrade from a release that did not look for it, the
-    gate does not block K3s for it.
-    """
-    for line in () if situation.for_gate and situation.unseen_before else situation.gate.ignored:
-        message = "systemd can take a failed gate for a success"
-        expected = "numbers from 1 to 199, without 126 and 127"
-        fix = instruction("remove the signals and the other statuses", line.location)
-        yield Problem(message, expected, line.text, line.location, fix)
 
 
 @error(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from agent.base.linux.mounts import mount_of, mounted
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.base.host import Host
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -105,18 +102,14 @@ def service_process(host: Host, pid: int) -> ServiceProcess:
 
 def ancestors() -> tuple[int, ...]:
     """Return the parent of this process, and its next two ancestors."""
-    return (os.getppid(), *islice(parents("/proc", os.getppid()), 2))
-
-
-def parents(proc: str, pid: int) -> Iterator[int]:
-    """Yield the parents of a process up to the first process; none that has ended."""
+    found = [os.getppid()]
     try:
-        while pid > 1:
-            with open(f"{proc}/{pid}/stat", "rb") as file:
-                pid = int(file.read().rpartition(b")")[2].split()[1])
-            yield pid
+        for _ in range(2):
+            with open(f"/proc/{found[-1]}/stat", "rb") as file:
+                found.append(int(file.read().rpartition(b")")[2].split()[1]))
     except (OSError, ValueError, IndexError):  # a process has ended
-        return
+        pass
+    return tuple(found)
 
 
 def _read(directory: int, name: str) -> bytes:

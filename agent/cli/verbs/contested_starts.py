@@ -23,7 +23,7 @@ _WAIT = 60.0
 
 
 def one_at_a_time(host: Host) -> AbstractContextManager[None]:
-    """Let one gate after the other judge, until the record of its start (record_judged) shows that it let K3s pass."""
+    """Let one gate after the other judge, until record_judged() has shown that it let its start pass."""
     return locked(host.writable_tree, _LOCK, wait=_WAIT)
 
 

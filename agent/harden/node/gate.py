@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from agent.base.model import Location, Unreadable
 from agent.base.value import Value, replace
 from agent.harden.node import gate_units, openrc, unit_files
 from agent.harden.node.gate_exceptions import read_exceptions
-from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, GateCommand, gate_instance, is_of_k3s, template_of
+from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, GateCommand, gate_instance, is_of_k3s
 from agent.harden.node.loaded_service import changed_since_load
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111
 _INSTANCE = r"k3s-harden@.+\.service"
-_STATUSES_OF_PROGRAMS = r"SuccessExitStatus=(?:\s*(?!12[67])1?\d?\d(?=\s|$))+\s*"
-"""Not those of a shell that finds no program, those of systemd from 200 on, and signals, which end any program."""
 
 
 class Gate(Value):
@@ -59,13 +56,11 @@ class Gate(Value):
     is_stale: bool = False
     """Whether systemd still uses older unit files than those on the disk."""
     replaced: tuple[GateCommand, ...] = ()
-    """What lets the template or an instance succeed without `k3s-harden gate`, in the unit or a drop-in of it."""
+    """What lets the template, an instance or a service succeed without `k3s-harden gate`, in the unit or a drop-in."""
     differences: tuple[Difference, ...] = ()
     """How the template and the drop-ins of services differ from those of this version."""
     unusable: Mapping[PurePosixPath, ProgramProblem] = MappingProxyType({})
     """The programs of the gate that cannot run or that others can change, each with the reason."""
-    ignored: tuple[GateCommand, ...] = ()
-    """The lines of services with which systemd can take a failed gate for a success."""
     unread: tuple[HardenError, ...] = ()
     """Drop-ins of the template or an instance that systemd reads and this program cannot read."""
 
@@ -122,10 +117,10 @@ def detect_gate(host: Host) -> Gate:
         masked_dropins=masked,
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
         is_stale=is_stale,
-        ignored=tuple(ignored_failures(host, dropins)),
     )
     if mask is not None:
         return found
+    later = [command for service in dropins for command in _ignoring(unit_files.read_dropins(host, service, []))]
     texts = {path: host.tree.text_if_readable(path) for path in (*templates[:1], *instances)}
     for name in (TEMPLATE, *map(gate_instance, dropins)):
         texts.update(unit_files.read_dropins(host, name, unread))
@@ -133,7 +128,7 @@ def detect_gate(host: Host) -> Gate:
         found,
         template=template,
         mounts=gate_units.required_mounts("\n".join(texts.values())),
-        replaced=tuple(_replaced(host, template, texts, dropins)),
+        replaced=(*_replaced(host, template, texts, dropins), *later),
         differences=tuple(_differences(host, template, dropins)),
         unusable=_unusable(host, texts),
         unread=tuple(unread),
@@ -160,18 +155,12 @@ def _replaced(
         yield next(same, replace(found, location=location))
 
 
-def ignored_failures(host: Host, services: Iterable[str]) -> Iterator[GateCommand]:
-    """Yield the lines of SuccessExitStatus= with which systemd can take a failed gate of a service for a success."""
-    for service in services:
-        names = (top / name for top in UNIT_DIRECTORIES for name in (service, template_of(service)))
-        texts = {path: unit_files.unit_text(host, path, []) for path in islice(filter(host.tree.exists, names), 1)}
-        texts.update(unit_files.read_dropins(host, service, []))
-        found: list[GateCommand] = []
-        for path, text in texts.items():
-            for line, key, value in assignments(text):
-                if key == "SuccessExitStatus":
-                    found = [*found, GateCommand(f"{key}={value}", Location(path, line), key)] if value.strip() else []
-        yield from (line for line in found if not re.fullmatch(_STATUSES_OF_PROGRAMS, line.text))
+def _ignoring(texts: Mapping[PurePosixPath, str]) -> Iterator[GateCommand]:
+    """Yield the lines of a service's drop-ins after that of the gate, which empties the first of these lists."""
+    for path, text in texts.items():
+        for line, key, value in assignments(text) if path.name > DROPINS[0] else ():
+            if (key == "SuccessExitStatus" and value) or (key == "UnsetEnvironment" and not value):
+                yield GateCommand(f"{key}={value}", Location(path, line), key)
 
 
 def _differences(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.host.directories import Total
 from agent.base.host.process import SEARCH_PATH
-from agent.base.host.service_process import parents
 from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.value import replace
@@ -119,8 +118,9 @@ def _is_gated(host: Host, unit: str, pid: int) -> bool:
         found = Systemd(host).properties(unit)
         *_, (_, words, flags, *_) = found["ExecStartPreEx"]
         in_effect = f"start {gate_instance(unit)}" in " ".join(words) and "ignore-failure" not in flags
-        family = [pid, *parents(f"{host.root.rstrip('/')}/proc", pid)]
-        return in_effect and (found["MainPID"] in family or family[-1] != 1)
+        parent = host.tree.text_if_readable(PurePosixPath(f"/proc/{pid}/stat")).rpartition(")")[2].split()[1:2]
+        # With the option `log`, K3s is a child of the main process.
+        return in_effect and (parent == [] or found["MainPID"] in (pid, int(parent[0])))
     except (HostError, KeyError, TypeError, ValueError, IndexError):
         return any(host.tree.exists(top / f"{unit}.d" / name) for top in UNIT_DIRECTORIES for name in DROPINS)
 

@@ -122,11 +122,10 @@ def _observe(
     sysctl_files = read_sysctl_files(host, unreadable)
     files = k3s_files.read_k3s_files(host.tree, settings, host_facts, unreadable)
     # A gate for which K3s waits is in effect. systemd's answers about it would take as long as the rest.
-    found_gate = _gate_in_effect(host, request.start.name) if request.start else gate.detect_gate(host)
+    in_effect = gate.Gate(read_exceptions(host), is_openrc=openrc.starts_services(host)) if request.start else None
+    found_gate = in_effect or gate.detect_gate(host)
     unreadable += (*files.manifests.unreadable, *found_gate.unread)
     day = run_record.day_to_record(last, today, waivers, for_gate=request.for_gate)
-    unseen_before = run_record.is_of_predecessor(last)
-    record = run_record.next_record(site, settings, host_facts, last, day)
     return Situation(
         settings=settings,
         facts=host_facts,
@@ -148,9 +147,8 @@ def _observe(
         unreadable=tuple({error.message: error for error in unreadable}.values()),
         today=today,
         for_gate=request.for_gate,
-        to_record=replace(record, k3s_config=last.k3s_config) if found_gate.ignored and unseen_before else record,
+        to_record=run_record.next_record(site, settings, host_facts, last, day),
         recorded_config=None if site.settings.k3s_config else settings.k3s_config,
-        unseen_before=unseen_before,
         start_problem=_start_problem(host, request, host_facts, expected),
         notifications=_notifications(host, settings),
     )
@@ -174,12 +172,6 @@ def _facts(host: Host, request: Request, site: Site, last: LastRun) -> tuple[Set
             if found.unit is None and run_record.is_for(last, found):
                 return recorded, found
     return settings, read(settings)
-
-
-def _gate_in_effect(host: Host, service: str) -> gate.Gate:
-    is_openrc = openrc.starts_services(host)
-    ignored = () if is_openrc else tuple(gate.ignored_failures(host, [f"{service}.service"]))
-    return gate.Gate(read_exceptions(host), is_openrc=is_openrc, ignored=ignored)
 
 
 def _start_problem(host: Host, request: Request, host_facts: HostFacts, expected: Sequence[Resource]) -> str:

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from agent.harden.settings.schema import Settings
     from agent.harden.settings.waivers import Waivers
 
-_FOLLOWED = "-"
-"""Recorded instead of a configuration if nothing was unknown. Releases that followed more recorded an empty text."""
-
 
 class Today(Value):
     """The day of the run, and the earliest day that is plausible."""
@@ -57,22 +54,17 @@ def settings_of_predecessor(host: Host, settings: Settings, last: LastRun) -> Se
     That release let K3s start, so the upgrade must not block it. Its journal has the drop-in that it wrote. None if
     there is none, or if the setting `k3s-config` exists.
     """
-    if settings.k3s_config is not None or not last.day or last.k3s_config == _FOLLOWED:
+    if settings.k3s_config is not None or not last.day or last.k3s_config == "":
         return None
-    path = PurePosixPath(last.k3s_config.partition(" ")[2]) if last.k3s_config else _configured(host)
+    path = _configured(host) if last.k3s_config is None else PurePosixPath(last.k3s_config.partition(" ")[2])
     role = Role(*last.versions) if len(last.versions) == 1 else None
     return None if path is None else replace(settings, k3s_config=path, role=settings.role or role)
-
-
-def is_of_predecessor(last: LastRun) -> bool:
-    """Return whether a release that followed more let K3s start, and this one has not seen everything since."""
-    return last.day != "" and not last.k3s_config
 
 
 def is_for(last: LastRun, facts: HostFacts) -> bool:
     """Return whether the recorded configuration is for the commands of these facts, which are not followed."""
     recorded = last.k3s_config and last.k3s_config.partition(" ")[0]
-    return facts.other_programs != () and recorded in (None, "", _fingerprint(facts))
+    return facts.other_programs != () and recorded in (None, _fingerprint(facts))
 
 
 def _configured(host: Host) -> PurePosixPath | None:
@@ -119,7 +111,7 @@ def next_record(site: Site, settings: Settings, facts: HostFacts, last: LastRun,
     elif facts.version_is_known and not facts.detected_version.recorded:
         by_role[role], programs[role] = facts.version, ""
     is_recorded = settings.k3s_config is not None and site.settings.k3s_config is None
-    config = f"{_fingerprint(facts)} {settings.k3s_config}" if is_recorded else _FOLLOWED
+    config = f"{_fingerprint(facts)} {settings.k3s_config}" if is_recorded else ""
     return LastRun(day, by_role, recorded, {name: program for name, program in programs.items() if program}, config)
 
 
