@@ -116,8 +116,10 @@ def _is_gated(host: Host, unit: str, pid: int) -> bool:
         return False
     try:
         found = Systemd(host).properties(unit)
-        *_, (_, words, flags, *_) = found["ExecStartPreEx"]
-        in_effect = f"start {gate_instance(unit)}" in " ".join(words) and "ignore-failure" not in flags
+        in_effect = any(
+            f"start {gate_instance(unit)}" in " ".join(words) and "ignore-failure" not in flags
+            for _, words, flags, *_ in found["ExecStartPreEx"][-1:]
+        )
         parent = host.tree.text_if_readable(PurePosixPath(f"/proc/{pid}/stat")).rpartition(")")[2].split()[1:2]
         # With the option `log`, K3s is a child of the main process.
         return in_effect and (parent == [] or found["MainPID"] in (pid, int(parent[0])))

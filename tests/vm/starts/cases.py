@@ -85,6 +85,12 @@ _SETTINGS = (
     ),
     *("Environment=SYSTEMD_OFFLINE=1", "SuccessExitStatus=1 2", "MountAPIVFS=yes", "InaccessiblePaths=/etc/rancher"),
 )
+_WITHOUT_A_FAILURE = (
+    *("SuccessExitStatus=SIGINT SIGKILL 1", "SuccessExitStatus=203 226 127", "RestartForceExitStatus=1 2"),
+    *("Environment=SHELLOPTS=noexec", "Environment=LD_TRACE_LOADED_OBJECTS=1", "Environment=LD_DEBUG=help"),
+    *("Environment=BASH_ENV=/etc/hostname ENV=/etc/hostname", "Environment=LD_PRELOAD=/none FUNCNEST=1"),
+)
+"""Settings with which the shell of the gate runs no command, or its failure is a success."""
 
 
 class Case(NamedTuple):
@@ -115,7 +121,7 @@ def systemd_cases(files: int, units: int, seed: int = 33) -> list[Case]:
         found.append(Case(f"k3s-file{number}", environment_file(random), line))
     for number in range(units):
         command = random.choice(_COMMANDS).format(k3s=k3s)
-        settings = random.sample(_SETTINGS, random.randint(0, 3))
+        settings = random.sample((*_SETTINGS, *_WITHOUT_A_FAILURE), random.randint(0, 3))
         lines = "\n".join((f"ExecStart={command}", *settings))
         found.append(
             Case(f"k3s-unit{number}", environment_file(random) if number % 4 == 0 else "K3S_ARGS=--a\n", lines)
