@@ -292,15 +292,16 @@ NO_COMMAND = ("SHELLOPTS=noexec", "LD_TRACE_LOADED_OBJECTS=1", "LD_DEBUG=help", 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_1_variables_of_the_shell_and_of_the_loader_do_not_open_the_gate(node: Node, shell: str) -> None:
     """With them in K3s' environment, /bin/sh runs no command and ends with 0. A compliant host starts K3s as before."""
-    node.run(f"ln -sf {shell} /bin/sh; echo 'exit 0' >/srv/exit")
+    node.run(f"ln -sf {shell} /bin/sh")
     for line in NO_COMMAND:
         _put_site(node, f"Environment={line}")
         node.systemctl("start", SERVER)
         node.break_host()
+        node.put("/srv/exit", "exit 0\n")
         count = len(node.starts())
         assert node.systemctl("restart", SERVER, check=False).code == 1, line
         assert len(node.starts()) == count, line
-        node.run(f"systemctl stop {SERVER}; rm -f {RUN}/ungated.k3s; systemctl reset-failed {SERVER}")
+        node.run(f"systemctl stop {SERVER}; systemctl reset-failed {SERVER}; rm -f {RUN}/ungated.k3s /srv/exit")
         node.repair_host()
 
 
