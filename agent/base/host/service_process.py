@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.host.paths import RootDirectory, reason_of
 from agent.base.host.tree import Tree, read_descriptor
-from agent.base.linux.mounts import mount_of, mounted
+from agent.base.linux.mounts import differs_by_process, mount_of, mounted
 from agent.base.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from agent.base.host import Host
+    from agent.base.linux.mounts import Mount
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -34,8 +37,6 @@ class ServiceProcess(Value, not_compared=("opened", "root", "tree", "host")):
     tree: Tree
     """The files below its root directory, with its mounts. Symlinks are resolved there."""
     host: Host
-    apart: tuple[PurePosixPath, ...] = ()
-    """Directories in which K3s sees other files than this process, which prepares its start."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -54,7 +55,7 @@ class ServiceProcess(Value, not_compared=("opened", "root", "tree", "host")):
         if absolute is None:
             return None
         real = self.tree.real_path(absolute)
-        if any(real.is_relative_to(place) for place in self.apart):
+        if differs_by_process(real):
             return None
         if self._is_same(real, absolute):
             return real if ".." in absolute.parts else absolute
@@ -70,15 +71,28 @@ class ServiceProcess(Value, not_compared=("opened", "root", "tree", "host")):
 
     def _places(self, real: PurePosixPath) -> list[PurePosixPath]:
         """Return the paths at which this host mounts what the process sees at a path without symlinks."""
-        mount = mount_of(mounted(_read(self.opened.descriptor, "mountinfo").decode(errors="replace")), real)
+        mount = mount_of(self._mounts, real)
         if mount is None:
             return []
         source = PurePosixPath(mount.root, real.relative_to(mount.point))
         return [
             PurePosixPath(other.point, source.relative_to(other.root))
-            for other in mounted(self.host.tree.text_if_readable(PurePosixPath("/proc/self/mountinfo")))
+            for other in self._mounts_of_host
             if other.device == mount.device and source.is_relative_to(other.root)
         ]
+
+    @property
+    def mount_points(self) -> Iterable[PurePosixPath]:
+        """Where the process can see another file system than the host."""
+        return [PurePosixPath(mount.point) for mount in (*self._mounts, *self._mounts_of_host)]
+
+    @property
+    def _mounts(self) -> Sequence[Mount]:
+        return mounted(_read(self.opened.descriptor, "mountinfo").decode(errors="replace"))
+
+    @property
+    def _mounts_of_host(self) -> Sequence[Mount]:
+        return mounted(self.host.tree.text_if_readable(PurePosixPath("/proc/self/mountinfo")))
 
 
 def service_process(host: Host, pid: int) -> ServiceProcess:

@@ -18,7 +18,7 @@ from agent.k3s.service_files import assigned, parse_settings
 from agent.k3s.services import Command, FilesOfUnit, ServiceSettings, hidden_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
-_NOT_FOLLOWED = ("MountImages", "ExtensionImages", "ExtensionDirectories", "PAMName")
-"""Properties with which K3s gets files or variables that others do not show."""
+_NOT_FOLLOWED = (
+    *("ExtensionDirectories", "ExtensionImages", "InaccessiblePaths", "MountImages", "PAMName", "PermissionsStartOnly"),
+    "RootDirectoryStartOnly",
+)
+"""Properties with which K3s gets files or variables that the command of the gate does not have, or can create."""
 
 _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 """Location of a variable of systemd itself; DefaultEnvironment= or `systemctl set-environment` can have set it."""
@@ -62,7 +65,6 @@ def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) 
             environment_files=tuple(PurePosixPath(file) for file, _ in found["EnvironmentFiles"]),
             unset=tuple(found["UnsetEnvironment"]),
             files=FilesOfUnit(host.tree.real_path, found["WorkingDirectory"], _mounts(host, found)),
-            unknown=next((f"{name}= is not followed" for name in _NOT_FOLLOWED if found.get(name)), ""),
         )
     return None
 
@@ -81,7 +83,11 @@ def settings_of_commands(
 
     settings = ServiceSettings(
         commands=tuple(
-            Command(located((program, *arguments[1:])), "no-env-expand" not in flags)
+            # K3s looks for --config in its own name, too, which the prefix @ sets.
+            Command(
+                located((arguments[0] if arguments[0][:1] == "-" else program, *arguments[1:])),
+                "no-env-expand" not in flags,
+            )
             for program, arguments, flags, *_ in found["ExecStartEx"]
         ),
         before_start=located(
@@ -91,8 +97,18 @@ def settings_of_commands(
         resets=parsed.resets,
         is_loaded=True,
         needs_reload=found["NeedDaemonReload"],
+        not_followed=next(_not_followed(host, found), ""),
     )
     return settings, located
+
+
+def _not_followed(host: Host, found: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"{name}= is not followed" for name in _NOT_FOLLOWED if found.get(name))
+    if any("privileged" in flags for _, _, flags, *_ in found["ExecStartEx"]):
+        yield "the prefix + of ExecStart= is not followed"
+    for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
+        if is_optional and not host.tree.exists(PurePosixPath(source)):
+            yield f"{source} for BindPaths= at {place} is missing, and can exist when K3s starts"
 
 
 def changed_since_load(host: Host, paths: Iterable[PurePosixPath]) -> bool | None:
@@ -110,12 +126,8 @@ def _mounts(host: Host, found: Mapping[str, Any]) -> dict[PurePosixPath, PurePos
     hidden = hidden_directories(found["ProtectHome"], private_tmp=found["PrivateTmp"])
     for place in (*hidden, *(PurePosixPath(place) for place, _ in found["TemporaryFileSystem"])):
         mounts[host.tree.real_path(place)] = None
-    for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
-        if not is_optional or host.tree.exists(PurePosixPath(source)):
-            mounts[host.tree.real_path(PurePosixPath(place))] = PurePosixPath(source)
-    for place in found["InaccessiblePaths"]:
-        path = host.tree.real_path(PurePosixPath(place.lstrip("-+")))
-        mounts = {**{other: source for other, source in mounts.items() if not other.is_relative_to(path)}, path: None}
+    for source, place, *_ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
+        mounts[host.tree.real_path(PurePosixPath(place))] = PurePosixPath(source)
     return mounts
 
 

@@ -38,7 +38,7 @@ def judged(host: Host, name: str) -> dict[str, object]:
             return {"refused": "no start waits"}
         found = described(start.service)
         path = start.service.config_path if isinstance(start.service, K3sUnit) else None
-        return {**found, "changed": start_problem(host, start, path, ()) if path else ""}
+        return {**found, "changed": start_problem(host, start, path) if path else ""}
     except HardenError as error:
         return {"refused": error.message}
 
