@@ -34,6 +34,8 @@ _NOT_FOLLOWED = (
 )
 """Properties with which K3s gets files or variables that the command of the gate does not have, or can create."""
 
+_FOLLOWED_FLAGS = {"ambient", "ignore-failure", "no-env-expand", "no-setuid"}
+
 _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 """Location of a variable of systemd itself; DefaultEnvironment= or `systemctl set-environment` can have set it."""
 
@@ -104,8 +106,8 @@ def settings_of_commands(
 
 def _not_followed(host: Host, found: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{name}= is not followed" for name in _NOT_FOLLOWED if found.get(name))
-    if any("privileged" in flags for _, _, flags, *_ in found["ExecStartEx"]):
-        yield "the prefix + of ExecStart= is not followed"
+    flags = {flag for _, _, flags, *_ in found["ExecStartEx"] for flag in flags}
+    yield from (f"the prefix of ExecStart= for `{flag}` is not followed" for flag in sorted(flags - _FOLLOWED_FLAGS))
     for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
         if is_optional and not host.tree.exists(PurePosixPath(source)):
             yield f"{source} for BindPaths= at {place} is missing, and can exist when K3s starts"

@@ -193,9 +193,12 @@ def _unseen(host: Host, found: HostFacts, expected: Sequence[Resource], files: K
     """Yield the files with K3s' hardening, and its program, that K3s can see otherwise than this host."""
     yield from found.configuration.differing
     if found.unit is not None:
-        places = (*(row.path for row in expected if isinstance(row, File)), *found.unit.settings.files.mount_points)
-        below = (path for path in places if path.is_relative_to(found.data_dir))
-        for path in sorted({found.unit.binary, *files.judged, *below}):
+        # Other directories of K3s can be mounts that do not answer.
+        tops = (found.data_dir / "server", found.data_dir / "agent/etc")
+        below = (*tops, found.dropin_path.parent)
+        places = [path for path in found.unit.settings.files.mount_points if any(map(path.is_relative_to, below))]
+        named = (row.path for row in expected if isinstance(row, File) and row.path.is_relative_to(found.data_dir))
+        for path in sorted({found.unit.binary, *files.judged, *tops, *places, *named}):
             if found.unit.on_host(path) not in (path, host.tree.real_path(path)):
                 yield path
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, "/root/k3s-harden/source")
 
@@ -17,6 +17,9 @@ from agent.base.host import Host
 from agent.harden.node.services import installed_units
 from agent.harden.node.starting_service import start_problem, starting_service
 from agent.k3s.services import K3sUnit, OtherProgram
+
+WATCHED = ("/srv/policy.yaml", "/var/lib/rancher/k3s/server/audit.yaml", "/srv/real/a.yaml")
+"""Files as a configuration names them."""
 
 
 def described(service: object) -> dict[str, object]:
@@ -27,6 +30,7 @@ def described(service: object) -> dict[str, object]:
         "arguments": [word.text for word in service.arguments],
         "variables": {name: word.text for name, word in service.environment.items()},
         "config": str(service.config_path or ""),
+        "files": {path: str(service.on_host(PurePosixPath(path)) or "") for path in WATCHED},
     }
 
 

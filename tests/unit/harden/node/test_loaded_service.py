@@ -104,6 +104,12 @@ def test_the_files_are_parsed_without_an_answer(tmp_path: Path, answer: str) -> 
         ({"PermissionsStartOnly": True}, (), None),
         ({"RootDirectoryStartOnly": True}, (), None),
         ({"ExecStartEx": [started(K3S, "server", flags=("privileged",))]}, (), None),
+        ({"ExecStartEx": [started(K3S, "server", flags=("of-a-newer-systemd",))]}, (), None),
+        (
+            {"ExecStartEx": [started(K3S, "server", flags=("ignore-failure", "no-setuid"))]},
+            (),
+            "/etc/rancher/k3s/config.yaml",
+        ),
         ({"RootDirectory": "/r", "BindReadOnlyPaths": [["/b", "/etc", False, 0]]}, (), "/b/rancher/k3s/config.yaml"),
         ({"RootDirectory": "/r"}, (), "/r/etc/rancher/k3s/config.yaml"),
         ({"RootImage": "/r.raw"}, (), None),

@@ -298,7 +298,8 @@ def test_a_configuration_that_each_process_sees_otherwise_is_unknown(tmp_path: P
     """K3s appends `.d` to the text of the path, so it has no drop-ins of its own after a slash."""
     (tmp_path / "srv").mkdir()
     (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "srv/link").symlink_to("/proc/self/environ")
+    (tmp_path / "srv/link").symlink_to("/proc/self/cwd/a")
+    (tmp_path / "proc/self/cwd").symlink_to("/srv")
     put(tmp_path, UNIT.lstrip("/"), START.format(f"server -c {given}"))
     assert installed(tmp_path).config_path is None
 
