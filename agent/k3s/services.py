@@ -17,7 +17,7 @@ from agent.k3s.redaction import HIDDEN
 from agent.k3s.start_command import UnknownValueError, expanded, k3s_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     IsProgram = Callable[[PurePosixPath], bool]
     """Returns whether a program can be one that is followed: it is no script."""
@@ -33,11 +33,6 @@ class Files(Protocol):
 
     def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
         """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
-        ...
-
-    @property
-    def mount_points(self) -> Iterable[PurePosixPath]:
-        """Where K3s can see another file system than the host."""
         ...
 
 
@@ -60,11 +55,6 @@ class FilesOfUnit(Value):
                 source = self.mounts[place]
                 return None if source is None else source / real.relative_to(place)
         return None if differs_by_process(real) else real if ".." in absolute.parts else absolute
-
-    @property
-    def mount_points(self) -> Iterable[PurePosixPath]:
-        """Where K3s can see another file system than the host."""
-        return self.mounts
 
 
 def hidden_directories(protect_home: str, *, private_tmp: bool) -> tuple[PurePosixPath, ...]:

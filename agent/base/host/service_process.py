@@ -13,10 +13,7 @@ from agent.base.linux.mounts import differs_by_process, mount_of, mounted
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from agent.base.host import Host
-    from agent.base.linux.mounts import Mount
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -71,28 +68,15 @@ class ServiceProcess(Value, not_compared=("opened", "root", "tree", "host")):
 
     def _places(self, real: PurePosixPath) -> list[PurePosixPath]:
         """Return the paths at which this host mounts what the process sees at a path without symlinks."""
-        mount = mount_of(self._mounts, real)
+        mount = mount_of(mounted(_read(self.opened.descriptor, "mountinfo").decode(errors="replace")), real)
         if mount is None:
             return []
         source = PurePosixPath(mount.root, real.relative_to(mount.point))
         return [
             PurePosixPath(other.point, source.relative_to(other.root))
-            for other in self._mounts_of_host
+            for other in mounted(self.host.tree.text_if_readable(PurePosixPath("/proc/self/mountinfo")))
             if other.device == mount.device and source.is_relative_to(other.root)
         ]
-
-    @property
-    def mount_points(self) -> Iterable[PurePosixPath]:
-        """Where the process can see another file system than the host."""
-        return [PurePosixPath(mount.point) for mount in (*self._mounts, *self._mounts_of_host)]
-
-    @property
-    def _mounts(self) -> Sequence[Mount]:
-        return mounted(_read(self.opened.descriptor, "mountinfo").decode(errors="replace"))
-
-    @property
-    def _mounts_of_host(self) -> Sequence[Mount]:
-        return mounted(self.host.tree.text_if_readable(PurePosixPath("/proc/self/mountinfo")))
 
 
 def service_process(host: Host, pid: int) -> ServiceProcess:

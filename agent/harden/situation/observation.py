@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
-from agent.base.model import File, FilePermissions, Location, Role
+from agent.base.model import Directory, File, FilePermissions, Location, Role
 from agent.base.value import replace
 from agent.harden.changes import last_run
 from agent.harden.changes.gate_observation import observes_since
@@ -35,6 +35,7 @@ from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.settings.stages import stages_of
 from agent.harden.settings.waivers import Waivers, WaiverScope
 from agent.harden.situation import JournalState, Situation, Substitute, k3s_files, run_record
+from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
 
 if TYPE_CHECKING:
@@ -192,15 +193,17 @@ def _start_problem(host: Host, request: Request, host_facts: HostFacts) -> str:
 def _unseen(host: Host, found: HostFacts, expected: Sequence[Resource], files: K3sFiles) -> Iterator[PurePosixPath]:
     """Yield the files with K3s' hardening, and its program, that K3s can see otherwise than this host."""
     yield from found.configuration.differing
-    if found.unit is not None:
-        # Other directories of K3s can be mounts that do not answer.
-        tops = (found.data_dir / "server", found.data_dir / "agent/etc")
-        below = (*tops, found.dropin_path.parent)
-        places = [path for path in found.unit.settings.files.mount_points if any(map(path.is_relative_to, below))]
-        named = (row.path for row in expected if isinstance(row, File) and row.path.is_relative_to(found.data_dir))
-        for path in sorted({found.unit.binary, *files.judged, *tops, *places, *named}):
-            if found.unit.on_host(path) not in (path, host.tree.real_path(path)):
-                yield path
+    if found.unit is None:
+        return
+    rows = (row.path for row in expected if isinstance(row, (Directory, File)))
+    below = [path for path in rows if path.is_relative_to(found.data_dir)]
+    others = (found.data_dir / "server/cred", found.data_dir / KUBELET_DIRECTORY)
+    paths = {found.unit.binary, *others, *below, *files.judged}
+    if str(found.configuration.path) == found.unit.given_config:
+        paths |= {found.dropin_path.parent, *found.configuration.files}
+    for path in sorted(paths):
+        if found.unit.on_host(path) not in (path, host.tree.real_path(path)):
+            yield path
 
 
 def _notifications(host: Host, settings: Settings) -> NotificationState | None:
