@@ -141,14 +141,10 @@ class K3sUnit(Value):
         """The main configuration file on the host; None if it is not known, or K3s reads none on the host."""
         given = self.given_config
         # K3s appends ".d" to the text for its drop-ins, also to a slash at its end.
-        is_path = (
-            given not in ("", ".", HIDDEN) and not re.match("(?i)https?:", given) and not re.search("/[.]?$", given)
-        )
-        return (
-            self.on_host(PurePosixPath(re.sub("^/+", "/", given)))
-            if is_path and not self.settings.not_followed
-            else None
-        )
+        is_file = given not in ("", ".", HIDDEN) and not re.search("(?i)^https?:|/[.]?$", given)
+        if self.settings.not_followed or not is_file:
+            return None
+        return self.on_host(PurePosixPath(re.sub("^/+", "/", given)))
 
     @property
     def config_problem(self) -> str:

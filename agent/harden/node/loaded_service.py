@@ -86,11 +86,8 @@ def settings_of_commands(
     settings = ServiceSettings(
         commands=tuple(
             # K3s looks for --config in its own name, too, which the prefix @ sets.
-            Command(
-                located((arguments[0] if arguments[0][:1] == "-" else program, *arguments[1:])),
-                "no-env-expand" not in flags,
-            )
-            for program, arguments, flags, *_ in found["ExecStartEx"]
+            Command(located((name if name.startswith("-") else program, *arguments)), "no-env-expand" not in flags)
+            for program, (name, *arguments), flags, *_ in found["ExecStartEx"]
         ),
         before_start=located(
             ("-" if "ignore-failure" in flags else "") + " ".join(arguments)
