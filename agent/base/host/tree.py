@@ -21,11 +21,10 @@ from agent.base.host.paths import (
     NotADirectory,
     OpenedName,
     RootDirectory,
-    file_kind,
     opened_file,
     reason_of,
 )
-from agent.base.linux.mounts import differs_by_process
+from agent.base.linux.file_systems import differs_by_process, file_kind
 from agent.base.model import (
     GROUP_OR_OTHERS_WRITE,
     Absent,
