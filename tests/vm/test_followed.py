@@ -114,8 +114,8 @@ FOLLOWED_BEFORE = {
     "condition": f"ExecStart=/bin/sh -c '[ -d {SITE} ] && export {FILE}; exec {K3S} server'",
     "runner": f"ExecStart=/usr/bin/nohup prlimit --nofile=1024 {K3S} server -c {SITE}/config.yaml",
     "script of that name": f"ExecStart=/opt/k3s server -c {SITE}/config.yaml",
-    "env": f"ExecStart=env -i A=b {K3S} server -c {SITE}/config.yaml",
-    "PAM": f"PAMName=login\nExecStart={K3S} server -c {SITE}/config.yaml",
+    "env": f"ExecStart=env -u A {K3S} server -c {SITE}/config.yaml",
+    "PAM": f"KillMode=mixed\nPAMName=login\nExecStart={K3S} server -c {SITE}/config.yaml",
 }
 """Services of which an earlier release followed the command, and this one does not."""
 FORGET_CONFIGURATION = f"""
@@ -162,7 +162,7 @@ REFUSED = {
     "link": (f"ExecStart={K3S} server -c /srv/link.yaml\nWorkingDirectory=/srv", "no file of this host"),
     "options of env": (f"ExecStart=/usr/bin/env --chdir=/srv {K3S} server -c a.yaml", "not followed"),
     "relative program": ("ExecStart=k3s server\nExecSearchPath=/usr/local/bin", "no absolute path"),
-    "PAM": ("PAMName=login", "PAMName= is not followed"),
+    "PAM": ("KillMode=mixed\nPAMName=login", "PAMName= is not followed"),
     "PermissionsStartOnly": ("PermissionsStartOnly=yes\nProtectHome=tmpfs", "PermissionsStartOnly= is not followed"),
     "prefix": (f"ExecStart=+{K3S} server\nPrivateTmp=yes", "the prefix of ExecStart="),
     "what the gate creates": (
