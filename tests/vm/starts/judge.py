@@ -26,6 +26,8 @@ def described(service: object) -> dict[str, object]:
     """Return what is known of a service."""
     if not isinstance(service, K3sUnit):
         return {"unknown": getattr(service, "reason", "nothing")}
+    if service.on_host(service.binary) != service.binary:
+        return {"unknown": "k3s-config-unknown names the program"}
     return {
         "arguments": [word.text for word in service.arguments],
         "variables": {name: word.text for name, word in service.environment.items()},
