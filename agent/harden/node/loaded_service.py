@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
 from agent.base.host.systemd import Systemd
-from agent.base.linux.unit_files import dropin_directories, specified, words
+from agent.base.linux.unit_files import assignments, dropin_directories, specified, words
 from agent.base.model import Location
 from agent.base.value import replace
 from agent.harden.node.masks_and_dropins import unit_text
@@ -29,11 +29,12 @@ _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
 _NOT_FOLLOWED = (
-    *("ExtensionDirectories", "ExtensionImages", "InaccessiblePaths", "MountImages", "PAMName", "PermissionsStartOnly"),
+    *("ExtensionDirectories", "ExtensionImages", "InaccessiblePaths", "MountImages", "PAMName"),
     "RootDirectoryStartOnly",
 )
 """Properties with which K3s gets files or variables that the command of the gate does not have, or can create."""
 
+_OFF = ("", "0", "f", "false", "n", "no", "off")
 _FOLLOWED_FLAGS = {"ambient", "ignore-failure", "no-env-expand", "no-setuid"}
 
 _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
@@ -77,7 +78,8 @@ def settings_of_commands(
     """Return the commands of a service by its properties, and a function that locates texts in the service's files."""
     # Debian 12 and older name the directory by its link /lib.
     files = (re.sub("^/lib/", "/usr/lib/", file) for file in (found["FragmentPath"], *found["DropInPaths"]) if file)
-    parsed = parse_settings(path, {file: unit_text(host, file, unread) for file in map(PurePosixPath, files)})
+    texts = {file: unit_text(host, file, unread) for file in map(PurePosixPath, files)}
+    parsed = parse_settings(path, texts)
     locations = _locations(path.name, parsed)
 
     def located(texts: Iterable[str]) -> tuple[Word, ...]:
@@ -96,12 +98,15 @@ def settings_of_commands(
         resets=parsed.resets,
         is_loaded=True,
         needs_reload=found["NeedDaemonReload"],
-        not_followed=next(_not_followed(host, found), ""),
+        not_followed=next(_not_followed(host, found, texts.values()), ""),
     )
     return settings, located
 
 
-def _not_followed(host: Host, found: Mapping[str, Any]) -> Iterator[str]:
+def _not_followed(host: Host, found: Mapping[str, Any], texts: Iterable[str]) -> Iterator[str]:
+    # A hidden property, which systemd does not list (systemd, src/core/dbus-service.c).
+    in_files = (key for text in texts for _, key, value in assignments(text) if value.strip().lower() not in _OFF)
+    yield from (f"{key}= is not followed" for key in in_files if key == "PermissionsStartOnly")
     yield from (f"{name}= is not followed" for name in _NOT_FOLLOWED if found.get(name))
     flags = {flag for _, _, flags, *_ in found["ExecStartEx"] for flag in flags}
     yield from (f"the prefix of ExecStart= for `{flag}` is not followed" for flag in sorted(flags - _FOLLOWED_FLAGS))

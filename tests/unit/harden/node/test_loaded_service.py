@@ -101,7 +101,6 @@ def test_the_files_are_parsed_without_an_answer(tmp_path: Path, answer: str) -> 
         ({"BindReadOnlyPaths": [["/srv", "/var/none", True, 0]]}, (), "/etc/rancher/k3s/config.yaml"),
         ({"InaccessiblePaths": ["-/etc/rancher/k3s/config.yaml.d"]}, (), None),
         ({"PAMName": "login"}, (), None),
-        ({"PermissionsStartOnly": True}, (), None),
         ({"RootDirectoryStartOnly": True}, (), None),
         ({"ExecStartEx": [started(K3S, "server", flags=("privileged",))]}, (), None),
         ({"ExecStartEx": [started(K3S, "server", flags=("of-a-newer-systemd",))]}, (), None),

@@ -170,7 +170,6 @@ def test_a_command_after_that_of_an_earlier_release_blocks_no_k3s(machine: Machi
         ({"ExecStartEx": [started(K3S, "server", flags=("privileged",))]}, None),
         ({"ExecStartEx": [[K3S, ["-c", "server"], [], 0, 0, 0, 0, 0, 0, 0]]}, "other"),
         ({"PAMName": "login"}, None),
-        ({"PermissionsStartOnly": True}, None),
         ({"InaccessiblePaths": ["-/etc/rancher/k3s/config.yaml.d"]}, None),
         ({"BindPaths": [["/var/lib/rancher/k3s/server", "/etc/rancher/k3s/config.yaml.d", True, 0]]}, None),
         ({"ExecStartEx": [started(K3S, "server", "-c", "/dev/stdin")]}, None),
@@ -189,6 +188,15 @@ def test_files_that_the_process_cannot_see_are_unknown_if_k3s_reads_them(
         assert isinstance(machine.service(), OtherProgram)
     else:
         assert machine.config() == (config and PurePosixPath(config))
+
+
+@pytest.mark.parametrize(("value", "is_known"), [("yes", False), ("On", False), ("no", True), ("", True)])
+def test_a_setting_that_systemd_does_not_list_is_read_from_the_files(
+    machine: Machine, value: str, is_known: object
+) -> None:
+    """Without its sandbox, the command of the gate sees files that K3s does not see."""
+    put(machine.root, UNIT.lstrip("/"), f"[Service]\nPermissionsStartOnly={value}\n")
+    assert (machine.config() is not None) is is_known
 
 
 def test_a_variable_that_each_process_has_of_its_own_is_unknown_if_the_command_uses_it(machine: Machine) -> None:
