@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
-from agent.assess.checks.answer import complete_steps
+from agent.assess.checks.answer import NO_ANSWER, complete_steps
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.errors import InputError
 from agent.base.model import Instruction, Location, Remediation
@@ -28,7 +28,7 @@ from agent.k3s.redaction import HIDDEN, without_secrets
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.assess.assessment import Assessment
     from agent.assess.benchmark.control import BenchmarkControl
@@ -99,6 +99,11 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     """
     if node.cluster is None or answer.status not in (ControlStatus.PASS, ControlStatus.FAIL):
         return answer
+    silent = _silent(node, node.cluster)
+    why = {silent[argument.component] for argument in check.arguments if argument.component in silent}
+    if why and answer.status is ControlStatus.PASS:
+        unread = (Evidence(problem, source=node.cluster.server) for problem in sorted(why))
+        return NO_ANSWER._replace(evidence=(*unread, *answer.evidence))
     if any(argument.name == _LOG for argument in check.arguments):
         answer = _growing(answer, node, node.cluster)
     for requirement in check.arguments:
@@ -133,12 +138,16 @@ def with_cluster(
         *(Fact(NODE_UID, known.uid, "API server") for known in nodes),
         *(Fact("cluster UID", known.uid, "the namespace kube-system") for known in first),
     )
+    # A baseline can be of a time without an answer, too.
+    unread = {found.control.id for found in assessment.verdicts if found.reason == NO_ANSWER.reason}
     found = Fact("cluster", counts or "no answer", cluster.server or "not reached")
     return replace(
         assessment,
         facts=(*assessment.facts, found, *uids),
         notes=(*notes_about_cluster(controls, benchmark, node), *assessment.notes),
-        without_answer=frozenset(_without_answer(controls, benchmark, cluster)),
+        without_answer=frozenset(_without_answer(controls, benchmark, node, cluster)),
+        known=None if assessment.known is None else assessment.known - unread,
+        not_in_baseline=assessment.not_in_baseline - unread,
     )
 
 
@@ -225,11 +234,17 @@ def _needless_exemptions(node: AssessedNode, cluster: Cluster) -> Iterator[Note]
         yield Note.to_do(message, step)
 
 
-def _without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, cluster: Cluster) -> Iterator[str]:
+def _silent(node: AssessedNode, cluster: Cluster) -> Mapping[Component, str]:
+    """Return why running components of this host did not show their values, although the API server answers."""
+    found = {Component.API_SERVER: "/flagz", Component.KUBELET: f"kubelet of {own_node(node, cluster)}"}
+    return {component: cluster.problems[name] for component, name in found.items() if name in cluster.problems}
+
+
+def _without_answer(
+    controls: Iterable[BenchmarkControl], benchmark: Benchmark, node: AssessedNode, cluster: Cluster
+) -> Iterator[str]:
     """Yield the ids of the controls for which the API server had no answer about its objects or components."""
-    silent = {Component.API_SERVER} if cluster.problem or "/flagz" in cluster.problems else set()
-    if cluster.problem or any(name.startswith("kubelet of ") for name in cluster.problems):
-        silent.add(Component.KUBELET)
+    silent = (Component.API_SERVER, Component.KUBELET) if cluster.problem else _silent(node, cluster)
     for control in controls:
         check = control.check_of(benchmark)
         if isinstance(check, ClusterCheck):

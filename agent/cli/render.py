@@ -53,6 +53,7 @@ OPTIONS = {
 }
 """The options of the host that a document is for, which is not read."""
 
+_OMIT = "omit a password: user-data is not secret"
 _HOURS = 24
 """Between the assessments of all nodes."""
 
@@ -106,11 +107,11 @@ def cloud_init(
     token = b"" if embed_token is None else Host.real().machine_tree.read_input(absolute(embed_token)) or b"\n"
     joins = joining(join, token_file, token, cluster_init=cluster_init)
     if proxy and not re.fullmatch(r"https?://[\w.:-]+", proxy, re.ASCII):
-        raise UsageError("cannot use --proxy: expected http://HOST:PORT", "omit a password: user-data is not secret")
+        raise UsageError("cannot use --proxy: expected http://HOST:PORT", _OMIT)
     k3s = K3sDownload(
-        _url("--installer-url", installer_url),
+        _url("--installer-url", installer_url, is_verified=installer_sha256 is not None),
         _digest("--installer-sha256", installer_sha256) if installer_sha256 is not None else "",
-        _url("--k3s-mirror", k3s_mirror) if k3s_mirror else "",
+        _url("--k3s-mirror", k3s_mirror, is_verified=False) if k3s_mirror else "",
         proxy,
     )
     download = _download("cloud-init", url or published_file(), sha256, EXAMPLE)
@@ -192,7 +193,13 @@ def _download(document: str, url: Optional[str], sha256: Optional[str], hint: st
     return Download(_url("--url", url), _digest("--sha256", sha256))
 
 
-def _url(option: str, url: str) -> str:
+def _url(option: str, url: str, *, is_verified: bool = True) -> str:
+    """Return a URL for a script. Raises UsageError; also if nothing verifies what root runs from there."""
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise UsageError(f"cannot use {option}: expected a URL without a user and password", _OMIT)
+    if not (is_verified or url.startswith(("https://", "file://"))):
+        hint = "serve it by https" + ", or pass --installer-sha256" * (option == "--installer-url")
+        raise UsageError(f"cannot use {option}: found {url}, expected https:// if no checksum verifies it", hint)
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
         problem = f"cannot use {option}: found {url}, expected a URL without shell characters"
         raise UsageError(problem, "percent-encode them, or rename the file")

@@ -10,6 +10,7 @@ from agent.base.report import Wording
 from agent.cli.host_options import HostOptions
 from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.streams import print_text, progress
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,8 @@ def assess(
     scope = Scope(chosen, earlier, cluster or probe, probe, printed.has_frameworks)
     with progress("assess", quiet=printed.quiet) as shown:
         done = assess_host(host, request, scope, shown)
+    if scope.with_cluster and done.node.facts.role is Role.AGENT:
+        raise UsageError("cannot use --cluster on an agent: it has no API server", "run the command on a server")
     printed.finish_assessment(verb.with_next_steps(host, done), options.caller)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.base.errors import HardenError
 from agent.cluster.connection import connect_as_admin
 from agent.cluster.kubernetes import parsing
+from agent.cluster.kubernetes.queries import PROBES
 from agent.cluster.reader import LIMITS
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def probed(
     """
     problems = dict(cluster.problems)
     if len(namespaces) > _MOST_NAMESPACES:
-        number = len(namespaces)
-        problems["probes"] = f"probed only the first {_MOST_NAMESPACES} of {number} namespaces without exemption"
+        of_all = f"{_MOST_NAMESPACES} of {len(namespaces)} namespaces without exemption"
+        problems["namespaces to probe"] = f"probed only the first {of_all}"
     answers: dict[tuple[str, str], str] = {}
     try:
         with connect_as_admin(host, data_dir, LIMITS) as client:
@@ -101,7 +102,7 @@ def probed(
                     elif rejected_by(answer):
                         answers[namespace, control] = rejected_by(answer)
     except HardenError as error:
-        problems["probes"] = error.message
+        problems[PROBES] = error.message
     return cluster._replace(problems=problems, probes=answers)
 
 

@@ -59,9 +59,7 @@ def _table(fleet: Fleet, shown: Sequence[FleetNode], width: int) -> Iterator[str
     from textwrap import wrap
 
     rows = [columns(node) for node in shown]
-    widths = {
-        head: max(len(head), *map(len, texts)) for head, *texts in zip(HEADS[:-1], *rows) if any(texts) or not shown
-    }
+    widths = {head: max(map(len, (head, *texts))) for head, *texts in zip(HEADS[:-1], *rows) if any(texts) or not shown}
     room = width - min(_ROOM, max((len(row[-1]) for row in rows), default=0))
     hidden = [head for head in _LEFT_OUT_FIRST if sum(widths.values()) + 2 * len(widths) > room and widths.pop(head, 0)]
     start = sum(widths.values()) + 2 * len(widths)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.assess import baseline
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
+from agent.assess.checks.answer import NO_ANSWER
 from agent.assess.evidence.host_assessment import Scope
 from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause
 from agent.assess.status_change import status_changes
@@ -130,7 +131,7 @@ def _assessed(assess: _Assess, settings: Settings, last: Baseline | None) -> Ass
 def _kept(verdict: Verdict, last: Baseline) -> Verdict:
     before = last.statuses.get(verdict.control.id, verdict.status)
     was_not_running = (before, verdict.status) == (ControlStatus.FAIL, ControlStatus.PASS)
-    if before is verdict.status or not (was_not_running or verdict.status is ControlStatus.MANUAL):
+    if before is verdict.status or not (was_not_running or verdict.reason == NO_ANSWER.reason):
         return verdict
     return verdict._replace(status=before, reason=_KEPT)
 

@@ -5,14 +5,12 @@ The nodes are read by kubectl, from its saved output, or from records of sites.
 
 from __future__ import annotations
 
-import io
 import re
 import time
 from collections import Counter
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from agent.base.errors import CommandHint, HardenError, HostError, InputError, UsageError
 from agent.base.host import Host, named_files, process, ssh_keygen
@@ -20,17 +18,18 @@ from agent.base.model import Location
 from agent.base.report import no_progress
 from agent.base.value import replace
 from agent.cluster.fleet.json_stream import members
-from agent.cluster.fleet.members import Requirement, make_fleet
+from agent.cluster.fleet.members import Requirement, make_fleet, shortened
 from agent.cluster.fleet.node_arguments import parsed_json
 from agent.cluster.fleet.record import UNSIGNED, as_record, node_of_record, parse_keys
 from agent.cluster.fleet.snapshot import Snapshot, read_snapshot
 from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.node_status import PublishedResult
 from agent.cluster.nodes import parse_node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath
     from typing import TextIO
 
@@ -38,13 +37,16 @@ if TYPE_CHECKING:
     from agent.cluster.fleet.members import Fleet
     from agent.cluster.kubernetes.objects import Json
 
-_LARGEST_PAGE = 64 << 20
-_PAGE = 500
+    _Read = Callable[[str, Progress], Iterable[ClusterNode]]
+
+_LARGEST_CONFIG = 16 << 20
 _MOST_NODES = 100_000
 _MOST_FILES = 10_000
 """Files of one site below a directory: a node has one."""
 _AT_ONCE = 8
 """Clusters that are read at the same time."""
+_LONGEST = 30.0
+"""Seconds for a cluster."""
 _EXPECTED = CommandHint("kubectl get nodes -o json --show-managed-fields | k3s-harden fleet -")
 _ENDING = ".json"
 
@@ -56,6 +58,7 @@ class Sources(NamedTuple):
     paths: Sequence[PurePosixPath] = ()
     contexts: Sequence[str] = ()
     all_contexts: bool = False
+    longest: float = _LONGEST
 
 
 class _Verification(NamedTuple):
@@ -81,6 +84,8 @@ def requirement(state: str | None, max_age: str, expected: int | None, names: Pu
     if names is not None:
         with named_files.opened_text(names) as stream:
             named = frozenset(name for name in map(str.strip, stream) if name and not name.startswith("#"))
+        if not named:
+            raise InputError(Location(names), "it names no node and no cluster", "write one name on each line")
     return Requirement(seconds, state is not None, expected, is_full=state == "full", names=named)
 
 
@@ -94,8 +99,9 @@ def results(only: str | None) -> Sequence[PublishedResult]:
 
 
 def snapshot(path: PurePosixPath) -> Snapshot:
-    """Return an earlier output in JSON. Raises InputError if the file is anything else."""
+    """Return an earlier output in JSON. Raises InputError if the file is anything else, or others can write to it."""
     with named_files.opened_text(path) as stream:
+        Host.real().machine_tree.require_trust(path, "it decides what is not verified again")
         try:
             return read_snapshot(stream)
         except (ValueError, RecursionError):
@@ -114,16 +120,18 @@ def fleet(
 ) -> Fleet:
     """Return the nodes of all sources. Raises HardenError if one of them cannot be used.
 
-    With `signers`, a file of ssh-keygen, records are verified, except those that the run of `before` has verified.
+    With `signers`, a file of ssh-keygen, what files have is verified, except what the run of `before` has verified.
     """
     verification = _Verification()
     if signers is not None:
         with named_files.opened_text(signers) as stream:
+            Host.real().machine_tree.require_trust(signers, ssh_keygen.SIGNERS_DECIDE)
             verification = _Verification(parse_keys(stream.read()), before.verified if before else {})
     unread: list[str] = []
-    nodes = _nodes(environment, sources, verification, progress, unread)
-    found = make_fleet(nodes, time.time(), required, before)
-    return replace(found, unread=tuple(unread))
+    nodes = [*_nodes(environment, sources, verification, progress, unread)]
+    names = ["/".join(filter(None, (node.cluster, node.name))) for node in nodes if node.unknown]
+    unread += [f"not read or not verified: {shortened(names)}"] * bool(names)
+    return replace(make_fleet(nodes, time.time(), required, before), unread=tuple(sorted(unread)))
 
 
 def _nodes(
@@ -134,84 +142,86 @@ def _nodes(
     unread: list[str],
 ) -> Iterator[ClusterNode]:
     contexts = [*sources.contexts, *(_all_contexts(environment) if sources.all_contexts else ())]
+    of_cluster = partial(_nodes_of_cluster, environment, sources.longest)
     if len(contexts) > 1:
-        yield from _nodes_of_clusters(environment, contexts, progress, unread)
+        yield from _nodes_of_clusters(of_cluster, contexts, progress, unread)
     elif contexts or not (sources.documents or sources.paths):
-        yield from _nodes_of_cluster(environment, "".join(contexts), progress)
+        yield from of_cluster("".join(contexts), progress)
     for stream in sources.documents:
         yield from _nodes_of_document(stream, "", verification)
     for path in sources.paths:
-        is_directory = named_files.is_directory(path)
-        read = _nodes_of_directory if is_directory else _nodes_of_file
-        yield from read(path, verification)
+        if named_files.is_directory(path):
+            yield from _nodes_of_directory(path, verification)
+        else:
+            yield from _nodes_of_file(path, path.name.removesuffix(_ENDING), verification)
 
 
-def _nodes_of_cluster(environment: Mapping[str, str], context: str, progress: Progress) -> Iterator[ClusterNode]:
-    """Yield the nodes of a context of kubectl, which is the current one if it is empty, read in pages.
+def _nodes_of_cluster(
+    environment: Mapping[str, str], longest: float, context: str, progress: Progress
+) -> Iterator[ClusterNode]:
+    """Yield the nodes of a context of kubectl, which is the current one if it is empty. Raises HostError."""
+    from agent.cluster.kubectl import KubectlClient
+    from agent.cluster.reader import Reader
 
-    Raises HostError, or UsageError if the answer is not a list of nodes.
-    """
-    following, count = "", 0
-    options = (f"--context={context}",) if context else ()
-    while True:
-        progress(f"reading nodes, {count} so far")
-        path = f"/api/v1/nodes?limit={_PAGE}" + (f"&continue={quote(following, safe='')}" if following else "")
-        earlier, others = count, dict[str, "Json"]()
-        text = _kubectl(environment, "get", "--raw", path, "--request-timeout=30s", *options)
-        for node in _listed_nodes(io.StringIO(text), others):
-            count += 1
-            yield node._replace(cluster=context)
-        following = as_string(as_mapping(others.get("metadata")).get("continue"))
-        if count > _MOST_NODES or (following and count == earlier):
-            raise HostError(f"cannot read the nodes: the API server lists more than {_MOST_NODES}")
-        if not following:
-            return
+    progress(f"reading {context or 'the current context'}")
+    client = KubectlClient([f"--context={context}"] if context else [], environment, longest)
+    yield from (node._replace(cluster=context) for node in Reader(client).listed(REQUESTS[Query.NODES], parse_node))
 
 
 def _nodes_of_clusters(
-    environment: Mapping[str, str], contexts: Sequence[str], progress: Progress, unread: list[str]
+    read: _Read, contexts: Sequence[str], progress: Progress, unread: list[str]
 ) -> Iterator[ClusterNode]:
     """Yield the nodes of several contexts, which are read at the same time; why one cannot be read goes to `unread`."""
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, as_completed
 
     def nodes(context: str) -> list[ClusterNode]:
         try:
-            return list(_nodes_of_cluster(environment, context, no_progress))
+            return list(read(context, no_progress))
         except HardenError as error:
             unread.append(f"{context}: {error.message}")
             return []
 
-    progress(f"reading {len(contexts)} clusters")
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        yield from chain.from_iterable(threads.map(nodes, contexts))
+        reading = {threads.submit(nodes, context): context for context in contexts}
+        for count in range(len(contexts)):
+            progress(f"reading {shortened([*reading.values()], 3)}", count, len(contexts))
+            done = next(as_completed(reading))
+            del reading[done]
+            yield from done.result()
 
 
 def _all_contexts(environment: Mapping[str, str]) -> Sequence[str]:
     """Return the first context of each cluster in the kubeconfig. Raises HostError."""
-    text = _kubectl(environment, "config", "view", "--output=json")
-    rows = [as_mapping(row) for row in as_list(as_mapping(parsed_json(text)).get("contexts"))]
+    command = ("kubectl", "config", "view", "--output=json")
+    done = process.run(command, timeout=_LONGEST, largest_output=_LARGEST_CONFIG, environment=environment)
+    rows = [as_mapping(row) for row in as_list(as_mapping(parsed_json(done.stdout)).get("contexts"))]
     first = {str(as_mapping(row.get("context")).get("cluster")): as_string(row.get("name")) for row in reversed(rows)}
     found = sorted(filter(None, first.values()))
     if not found:
-        raise HostError("cannot read the nodes: the kubeconfig has no contexts")
+        reason = (done.stderr.strip().splitlines() or ["the kubeconfig has no contexts"])[-1]
+        raise HostError(f"cannot read the nodes: {reason}")
     return found
 
 
 def _nodes_of_document(stream: TextIO, cluster: str, verification: _Verification) -> Iterator[ClusterNode]:
-    """Yield the nodes of the output of `kubectl get nodes -o json`, or of a record. Raises UsageError."""
+    """Yield the nodes of the output of `kubectl get nodes -o json`, or of a record. Raises UsageError.
+
+    A list has no signature, so it does not count where records are verified.
+    """
     others: dict[str, Json] = {}
+    unknown = "" if verification.keys is None else UNSIGNED
     for node in _listed_nodes(stream, others):
-        yield node._replace(cluster=cluster)
+        yield node._replace(cluster=cluster, unknown=unknown)
     if record := as_record(others):
         problem_of = partial(ssh_keygen.signature_problem, Host.real())
         yield node_of_record(record, cluster, verification.keys, verification.known, problem_of)
 
 
-def _nodes_of_file(path: PurePosixPath, verification: _Verification) -> Iterator[ClusterNode]:
-    """Yield the nodes of a file, whose cluster has its name. Raises InputError."""
+def _nodes_of_file(path: PurePosixPath, cluster: str, verification: _Verification) -> Iterator[ClusterNode]:
+    """Yield the nodes of a file. Raises InputError."""
     with named_files.opened_text(path) as stream:
         try:
-            yield from _nodes_of_document(stream, path.name.removesuffix(_ENDING), verification)
+            yield from _nodes_of_document(stream, cluster, verification)
         except UsageError as error:
             raise InputError(Location(path), error.message.rpartition(": ")[2], error.hint) from None
 
@@ -220,7 +230,7 @@ def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -
     """Yield the nodes of the files below a directory: each file or directory in it is a cluster.
 
     A file that cannot be used, or a site with too many files, is an unknown node, because one site must not hide the
-    others. A list of nodes has no signature, so it does not count where records are verified.
+    others.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -230,11 +240,9 @@ def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -
     def nodes(path: PurePosixPath) -> list[ClusterNode]:
         cluster = cluster_of(path)
         try:
-            found = [node._replace(cluster=cluster) for node in _nodes_of_file(path, verification)]
+            return list(_nodes_of_file(path, cluster, verification))
         except InputError as error:
-            found = [ClusterNode(path.name.removesuffix(_ENDING), False, cluster=cluster, unknown=error.message)]
-        is_open = verification.keys is None
-        return [node if is_open or node.verified or node.unknown else node._replace(unknown=UNSIGNED) for node in found]
+            return [ClusterNode(path.name.removesuffix(_ENDING), False, cluster=cluster, unknown=error.message)]
 
     files = named_files.files_below(directory, _ENDING)
     floods = {cluster: count for cluster, count in Counter(map(cluster_of, files)).items() if count > _MOST_FILES}
@@ -244,14 +252,6 @@ def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -
     with ThreadPoolExecutor() as threads:
         usable = (path for path in files if cluster_of(path) not in floods)
         yield from chain.from_iterable(threads.map(nodes, usable))
-
-
-def _kubectl(environment: Mapping[str, str], *words: str) -> str:
-    done = process.run(("kubectl", *words), timeout=60, largest_output=_LARGEST_PAGE, environment=environment)
-    if done.code:
-        error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
-        raise HostError(f"cannot read the nodes: {error}", "make `kubectl get nodes` work for this user")
-    return done.stdout
 
 
 def _listed_nodes(stream: TextIO, others: dict[str, Json]) -> Iterator[ClusterNode]:

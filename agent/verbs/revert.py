@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 _OPTION = f"`{SECRETS_ENCRYPTION.key}: true`"
 _REQUIRED = "which K3s needs to read the secrets of this cluster"
+_NOT_REMOVED = "K3s has not removed its objects: the API server did not confirm it in time"
+_ANSWER_HINT = "when the API server answers, run this again"
 _HINT = f"add {_OPTION} to config.yaml of K3s, then run this command again"
 
 
@@ -126,22 +128,26 @@ def _without_objects(state: State) -> State:
 def _with_objects_removed(undo: _Undo, policy: str, host: Host, k3s: _K3s) -> tuple[_Undo, bool]:
     """Let K3s remove the objects of policy.yaml, if the plan removes that file. Return the rest of the plan.
 
-    K3s keeps the objects of a manifest that is deleted. The second value is whether it has removed them.
+    K3s keeps the objects of a manifest that is deleted. The second value is whether it has removed them; if it has not,
+    the manifest stays without objects, so that a later revert completes this one.
     """
     found = next((change for change in undo.plan.changes if change.id == policy), None)
-    if found is None or not isinstance(found.before, File) or not isinstance(found.after, Absent):
+    # An edited manifest keeps its objects, and becomes a backup as a whole.
+    if found is None or found.backup or not isinstance(found.before, File) or not isinstance(found.after, Absent):
         return undo, False
     from agent.cluster.addon import wait_until_applied
 
     emptied = _without_objects(found.before)
-    if emptied != found.before:
-        try:
+    try:
+        if emptied != found.before:
             host.put(emptied)
-        except HardenError:
-            return undo, False
-    are_removed = wait_until_applied(host, k3s.data_dir, PurePosixPath(policy).stem, comments_only())
-    changes = tuple(replace(found, before=emptied) if change is found else change for change in undo.plan.changes)
-    return undo._replace(plan=replace(undo.plan, changes=changes)), are_removed
+        are_removed = wait_until_applied(host, k3s.data_dir, PurePosixPath(policy).stem, comments_only())
+    except HardenError:
+        are_removed = False
+    own = (replace(found, before=emptied),) if are_removed else ()
+    others = (change for change in undo.plan.changes if change is not found)
+    refusals = () if are_removed else (Refusal(policy, _NOT_REMOVED, _ANSWER_HINT),)
+    return undo._replace(plan=Plan((*own, *others), (*undo.plan.refusals, *refusals))), are_removed
 
 
 def _objects_of(written: Sequence[State]) -> Sequence[str]:

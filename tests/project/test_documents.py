@@ -88,6 +88,30 @@ def test_the_commands_of_the_picture_can_be_pasted(tmp_path: Path) -> None:
     assert run.returncode == ExitCode.NOT_COMPLIANT
 
 
+_CHECKS = ("gpgv", "sha256sum", "ssh-keygen")
+_VERIFYING = [
+    (page.name, block)
+    for page in PAGES
+    for language, block in _FENCE.findall(page.read_text(encoding="utf-8"))
+    if language == "sh" and re.search(r"\bgpgv |sha256sum --check|-Y verify", block)
+]
+
+
+@pytest.mark.parametrize(("page", "block"), _VERIFYING)
+def test_pasted_commands_do_nothing_after_a_check_that_failed(page: str, block: str, tmp_path: Path) -> None:
+    """A shell runs the next line whatever the result of the last one. Each check fails alone, then all of them."""
+    for failing in (*((name,) for name in _CHECKS), _CHECKS):
+        log = tmp_path / "log"
+        log.write_text("")
+        for name in (*_CHECKS, "sudo", "k3s-harden"):
+            (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >>{log}\nexit {int(name in failing)}\n")
+            (tmp_path / name).chmod(0o755)
+        subprocess.run(["/bin/bash"], input=block.encode(), cwd=tmp_path, env={"PATH": str(tmp_path)}, check=False)
+        called = log.read_text().splitlines()
+        later = next((called[at:] for at, name in enumerate(called) if name in failing), [])
+        assert {"sudo", "k3s-harden"}.isdisjoint(later), (page, failing, called)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_resolve_to_files_and_headings(page: Path) -> None:
     broken = []

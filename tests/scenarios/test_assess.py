@@ -15,7 +15,7 @@ import pytest
 from agent.reports.formats import OF_AUDITORS, Format
 from tests.k3s_tree import K3s, started
 from tests.scenarios.conftest import Hardened
-from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree, run
 from tests.scenarios.loaded_program import CHECKOUT, Completed
 
 GOLDEN = Path(__file__).with_name("golden_reports") / "server-1.37.txt"
@@ -149,6 +149,13 @@ def test_options_that_do_not_fit_are_usage_errors(node: HostTree, options: tuple
     done = assess(node, *options)
     assert (done.code, done.stdout) == (2, "")
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--cluster", "--probe"])
+def test_an_agent_has_no_api_server_to_ask(option: str) -> None:
+    done = run("assess", option, "--role", "agent", "--k3s-version", "1.34")
+    assert (done.code, done.stdout) == (2, "")
+    assert "cannot use --cluster on an agent: it has no API server\n  fix: run the command on a server" in done.stderr
 
 
 @pytest.mark.parametrize("framework", ["stig", "nist"])

@@ -78,4 +78,4 @@ def test_kubectl_is_run_with_the_environment_of_the_user(tmp_path: Path) -> None
     variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KUBECONFIG": "mine", "LC_ALL": "C.UTF-8"}
     done = run("fleet", env=variables)
     assert done.code == 1
-    assert "cannot read the nodes: mine /" in done.stderr
+    assert "cannot read /api/v1/nodes: mine /" in done.stderr

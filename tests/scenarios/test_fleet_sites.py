@@ -70,7 +70,7 @@ def test_a_record_counts_only_with_the_key_of_its_own_site(sites: Sites) -> None
     (sites.records / "site-5.json").write_text(json.dumps({"record": sites.text("site-5")}))
     sites.write("site-99", sites.text("site-99"))
     (sites.records / "site-6.json").write_text((sites.records / "site-6.json").read_text()[:300])
-    found = reasons(fleet(sites))
+    found = reasons(fleet(sites, code=3))
     assert found.keys() == {"site-0", "site-1", "site-3", "site-5", "site-6", "site-99"}
     for site in ("site-0", "site-1", "site-3"):
         assert "the signature is not valid: " in found[site]
@@ -83,7 +83,7 @@ def test_a_revoked_key_counts_no_more_although_the_record_is_unchanged(sites: Si
     """A digest of the snapshot is that of the record, its signature and the allowed keys."""
     before = fleet(sites)["text"]
     sites.signers.write_text(sites.signers.read_text().replace("site-1 ", "site-x "))
-    assert reasons(fleet(sites, before=before)) == {"site-1": "no key is allowed for site-1/cp-0 or site-1"}
+    assert reasons(fleet(sites, before=before, code=3)) == {"site-1": "no key is allowed for site-1/cp-0 or site-1"}
 
 
 def test_a_replayed_record_is_found_since_a_snapshot(sites: Sites) -> None:
@@ -128,7 +128,7 @@ def test_a_list_without_a_signature_does_not_stand_in_for_a_record(sites: Sites)
     text = json.loads((sites.records / "site-0.json").read_text())["record"]
     (sites.records / "site-0.json").write_text(f'{{"kind": "List", "items": [{text}]}}')
     assert reasons(fleet(sites, verify=False)) == {}
-    assert reasons(fleet(sites)) == {"site-0": "the record is not signed"}
+    assert reasons(fleet(sites, code=3)) == {"site-0": "the record is not signed"}
 
 
 @pytest.mark.parametrize(("name", "levels"), [("d" * 250, 17), ("d", 60)], ids=["long", "deep"])
@@ -194,7 +194,7 @@ def test_saved_lists_are_clusters_and_a_named_file_has_to_be_usable(sites: Sites
     assert names == {(cluster, name) for cluster in "ab" for name in ("cp-0", "work-1")}
     (sites.records / "loop.json").symlink_to("loop.json")
     os.mkfifo(sites.records / "pipe.json")
-    assert reasons(fleet(sites)).keys() >= {"loop", "pipe"}
+    assert reasons(fleet(sites, code=3)).keys() >= {"loop", "pipe"}
     done = run("fleet", str(sites.records / "pipe.json"))
     assert done.code == 2
     assert "pipe.json: it is not a regular file\n  fix: name an existing regular file" in done.stderr
@@ -206,7 +206,7 @@ def test_a_site_with_too_many_files_is_one_unknown_node(sites: Sites) -> None:
     (sites.records / "flood").mkdir()
     for number in range(10_001):
         (sites.records / f"flood/{number}.json").touch()
-    found = fleet(sites)
+    found = fleet(sites, code=3)
     assert {row["cluster"] for row in found["nodes"]} == before | {"flood"}
     assert reasons(found)["flood"] == "found 10001 files, expected at most 10000"
 
@@ -229,7 +229,7 @@ def test_each_bad_record_of_many_is_found_and_no_other(tmp_path: Path) -> None:
     sites.write(names[1], sites.text(names[1], machine=altered[0] + " copied"))
     for site in missing:
         (sites.records / f"{site}.json").unlink()
-    found = fleet(sites, "--expect-from", str(tmp_path / "names"), before=before, code=3 if missing else 0)
+    found = fleet(sites, "--expect-from", str(tmp_path / "names"), before=before, code=3)
     reported = reasons(found)
     assert reported.keys() == {*altered, *replayed, *cloned, *names[1 : 2 * bool(cloned)]}
     assert all("not valid" in reported[site] for site in altered)

@@ -93,7 +93,8 @@ def test_render_needs_no_host(what: str, role: str, program: LoadedProgram) -> N
     """Each document can be printed without an error, for an agent without those of servers only."""
     role = "auto" if what in OF_SERVERS and role == "agent" else role
     version = () if what == "ignition" else ("--k3s-version", "1.25")
-    done = program.run("render", what, "--role", role, *version, *options(what))
+    joins = ("--join", SERVER_URL) if (what, role) == ("cloud-init", "agent") else ()
+    done = program.run("render", what, "--role", role, *version, *options(what), *joins)
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.endswith("\n")
 
@@ -134,8 +135,8 @@ TOKEN = "K10abc::server:s3cret"  # noqa: S105 - of the test
             {"role": "agent"},
         ),
         (
-            ("--role", "agent"),
-            {"server": "https://server.example:6443", "token-file": "/etc/rancher/k3s/token"},
+            ("--role", "agent", "--join", SERVER_URL),
+            {"server": SERVER_URL, "token-file": "/etc/rancher/k3s/token"},
             {"role": "agent"},
         ),
     ],
@@ -194,7 +195,7 @@ def test_cloud_init_contains_the_settings_and_their_files(tmp_path: Path, progra
     policy.write_bytes(program.run("render", "audit-policy").stdout.encode())
     waivers.write_text("- control: vm.panic_on_oom\n  reason: the database's own")
     site.write_text(f"# ours\naudit: {{policy-file: {policy}, max-age: 60}}\nwaivers-file: {waivers}")
-    files = cloud_init(program, "--config", str(site), "--role", "agent")
+    files = cloud_init(program, "--config", str(site), "--role", "agent", "--join", SERVER_URL)
     assert files[SETTINGS] == site.read_text() + "\nrole: agent\n"
     assert files[str(policy)] == policy.read_text()
     assert files[str(waivers)] == waivers.read_text()
@@ -204,7 +205,7 @@ def test_cloud_init_does_not_change_settings_with_a_role(tmp_path: Path, program
     """The document uses their role, version and data directory."""
     site = tmp_path / "site.yaml"
     site.write_text("role: agent\nk3s-version: v1.33.4+k3s1\ndata-dir: /srv/k3s\n")
-    files = cloud_init(program, "--config", str(site))
+    files = cloud_init(program, "--config", str(site), "--join", SERVER_URL)
     script = files["/usr/local/sbin/k3s-harden-bootstrap"]
     assert files[SETTINGS] == site.read_text()
     assert "k3s-install agent\n" in script
@@ -299,6 +300,7 @@ def test_the_controller_joins_image_and_version_of_the_plan_without_a_digest(
     assert (plan["spec"]["upgrade"]["image"], plan["spec"]["version"]) == (image, version)
 
 
+_UNVERIFIED = "expected https://"
 _SHELL, _HEX, _PLAN = "a URL without shell characters", "expected 64 hexadecimal digits", "cannot use --image: found "
 _CLOUD_INIT = ("cloud-init", *DOWNLOAD)
 _NO_TAG = ["k3s-harden", "host:5000/k3s-harden", f"a:{'1' * 64}", f"a@sha256:{SHA256[1:]}", 'a":1', "a b:1", "A:1", ""]
@@ -324,6 +326,21 @@ _NO_TAG = ["k3s-harden", "host:5000/k3s-harden", f"a:{'1' * 64}", f"a@sha256:{SH
         ((*_CLOUD_INIT, "--join", SERVER_URL, "--cluster-init"), "only the first server creates the cluster"),
         ((*_CLOUD_INIT, "--token-file", "token"), "expected an absolute path"),
         ((*_CLOUD_INIT, "--installer-url", "https://x/$(reboot)"), _SHELL),
+        ((*_CLOUD_INIT, "--role", "agent"), "for an agent without --join, which names its server"),
+        ((*_CLOUD_INIT, "--role", "agent", "--token-file", "/run/token"), "for an agent without --join"),
+        *(
+            ((*_CLOUD_INIT, "--installer-url", f"{scheme}://files.example/install.sh"), _UNVERIFIED)
+            for scheme in ("http", "ftp", "tftp")
+        ),
+        ((*_CLOUD_INIT, "--k3s-version", "v1.34.2+k3s1", "--k3s-mirror", "http://files.example/k3s"), _UNVERIFIED),
+        *(
+            ((document, *DOWNLOAD, option, url), f"cannot use {option}: expected a URL without a user and password")
+            for document, option in (
+                *(("cloud-init", option) for option in ("--url", "--installer-url", "--k3s-mirror")),
+                ("ignition", "--url"),
+            )
+            for url in ("https://user:pass-word@files.example/a", "https://user@files.example", "file://a:b@/c")
+        ),
         ((*_CLOUD_INIT, "--installer-sha256", "abc"), _HEX),
         ((*_CLOUD_INIT, "--proxy", "http://user:password@proxy:3128"), "expected http://HOST:PORT"),
         (
@@ -352,3 +369,19 @@ def test_what_a_host_or_cluster_could_not_use_is_rejected(
     done = program.run("render", *words)
     assert (done.code, done.stdout) == (2, "")
     assert problem in done.stderr
+    assert "pass-word" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--installer-url", "http://files.example/install.sh", "--installer-sha256", SHA256),
+        ("--installer-url", "file:///srv/install.sh"),
+        ("--url", "http://files.example:8080/a@1/k3s-harden.pyz?x=a@b"),
+        ("--k3s-version", "v1.34.2+k3s1", "--k3s-mirror", "https://files.example/k3s"),
+    ],
+)
+def test_a_download_that_is_verified_can_have_any_url(words: tuple[str, ...], program: LoadedProgram) -> None:
+    done = program.run("render", *_CLOUD_INIT, *words)
+    assert (done.code, done.stderr) == (0, "")
+    assert words[-1] in done.stdout

@@ -99,9 +99,9 @@ def cluster_controls() -> str:
         "# Controls of the cluster",
         generated("agent/assess/checks/cluster"),
         prose("""
-            `k3s-harden assess --cluster` asks the API server of the host about these controls. Without `--cluster`, or
-            without an answer, each is MANUAL, and the report has the command to run. An object of the site is one that
-            is not on every K3s. The evidence lists the objects of K3s and Kubernetes apart, each with the reason.
+            `k3s-harden assess --cluster` asks the API server of the host about these controls. Without `--cluster`,
+            each is MANUAL, without an answer UNKNOWN, and the report has the command to run. An object of the site is
+            one that is not on every K3s. The evidence lists the objects of K3s and Kubernetes apart, with the reason.
             A workload is a pod, a CronJob, or the pod template of another controller that has no pod, such as a
             Deployment with 0 replicas. It is reported once, under the outermost controller. Finished Jobs and earlier
             revisions are not judged.

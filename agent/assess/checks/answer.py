@@ -167,3 +167,7 @@ def undetermined(why: UnknownArgument) -> Answer:
     evidence = (Evidence(why.observation, why.location),) if why.location else ()
     steps = why.steps or (made_readable(why.location.path) if why.location else ())
     return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, why.reason, complete_steps(*steps))
+
+
+NO_ANSWER = Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason="the API server did not answer")
+"""The answer if the API server was asked about a cluster."""

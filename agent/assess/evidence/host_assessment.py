@@ -14,8 +14,8 @@ from agent.assess.evidence import all_evidence
 from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_without_secrets, shown_settings
 from agent.assess.site_choices import choices_of
 from agent.assess.verdict import verdict
-from agent.base.errors import InputError, UsageError
-from agent.base.model import File, Instruction, Location, Remediation
+from agent.base.errors import UsageError
+from agent.base.model import File, Instruction, Remediation
 from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
@@ -206,11 +206,7 @@ def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None
 
     data = host.machine_tree.read_input(path)
     if signers is None:
-        distrusted = host.machine_tree.distrusted(path)
-        if distrusted is not None:
-            raise InputError(
-                Location(path), f"the baseline decides what fails, and {distrusted.problem}", distrusted.hint
-            )
+        host.machine_tree.require_trust(path, "the baseline decides what fails")
         return parse_baseline(data, path)
     from agent.base.host.ssh_keygen import verified_signer
 

@@ -25,7 +25,7 @@ def opened_text(path: PurePosixPath) -> Iterator[TextIO]:
     try:
         # A FIFO would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, encoding="utf-8") as file:
+        with open(descriptor, encoding="utf-8", newline="\n") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise InputError(Location(path), "it is not a regular file", READABLE)
             yield file
@@ -49,6 +49,7 @@ def files_below(directory: PurePosixPath, ending: str) -> list[PurePosixPath]:
 
     for path, directories, names in os.walk(directory, onerror=note):
         found += (directory / path / name for name in names if name.endswith(ending))
+        found += (directory / path / name for name in directories if os.path.islink(f"{path}/{name}"))
         if path.count("/") - str(directory).count("/") >= _DEEPEST:
             found += (directory / path / name for name in directories)
             directories.clear()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NAMESPACE = "k3s-harden"
 """What a signature is for: a signature of the same key for something else is not valid here."""
 
+SIGNERS_DECIDE = "it decides which signatures are valid"
+
 _TIMEOUT = 120.0
 """Seconds; a person may have to type a passphrase."""
 _INSTALL = "install OpenSSH 8.1 or newer"
@@ -72,6 +74,7 @@ def verified_signer(host: Host, data: bytes, path: PurePosixPath, signers: PureP
     """
     read = host.machine_tree.read_input
     with memory_file(read(signers)) as allowed, memory_file(read(signature_path(path))) as signed:
+        host.machine_tree.require_trust(signers, SIGNERS_DECIDE)
         files = ("-f", allowed, "-s", signed)
         done = _ssh_keygen(host, "find-principals", *files)
         for name in done.stdout.decode(errors="replace").replace(",", "\n").splitlines():
@@ -85,7 +88,7 @@ def verified_signer(host: Host, data: bytes, path: PurePosixPath, signers: PureP
 
 def signature_problem(host: Host, data: bytes, signed: bytes, keys: str) -> str:
     """Return why a signature is not valid for lines of allowed signers without their names; empty if it is."""
-    lines = "".join(f"signer {key}\n" for key in keys.splitlines())
+    lines = "".join(f"signer {key}\n" for key in keys.rstrip("\n").split("\n"))
     with memory_file(lines.encode()) as allowed, memory_file(signed) as signature_file:
         files = ("-f", allowed, "-s", signature_file)
         done = _ssh_keygen(host, "verify", "-n", NAMESPACE, "-I", "signer", *files, data=data)

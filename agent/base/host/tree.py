@@ -348,6 +348,12 @@ class Tree(DirectoryTree):
             return Distrusted(reason_of(error), "")
         return Distrusted(problem, self._restriction(str(path))) if problem else None
 
+    def require_trust(self, path: PurePosixPath, reason: str) -> None:
+        """Raise InputError if a user other than root could change the file at `path`."""
+        distrusted = self.distrusted(path)
+        if distrusted is not None:
+            raise InputError(Location(path), f"{reason}, and {distrusted.problem}", distrusted.hint)
+
     def _state(self, path: PurePosixPath, node: OpenedName) -> Directory | File | UnexpectedKind:
         found = _stat(node)
         if stat.S_ISDIR(found.st_mode):

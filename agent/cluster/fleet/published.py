@@ -106,7 +106,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
         **{name: texts[name][:_LONGEST] if name in texts else None for name in _TEXTS},
     }
     age, source = _age(node, now)
-    secrets = leaked_secrets(options)[: 4 * _LONGEST]
+    secrets = "" if node.unknown else leaked_secrets(options)[: 4 * _LONGEST]
     leaked = f"the annotation {NODE_ARGUMENTS} has the secret of {secrets}" if secrets else ""
     unknown = node.unknown or next(_reasons(node, role, published, age, max_age), "")
     result = PublishedResult.UNKNOWN if unknown else PublishedResult(texts[Annotation.RESULT])

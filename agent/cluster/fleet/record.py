@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.objects import ClusterNode, Json
 
 UNSIGNED = "the record is not signed"
+_LONGEST_SIGNATURE = 1 << 14
+"""Characters. ssh-keygen parses 8 MiB in 15 seconds."""
 
 
 class Record(NamedTuple):
@@ -47,18 +49,22 @@ def node_of_record(
 ) -> ClusterNode:
     """Return the node of a record, marked unknown if its signature is not that of its node or cluster.
 
+    A cluster without a name, as on standard input, has no key.
+
     `keys` are the allowed keys by name; None if nothing is verified. A record with a digest in `verified` is unchanged.
     """
-    node = parse_node(as_mapping(parsed_json(found.record)))._replace(cluster=cluster)
+    node = parse_node(as_mapping(parsed_json(found.record)))._replace(cluster=cluster, uid="")
     if keys is None:
         return node
     names = (f"{cluster}/{node.name}", cluster)
     own = "".join(keys.get(name, "") for name in names)
     # An escape in JSON can be one half of a character.
     encoded = partial(str.encode, errors="surrogatepass")
-    digest = sha256(encoded("\0".join((*names, own, found.signature, found.record)))).hexdigest()
+    digest = sha256(repr((names, own, found)).encode()).hexdigest()
     if not found.signature:
         return node._replace(unknown=UNSIGNED)
+    if not cluster:
+        return node._replace(unknown="the record has no site: name its file or directory")
     if not own:
         return node._replace(unknown=f"no key is allowed for {names[0]} or {cluster}")
     # A key can expire.
@@ -72,7 +78,8 @@ def node_of_record(
 def parse_keys(text: str) -> Mapping[str, str]:
     """Return the keys of ssh-keygen's file of allowed signers, with their options, by name."""
     keys: dict[str, str] = {}
-    for line in text.splitlines():
+    # Not splitlines: ssh-keygen ends a line only there, so that the comment of a key cannot contain another line.
+    for line in text.split("\n"):
         names, _, key = line.strip().partition(" ")
         for name in names.split(",") if key and not names.startswith("#") else ():
             keys[name] = f"{keys.get(name, '')}{key}\n"
@@ -81,4 +88,5 @@ def parse_keys(text: str) -> Mapping[str, str]:
 
 def as_record(found: Mapping[str, Json]) -> Record | None:
     """Return the record in a JSON object; None if it is something else."""
-    return Record(found["record"], as_string(found.get("signature"))) if isinstance(found.get("record"), str) else None
+    signature = as_string(found.get("signature"))[:_LONGEST_SIGNATURE]
+    return Record(found["record"], signature) if isinstance(found.get("record"), str) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.cluster.fleet.json_stream import members
+from agent.cluster.fleet.published import seconds
 from agent.cluster.kubernetes.parsing import as_mapping, as_string
 from agent.cluster.node_status import PublishedResult
 
@@ -74,5 +75,8 @@ def changes(nodes: Sequence[FleetNode], before: Snapshot) -> Mapping[str, Sequen
 def seen_times(nodes: Iterable[FleetNode], before: Snapshot | None) -> Mapping[str, str]:
     """Return the newest time of each node, those of nodes that are gone included: a later replay is detected."""
     times = dict(before.seen if before else {})
-    times.update({node.full_name: node.assessed for node in nodes if node.result is not PublishedResult.UNKNOWN})
+    for node in nodes:
+        if node.result is not PublishedResult.UNKNOWN:
+            both = (times.get(node.full_name, ""), node.assessed)
+            times[node.full_name] = max(both, key=lambda text: seconds(text) or 0)
     return times

@@ -117,6 +117,10 @@ def kubelet_configuration(node: str) -> ApiRequest:
     return ApiRequest(f"/api/v1/nodes/{node}/proxy/configz")
 
 
+PROBES = "probes"
+"""The name of the problem that not all probes have an answer."""
+
+
 class Cluster(NamedTuple):
     """The objects and configurations that the API server returned."""
 

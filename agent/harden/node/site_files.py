@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
-    from agent.base.host.tree import Tree
     from agent.harden.settings.schema import Overrides, Settings
     from agent.harden.settings.waivers import SiteWaiver
 
 _POLICY, _WAIVERS = "audit.policy-file", "waivers-file"
+_TRUST = "root runs with these settings"
 """The settings that name files."""
 
 
@@ -139,7 +139,7 @@ def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:
         raise InputError(Location(DEFAULT_SETTINGS), problem, hint)
     tree = host.tree if path is None else host.machine_tree
     data = tree.read_input(path or DEFAULT_SETTINGS)
-    _require_trust(tree, path or DEFAULT_SETTINGS)
+    tree.require_trust(path or DEFAULT_SETTINGS, _TRUST)
     return data
 
 
@@ -147,12 +147,5 @@ def _named_file(host: Host, path: PurePosixPath, key: str) -> bytes:
     """Read a file that the setting `key` names."""
     data = host.tree.read_input(path, f"`{key}` in the settings names it")
     if key == _WAIVERS:
-        _require_trust(host.tree, path)
+        host.tree.require_trust(path, _TRUST)
     return data
-
-
-def _require_trust(tree: Tree, path: PurePosixPath) -> None:
-    """Raise InputError if others than root can write to a file."""
-    distrusted = tree.distrusted(path)
-    if distrusted is not None:
-        raise InputError(Location(path), f"root runs with these settings, and {distrusted.problem}", distrusted.hint)

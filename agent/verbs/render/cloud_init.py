@@ -126,7 +126,6 @@ token={path}
 """
 _VERIFICATION = "echo '{sha256}  /usr/local/sbin/k3s-install' | sha256sum --check --quiet -\n"
 
-_EXAMPLE_SERVER = "https://server.example:6443"
 _URL = re.compile(r"https://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _TOKEN = re.compile(rb"[!-~]{1,4096}\n?")
 
@@ -161,10 +160,10 @@ def user_data(
 ) -> bytes:
     """Return the document for a new host with this role, K3s version and data directory.
 
-    `files` are the settings file and the files that it names, by path on the host. By default, an agent joins an
-    example server. K3s reads the token from a file that the image or other user-data must provide; the document
-    contains no secret, unless that of `joins`. Raises UsageError for a version that is neither a minor version nor a
-    release of K3s, and for a minor version if K3s comes from a mirror, where no channel names its newest release.
+    `files` are the settings file and the files that it names, by path on the host. K3s reads the token from a file that
+    the image or other user-data must provide; the document contains no secret, unless that of `joins`. Raises
+    UsageError for an agent without a server, for a version that is neither a minor version nor a release of K3s, and
+    for a minor version if K3s comes from a mirror, where no channel names its newest release.
     """
     if k3s.mirror and not facts.version.build:
         problem = f"cannot use --k3s-mirror for K3s {facts.version.family}: a mirror has releases and no channels"
@@ -172,8 +171,9 @@ def user_data(
     release = _release(facts.version)
     environment = f"INSTALL_K3S_VERSION={release}" if facts.version.build else f"INSTALL_K3S_CHANNEL=v{release}"
     options = joins.options
-    if facts.role is Role.AGENT:
-        options = {"server": _EXAMPLE_SERVER, "token-file": str(TOKEN_FILE), **options}
+    if facts.role is Role.AGENT and "server" not in options:
+        problem = "cannot render cloud-init for an agent without --join, which names its server"
+        raise UsageError(problem, "pass --join https://HOST:6443")
     token = str(options.get("token-file", ""))
     script = _SCRIPT.format(
         **download._asdict(),

@@ -122,6 +122,22 @@ def test_spellings_of_the_same_value_are_equal(host: CheckedNode, configured: st
     assert notes(assessed(host, {configured.partition("=")[0]: shown})) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "silent"), [("apiserver-profiling", "/flagz"), ("kubelet-anonymous-auth", f"kubelet of {NAME}")]
+)
+def test_a_component_that_does_not_answer_is_not_compliant(host: CheckedNode, name: str, silent: str) -> None:
+    """The configuration does not show with what it runs. Another node's kubelet is only a note."""
+    host.harden()
+    at = assessed(host)
+    assert at.cluster is not None
+    assert judged(name, at).status is ControlStatus.PASS
+    for problem, status in ((silent, ControlStatus.UNKNOWN), ("kubelet of other", ControlStatus.PASS)):
+        at.cluster = at.cluster._replace(problems={problem: "cannot read it"})
+        found = judged(name, at)
+        assert found.status is status
+        assert (found.evidence[0].observation == "cannot read it") is (status is ControlStatus.UNKNOWN)
+
+
 STRONG = {
     "authentication": {
         "anonymous": {"enabled": False},

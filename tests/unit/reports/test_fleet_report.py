@@ -190,6 +190,11 @@ def test_problems_are_first_and_names_in_natural_order() -> None:
     assert [row.name for row in found.nodes] == ["x-02", "x-2", "x-1", "cp-9", "cp-10", "work-2", "work-10"]
 
 
+@pytest.mark.parametrize("output_format", FLEET_FORMATS)
+def test_each_format_shows_a_cluster_without_nodes(output_format: Format) -> None:
+    assert shown(fleet(), output_format)
+
+
 def test_only_some_results_are_shown_and_all_are_counted() -> None:
     stream = io.StringIO()
     present_fleet(MIXED, Format.PLAIN, stream, [PublishedResult.UNKNOWN])

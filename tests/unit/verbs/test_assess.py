@@ -10,8 +10,9 @@ import pytest
 
 from agent import __version__
 from agent.assess.assessment import ControlStatus, Note, Verdict
-from agent.assess.baseline import Baseline
+from agent.assess.baseline import Baseline, parse_baseline
 from agent.assess.benchmark import catalogue
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.assess.provenance import FileContent
 from agent.base.errors import ExitCode, UsageError
@@ -142,16 +143,41 @@ def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
         assert api.asked == []
 
 
-def test_a_missing_api_server_is_reported_in_a_note(directory: Path) -> None:
+def test_a_missing_api_server_makes_its_controls_unknown(directory: Path) -> None:
+    """Those that the files of the host decide have their status. On an agent, the controls do not apply."""
     for role in ("server", "agent"):
         host = node(directory / role, K3s(role=role))
         live = replace(host.host(), is_live=True)
         found = assess_host(live, host.request(), WITH_CLUSTER).assessment
-        plain = host.assess()
-        assert [verdict.status for verdict in found.verdicts] == [verdict.status for verdict in plain.verdicts]
+        of_cluster = [isinstance(verdict.control.check_of(found.benchmark), ClusterCheck) for verdict in found.verdicts]
+        for verdict, plain, is_of_cluster in zip(found.verdicts, host.assess().verdicts, of_cluster):
+            unread = ControlStatus.UNKNOWN if is_of_cluster and role == "server" else plain.status
+            assert (verdict.control.id, verdict.status) == (plain.control.id, unread)
+            assert not _complaint(verdict)
         (first, *_) = found.notes
         assert first.message.startswith("the cluster was not assessed: ")
         assert {"rbac-secrets", "pods-host-pid"} <= found.without_answer
+
+
+@pytest.mark.parametrize("probes", [False, True])
+def test_no_baseline_accepts_an_api_server_that_does_not_answer(directory: Path, *, probes: bool) -> None:
+    """Neither one of a time when it answered, nor one of a time when it did not, nor one without --cluster."""
+    host = node(directory / "node", K3s())
+    host.harden()
+    live = replace(host.host(), is_live=True)
+    scope = Scope(with_cluster=True, with_probes=probes)
+    reports = [host.assess(), assess_host(live, host.request(), scope).assessment]
+    api = ApiServer(samples.NEW)
+    with api.running():
+        host.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
+        reports.append(assess_host(live, host.request(), scope).assessment)
+    for report in reports:
+        earlier = parse_baseline(assessment_text(report, Format.JSON).encode(), PurePosixPath("/baseline"))
+        found = assess_host(live, host.request(), scope._replace(earlier=earlier)).assessment
+        assert found.exit_code is ExitCode.NOT_COMPLIANT
+        assert {verdict.control.id for verdict in found.open} >= {"rbac-secrets", "pods-host-pid"}
+        quiet = assessment_text(found, Format.PLAIN, Verbosity.QUIET)
+        assert "rbac-secrets" in quiet
 
 
 @pytest.mark.parametrize("minor", [23, 24, 25, 26, 28, 31, 34, 36])

@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Note, Verdict
-from agent.assess.checks.answer import Evidence
+from agent.assess.checks.answer import NO_ANSWER, Evidence
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.evidence.host_assessment import Scope
 from agent.assess.status_change import StatusChange
@@ -300,7 +300,8 @@ def test_an_api_server_that_does_not_answer_is_not_drift(node: Node, before: Con
     """A control keeps its stored status, so the next answer is compared with that."""
     node.look(verdict(ADMIN, before), verdict(KEYS))
     for _ in range(2):
-        lines = node.look(verdict(ADMIN, ControlStatus.MANUAL), verdict(KEYS), silent=(ADMIN.id,))
+        unread = verdict(ADMIN, ControlStatus.UNKNOWN)._replace(reason=NO_ANSWER.reason)
+        lines = node.look(unread, verdict(KEYS), silent=(ADMIN.id,))
         assert lines == ["the cluster was not assessed: no answer"]
     assert node.look(verdict(ADMIN, before), verdict(KEYS)) == []
     after = ControlStatus.FAIL if before is ControlStatus.PASS else ControlStatus.PASS

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from pathlib import Path
+import re
+import time
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -63,21 +65,24 @@ def test_all_pages_are_read(kubectl: Kubectl) -> None:
     (kubectl.directory / "calls").unlink()
     kubectl.pages([node("a"), node("b")], [node("c")], [node("d")])
     assert [found.name for found in kubectl.fleet().nodes] == ["a", "b", "c", "d"]
-    paths = ["/api/v1/nodes?limit=500", *(f"/api/v1/nodes?limit=500&continue=t%2B{at}" for at in (1, 2))]
+    paths = ["/api/v1/nodes?limit=250", *(f"/api/v1/nodes?limit=250&continue=t%2B{at}" for at in (1, 2))]
     assert kubectl.calls == [f"get --raw {path} --request-timeout=30s" for path in paths]
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("echo 'x' >&2; echo 'Error from server (Forbidden): nodes is forbidden' >&2; exit 1", "nodes is forbidden"),
+        (
+            "echo 'x' >&2; echo 'Error from server (Forbidden): nodes is forbidden' >&2; exit 1",
+            "HTTP status 403 (Forbidden)",
+        ),
         ("exit 7", "kubectl failed with exit code 7"),
         ("head -c 70000000 /dev/zero", "it printed more than"),
     ],
 )
 def test_a_kubectl_that_fails_is_an_error(kubectl: Kubectl, body: str, message: str) -> None:
     kubectl.replace(body)
-    with pytest.raises(HostError, match=r"cannot (read the nodes|run kubectl): ") as raised:
+    with pytest.raises(HostError, match=r"cannot (read /api/v1/nodes|run kubectl): ") as raised:
         kubectl.fleet()
     assert message in raised.value.message
     assert raised.value.exit_code == 1
@@ -111,8 +116,8 @@ KUBECONFIG = {
     ]
 }
 BY_CONTEXT = """\
-case $* in *config*) exec cat "$PAGES/kubeconfig" ;; *=down) echo "Unable to connect" >&2; exit 1 ;; esac
-case $* in *--context=*) exec cat "$PAGES/${*##*--context=}" ;; esac
+case $1 in config) exec cat "$PAGES/kubeconfig" ;; *=down) echo "Unable to connect" >&2; exit 1 ;; esac
+exec cat "$PAGES/${1#--context=}"
 """
 
 
@@ -137,8 +142,38 @@ def test_nodes_of_several_contexts_have_the_name_of_their_cluster(kubectl: Kubec
     assert {row.reason for row in found.nodes} == {"the report is from the future"}
     found = of_contexts(kubectl, Sources(all_contexts=True))
     assert sorted(row.full_name for row in found.nodes) == sorted(names)
-    assert found.problems == ["down: cannot read the nodes: Unable to connect"]
+    assert found.problems == ["down: cannot read /api/v1/nodes: Unable to connect"]
     assert found.exit_code == 3
+
+
+ENDLESS = """\
+case $1 in *=endless*) exec cat "$PAGES/endless" ;; *=hangs*) exec sleep 1000 ;; *) exec cat "$PAGES/a" ;; esac
+"""
+
+
+@pytest.mark.parametrize("page", [[node("a")], [node(f"n{at}") for at in range(500)]], ids=len)
+def test_each_cluster_has_one_limit_and_all_have_it_at_the_same_time(
+    kubectl: Kubectl, page: list[dict[str, Any]]
+) -> None:
+    """An API server that always names another page, and one that does not answer, hide and delay no other one."""
+    kubectl.replace(ENDLESS)
+    endless = {"kind": "NodeList", "metadata": {"continue": "next"}, "items": page}
+    (kubectl.directory / "endless").write_text(json.dumps(endless))
+    (kubectl.directory / "a").write_text(node_list(node("cp-0")))
+    environment = {"PATH": f"{kubectl.directory}:{os.environ['PATH']}", "PAGES": str(kubectl.directory)}
+    contexts = ["a", "endless-1", "endless-2", "hangs-1", "hangs-2", "b"]
+    shown: list[str] = []
+
+    def progress(text: str, done: int = 0, total: int = 0) -> None:
+        shown.append(f"{done} of {total}: {text}")
+
+    start = time.monotonic()
+    found = verb(environment, Sources(contexts=contexts, longest=4), LOOSE, progress)
+    assert time.monotonic() - start < 4 * 4
+    assert {row.full_name for row in found.nodes} == {"a/cp-0", "b/cp-0"}
+    assert [problem.partition(":")[0] for problem in found.problems] == ["endless-1", "endless-2", "hangs-1", "hangs-2"]
+    assert shown[0] == "0 of 6: reading a, endless-1, endless-2 and 3 more"
+    assert re.fullmatch("5 of 6: reading (endless|hangs)-[12]", shown[-1])
 
 
 def test_a_single_context_that_does_not_answer_is_an_error(kubectl: Kubectl) -> None:
@@ -177,6 +212,15 @@ def test_anything_else_is_invalid_usage(text: str) -> None:
     """Nothing is assumed about a list of other objects."""
     with pytest.raises(UsageError, match=r"cannot use the nodes: found (invalid JSON|JSON that)"):
         fleet_of_document(text)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# sites\n\n", " #a\n"])
+def test_a_file_that_names_no_node_requires_nothing_by_mistake(tmp_path: Path, text: str) -> None:
+    """Such as one that a script could not fill."""
+    (tmp_path / "names").write_text(text)
+    with pytest.raises(HardenError, match="it names no node and no cluster") as raised:
+        requirement(None, "1h", None, PurePosixPath(tmp_path / "names"))
+    assert raised.value.exit_code == 2
 
 
 def test_requirements_are_checked() -> None:

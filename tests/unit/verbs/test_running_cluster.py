@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from agent.assess.assessment import ControlStatus
+from agent.base.errors import ExitCode
 from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
-from agent.base.model import FixOwner, Remediation
+from agent.base.model import FixOwner, OwnCommand, Remediation
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import Query
@@ -308,12 +310,22 @@ def test_k3s_applies_a_manifest_of_comments_before_it_is_removed(hardened: Path)
     assert "objects-remain" not in {finding.id for finding in report.findings}
 
 
-def test_objects_that_k3s_does_not_remove_within_a_minute_are_reported(hardened: Path) -> None:
+def partly_reverted(root: Path, report: Report) -> None:
+    """Assert that only the manifest is left, without objects, and that the report has the next step."""
+    left = {item.id: item for item in report.items if item.status not in ("changed", "compliant", "kept")}
+    assert left.keys() == {f"/{POLICY}"}
+    assert left[f"/{POLICY}"].detail.startswith("K3s has not removed its objects: ")
+    assert report.exit_code is ExitCode.PARTIAL
+    assert report.next_steps[0].step == OwnCommand("revert")
+    assert all(line.startswith(b"#") for line in (root / POLICY).read_bytes().splitlines())
+    report, _ = reverted(root)
+    assert (int(report.exit_code), (root / POLICY).exists()) == (0, False)
+
+
+def test_objects_that_k3s_does_not_remove_within_a_minute_leave_a_partial_revert(hardened: Path) -> None:
     report, seen = reverted(hardened, follows=False)
     assert len(seen) > 5
-    assert not (hardened / POLICY).exists()
-    names = found(report, "objects-remain").split(", ")
-    assert {"NetworkPolicy default/intra-namespace", "NetworkPolicy kube-system/intra-namespace"} < set(names)
+    partly_reverted(hardened, report)
 
 
 def test_a_revert_that_was_killed_while_it_waited_is_completed(hardened: Path) -> None:
@@ -325,11 +337,34 @@ def test_a_revert_that_was_killed_while_it_waited_is_completed(hardened: Path) -
     assert (int(report.exit_code), (hardened / POLICY).exists()) == (0, False)
 
 
-def test_without_an_answer_of_the_api_server_the_objects_are_reported_at_once(hardened: Path) -> None:
+def test_without_an_answer_of_the_api_server_a_revert_is_partial(hardened: Path) -> None:
     report = revert(host_of(hardened, RUNNING), last=False, force=False)
+    assert found(report, "accounts-remain") == "not known: the API server does not answer"
+    partly_reverted(hardened, report)
+
+
+def test_an_api_server_that_hangs_leaves_a_partial_revert(hardened: Path) -> None:
+    """It accepts connections, as one that waits for its datastore."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = ApiServer()
+        api.port = silent.getsockname()[1]
+        with_api(hardened, api)
+        report = revert(host_of(hardened, RUNNING), last=False, force=False)
+    partly_reverted(hardened, report)
+
+
+def test_an_edited_manifest_becomes_a_backup_before_anything_changes_it(hardened: Path) -> None:
+    edited = (hardened / POLICY).read_bytes() + b"---\napiVersion: v1\nkind: Namespace\nmetadata: {name: mine}\n"
+    (hardened / POLICY).write_bytes(edited)
+    report = revert(host_of(hardened, RUNNING), last=False, force=True)
+    assert [file.read_bytes() for file in (hardened / "var/lib/k3s-harden/backups").iterdir()] == [edited]
+    assert "NetworkPolicy default/intra-namespace" in found(report, "objects-remain")
+
+
+def test_without_k3s_the_objects_are_reported(hardened: Path) -> None:
+    report = revert(host_of(hardened), last=False, force=False)
     assert not (hardened / POLICY).exists()
     assert "NetworkPolicy default/intra-namespace" in found(report, "objects-remain")
-    assert found(report, "accounts-remain") == "not known: the API server does not answer"
 
 
 def test_accounts_that_stay_changed_are_named(hardened: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, complete_steps
+from agent.assess.checks.answer import NO_ANSWER, UNDETERMINED, Answer, ControlStatus, Evidence, complete_steps
 from agent.assess.checks.check import Manual
 from agent.base.model import Instruction
 
@@ -17,25 +17,26 @@ _SMALLER = complete_steps(Instruction("review the objects that are too large, an
 
 
 class ClusterCheck(Manual):
-    """Objects of the cluster determine the status, or are listed for a review. Without them, the review is manual."""
+    """Objects of the cluster determine the status, or are listed for a review, which is manual if they are not read."""
 
     rule: str = ""
     """The name of its rule in rules.RULES, which is imported only if the cluster is assessed."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        cluster = node.cluster
-        if cluster is None or cluster.problem:
-            return super().answer(node)
+        cluster, manual = node.cluster, super().answer(node)
+        if cluster is None:
+            return manual
         from agent.assess.checks.cluster.all_rules import RULES
         from agent.assess.checks.cluster.rule import AssessedCluster
         from agent.cluster.kubernetes.workloads import QUERIES
 
         rule = RULES[self.rule]
         missing = [query for query in rule.queries if query not in cluster.objects]
-        if missing:
-            problems = (cluster.problems.get(query, f"cannot read {query}") for query in missing)
-            shown = tuple(Evidence(problem, source=cluster.server) for problem in problems)
-            return super().answer(node)._replace(evidence=shown)
+        if missing or cluster.problem:
+            problems = (cluster.problem or cluster.problems.get(query, f"cannot read {query}") for query in missing)
+            source = cluster.server or "the API server"
+            shown = tuple(Evidence(problem, source=source) for problem in dict.fromkeys(problems))
+            return NO_ANSWER._replace(expected=rule.passes or self.review, evidence=shown, unmet=manual.unmet)
         answer = rule.decide(AssessedCluster.on(node, cluster))
         gaps = [query for query in rule.queries if query in cluster.gaps]
         if gaps:

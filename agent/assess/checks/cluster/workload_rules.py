@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import Answer, ControlStatus
+from agent.assess.checks.answer import NO_ANSWER, Answer, ControlStatus, Evidence
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.base.errors import InputError
 from agent.base.model import Instruction
@@ -15,7 +15,7 @@ from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
 from agent.cluster.kubernetes.pod_security_rules import violations
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.queries import PROBES, Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
@@ -238,6 +238,8 @@ def _admission(
     )
     listed = [*weak, *apart, *rejecting]
     open_ = of_site(weak)
+    if not open_ and PROBES in of.cluster.problems:
+        return NO_ANSWER._replace(evidence=(Evidence(of.cluster.problems[PROBES], source=of.cluster.server),))
     if not open_ and (defaults.users or defaults.runtime_classes):
         return _exemptions(of, defaults, listed)
     if not open_:

@@ -25,23 +25,34 @@ class Sites:
         self.keys = [new_key(directory / f"key-{at}") for at in range(keys)]
         self.now = time.time()
 
-    def text(self, site: str, hours: float = 1, machine: str = "", **annotations: Any) -> str:  # noqa: ANN401 - as of a node
+    def text(
+        self,
+        site: str,
+        hours: float = 1,
+        machine: str = "",
+        name: str = "cp-0",
+        **annotations: Any,  # noqa: ANN401 - as of a node
+    ) -> str:
         """Return the text of a record."""
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.now - hours * 3600))
-        item = node("cp-0", role="server", machine=machine or site, assessed=when, **annotations)
+        item = node(name, role="server", machine=machine or site, assessed=when, **annotations)
         texts = {name: text for name, text in item["metadata"]["annotations"].items() if name.startswith(PREFIX)}
         condition = {**item["status"]["conditions"][1], "lastHeartbeatTime": when}
-        return record_text("cp-0", VERSION, texts, condition)
+        return record_text(name, VERSION, texts, condition)
 
     def key(self, site: str) -> Path:
         """Return the key of a site, which is one of a few, because each costs time."""
         return self.keys[sum(map(ord, site)) % len(self.keys)]
 
+    def signed(self, text: str, key: Path, namespace: str = "k3s-harden") -> str:
+        """Return a record as JSON."""
+        command = ("ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", key)
+        signature = subprocess.run(command, input=text, text=True, capture_output=True, check=True).stdout
+        return json.dumps(Record(text, signature)._asdict())
+
     def write(self, site: str, text: str, key: Path | None = None) -> None:
         """Sign and write the record of a site."""
-        command = ("ssh-keygen", "-q", "-Y", "sign", "-n", "k3s-harden", "-f", key or self.key(site))
-        signed = subprocess.run(command, input=text, text=True, capture_output=True, check=True).stdout
-        (self.records / f"{site}.json").write_text(json.dumps(Record(text, signed)._asdict()))
+        (self.records / f"{site}.json").write_text(self.signed(text, key or self.key(site)))
 
     def write_all(self, sites: list[str], **changes: Any) -> None:  # noqa: ANN401 - as of text
         """Write the records of sites, and allow the key of each."""

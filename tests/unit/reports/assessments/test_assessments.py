@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
@@ -25,11 +23,10 @@ from agent.reports.assessments.common import (
     short_result,
     waived,
 )
-from agent.reports.formats import OF_AUDITORS, Format, Verbosity
+from agent.reports.formats import Format, Verbosity
 from agent.reports.remediation import Caller, text
 from tests.unit.reports.assessments.samples import (
     CALM,
-    COMPARED,
     FAILS,
     FULL,
     NOTHING,
@@ -57,14 +54,6 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
     assert on_a_terminal != assessment_text(FULL, Format.PLAIN)
 
 
-@pytest.mark.parametrize("output_format", FORMATS)
-@pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
-def test_each_format_is_reproducible_and_ends_with_a_line_break(output_format: Format, assessment: Assessment) -> None:
-    text = assessment_text(assessment, output_format, aws=AWS)
-    assert text.endswith("\n")
-    assert text == assessment_text(assessment, output_format, aws=AWS)
-
-
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "utf-8", "utf-16"])
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: Format) -> None:
@@ -72,42 +61,6 @@ def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: 
     assert ("node-1" if output_format is Format.CKLB else "pki-certificate-mode") in shown(
         assessment, output_format, Stream(encoding)
     )
-
-
-@pytest.mark.parametrize(
-    "output_format",
-    [
-        *(Format.JSON, Format.KUBE_BENCH, Format.JUNIT, Format.SARIF, Format.ASFF, Format.OPENMETRICS, Format.HTML),
-        *OF_AUDITORS,
-    ],
-)
-@given(assessment=hostile())
-def test_formats_for_programs_are_ascii(output_format: Format, assessment: Assessment) -> None:
-    """ASCII is valid in every encoding of the stream."""
-    assert assessment_text(assessment, output_format, aws=AWS).isascii()
-
-
-@pytest.mark.parametrize("output_format", FORMATS)
-@given(assessment=hostile())
-def test_no_format_has_control_characters(output_format: Format, assessment: Assessment) -> None:
-    lines = assessment_text(assessment, output_format, aws=AWS).split("\n")
-    assert [line for line in lines if not line.isprintable()] == []
-
-
-@given(assessment=hostile())
-def test_no_text_of_the_json_has_control_characters_once_it_is_decoded(assessment: Assessment) -> None:
-    """`jq -r` prints it to a terminal."""
-    found = json.loads(assessment_text(assessment, Format.JSON))
-    assert [text for text in texts_in(found) if not text.isprintable()] == []
-
-
-def texts_in(value: object) -> Iterator[str]:
-    """Yield each text of a decoded document."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from texts_in(inner)
 
 
 @pytest.mark.parametrize("output_format", FORMATS)

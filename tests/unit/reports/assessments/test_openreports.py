@@ -21,6 +21,13 @@ def report(assessment: Assessment = FULL) -> dict[str, Any]:
     return dict(json.loads(assessment_text(assessment, Format.OPENREPORTS)))
 
 
+def validate(assessment: Assessment) -> None:
+    """Assert that each control is counted, and that each result belongs to one."""
+    found = report(assessment)
+    assert sum(found["summary"].values()) == len(assessment.verdicts)
+    assert {row["result"] for row in found["results"]} <= set(RESULTS.values())
+
+
 def test_the_report_is_one_object_of_the_node() -> None:
     """Its name is fixed, so that the next one replaces it."""
     found = report()

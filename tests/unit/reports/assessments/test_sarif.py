@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +65,7 @@ def results(assessment: Assessment = FULL) -> dict[str, Any]:
     return {result["ruleId"]: result for result in run(assessment)["results"]}
 
 
+@cache
 def schema() -> jsonschema.Draft4Validator:
     """Return a validator for the schema of OASIS, with its formats of dates and URIs."""
     text = (files(CARRIER) / "schema/sarif-2.1.0.json").read_text(encoding="utf-8")
@@ -72,27 +74,8 @@ def schema() -> jsonschema.Draft4Validator:
     return jsonschema.Draft4Validator(shape, format_checker=jsonschema.FormatChecker())
 
 
-@needs_the_schema
-@pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
-def test_sarif_is_valid_by_the_schema(assessment: Assessment) -> None:
+def validate(assessment: Assessment) -> None:
     schema().validate(read(assessment))
-
-
-@needs_the_schema
-@pytest.mark.parametrize("name", real_nodes.NAMES)
-def test_sarif_of_a_complete_node_is_valid_by_the_schema(name: str) -> None:
-    schema().validate(read(real_nodes.assessed(name)))
-
-
-@needs_the_schema
-def test_sarif_with_hostile_text_is_valid() -> None:
-    validator = schema()
-
-    @given(assessment=hostile())
-    def holds(assessment: Assessment) -> None:
-        validator.validate(read(assessment))
-
-    holds()
 
 
 @given(assessment=hostile())

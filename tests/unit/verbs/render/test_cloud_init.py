@@ -32,7 +32,8 @@ def document(
     files: Mapping[PurePosixPath, bytes] = MappingProxyType({}),
 ) -> dict[str, Any]:
     host = facts.assumed_facts(role, Version.parse(version), PurePosixPath(data_dir))
-    read: dict[str, Any] = yaml.safe_load(user_data(host, DOWNLOAD, files))
+    joins = joining("https://server:6443", "", b"", cluster_init=False) if role is Role.AGENT else ALONE
+    read: dict[str, Any] = yaml.safe_load(user_data(host, DOWNLOAD, files, joins))
     return read
 
 

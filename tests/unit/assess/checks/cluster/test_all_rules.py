@@ -17,7 +17,7 @@ from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
 from agent.base.model import Remediation
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import REQUESTS, Cluster, Query
+from agent.cluster.kubernetes.queries import PROBES, REQUESTS, Cluster, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.situation import Situation
 from agent.harden.situation.observation import observe_situation
@@ -142,23 +142,23 @@ def _number(row: Any) -> str:  # noqa: ANN401 - a control
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_without_an_answer_a_control_is_manual_with_its_command(server: Server, name: str) -> None:
-    """The cluster was not read, the API server did not answer, or only this list is missing."""
+def test_without_an_answer_a_control_is_unknown_with_the_command_of_its_review(server: Server, name: str) -> None:
+    """The API server did not answer, or only this list is missing. If it was not asked, the control is manual."""
     review = REVIEWS[name].review
     empty = cluster({})
     rule = RULES[name]
     without = {query: items for query, items in empty.objects.items() if query not in rule.queries}
     forbidden = {query.value: f"cannot read {query}: forbidden" for query in rule.queries}
-    answers = [server.of(name, None), server.of(name, empty._replace(problem="no answer"))]
+    asked = server.of(name, None)
+    assert (asked.status, asked.reason) == (MANUAL, review)
+    answers = [server.of(name, empty._replace(problem="no answer"))]
     if rule.queries:
         answers.append(server.of(name, empty._replace(objects=without, problems=forbidden)))
         assert shown(answers[-1]) == list(forbidden.values())
     for answer in answers:
-        assert (answer.status, answer.reason, remediation.text(Remediation(answer.unmet.edits))) == (
-            MANUAL,
-            review,
-            review,
-        )
+        assert (answer.status, answer.reason) == (ControlStatus.UNKNOWN, "the API server did not answer")
+    for answer in (asked, *answers):
+        assert remediation.text(Remediation(answer.unmet.edits)) == review
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -833,6 +833,17 @@ def test_probes_decide_where_they_have_an_answer(server: Server) -> None:
     label = {**objects, Query.NAMESPACES: [namespace("shop", "restricted")], Query.VALIDATING_WEBHOOKS: []}
     assert server.ask(name, label).status is PASS
     assert server.ask(name, label, probes={("shop", name): ""}).status is FAIL
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_what_was_not_probed_is_unknown_unless_it_fails(server: Server, name: str) -> None:
+    """The API server can end, or be too slow, between two probes."""
+    stopped = {PROBES: "no complete answer in time"}
+    hardened = {Query.NAMESPACES: [namespace("shop", "restricted")], Query.PODS: [pod("web")]}
+    found = server.of(name, cluster(hardened)._replace(problems=stopped))
+    assert (found.status, shown(found)) == (ControlStatus.UNKNOWN, ["no complete answer in time"])
+    weak = {**hardened, Query.NAMESPACES: [namespace("shop", "privileged")]}
+    assert server.of(name, cluster(weak)._replace(problems=stopped)).status is FAIL
 
 
 def test_baseline_is_enough_for_some_rules_only(server: Server) -> None:
