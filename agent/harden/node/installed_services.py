@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import Total
-from agent.base.host.process import SEARCH_PATH
 from agent.base.host.systemd import Systemd
+from agent.base.linux.file_systems import differs_by_process
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.value import replace
 from agent.harden.node import masks_and_dropins
@@ -20,13 +20,12 @@ from agent.k3s.service_files import files_of_unit, parse_settings, predicted_ser
 from agent.k3s.services import OPENRC_DIRECTORY, K3sUnit, OtherProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
     from agent.base.host.probe import K3sProcess
     from agent.base.host.tree import Tree
-    from agent.k3s.options import Word
     from agent.k3s.roles_and_versions import Role
 
 _RUNLEVELS = PurePosixPath("/etc/runlevels")
@@ -164,9 +163,7 @@ def _unit(host: Host, path: PurePosixPath, unread: list[HardenError], *, asks: b
     return followed(loaded) if loaded else found
 
 
-def is_program(tree: Tree, name: PurePosixPath, environment: Mapping[str, Word]) -> bool:
+def is_program(tree: Tree, path: PurePosixPath) -> bool:
     """Return whether a program can be one that is followed; False for a script, whose text can do anything."""
-    path = environment["PATH"].text if "PATH" in environment else ":".join(SEARCH_PATH)
-    places = [name] if name.is_absolute() else [PurePosixPath("/", top, name) for top in path.split(":")]
-    found = next((place for place in places if tree.inode(place) is not None), None)
-    return (len(name.parts) == 1 or name.is_absolute()) and (found is None or tree.is_elf(found) is not False)
+    is_followed = path.is_absolute() and not differs_by_process(tree.real_path(path))
+    return is_followed and (tree.inode(path) is None or tree.is_elf(path) is not False)
