@@ -40,6 +40,7 @@ OF_ANOTHER_IMAGE = {
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 
 IMPORT = ("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io", "images", "import")
+USER = 1879048192
 OURS = "--namespace=k3s-harden"
 LEFT = "namespaces,clusterroles,clusterrolebindings,clusterreports"
 """The kinds of objects without a namespace that the manifests or their pods create."""
@@ -135,9 +136,13 @@ def test_a_job_fails_with_the_exit_code_of_a_node_that_is_not_compliant(node: No
 
 
 def test_a_daemon_set_repeats_the_assessment(node: Node) -> None:
-    """It does not restart, and ends at once when it is deleted."""
+    """It does not restart, each process is confined, and it ends at once when it is deleted."""
     with applied(node, render(node, "--all-nodes", "--every", "0.001")):
         node.until("it has assessed twice", lambda: output_of_daemon_set(node).count("result 3") > 1)
+        of_pod = f"grep -lE '^Uid:\\s+{USER}' /proc/[0-9]*/status | xargs grep -h Seccomp_filters"
+        filters = node.run("sh", "-c", of_pod, check=True).stdout.split()[1::2]
+        # That of the runtime and its own, also in the process that waits, which an assessment could otherwise trace.
+        assert min(map(int, filters)) > 1
         (pod,) = node.get("pods", OURS)["items"]
         assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
 

@@ -93,13 +93,13 @@ def test_a_confined_process_has_one_capability_and_changes_no_file(tmp_path: Pat
 
 
 def test_a_confined_process_opens_no_device_and_no_fifo_of_a_container(tmp_path: Path, file: Path) -> None:
-    """It reads the files below /run that an assessment needs."""
-    node = tmp_path
-    read = node / "run/systemd/system/k3s.service.d/a.conf"
-    for path in (read, node / "dev/kmsg", node / "run/k3s/io", node / "run/user/1000/file", node / "run/a.lock"):
+    """It reads the files below /run and /sys that an assessment needs."""
+    read = {"run/systemd/system/k3s.service.d/a.conf", "sys/fs/cgroup/cgroup.controllers"}
+    for name in (*read, "dev/kmsg", "run/k3s/io", "run/user/1000/file", "run/a.lock", "sys/kernel/debug/a"):
+        path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         (os.mkfifo if path.name == "io" else Path.touch)(path)
-    assert confined(_READS, tmp_path, file) == sorted(map(str, (read, file)), key=lambda path: "/etc/" not in path)
+    assert set(confined(_READS, tmp_path, file)) == {str(tmp_path / name) for name in (*read, "etc/file")}
 
 
 def test_a_confined_process_holds_no_lock_and_reaches_no_socket(tmp_path: Path, file: Path) -> None:

@@ -20,8 +20,12 @@ _SET_SECCOMP, _FILTER, _NO_NEW_PRIVS = 22, 2, 38
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF, _PATH_BENEATH = 444, 445, 446, 1
 _WRITE_FILE, _READ_FILE, _ALL_CHANGES, _TRUNCATE = 1 << 1, 1 << 2, 0x1FF2, 1 << 14
 
-READ_IN_RUN = ("credentials", "credstore", "k3s-harden", "modprobe.d", "openrc", "sysctl.d", "systemd")
-"""What is assessed below /run, which also has FIFOs, such as those with the output of containers."""
+READ = {
+    "dev": (),
+    "run": ("credentials", "credstore", "k3s-harden", "modprobe.d", "openrc", "sysctl.d", "systemd"),
+    "sys": ("fs",),
+}
+"""What is assessed in directories of a node where reading can act: on terminals, the output of containers, drivers."""
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """AUDIT_ARCH_* of linux/audit.h."""
@@ -82,11 +86,11 @@ def confine(root: str) -> None:
 
 
 def _readable(root: str) -> Iterator[str]:
-    """Yield the directories of the image and those below `root`, without /dev and the rest of /run."""
-    for top, hidden in (("/", {root.split("/")[1]}), (root, {"dev", "run"})):
+    """Yield the directories of the image and those below `root`, as far as they are assessed."""
+    for top, restricted in (("/", {root.split("/")[1]: ()}), (root, READ)):
         with suppress(OSError):
-            yield from (f"{top.rstrip('/')}/{name}" for name in os.listdir(top) if name not in hidden)
-    yield from (f"{root}/run/{name}" for name in READ_IN_RUN)
+            yield from (f"{top.rstrip('/')}/{name}" for name in os.listdir(top) if name not in restricted)
+    yield from (f"{root}/{top}/{name}" for top, names in READ.items() for name in names)
 
 
 def filter_of(machine: str) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.base.host.confinement import READ_IN_RUN, RESTRICTED, filter_of
+from agent.base.host.confinement import READ, RESTRICTED, filter_of
 
 AGENT = Path(__file__).parents[4] / "agent"
 HEADERS = {
@@ -72,8 +72,16 @@ def test_system_calls_of_another_architecture_are_refused(machine: str) -> None:
     assert {verdict(machine, x32 + number) for number in (0, 73, 514, 0x3FFFFFFF)} == {REFUSED}
 
 
-def test_what_is_read_below_run_is_readable_in_a_pod() -> None:
-    """Each path below /run in the program, except what is only written, or no part of an assessment."""
-    found = {name for path in AGENT.rglob("*.py") for name in re.findall(r'[":]/run/([\w.@-]+)', path.read_text())}
-    others = {".containerenv", "dbus", "k3s-harden-upgrade.lock", "k3s-harden.lock", "lock", "user"}
-    assert found - others == set(READ_IN_RUN)
+OTHERS = {
+    "run": {".containerenv", "dbus", "k3s-harden-upgrade.lock", "k3s-harden.lock", "lock", "user"},
+    "sys": {"module"},
+}
+"""What is only written, has no content, or is no part of an assessment."""
+
+
+@pytest.mark.parametrize("top", OTHERS)
+def test_what_an_assessment_reads_is_readable_in_a_pod(top: str) -> None:
+    """It is each path in these directories that the program contains."""
+    pattern = rf'[":]/{top}/([\w.@-]+)'
+    found = {name for path in AGENT.rglob("*.py") for name in re.findall(pattern, path.read_text(encoding="utf-8"))}
+    assert found - OTHERS[top] == set(READ[top])
