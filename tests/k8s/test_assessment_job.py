@@ -27,6 +27,8 @@ from tests.k8s.report_definitions import define_reports
 from tests.k8s.taken_over import IMAGE as TAKEN_OVER
 from tests.k8s.taken_over import taken_over
 
+DEPENDS_ON_RUNTIME = {"ring"}
+"""Newer versions of containerd refuse it."""
 OF_ANOTHER_IMAGE = {
     "key",
     "socket of everybody",
@@ -34,6 +36,8 @@ OF_ANOTHER_IMAGE = {
     "netlink",
     "output of a container",
     "file by handle for reading",
+    "directory by handle",
+    "mount",
     *(name for name in break_out.ATTEMPTS if name.startswith(("lock of", "shared lock of"))),
 }
 
@@ -192,7 +196,9 @@ def reached(node: Node, *manifests: dict[str, Any]) -> dict[str, str]:
     """Run a Job with the program that was taken over, and return what each attempt reached."""
     *_, job = manifests
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    container.update(image=TAKEN_OVER, args=[*container["args"], "--format=json"])
+    container["image"] = TAKEN_OVER
+    if container["args"][0] == "assess":
+        container["args"].append("--format=json")
     with applied(node, list(manifests)):
         lines = output_of_job(node).splitlines()
     found = dict(line.split("\t", 1) for line in lines)
@@ -209,8 +215,8 @@ def test_a_pod_that_is_taken_over_can_only_read(attacked: Node) -> None:
 def test_another_image_with_the_same_rights_reaches_no_more_than_is_documented(attacked: Node) -> None:
     """Its program does not confine itself. The kubelet and the runtime still do: docs/explanation/security-model.md."""
     manifests = render(attacked, "--node", NAME)
-    manifests[-1]["spec"]["template"]["spec"]["containers"][0]["args"].remove("--node=$(NODE)")
-    assert reached(attacked, *manifests).keys() == OF_ANOTHER_IMAGE
+    manifests[-1]["spec"]["template"]["spec"]["containers"][0]["args"] = ["render", "assessment-job", "--node=a"]
+    assert reached(attacked, *manifests).keys() - DEPENDS_ON_RUNTIME == OF_ANOTHER_IMAGE
 
 
 def test_each_attempt_succeeds_with_more_rights(attacked: Node) -> None:
