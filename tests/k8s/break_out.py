@@ -155,6 +155,7 @@ def open_by_handle(handle: str, flags: int) -> int:
 def directory_by_handle() -> str:
     directory = open_by_handle(targets()[3], os.O_RDONLY | os.O_DIRECTORY)
     os.close(os.open("of-a-pod", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+    os.unlink("of-a-pod", dir_fd=directory)
     return "written"
 
 
