@@ -2,13 +2,16 @@
 
 # Assigned here so that the environment cannot set them. Only the command line can: make run ROOT=/.
 ROOT :=
+TESTS :=
 ARCH :=
 ROLE :=
 K3S_VERSION :=
 K8S_VERSION :=
 K3S :=
 START :=
+TESTS :=
 T :=
+TESTS :=
 COMPONENTS :=
 GUESTS :=
 SUITE := trixie
@@ -28,7 +31,7 @@ OLDEST := psutil==5.9.4 pyyaml==6.0.1 rich==13.3.1 typer==0.16.0 'click<8.3'
 
 PY = $(VENV)/bin/python
 PINS := tests/requirements
-BENCH_PINS := tests/bench/requirements
+BENCH_PINS := tests/tools/bench/requirements
 
 # A worker whose test hung is not restarted, because the test would hang again. pytest before 9 ignores the ini option.
 PYTEST = $(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup --max-worker-restart=0 \
@@ -109,8 +112,8 @@ style: $(VENV)/.dev
 types: $(VENV)/.dev
 	@$(PY) -m mypy
 
-test: lint ## run lint, and each test tier that this machine supports
-	@$(PYTEST)
+test: $(if $(TESTS),$(VENV)/.dev,lint) ## run lint, and each test tier that this machine supports (TESTS=paths: only these, without lint)
+	@$(PYTEST) $(TESTS)
 
 coverage: $(VENV)/.dev ## measure which lines the tests of make test run, which takes several times as long
 	@$(PYTEST) --cov --cov-report=term
@@ -167,39 +170,39 @@ format: $(VENV)/.dev ## format the code with ruff, and apply its fixes
 	@$(VENV)/bin/ruff check --fix --quiet
 
 bench: $(VENV)/.dev ## measure apply, check and assess against other tools, and the gate against a start of K3s
-	@$(PY) -m tests.bench $(if $(START),--start)
+	@$(PY) -m tests.tools.bench $(if $(START),--start)
 
 docs: $(VENV)/.dev ## write docs/reference from the code
-	@$(PY) -m tests.generate_docs
+	@$(PY) -m tests.tools.generate_docs
 
 tables: $(VENV)/.dev ## write the tables of arguments, fields of files and feature gates from the built components
-	@$(PY) -m tests.generate_tables
+	@$(PY) -m tests.tools.generate_tables
 
 dist: $(VENV)/.run ## build wheel, source archive, .deb, .rpm and single file, reproducibly
-	@$(PY) -m tests.dist '$(DIST)'
+	@$(PY) -m tests.tools.dist '$(DIST)'
 
 SIGNERS = $(foreach key,$(KEY),--key '$(key)') $(if $(SSH_KEY),--ssh-key '$(SSH_KEY)') $(if $(UNSIGNED),--unsigned)
 
 release: $(VENV)/.run ## build all files of a release, and sign their checksums (KEY=GPG key, SSH_KEY=file, or UNSIGNED=1)
-	@$(PY) -m tests.dist.release $(SIGNERS)
+	@$(PY) -m tests.tools.dist.release $(SIGNERS)
 	@$(MAKE) --no-print-directory dist
 	@set -e; for machine in x86_64 aarch64; do $(MAKE) --no-print-directory image ARCH=$$machine; done
-	@$(PY) -m tests.dist.release $(SIGNERS) '$(DIST)'
+	@$(PY) -m tests.tools.dist.release $(SIGNERS) '$(DIST)'
 
 repositories: $(VENV)/.run ## add the packages in dist/ to signed repositories for apt, dnf and zypper (KEY=, REPOSITORIES=)
 	@.ci/host-packages release
-	@$(PY) -m tests.dist.repositories '$(DIST)' '$(REPOSITORIES)' $(KEY)
+	@$(PY) -m tests.tools.dist.repositories '$(DIST)' '$(REPOSITORIES)' $(KEY)
 
 bundle: $(VENV)/.run ## build the program with its own Python into dist/, on Debian (ARCH=x86_64|aarch64)
-	@.ci/host-packages dist
+	@.ci/host-packages tools/dist
 	@$(if $(filter aarch64,$(ARCH)),.ci/emulate-arm64)
-	@$(PY) -m tests.dist.bundle '$(DIST)' $(ARCH)
+	@$(PY) -m tests.tools.dist.bundle '$(DIST)' $(ARCH)
 
 image: bundle ## build the container image with the bundle into dist/, on Debian (ARCH=x86_64|aarch64)
-	@$(PY) -m tests.dist.image '$(DIST)' $(ARCH)
+	@$(PY) -m tests.tools.dist.image '$(DIST)' $(ARCH)
 
 # uv writes the pins for all supported versions of Python to one file. The tools pinned last do not run on Python 3.9.
-pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and tests/bench/requirements*.txt
+pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and tests/tools/bench/requirements*.txt
 	@$(call pip,--quiet --target $(VENV)/uv uv==$(UV_VERSION))
 	@set -eu; oldest=3.9; compile() { \
 		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version "$$oldest" --generate-hashes --upgrade \

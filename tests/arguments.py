@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from agent.base.model import Component, Role, Version
 from agent.base.value import replace
 from agent.harden.node.arguments.effective import effective_arguments
 from agent.harden.node.arguments.kubelet_files import KubeletFile, KubeletFiles
 from agent.harden.node.facts import HostFacts, assumed_facts
-from agent.k3s.components.arguments import EffectiveArguments
+from agent.k3s.components.effective_arguments import EffectiveArguments
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
-from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.roles_and_versions import Component, Role, Version
 from tests.component_files import KUBELET
 
 DROPINS = DEFAULT_DATA_DIR / KUBELET_DIRECTORY

@@ -2,13 +2,14 @@
 
 A tier is a directory: unit (a fake host), scenarios (the real program on host trees), project (the files of a release
 and of this repository), browser (a real Chromium), system (root, a new machine), release (package managers), vm (a real
-boot), k8s (the real components of Kubernetes).
+boot), k8s (the real components of Kubernetes). tools is no tier: it has what `make` builds with.
 A test that requires more than Python has a marker, and is skipped if the requirement is missing.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,9 @@ _OTHERS: dict[str, Callable[[], str]] = {
     "sarif": multitool.lacking,
     "npm": npm_packages.lacking,
 }
+
+_WITHOUT_GROUP = re.compile(r"@[^@\]]+$")
+"""The group that pytest-xdist appends to the id of a test."""
 
 # The same examples in each run, so that a failure is reproducible; --hypothesis-profile=explore tries more, and
 # `few` less: another version of Python fails at syntax and library calls, which few examples reach.
@@ -121,17 +125,26 @@ def _keep_together(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print one line per tier: the number of tests that ran, and why others did not."""
+    """Print one line per tier: the number of tests that ran, and why others did not.
+
+    The file named by SKIPPED gets the ids of skipped tests, which `make test TESTS=@FILE` runs on another machine.
+    """
     ran: Counter[str] = Counter()
+    skipped: set[str] = set()
     left_out: dict[str, Counter[str]] = {}
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, ()):
             tier = report.nodeid.removeprefix("tests/").partition("/")[0]
             if outcome == "skipped":
                 reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-                left_out.setdefault(tier, Counter())[reason.removeprefix("Skipped: ")] += 1
+                reason = reason.removeprefix("Skipped: ")
+                left_out.setdefault(tier, Counter())[reason] += 1
+                if reason not in _ON_REQUEST.values():
+                    skipped.add(_WITHOUT_GROUP.sub("", report.nodeid))
             elif report.when == "call" or outcome in {"failed", "error"}:
                 ran[tier] += 1
+    if "SKIPPED" in os.environ:
+        Path(os.environ["SKIPPED"]).write_text("".join(f"{test}\n" for test in sorted(skipped)), encoding="utf-8")
     terminalreporter.write_line("")
     for tier in TIERS:
         parts = [f"{ran[tier]} tests run"] if ran[tier] else []

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from agent.base.model import Component, StrEnum
+from agent.base.model import StrEnum
+from agent.k3s.roles_and_versions import Component
 
 TOKENS = "/etc/tokens.csv"
 """The file of the state of V-245543."""

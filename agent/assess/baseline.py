@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agent.assess.assessment import SCHEMA, ControlStatus, Evidence
-from agent.assess.checks.answer import APART
+from agent.assess.checks.answer import LISTED_APART
 from agent.assess.provenance import FileContent, sha256_of_report
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.times import parse_timestamp
 from agent.base.value import Value
-from agent.findings.gate import GATE_FINDINGS
+from agent.findings.gate_faults import GATE_FINDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def places(evidence: Iterable[Evidence]) -> frozenset[str]:
 
     Objects of K3s itself are listed apart.
     """
-    found = [item for item in evidence if not item.observation.startswith(APART)]
+    found = [item for item in evidence if not item.observation.startswith(LISTED_APART)]
     if any(re.fullmatch(_CUT, item.observation) for item in found):
         return frozenset()
     located = ((item.cluster_object or (item.location and str(item.location.path)), item) for item in found)

@@ -9,13 +9,13 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component, Version
 from agent.base.report import Fact
 from agent.base.value import Value
-from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.settings.schema import setting_rows
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.redaction import redacted
+from agent.k3s.roles_and_versions import Component, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.assess.checks.answer import complete_steps
-from agent.assess.checks.cluster.check import ClusterCheck
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.errors import InputError
-from agent.base.model import Component, Instruction, Location, Remediation
+from agent.base.model import Instruction, Location, Remediation
 from agent.base.report import NODE_UID, Fact
 from agent.base.value import replace
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
-from agent.harden.node.arguments.components import not_run
+from agent.harden.node.arguments.running_components import not_run
 from agent.k3s.audit_policy import audit_gaps
 from agent.k3s.components.files.field_table import kind_of_value, path_of_argument
 from agent.k3s.components.gates import FEATURE_GATES
@@ -25,6 +25,7 @@ from agent.k3s.components.tables import LAST_MINOR
 from agent.k3s.components.values import parse
 from agent.k3s.go_values import InvalidValueError
 from agent.k3s.redaction import HIDDEN, without_secrets
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.check import Check
-    from agent.cluster.kubernetes.objects import Cluster, Json
+    from agent.cluster.kubernetes.objects import Json
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.k3s.cis.versions import Benchmark
 
 _COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)

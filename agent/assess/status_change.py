@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from agent.findings.gate import GATE_FINDINGS
+from agent.findings.gate_faults import GATE_FINDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.checks.answer import Answer, ChangedBy, Evidence, UnmetRequirement
 from agent.assess.checks.check import DATA_DIR, NotInK3s
-from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Role
+from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.settings.schema import DEFAULT_SETTINGS
-from agent.k3s.components.arguments import GivenBy
+from agent.k3s.components.effective_arguments import GivenBy
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +56,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
 
         answer = confirmed(check, answer, node)
     if node.situation.k3s_files.policies and not mismatch:
-        from agent.assess.checks.static_policies import evidence_for
+        from agent.assess.checks.static_policy_checks import evidence_for
 
         answer = answer._replace(evidence=(*answer.evidence, *evidence_for(check, control.guide, node)))
     # On a host without K3s, a value that is only a default of K3s is marked.

@@ -1,4 +1,4 @@
-"""Types that all packages share: modes, owners, roles, versions, locations, remediations and the resources of a host.
+"""Types that all packages share: modes, owners, locations, remediations and the resources of a host.
 
 Desired, observed and recorded state have the same types, so apply, check, diff and revert share one comparison.
 Paths are PurePosixPath as seen on the host, without the prefix of --root.
@@ -6,7 +6,6 @@ Paths are PurePosixPath as seen on the host, without the prefix of --root.
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Union
 
@@ -64,133 +63,6 @@ class StrEnum(str, Enum):
 
     def __str__(self) -> str:
         return str(self.value)
-
-
-class Role(StrEnum):
-    """The role of K3s on this host. A K3s agent is a worker node."""
-
-    SERVER = "server"
-    AGENT = "agent"
-
-
-OTHER_ROLES = {"worker": Role.AGENT, "master": Role.SERVER, "control-plane": Role.SERVER}
-"""Other programs' words for roles."""
-
-
-class Component(StrEnum):
-    """A part of Kubernetes that K3s runs in its own process."""
-
-    API_SERVER = "kube-apiserver"
-    CONTROLLER_MANAGER = "kube-controller-manager"
-    SCHEDULER = "kube-scheduler"
-    KUBELET = "kubelet"
-    KUBE_PROXY = "kube-proxy"
-
-    @property
-    def config_key(self) -> str:
-        """Return the key of K3s' configuration that lists the component's arguments."""
-        return f"{self.value}-arg"
-
-
-class Version(NamedTuple):
-    """A K3s version. All releases of K3s have major version 1, so only the minor version decides what applies."""
-
-    major: int
-    minor: int
-    patch: int
-    build: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Version:
-        """Parse `v1.24.17+k3s1`, `1.24.17` or `1.24`. Raises ValueError for other text."""
-        match = re.fullmatch(r"v?(1)\.(\d{1,3})(?:\.(\d{1,3}))?([-+][\w.+-]+)?", text.strip(), re.ASCII)
-        if match is None:
-            raise ValueError(f"not a K3s version: {text!r}")
-        build = (match[4] or "").replace("-k3s", "+k3s")  # as in the tags of images
-        return cls(int(match[1]), int(match[2]), int(match[3] or 0), build)
-
-    @property
-    def is_release(self) -> bool:
-        """Whether it is one release, such as v1.37.0+k3s1. If not, it is a minor version without its patch, 1.37."""
-        return bool(self.patch or self.build)
-
-    @property
-    def is_plausible(self) -> bool:
-        """Whether K3s can have such a release: not one of another distribution, and not minor versions ahead."""
-        is_of_k3s = re.fullmatch(r"(-rc\d+)?\+k3s\d+", self.build, re.ASCII) is not None
-        return (is_of_k3s or not self.build) and self.minor <= NEWEST_PLAUSIBLE
-
-    def is_before(self, minor: int, patch: int) -> bool:
-        """Return whether it is older than this release. A minor version without its patch has all of its fixes."""
-        return (self.minor, self.patch) < (minor, patch) and (self.is_release or self.minor < minor)
-
-    @property
-    def family(self) -> str:
-        """Return major and minor, such as 1.34."""
-        return f"{self.major}.{self.minor}"
-
-    def __str__(self) -> str:
-        return f"v{self.major}.{self.minor}.{self.patch}{self.build}"
-
-
-NEWEST_KNOWN = Version(1, 37, 0)
-"""The newest minor version that the guide's rows were checked against."""
-
-EXAMPLE_MINOR = NEWEST_KNOWN.family
-"""The version of K3s in examples."""
-
-NEWEST_PLAUSIBLE = NEWEST_KNOWN.minor + 5
-"""The newest minor version that a person can mean."""
-
-OLDEST_COVERED = Version(1, 23, 0)
-"""The oldest minor version that the guide covers. An older K3s gets the rows of this one."""
-
-
-class VersionRange(Value):
-    """Minor versions from `first` to `last`, both included; None is unbounded."""
-
-    first: int | None = None
-    last: int | None = None
-
-    def includes(self, version: Version) -> bool:
-        """Return whether the version's minor is in the range."""
-        return (self.first is None or version.minor >= self.first) and (self.last is None or version.minor <= self.last)
-
-    def __str__(self) -> str:
-        if self.first is None:
-            return "all versions" if self.last is None else f"v1.{self.last} and older"
-        if self.last is None:
-            return f"v1.{self.first} and newer"
-        return f"v1.{self.first}" if self.first == self.last else f"v1.{self.first} to v1.{self.last}"
-
-
-ALL_VERSIONS = VersionRange()
-
-WITH_POD_SECURITY_POLICY = VersionRange(last=24)
-WITHOUT_POD_SECURITY_POLICY = VersionRange(first=25)
-"""Kubernetes 1.25 removed PodSecurityPolicy: its API server exits if the plugin is named, and rejects such objects."""
-
-BOTH_ROLES = frozenset(Role)
-SERVERS = frozenset({Role.SERVER})
-
-
-class Applies(Value):
-    """The roles and versions that a row of the guide applies to."""
-
-    roles: frozenset[Role] = BOTH_ROLES
-    versions: VersionRange = ALL_VERSIONS
-
-    def to(self, role: Role, version: Version) -> bool:
-        """Return whether the row applies to this role and K3s version."""
-        return role in self.roles and self.versions.includes(version)
-
-    def __str__(self) -> str:
-        roles = "servers and agents" if self.roles == BOTH_ROLES else f"{next(iter(self.roles))}s only"
-        return f"{roles}, {self.versions}"
-
-
-EVERYWHERE = Applies()
-ON_SERVERS = Applies(SERVERS)
 
 
 class _AtPath(Value):
@@ -319,8 +191,7 @@ class Instruction(Value):
         return path is not None and path.suffix in _OF_UNITS and "/systemd/system/" in str(path)
 
 
-if TYPE_CHECKING:
-    Step = Union[OwnCommand, ShellCommand, Instruction]
+Step = Union[OwnCommand, ShellCommand, Instruction]
 
 
 class Remediation(Value):
@@ -377,12 +248,11 @@ class Unreadable(Value):
     """Whether the kernel denied access to this user."""
 
 
-if TYPE_CHECKING:
-    Resource = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl]
-    """What a host can be required to have."""
+Resource = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl]
+"""What a host can be required to have."""
 
-    State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
-    """What a change starts from and leads to, and what the journal records."""
+State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
+"""What a change starts from and leads to, and what the journal records."""
 
-    Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, UnexpectedKind, Unreadable]
-    """What reading a resource of the host can return."""
+Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, UnexpectedKind, Unreadable]
+"""What reading a resource of the host can return."""

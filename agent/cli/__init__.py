@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from agent.base.errors import AccessDeniedError, ExitCode, HardenError, InputError, RootRequiredError
 from agent.cli import interrupts
-from agent.cli.bare_verbs import BARE_VERBS
 from agent.cli.streams import discard_output, open_standard_streams, print_error
+from agent.cli.verbs_without_options import VERBS_WITHOUT_OPTIONS
 
 
 def main() -> None:
@@ -34,9 +34,9 @@ def main() -> None:
 
 def _run(words: list[str]) -> None:
     """Run a verb without options at once; every other command line is read by Typer."""
-    if len(words) == 1 and words[0] in BARE_VERBS:
+    if len(words) == 1 and words[0] in VERBS_WITHOUT_OPTIONS:
         interrupts.raise_interrupts()
-        BARE_VERBS[words[0]]()
+        VERBS_WITHOUT_OPTIONS[words[0]]()
         return
     from agent.cli import command_line
 

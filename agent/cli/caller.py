@@ -10,7 +10,7 @@ from shlex import join, quote, split
 from typing import TYPE_CHECKING
 
 from agent.base.errors import CommandHint
-from agent.cli.present.remediation import PROGRAM, Caller
+from agent.reports.remediation import PROGRAM, Caller
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -14,9 +14,9 @@ import typer
 from typer.main import get_command, get_command_name
 
 from agent.base.errors import ExitCode, UsageError
-from agent.base.model import OTHER_ROLES
 from agent.cli.commands import app
 from agent.cli.help_text import PROGRAM
+from agent.k3s.roles_and_versions import OTHER_ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,14 +15,11 @@ from typer import Argument, Option
 from agent import __version__
 from agent.assess.frameworks import Framework
 from agent.base.errors import ExitCode, UsageError
-from agent.base.model import EXAMPLE_MINOR
 from agent.base.report import Wording
 from agent.base.value import replace
-from agent.cli import bare_verbs
-from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
+from agent.cli import verbs_without_options
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
-from agent.cli.present import REPORT_FORMATS, Format
 from agent.cli.report_options import AssessmentOptions, ReportOptions, print_or_write
 from agent.cli.shared_options import (
     HOST,
@@ -45,10 +42,13 @@ from agent.cli.shared_options import (
     versions,
 )
 from agent.cli.streams import columns, print_text, printing, progress, repeat
+from agent.cli.verbs_without_options import GATE_WORDING, SERVICE_VARIABLE
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR
+from agent.reports.formats import REPORT_FORMATS, Format
 
 if TYPE_CHECKING:
     from agent.base.host import Host
-    from agent.cli.verbs.installation import Installation
+    from agent.verbs.installation import Installation
 
 app = typer.Typer(
     name=PROGRAM,
@@ -95,7 +95,7 @@ def apply(
     changes. On a server where K3s runs, the first run makes no changes and ends with 3 if objects of the cluster would
     break at once; `impact` lists them.
     """
-    bare_verbs.apply(options, printed, force=force, accept_impact=accept_impact)
+    verbs_without_options.apply(options, printed, force=force, accept_impact=accept_impact)
 
 
 @app.command(epilog=epilog("sudo k3s-harden check", READS))
@@ -106,7 +106,7 @@ def check(*, options: HostOptions, printed: ReportOptions) -> None:
     Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
     no changes. `assess` reports the controls of the CIS benchmark.
     """
-    bare_verbs.check(options, printed)
+    verbs_without_options.check(options, printed)
 
 
 @app.command(epilog=epilog(f"k3s-harden diff --role server --k3s-version {EXAMPLE_MINOR}", READS))
@@ -116,7 +116,7 @@ def diff(*, force: Force = False, options: HostOptions, printed: ReportOptions) 
 
     Prints each difference, for files as a unified diff. Makes no changes.
     """
-    bare_verbs.diff(options, printed, force=force)
+    verbs_without_options.diff(options, printed, force=force)
 
 
 @app.command(
@@ -148,8 +148,8 @@ def preflight(
     changes, and does not need the new version. --k3s-version is the current one. Arguments of components are checked
     for K3s 1.34 and newer.
     """
-    from agent.cli.present.preflight_report import present_preflight
-    from agent.cli.verbs import preflight as verb
+    from agent.reports.preflight_report import present_preflight
+    from agent.verbs import preflight as verb
 
     target = verb.target_version(version)
     result = verb.preflight(options.host(), options.request(), target)
@@ -254,14 +254,14 @@ def assess(
         raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
     aws = None
     if output_format is Format.ASFF:
-        from agent.cli.present.assessments.asff import account
+        from agent.reports.assessments.asff import account
 
         aws = account(aws_account, aws_region, aws_product_arn)
     if report_to_api and not options.node:
         raise UsageError("cannot use --report-to-api without --node: it is for pods", "pass --node NAME, or omit it")
     if compare:
         from agent.assess.evidence.host_assessment import compared
-        from agent.cli.present.assessments.comparison import comparison_text
+        from agent.reports.assessments.comparison_report import comparison_text
 
         comparison = compared(*map(absolute, compare))
         print_or_write(comparison_text(comparison, output_format).encode(), output)
@@ -270,7 +270,7 @@ def assess(
         if options.node:
             options.host()  # this process is confined, too: each assessment is a child with the same user
         repeat(every)
-    bare_verbs.assess(
+    verbs_without_options.assess(
         options,
         AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws, report_to_api, framework),
         benchmark=benchmark,
@@ -302,10 +302,10 @@ def drift(
     change, then the next steps. The first run prints the result. With the setting drift.repair, it then runs apply.
     """
     if not test_notification:
-        bare_verbs.drift(options)
+        verbs_without_options.drift(options)
         return
     from agent.assess.evidence.host_assessment import assess_host
-    from agent.cli.verbs.notify import send_test
+    from agent.verbs.notify import send_test
 
     host, request = options.host(), options.request()
     print_text(f"{send_test(host, request, lambda: assess_host(host, request).assessment)}\n")
@@ -330,7 +330,7 @@ def publish(
     it writes a condition and annotations with the kubelet's credential, if they have changed here or on the Node, and
     otherwise every six hours. Without the setting, it removes them.
     """
-    bare_verbs.publish(remove=remove)
+    verbs_without_options.publish(remove=remove)
 
 
 @app.command(
@@ -356,7 +356,7 @@ def gate(
     k3s-harden@.service runs it before each start of a K3s service, whose name is in K3S_HARDEN_SERVICE. systemd starts
     K3s only if it succeeds.
     """
-    bare_verbs.gate(options, printed, service=service)
+    verbs_without_options.gate(options, printed, service=service)
 
 
 @app.command(
@@ -378,7 +378,7 @@ def confirm(
     k3s-harden-started@.service runs it after each start of a K3s service. It waits for up to ten minutes, and
     compares what K3s logged for this start with what the gate judged. It changes and stops nothing.
     """
-    bare_verbs.confirm(service=service)
+    verbs_without_options.confirm(service=service)
 
 
 _RELEASE = Wording(
@@ -403,7 +403,7 @@ def release(
     assess and the drift check report the release, and the start until a run finds the host compliant.
     """
     from agent.base.host import Host
-    from agent.cli.verbs.release import release_once
+    from agent.verbs.release import release_once
 
     if not once:
         raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
@@ -434,7 +434,7 @@ def revert(
     Restores files, modes and kernel parameters from the journal, as they were before the first apply. If the gate is
     installed, run uninstall first; otherwise the gate hardens the host again at the next start of K3s.
     """
-    from agent.cli.verbs.revert import revert as verb
+    from agent.verbs.revert import revert as verb
 
     printed.finish(verb(options.host(), last=last, force=force), options.caller, _REVERT)
 
@@ -481,8 +481,8 @@ def fleet(
     no changes. A node without a complete and recent report is unknown. Ends with 3 unless what is required holds, and
     without nodes.
     """
-    from agent.cli.present.fleet_report import present_fleet
-    from agent.cli.verbs import fleet as verb
+    from agent.reports.fleet_report import present_fleet
+    from agent.verbs import fleet as verb
 
     names = None if expect_from is None else absolute(expect_from)
     requirement, results = verb.requirement(require, max_age, expect, names), verb.results(only)
@@ -536,8 +536,8 @@ def impact(
     it uses the credential of K3s, elsewhere the kubectl in PATH. Ends with 3 if something breaks or could not be
     determined.
     """
-    from agent.cli.present.impact_report import present_impact
-    from agent.cli.verbs import impact as verb
+    from agent.reports.impact_report import present_impact
+    from agent.verbs import impact as verb
 
     given = (("--kubeconfig", kubeconfig and absolute(kubeconfig)), ("--context", context))
     kubectl = [f"{name}={value}" for name, value in given if value is not None]
@@ -568,7 +568,7 @@ def explain(
     Prints its purpose, its source, its numbers in the benchmarks, what it can break, and how to fix it by hand. Lists
     the controls if a path, a number or an argument has several.
     """
-    from agent.cli.verbs.explain import explained, listed
+    from agent.verbs.explain import explained, listed
 
     width = columns()
     print_text(explained(" ".join(topic), width) if topic else listed(width))
@@ -611,8 +611,8 @@ def service_accounts(
     setting service-accounts.exempt. An annotation on the account holds the earlier value, which --undo restores. Run it
     on a server after K3s has started.
     """
-    from agent.cli.verbs.service_accounts import KubectlAccess, change_default_tokens
     from agent.harden.node.site_files import read_settings
+    from agent.verbs.service_accounts import KubectlAccess, change_default_tokens
 
     host, request = options.host(), options.request()
     settings = read_settings(host, request.settings_file, request.overrides)
@@ -643,7 +643,7 @@ def install(
     host is hardened: the gate runs apply before each start. If K3s has run on this host and apply has never hardened
     it, it changes nothing and ends with 3.
     """
-    from agent.cli.verbs.install import install as verb
+    from agent.verbs.install import install as verb
 
     host = options.host()
     report = verb(host, _installation(host, options, unit or (), program), enforce=enforce)
@@ -660,7 +660,7 @@ def uninstall(*, program: Program = None, options: HostOptions, printed: ReportO
 
     The host stays hardened; `revert` undoes the hardening.
     """
-    from agent.cli.verbs.install import uninstall as verb
+    from agent.verbs.install import uninstall as verb
 
     host = options.host()
     report = verb(host, _installation(host, options, (), program))
@@ -679,7 +679,7 @@ def upgrade_node() -> None:
     """
     from agent.base.host import Host
     from agent.base.host.process import run_below
-    from agent.cli.verbs.upgrade_node import upgrade_node as verb
+    from agent.verbs.upgrade_node import upgrade_node as verb
 
     host, bundle = Host.tree_at("/host"), PurePosixPath(os.path.realpath(absolute(Path(sys.argv[0])))).parents[1]
     sys.exit(verb(host, bundle, partial(run_below, host.root), lambda line: print_text(f"{line}\n")))
@@ -689,7 +689,7 @@ def _installation(
     host: "Host", options: HostOptions, services: Sequence[str], program: Optional[Path]
 ) -> "Installation":
     """Return the installation of this program, or of the named one, on this host."""
-    from agent.cli.verbs.installation import installation_for
+    from agent.verbs.installation import installation_for
 
     path = program or os.path.realpath(absolute(Path(sys.argv[0])))
     return installation_for(host, options.request(), services, PurePosixPath(path))

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.base.host import Host
-    from agent.cli.present.remediation import Caller
     from agent.harden.settings.schema import Overrides
     from agent.harden.situation import Request
+    from agent.reports.remediation import Caller
 
 
 class RoleChoice(StrEnum):

@@ -7,8 +7,8 @@ import sys
 import threading
 from contextlib import suppress
 
-from agent.cli.present import fitting
-from agent.cli.present.text import printable
+from agent.reports.formats import fitting
+from agent.reports.text import printable
 
 _DELAY = 1.0
 """Seconds without a line: most runs are shorter."""

@@ -10,18 +10,18 @@ import typer
 from typer import Option
 
 from agent.base.errors import UsageError
-from agent.base.model import EXAMPLE_MINOR
 from agent.cli.help_text import RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
-from agent.cli.present import Format
 from agent.cli.report_options import print_or_write
 from agent.cli.shared_options import HOURS, Image, expand, versions
 from agent.cli.streams import print_error
-from agent.cli.verbs.render import DOCUMENTS, new_host, rendered, rendered_assessment_job
-from agent.cli.verbs.render.image import IMAGE
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR
+from agent.reports.formats import Format
+from agent.verbs.render import DOCUMENTS, new_host, rendered, rendered_assessment_job
+from agent.verbs.render.image import IMAGE
 
 if TYPE_CHECKING:
-    from agent.cli.verbs.render.cloud_init import Download
+    from agent.verbs.render.cloud_init import Download
 
 _SUMMARY = "Print a document for other programs."
 documents = typer.Typer(
@@ -98,7 +98,7 @@ def cloud_init(
     It installs the program and K3s on a new host, which is hardened before K3s starts.
     """
     from agent.base.host import Host
-    from agent.cli.verbs.render.cloud_init import EXAMPLE, K3sDownload, joining, published_file, user_data
+    from agent.verbs.render.cloud_init import EXAMPLE, K3sDownload, joining, published_file, user_data
 
     is_printed = output in (None, Path("-"))
     if embed_token is not None and is_printed:
@@ -135,8 +135,8 @@ def ignition(
     For Flatcar and Fedora CoreOS. It adds the system extension, the settings and the gate, so that a new host is
     hardened before each start of K3s, which it does not install.
     """
-    from agent.cli.verbs.render.cloud_init import ALONE
-    from agent.cli.verbs.render.ignition import config
+    from agent.verbs.render.cloud_init import ALONE
+    from agent.verbs.render.ignition import config
 
     download = _download("ignition", url, sha256, "`sudo make bundle` builds the extension, a file in dist/*.raw")
     if not download.url.startswith(("https:", "http:")):
@@ -168,7 +168,7 @@ def assessment_job(
     kubectl delete removes everything. Nothing is installed on the nodes, which must have the image or pull it.
     With --k3s-version, nodes are assessed for that version, and before 1.30 without what Kubernetes does not support.
     """
-    from agent.cli.verbs.render.assessment_job import AssessmentJob
+    from agent.verbs.render.assessment_job import AssessmentJob
 
     if bool(node) == all_nodes:
         raise UsageError("cannot render assessment-job without --node or --all-nodes, or with both", "pass one of them")
@@ -184,7 +184,7 @@ def assessment_job(
 
 def _download(document: str, url: Optional[str], sha256: Optional[str], hint: str) -> "Download":
     """Return the download of --url and --sha256. Raises UsageError if one is missing or unsafe in a shell."""
-    from agent.cli.verbs.render.cloud_init import Download
+    from agent.verbs.render.cloud_init import Download
 
     if url is None or sha256 is None:
         problem = f"cannot render {document} without --url and --sha256, which name the program to run on the host"
@@ -212,7 +212,7 @@ def upgrade_plan(*, image: Image = IMAGE, output: Output = None) -> None:
 
     The system-upgrade-controller brings this version to all nodes on which the archive is installed, one by one.
     """
-    from agent.cli.verbs.render.upgrade_plan import upgrade_plan as plan
+    from agent.verbs.render.upgrade_plan import upgrade_plan as plan
 
     print_or_write(plan(image), output)
 

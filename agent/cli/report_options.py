@@ -11,8 +11,9 @@ from agent.base.errors import HostError
 from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value, replace
 from agent.cli.host_options import absolute
-from agent.cli.present import OF_AUDITORS, Format, Verbosity, present
 from agent.cli.streams import print_error, print_text, printing
+from agent.reports import present
+from agent.reports.formats import OF_AUDITORS, Format, Verbosity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Assessment
     from agent.assess.frameworks import Framework
     from agent.base.report import Report, Wording
-    from agent.cli.present.assessments.asff import AwsAccount
-    from agent.cli.present.remediation import Caller
+    from agent.reports.assessments.asff import AwsAccount
+    from agent.reports.remediation import Caller
 
 
 class ReportOptions(Value):
@@ -67,8 +68,8 @@ class AssessmentOptions(ReportOptions):
 
     def finish_assessment(self, assessment: Assessment, caller: Callable[[], Caller]) -> NoReturn:
         """Print or write the assessment and exit with its exit code."""
-        from agent.cli.present.assessments import present_assessment
-        from agent.cli.present.assessments.common import addressed_assessment, fact
+        from agent.reports.assessments import present_assessment
+        from agent.reports.assessments.common import addressed_assessment, fact
 
         if self.framework:
             from agent.assess.framework_view import in_framework
@@ -86,16 +87,16 @@ class AssessmentOptions(ReportOptions):
                 )
         if self.to_api:
             from agent.base.host import Host
-            from agent.cli.present.assessments.openreports import node_report
             from agent.cluster.report_writer import write_report
+            from agent.reports.assessments.openreports import node_report
 
             write_report(Host.real(), node_report(assessment), os.environ)
         sys.exit(int(assessment.exit_code))
 
     def _write(self, assessment: Assessment, output: Path) -> None:
         """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
-        from agent.cli.present.assessments import assessment_text
-        from agent.cli.present.assessments.common import assessment_result
+        from agent.reports.assessments import assessment_text
+        from agent.reports.assessments.common import assessment_result
 
         text = assessment_text(assessment, self.output_format, self.verbosity, beyond=self.beyond, aws=self.aws)
         data = text.encode()

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Optional
 import typer
 from typer import Option
 
-from agent.base.model import EXAMPLE_MINOR
 from agent.cli.host_options import HostOptions, RoleChoice
-from agent.cli.present import FLEET_FORMATS, REPORT_FORMATS, Format
 from agent.cli.report_options import ReportOptions
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR
+from agent.reports.formats import FLEET_FORMATS, REPORT_FORMATS, Format
 
 
 def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typer.Option returns
@@ -46,7 +46,7 @@ HOURS: dict[str, Any] = {"metavar": "HOURS", "min": 0.001, "max": 8760, "callbac
 
 def topics(incomplete: str) -> list[str]:
     """Return the topics of `explain` that start with this text."""
-    from agent.cli.verbs.topics import titles
+    from agent.verbs.topics import titles
 
     return [name for name in titles() if name.startswith(incomplete)]
 
@@ -60,7 +60,7 @@ def benchmarks(incomplete: str) -> list[str]:
 
 def versions(incomplete: str) -> list[str]:
     """Return the K3s versions that are known and that start with this text, newest first."""
-    from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED
+    from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED
 
     minors = range(NEWEST_KNOWN.minor, OLDEST_COVERED.minor - 1, -1)
     return [name for name in (f"v1.{minor}" for minor in minors) if name.startswith(incomplete)]

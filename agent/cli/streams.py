@@ -49,7 +49,7 @@ def open_standard_streams() -> None:
 
 def print_text(text: str) -> None:
     """Print text to standard output, in the characters that its encoding has."""
-    from agent.cli.present import fitting
+    from agent.reports.formats import fitting
 
     with printing():
         sys.stdout.write(fitting(text, sys.stdout))
@@ -83,7 +83,7 @@ def discard_output() -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
-    from agent.cli.present import fitting
+    from agent.reports.formats import fitting
 
     with suppress(OSError):
         lines = error_lines(message, hint, _width(sys.stderr))
@@ -96,8 +96,8 @@ def error_lines(message: str, hint: str, width: int) -> list[str]:
 
     A long command is continued with backslashes, so that it can be pasted.
     """
-    from agent.cli.present.prose import wrapped
-    from agent.cli.present.text import printable
+    from agent.reports.prose import wrapped
+    from agent.reports.text import printable
 
     indent, below = "  ", " " * len("  fix: ")
     head, fix = printable(f"k3s-harden: {message}"), printable(hint)
@@ -105,7 +105,7 @@ def error_lines(message: str, hint: str, width: int) -> list[str]:
         return [head, f"{indent}fix: {fix}"] if fix else [head]
     shown = wrapped(head, width, hanging=indent)
     if isinstance(hint, CommandHint):
-        from agent.cli.present.layout import command_lines
+        from agent.reports.layout import command_lines
 
         first, *others = command_lines(fix, width - len(below))
         return [*shown, f"{indent}fix: {first}", *(f"{below}{line}" for line in others)]

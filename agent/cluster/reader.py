@@ -17,11 +17,10 @@ from agent.base.errors import HardenError, HostError, LimitError
 from agent.base.host.https import Limits
 from agent.base.host.memory import limited_memory
 from agent.cluster.connection import StatusError, accepted, connect_as_admin
-from agent.cluster.kubernetes import admission, parsing, queries
+from agent.cluster.kubernetes import admission_engines, parsing, queries
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
-from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Query
+from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Cluster, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.nodes import parse_node
 
@@ -60,10 +59,10 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.CLUSTER_ROLES: parsing.role,
     Query.ROLE_BINDINGS: parsing.binding,
     Query.CLUSTER_ROLE_BINDINGS: parsing.binding,
-    Query.VALIDATING_WEBHOOKS: partial(admission.webhook, "ValidatingWebhookConfiguration"),
-    Query.MUTATING_WEBHOOKS: partial(admission.webhook, "MutatingWebhookConfiguration"),
-    Query.ADMISSION_POLICIES: admission.admission_policy,
-    Query.ADMISSION_POLICY_BINDINGS: admission.policy_binding,
+    Query.VALIDATING_WEBHOOKS: partial(admission_engines.webhook, "ValidatingWebhookConfiguration"),
+    Query.MUTATING_WEBHOOKS: partial(admission_engines.webhook, "MutatingWebhookConfiguration"),
+    Query.ADMISSION_POLICIES: admission_engines.admission_policy,
+    Query.ADMISSION_POLICY_BINDINGS: admission_engines.policy_binding,
     Query.NETWORK_POLICIES: parse_policy,
     Query.NODES: parse_node,
     **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component, Location, OwnCommand, Restart
+from agent.base.model import Location, OwnCommand, Restart
 from agent.findings.registry import Problem, correction, edit_of_k3s_config, error, instruction, no, steps, warning, yes
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -14,9 +14,10 @@ from agent.harden.desired.dropin_options import (
     options_to_set,
     plugins_joined,
 )
-from agent.harden.guide.files import POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
 from agent.k3s import admission_plugins
 from agent.k3s.config import string_slice
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

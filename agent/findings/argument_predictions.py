@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component
 from agent.base.report import Prediction
 from agent.base.yaml_reader import BoundsError
 from agent.findings.registry import Problem, correction, edit_of_k3s_config
-from agent.harden.node.arguments.components import not_run
+from agent.harden.node.arguments.running_components import not_run
 from agent.k3s.components import tables
-from agent.k3s.components.arguments import Cause
+from agent.k3s.components.effective_arguments import Cause
 from agent.k3s.go_values import FALSE
 from agent.k3s.redaction import HIDDEN
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.base.model import Location
     from agent.harden.node.facts import HostFacts
     from agent.harden.situation import Situation
-    from agent.k3s.components.arguments import Rejection
+    from agent.k3s.components.effective_arguments import Rejection
     from agent.k3s.config import ConfigValue
 
 

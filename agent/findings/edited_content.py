@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.model import Component, File, Instruction, Location, OwnCommand, Restart
+from agent.base.model import File, Instruction, Location, OwnCommand, Restart
 from agent.base.yaml_reader import plain
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.findings import pod_security
+from agent.findings import pod_security_configuration
 from agent.findings.file_predictions import RULE_THAT_LOGS, without_rules_that_log
-from agent.findings.manifests import unpacked_objects
+from agent.findings.manifest_files import unpacked_objects
 from agent.findings.registry import Problem, steps
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -22,16 +22,17 @@ from agent.harden.desired.dropin_options import (
     options_to_set,
     starts_a_cluster,
 )
-from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
+from agent.harden.guide.guide_files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.harden.guide.manifests import RESTRICTED_POLICY
 from agent.harden.plan.equivalence import value_of
 from agent.k3s.admission_plugins import K3S_DEFAULT
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.cluster.kubernetes.network_policies import NetworkPolicy
-    from agent.findings.manifests import ManifestObject
+    from agent.findings.manifest_files import ManifestObject
     from agent.harden.guide.k3s_options import OptionRow
     from agent.harden.situation import Situation
     from agent.k3s.config import ConfigValue
@@ -62,7 +63,7 @@ def insufficient_edits(situation: Situation, edited: Iterable[str]) -> Iterator[
 def _admission_configuration(situation: Situation, file: File) -> Iterator[Problem]:
     if not _is_judged(situation, file, ADMISSION_CONFIGURATION_ARGUMENT, POD_SECURITY_ADMISSION.id):
         return
-    found = pod_security.pod_security_shortfall(situation, file.path, file.content)
+    found = pod_security_configuration.pod_security_shortfall(situation, file.path, file.content)
     if found is not None:
         yield _forced(found)
 

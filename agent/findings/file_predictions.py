@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Component, Instruction, Location, Restart
+from agent.base.model import Instruction, Location, Restart
 from agent.base.report import Prediction
 from agent.findings.admission import listed_plugins
 from agent.findings.registry import (
@@ -25,15 +25,16 @@ from agent.harden.desired.dropin_options import (
     AUDIT_POLICY_ARGUMENT,
     DISABLED_PLUGINS_ARGUMENT,
 )
-from agent.harden.guide.files import AUDIT_POLICY
-from agent.harden.node.arguments.components import not_run
+from agent.harden.guide.guide_files import AUDIT_POLICY
+from agent.harden.node.arguments.running_components import not_run
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.file_rules import FileContext
-from agent.k3s.components.files.named_files import rejected_content
+from agent.k3s.components.files.files_of_arguments import rejected_content
 from agent.k3s.components.files.static_policies import PLUGINS as POLICY_PLUGINS
 from agent.k3s.components.gates import FEATURE_GATES
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -131,7 +132,9 @@ def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Pro
     edited = problem.location if problem.location.line else None
     by_hand = instruction(f"correct {problem.location.path}", edited, restart=Restart.K3S)
     # No row of a table has a problem of the reader.
-    by_reader = Prediction(f"agent/k3s/components/files/named_files.py, {named.option}", f"{named.component or 'k3s'}")
+    by_reader = Prediction(
+        f"agent/k3s/components/files/files_of_arguments.py, {named.option}", f"{named.component or 'k3s'}"
+    )
     return Problem(
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
         location=problem.location,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Instruction, Location, OwnCommand
 from agent.findings.registry import Problem, error, no, steps, warning
-from agent.harden.changes.gate_observation import OBSERVES
+from agent.harden.changes.observation_mark import OBSERVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, LimitError
-from agent.base.model import Component, Instruction, Location, OwnCommand, Restart, Role
+from agent.base.model import Instruction, Location, OwnCommand, Restart
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.registry import (
@@ -29,6 +29,7 @@ from agent.harden.desired.dropin_options import (
 )
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
+from agent.k3s.roles_and_versions import Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot
 from agent.base.linux.sysctl_values import same_value
-from agent.base.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
+from agent.base.model import Absent, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
 from agent.findings.registry import Problem, error, instruction, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.harden.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
 from agent.harden.plan.plan import describe_state
+from agent.k3s.roles_and_versions import Component
 
 _OUTSIDE = "/etc/sysctl.d/90-k3s-container.conf"
 _AFTER_BOOT = "on the booted host, run `sudo k3s-harden check`"

@@ -5,24 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError
-from agent.base.model import (
-    NEWEST_KNOWN,
-    NO_REMEDIATION,
-    Instruction,
-    Location,
-    OwnCommand,
-    Restart,
-    Role,
-    ShellCommand,
-)
+from agent.base.model import NO_REMEDIATION, Instruction, Location, OwnCommand, Restart, ShellCommand
 from agent.findings.k3s_startup import not_read
-from agent.findings.manifests import beyond_limits
+from agent.findings.manifest_files import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Problem, error, instruction, no, note, steps, warning, yes
-from agent.harden.guide.files import POLICY_FILE
+from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.k3s.default_paths import K3S_BINARY
 from agent.k3s.lifecycle import ended_on
-from agent.k3s.paths import K3S_BINARY
 from agent.k3s.redaction import redacted
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component, Instruction, Location, OwnCommand, Role, VersionRange
+from agent.base.model import Instruction, Location, OwnCommand
 from agent.findings.registry import Problem, error, file_removal, instruction, misconfigured, no, steps, warning, yes
 from agent.harden.desired import dropin_options
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
-from agent.harden.guide.files import NETWORK_POLICIES
+from agent.harden.guide.guide_files import NETWORK_POLICIES
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.harden.node.datastore import Datastore
 from agent.harden.settings.schema import SecretsEncryption
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
+from agent.k3s.roles_and_versions import Component, Role, VersionRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

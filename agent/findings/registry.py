@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import (
-    EXAMPLE_MINOR,
     NO_REMEDIATION,
     FixOwner,
     Instruction,
@@ -24,6 +23,7 @@ from agent.base.value import Value
 from agent.harden.plan.plan import WITH_VERSION
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.redaction import redacted
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component
 from agent.base.value import Value
 from agent.findings.registry import error, misconfigured, no, warning, yes
 from agent.harden.guide.criteria import Boolean, Equals, ListExcludes
-from agent.k3s.components.arguments import GivenBy
+from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.default_arguments import defaults_of
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
             row.component is not Component.KUBELET or files.are_default
         ):
             continue
-        from agent.harden.node.arguments.components import not_run  # few hosts set such an argument
+        from agent.harden.node.arguments.running_components import not_run  # few hosts set such an argument
 
         of_version = (item for item in defaults_of(row.component) if item.in_version(situation.facts.version))
         default = next((item for item in of_version if item.name == row.name and row.meets.accepts(item.value)), None)

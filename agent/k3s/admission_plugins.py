@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import ALL_VERSIONS, NEWEST_KNOWN, OLDEST_COVERED, WITH_POD_SECURITY_POLICY, VersionRange
+from agent.k3s.roles_and_versions import (
+    ALL_VERSIONS,
+    NEWEST_KNOWN,
+    OLDEST_COVERED,
+    WITH_POD_SECURITY_POLICY,
+    VersionRange,
+)
 
 if TYPE_CHECKING:
-    from agent.base.model import Version
+    from agent.k3s.roles_and_versions import Version
 
 POD_SECURITY = "PodSecurity"
 POD_SECURITY_POLICY = "PodSecurityPolicy"

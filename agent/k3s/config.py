@@ -6,26 +6,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import InputError
-from agent.base.model import Location, Role
 from agent.base.value import Value
 from agent.base.yaml_reader import shown
 from agent.k3s.go_values import FALSE, TRUE, accepted, strings
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.base.model import Component
-
-
-class Word(NamedTuple):
-    """A word of a command line or a variable's value. Its repr omits the text, which can be the cluster's token."""
-
-    text: str
-    location: Location
-
-    def __repr__(self) -> str:
-        return f"Word({len(self.text)} characters, {str(self.location)!r})"
+    from agent.base.model import Location
+    from agent.k3s.roles_and_versions import Component
 
 
 class ConfigValue(NamedTuple):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.base.yaml_reader import KeyValue, Node, Scalar
-    from agent.k3s.config import Word
+    from agent.k3s.options import Word
 
 _COMPONENT = "-arg"
 

@@ -11,11 +11,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.base import package_data
-from agent.base.model import Component, VersionRange
 from agent.base.value import Value
+from agent.k3s.roles_and_versions import Component, VersionRange
 
 if TYPE_CHECKING:
-    from agent.base.model import Version
+    from agent.k3s.roles_and_versions import Version
 
 
 class Needs(Enum):

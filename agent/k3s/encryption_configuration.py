@@ -10,7 +10,7 @@ from agent.base.errors import InputError
 from agent.base.yaml_reader import first_object, plain
 
 if TYPE_CHECKING:
-    from agent.base.model import Version
+    from agent.k3s.roles_and_versions import Version
 
 ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
 """Path relative to the data directory. K3s writes the file as JSON, and again at each `k3s secrets-encrypt`."""

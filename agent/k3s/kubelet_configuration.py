@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component
 from agent.base.value import Value
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
-    from agent.base.model import Version
     from agent.k3s.config import ConfigValue, MergedConfig
+    from agent.k3s.roles_and_versions import Version
 
 _COPY_OF_CONFIG = "10-cli-config.conf"
 _COPY_OF_CONFIG_DIR = "20-cli-config-dir"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import package_data
 
 if TYPE_CHECKING:
-    from agent.base.model import Version
+    from agent.k3s.roles_and_versions import Version
 
 
 class Removal(NamedTuple):

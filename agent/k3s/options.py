@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from agent.base.model import Location
-    from agent.k3s.config import Word
+
+
+class Word(NamedTuple):
+    """A word of a command line or a variable's value. Its repr omits the text, which can be the cluster's token."""
+
+    text: str
+    location: Location
+
+    def __repr__(self) -> str:
+        return f"Word({len(self.text)} characters, {str(self.location)!r})"
 
 
 class _Option(NamedTuple):

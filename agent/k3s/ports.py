@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import BOTH_ROLES, SERVERS, Component, Role
 from agent.base.value import Value
+from agent.k3s.roles_and_versions import BOTH_ROLES, SERVERS, Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

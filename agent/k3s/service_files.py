@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from agent.base.linux.unit_files import assignments, logical_lines, specified, words
 from agent.base.model import Location
 from agent.base.value import replace
-from agent.k3s.config import Word
+from agent.k3s.options import Word
 from agent.k3s.services import (
     OF_ONE_PROCESS,
     OPENRC_DIRECTORY,

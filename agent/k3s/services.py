@@ -7,12 +7,12 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from agent.base.model import Location, Role
+from agent.base.model import Location
 from agent.base.value import Value
-from agent.k3s.config import Word
-from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES, options_of
-from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.k3s.default_paths import K3S_CONFIG_FILE
+from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES, Word, options_of
 from agent.k3s.redaction import HIDDEN
+from agent.k3s.roles_and_versions import Role
 from agent.k3s.start_command import UnknownValueError, expanded, k3s_command
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
-from agent.base.model import SERVERS, Role
+from agent.k3s.roles_and_versions import SERVERS, Role
 
 if TYPE_CHECKING:
-    from agent.base.model import Version
+    from agent.k3s.roles_and_versions import Version
 
 
 _Releases = tuple[tuple[int, int], ...]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from agent.cli.present import Format
-from agent.cli.present.fleet_report import present_fleet
 from agent.cluster.fleet.members import Requirement, make_fleet
 from agent.cluster.nodes import parse_node
+from agent.reports.fleet_report import present_fleet
+from agent.reports.formats import Format
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.cluster.fleet.sample_nodes import NOW, node
 

@@ -17,9 +17,9 @@ from agent.assess.benchmark.descriptions import SECTIONS
 from agent.base.model import FixOwner, Remediation, ShellCommand
 from agent.base.report import Fact
 from agent.base.value import replace
-from agent.cli.present.assessments.html import as_html
+from agent.reports.html.assessment_page import as_html
 from tests.browser.chromium import Page, installed, opened
-from tests.unit.cli.present.assessments import html_sample as sample
+from tests.unit.reports.assessments import html_sample as sample
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from agent.base.model import Component, Location
-from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
+from agent.base.model import Location
+from agent.k3s.components.effective_arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.prediction import rejected_arguments
@@ -16,6 +16,7 @@ from agent.k3s.components.relations import holds, is_gate, name_in, number_of
 from agent.k3s.components.rules import ParsedArguments, ValueRule, default_values, rejected_by_rule, rules_about
 from agent.k3s.components.syntaxes import syntax
 from agent.k3s.components.values import combined, parse
+from agent.k3s.roles_and_versions import Component
 
 Settings = dict[str, str]
 """Values by argument, by field of the kubelet's file (as YAML), or by feature gate."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agent.base.model import Version
+from agent.k3s.roles_and_versions import Version
 from tests.k8s.assessments import assessed
 from tests.k8s.binaries import Binaries, chosen
 from tests.k8s.client import DATA_DIR, Response

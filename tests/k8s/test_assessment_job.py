@@ -15,10 +15,7 @@ import pytest
 import yaml
 
 from agent import __version__
-from agent.cli.verbs.render.image import IMAGE
-from tests.dist.bundle import bundle
-from tests.dist.image import image
-from tests.dist.release import image_packages
+from agent.verbs.render.image import IMAGE
 from tests.k8s import break_out
 from tests.k8s.components import CONTAINERD
 from tests.k8s.namespaces import ADDRESS, NAME
@@ -26,6 +23,9 @@ from tests.k8s.node import Node
 from tests.k8s.report_definitions import define_reports
 from tests.k8s.taken_over import IMAGE as TAKEN_OVER
 from tests.k8s.taken_over import taken_over
+from tests.tools.dist.bundle import bundle
+from tests.tools.dist.image import image
+from tests.tools.dist.release import image_packages
 
 DEPENDS_ON_RUNTIME = {"ring"}
 """Newer versions of containerd refuse it."""

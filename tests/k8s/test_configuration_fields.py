@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from agent.base.model import Component, Version
-from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS, fields_of, nested_types, words_of
-from tests.generate_tables import TABLES, Built, configuration_fields_table
+from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS, FieldType, fields_of, nested_types, words_of
+from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.outcome import Trials
-
-if TYPE_CHECKING:
-    from agent.k3s.components.files.field_table import FieldType
+from tests.tools.generate_tables import TABLES, Built, configuration_fields_table
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 

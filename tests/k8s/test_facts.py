@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from agent.base.model import Role, Version
 from agent.harden.desired.resources import admission_configuration
 from agent.harden.node.facts import assumed_facts
 from agent.harden.settings.schema import Settings
+from agent.k3s.roles_and_versions import Role, Version
 from tests.k8s.binaries import Binaries
 from tests.k8s.outcome import Trials
 

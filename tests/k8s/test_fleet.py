@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.cli.present.assessments.openreports import LARGEST
+from agent.reports.assessments.openreports import LARGEST
 from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
 from tests.k8s.node import Node

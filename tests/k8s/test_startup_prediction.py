@@ -21,20 +21,20 @@ from typing import NamedTuple
 import pytest
 
 from agent.base.host import Host
-from agent.base.model import Component, Version
-from agent.cli.verbs import converge
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s import admission_plugins
 from agent.k3s.components import tables
+from agent.k3s.roles_and_versions import Component, Version
+from agent.verbs import check_and_apply
 from tests.component_files import AUDIT
 from tests.component_files import KUBELET as KUBELET_HEAD
 from tests.component_files import POD_SECURITY_ADMISSION as PSA
-from tests.generate_tables import TABLES, Built, flags, flags_table
 from tests.k8s import binaries as programs
 from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
 from tests.k8s.outcome import Trials
+from tests.tools.generate_tables import TABLES, Built, flags, flags_table
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 
@@ -226,7 +226,7 @@ def predicted(files: Mapping[str, str | None], version: str) -> set[str]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(content, encoding="utf-8")
         (root / "etc").mkdir(exist_ok=True)
-        report = converge.check(Host.tree_at(str(root)), Request(Overrides(role="server", k3s_version=version)))
+        report = check_and_apply.check(Host.tree_at(str(root)), Request(Overrides(role="server", k3s_version=version)))
         stops = [finding for finding in report.findings if finding.prevents_start]
         return {finding.id for finding in stops if not finding.message.startswith("after apply: ")}
 

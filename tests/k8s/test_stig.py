@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from agent.assess.frameworks.references import Decision, stig_rules
-from agent.base.model import Component
+from agent.k3s.roles_and_versions import Component
 from tests import k3s_tree, stig_states
 from tests.k8s import pods
 from tests.k8s.assessments import in_cluster

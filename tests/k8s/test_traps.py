@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agent.cluster import probe as probes
+from agent.cluster import dry_runs as probes
 from tests.component_files import POD_SECURITY_ADMISSION
 from tests.k8s import certificates, pods
 from tests.k8s.assessments import AUDIT_LOG, assessed, in_cluster

@@ -18,12 +18,12 @@ import pytest
 import agent
 from agent.base.errors import ExitCode
 from agent.base.report import ItemStatus, Level
-from agent.cli.verbs import drift, topics
 from agent.harden.changes import journal, state
 from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import Settings
-from tests import generate_docs, markdown
-from tests.dist.manual import manual
+from agent.verbs import drift, topics
+from tests.tools import generate_docs, markdown
+from tests.tools.dist.manual import manual
 
 ROOT = generate_docs.CHECKOUT
 DOCS = ROOT / "docs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.go_structs import GoField, Sources
+from tests.tools.go_structs import GoField, Sources
 
 TYPES = """\
 package v1

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent import __version__
-from tests.dist.manual import manual
-from tests.generate_docs import commands, program_options
+from tests.tools.dist.manual import manual
+from tests.tools.generate_docs import commands, program_options
 
 EPOCH = 1_700_000_000
 

@@ -14,8 +14,8 @@ import yaml
 from agent import __version__
 from agent.assess.site_choices import SiteChoices
 from agent.base.value import replace
-from agent.cli.present.assessments.openmetrics import as_openmetrics
-from tests.unit.cli.present.assessments import samples
+from agent.reports.assessments.openmetrics import as_openmetrics
+from tests.unit.reports.assessments import samples
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples/prometheus"
 RULES = yaml.safe_load((EXAMPLES / "alerts.yaml").read_bytes())["groups"][0]["rules"]

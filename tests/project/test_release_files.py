@@ -29,15 +29,15 @@ from referencing.jsonschema import DRAFT7
 
 from agent import __released__, __version__
 from agent.base.host import Host
-from agent.cli.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from agent.harden.node import gate
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
-from agent.k3s.paths import DEFAULT_DATA_DIR
-from tests.dist import reading
-from tests.dist.manual import manual
-from tests.dist.sbom import sbom
-from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
-from tests.dist.tools import CHECKOUT, cyclonedx_schemas
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
+from tests.tools.dist import reading
+from tests.tools.dist.manual import manual
+from tests.tools.dist.sbom import sbom
+from tests.tools.dist.single_file import Interpreter, interpreters, pyenv_directories
+from tests.tools.dist.tools import CHECKOUT, cyclonedx_schemas
 
 # One worker runs all tests, so that the files are built once.
 pytestmark = pytest.mark.xdist_group("dist")
@@ -73,7 +73,7 @@ def ran(
 
 def build(checkout: Path, directory: Path, by: Sequence[str] = (), umask: int = 0o022, **environment: str) -> Path:
     """Build as `make release` does without keys, and return the directory."""
-    for module, *words in (("tests.dist",), ("tests.dist.release", "--unsigned")):
+    for module, *words in (("tests.tools.dist",), ("tests.tools.dist.release", "--unsigned")):
         variables = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), **environment}
         run = ran(*by, sys.executable, "-m", module, *words, directory, cwd=checkout, env=variables, umask=umask)
         assert run.returncode == 0, run.stderr

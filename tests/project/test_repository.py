@@ -7,10 +7,10 @@ import re
 import yaml
 
 from agent import __releases__, __version__
-from agent.cli.verbs.render.cloud_init import published_file
-from tests.dist.tools import CHECKOUT
-from tests.docs_platforms import CHANGE, RELEASE, rows
-from tests.docs_releases import releases_url, with_releases
+from agent.verbs.render.cloud_init import published_file
+from tests.tools.dist.tools import CHECKOUT
+from tests.tools.docs_platforms import CHANGE, RELEASE, rows
+from tests.tools.docs_releases import releases_url, with_releases
 from tests.vm.suite import DEFAULT, SUITES
 
 

@@ -11,11 +11,11 @@ from threading import Thread
 
 import pytest
 
-from tests.dist.build import build
-from tests.dist.packages import package
 from tests.release.distributions import Distribution
 from tests.release.keys import Keys, temporary_keys
 from tests.release.rpm_root import RpmRoot
+from tests.tools.dist.build import build
+from tests.tools.dist.packages import package
 
 OLDER_VERSION = "0.0.1"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.dist.tools import CHECKOUT
+from tests.tools.dist.tools import CHECKOUT
 
 _URL = "https://mirror.example.com"
 

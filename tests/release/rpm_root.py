@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tests.dist.tools import nfpm
 from tests.release.distributions import Distribution
+from tests.tools.dist.tools import nfpm
 
 _MOUNT = 'mount -t overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" none "$0/root" && exec "$@"'
 _REPOSITORY = "[stubs]\nname=stubs\nbaseurl=file://{}\ngpgcheck=0\n"

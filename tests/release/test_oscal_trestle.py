@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.present import Format
-from agent.cli.present.assessments import assessment_text
-from tests.bench.work import python_with
-from tests.unit.cli.present.assessments.samples import CALM, FULL, NOTHING
+from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
+from tests.tools.bench.work import python_with
+from tests.unit.reports.assessments.samples import CALM, FULL, NOTHING
 
 pytestmark = [
     pytest.mark.release,

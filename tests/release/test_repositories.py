@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.dist.repositories import add
-from tests.dist.tools import CannotBuildError
 from tests.release.distributions import DISTRIBUTIONS, Distribution
 from tests.release.keys import Keys
 from tests.release.mirror_page import KEY_OF_RPM, mirror_block
 from tests.release.rpm_root import RpmRoot
+from tests.tools.dist.repositories import add
+from tests.tools.dist.tools import CannotBuildError
 
 pytestmark = pytest.mark.release
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.dist import build, release, signing
-from tests.dist.tools import CHECKOUT, CannotBuildError
 from tests.release.keys import Keys
+from tests.ssh_key import new_key
+from tests.tools.dist import build, release, signing
+from tests.tools.dist.tools import CHECKOUT, CannotBuildError
 
 pytestmark = pytest.mark.release
 
@@ -21,8 +22,7 @@ def signed(dist: Path, tmp_path: Path, keys: Keys) -> Path:
     """A release, signed with a key of GnuPG and one of OpenSSH."""
     directory = tmp_path / "release"
     shutil.copytree(dist, directory)
-    ssh_key = tmp_path / "ssh-key"
-    subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh_key), check=True)
+    ssh_key = new_key(tmp_path / "ssh-key")
     release.complete(directory)
     signing.sign(directory / build.SUMS, [keys.named("release-files")], str(ssh_key))
     return directory
@@ -49,8 +49,7 @@ def test_the_signature_of_the_checksums_is_valid(signed: Path, tool: str) -> Non
 def test_the_signature_of_another_key_is_invalid(signed: Path, tmp_path: Path, keys: Keys, tool: str) -> None:
     """The public keys are those that the user has, and not those beside the files."""
     ours = {name: (signed / name).read_bytes() for name in ("k3s-harden.gpg", "allowed_signers")}
-    ssh_key = tmp_path / "stolen"
-    subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh_key), check=True)
+    ssh_key = new_key(tmp_path / "stolen")
     signing.sign(signed / build.SUMS, [keys.named("someone-else")], str(ssh_key))
     for name, content in ours.items():
         (signed / name).write_bytes(content)

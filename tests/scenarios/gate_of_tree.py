@@ -1,6 +1,6 @@
 """The verb gate on a host tree. The program has it only for the host on which K3s starts."""
 
-from agent.cli import bare_verbs
+from agent.cli import verbs_without_options
 from agent.cli.commands import app
 from agent.cli.host_options import HostOptions
 from agent.cli.report_options import ReportOptions
@@ -13,4 +13,4 @@ NAME = "gate-of-tree"
 @expand(options=HOST, printed=REPORT)
 def gate_of_tree(*, service: str = "", options: HostOptions, printed: ReportOptions) -> None:
     """Run the gate of a service below --root."""
-    bare_verbs.gate(options, printed, service=service)
+    verbs_without_options.gate(options, printed, service=service)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from agent.cli.present import OF_AUDITORS, Format
+from agent.reports.formats import OF_AUDITORS, Format
 from tests.k3s_tree import K3s, started
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree

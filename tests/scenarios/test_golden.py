@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
-from agent.base.model import NEWEST_KNOWN
 from agent.harden.settings.schema import example_settings
+from agent.k3s.roles_and_versions import NEWEST_KNOWN
 from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS, HostTree
 from tests.tree import Entry
 

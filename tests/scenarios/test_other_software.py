@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from tests.generate_docs import CHECKOUT
 from tests.scenarios.host_tree import CONFIG, DROPIN, KERNEL_FILE, UNIT, HostTree
+from tests.tools.generate_docs import CHECKOUT
 
 _UNIT_FILE = "/etc/systemd/system/k3s.service"
 _PAGE = (CHECKOUT / "docs/howto/with-other-software.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.base.linux import default_acl
+from agent.base.linux import file_systems
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, PSA, SETTINGS, HostTree, run
 
 VERSIONS = ("1.23", "1.25", "1.30", "1.34", "1.37")
@@ -104,7 +104,7 @@ def test_a_removed_default_list_is_reported_and_set_again(host: HostTree) -> Non
     assert seen.code == 3
     assert seen.with_status("differs") == {f"{DEFAULTS} {NETWORKS}"}
     assert host.run("apply").code == 0
-    assert os.getxattr(host[NETWORKS], "system.posix_acl_default") == default_acl.OWNER_ONLY
+    assert os.getxattr(host[NETWORKS], "system.posix_acl_default") == file_systems.OWNER_ONLY
 
 
 @pytest.mark.parametrize("role", ["server", "agent"])

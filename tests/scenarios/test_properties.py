@@ -21,14 +21,15 @@ from hypothesis import strategies as st
 
 from agent.base.errors import UsageError
 from agent.base.host import Host
-from agent.base.model import NEWEST_KNOWN, FixOwner
+from agent.base.model import FixOwner
 from agent.base.report import ItemStatus, Report
 from agent.base.value import replace
-from agent.cli.verbs import converge as verbs
-from agent.cli.verbs.render import rendered
-from agent.cli.verbs.revert import revert
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.k3s.roles_and_versions import NEWEST_KNOWN
+from agent.verbs import check_and_apply as verbs
+from agent.verbs.render import rendered
+from agent.verbs.revert import revert
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,

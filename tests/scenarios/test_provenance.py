@@ -20,12 +20,12 @@ from tests.k3s_tree import K3s, started
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
 from tests.scenarios.loaded_program import CHECKOUT, Completed
+from tests.ssh_key import new_key
 from tests.terminal import Terminal
 
 HOW_TO = CHECKOUT / "docs/howto/sign-a-report.md"
 MACHINE = "0123456789abcdef0123456789abcdef"
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
-needs_ssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
 
 
 @pytest.fixture
@@ -50,9 +50,7 @@ def key(tmp_path: Path) -> Callable[..., Path]:
     """Make a key in a directory of its own."""
 
     def make(name: str, passphrase: str = "") -> Path:
-        path = tmp_path / name
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", path], check=True)
-        return path
+        return new_key(tmp_path / name, passphrase)
 
     return make
 
@@ -134,7 +132,6 @@ def test_each_format_for_people_and_tools_has_the_origin(node: HostTree, output_
         assert text in report
 
 
-@needs_ssh
 def test_ssh_keygen_verifies_a_signed_report_by_the_documentation(
     node: HostTree, key: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -156,7 +153,6 @@ def test_ssh_keygen_verifies_a_signed_report_by_the_documentation(
     assert f"note the baseline {report} is not verified: " in untrusted.stdout
 
 
-@needs_ssh
 @pytest.mark.parametrize(
     "attack", ["all failed", "no signature", "other key", "other namespace", "no signers", "no keys"]
 )
@@ -192,7 +188,6 @@ def test_a_baseline_that_no_allowed_signer_signed_is_rejected(
     assert "/proc/" not in done.stderr
 
 
-@needs_ssh
 @pytest.mark.parametrize("name", ["report.json", "report.json.sig", "allowed_signers", "id"])
 def test_a_fifo_in_the_place_of_a_file_of_a_signature_is_an_error(
     node: HostTree, key: Callable[..., Path], tmp_path: Path, name: str
@@ -211,7 +206,6 @@ def test_a_fifo_in_the_place_of_a_file_of_a_signature_is_an_error(
     assert f"{tmp_path / name}: it is a FIFO" in done.stderr
 
 
-@needs_ssh
 @pytest.mark.root
 @pytest.mark.parametrize("passphrase", ["", "s3cret"])
 def test_a_signature_writes_no_file_where_the_environment_says(
@@ -238,16 +232,16 @@ def test_a_signature_writes_no_file_where_the_environment_says(
     assert (tmp_path / "left").read_text() == ""
 
 
-@needs_ssh
 @pytest.mark.parametrize("problem", ["passphrase", "no key", "text"])
 def test_a_report_that_cannot_be_signed_is_not_written(
     node: HostTree, key: Callable[..., Path], tmp_path: Path, problem: str
 ) -> None:
     """An unsigned report would be taken for a signed one. Without a terminal nobody can type a passphrase."""
-    private = key("id", "s3cret") if problem == "passphrase" else tmp_path / "id"
+    private = key("id", "s3cret")
     if problem == "text":
         private.write_text("no key\n", encoding="utf-8")
-        private.chmod(0o600)
+    if problem == "no key":
+        private.unlink()
     report = tmp_path / "report.json"
     done = assess(node, "--format", "json", "--output", str(report), "--sign", str(private))
     assert (done.code, done.stdout) == (6, "")

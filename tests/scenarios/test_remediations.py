@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from agent.assess.benchmark import catalogue
-from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf, Check
-from agent.base.model import Component, Role
 from agent.harden.guide import criteria
 from agent.harden.guide.criteria import Criterion
 from agent.k3s.cis.versions import Benchmark
+from agent.k3s.roles_and_versions import Component, Role
 from tests.k3s_tree import K3s, started
 from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, HostTree, copied

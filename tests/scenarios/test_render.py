@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from agent.base.errors import UsageError
-from agent.base.model import NEWEST_KNOWN, Role
-from agent.cli.verbs.render import DOCUMENTS
-from agent.cli.verbs.render.cloud_init import Download
-from agent.cli.verbs.render.ignition import config
 from agent.harden.node.facts import assumed_facts
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role
+from agent.verbs.render import DOCUMENTS
+from agent.verbs.render.cloud_init import Download
+from agent.verbs.render.ignition import config
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import AUDIT, CONFIG, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, HostTree, run
 from tests.scenarios.loaded_program import LoadedProgram

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.base.errors import ExitCode
-from agent.cli.present import Format
+from agent.reports.formats import Format
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, HostTree
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.cli.present import OF_AUDITORS, REPORT_FORMATS, Format
+from agent.reports.formats import OF_AUDITORS, REPORT_FORMATS, Format
 from tests.scenarios.host_tree import SETTINGS, HostTree
 
 SITE = """\

@@ -17,17 +17,17 @@ import pytest
 
 from agent.base.errors import LockHeldError
 from agent.base.host import Host
-from agent.base.model import Version
 from agent.base.report import Report
 from agent.base.value import replace
-from agent.cli.present import REPORT_FORMATS, Format
-from agent.cli.verbs import converge as verbs
-from agent.cli.verbs import install
-from agent.cli.verbs.installation import installation_for
-from agent.cli.verbs.revert import revert
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
+from agent.k3s.roles_and_versions import Version
+from agent.reports.formats import REPORT_FORMATS, Format
+from agent.verbs import check_and_apply as verbs
+from agent.verbs import install
+from agent.verbs.installation import installation_for
+from agent.verbs.revert import revert
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import (
     AUDIT,

@@ -20,10 +20,10 @@ from agent.base.host.tree import LARGEST_READ
 from agent.base.host.writable_tree import WritableTree
 from agent.base.model import Absent, Directory, File, UnexpectedKind, Unreadable
 from agent.base.report import ItemStatus, Report
-from agent.cli.verbs import converge as verbs
-from agent.cli.verbs.revert import revert
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.verbs import check_and_apply as verbs
+from agent.verbs.revert import revert
 from tests.k3s_tree import fresh
 from tests.tree import Entry, Tree
 

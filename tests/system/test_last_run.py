@@ -12,9 +12,9 @@ import pytest
 from agent.base.errors import HardenError
 from agent.base.host import Host
 from agent.base.host.tree import LARGEST_READ
-from agent.base.model import Version
 from agent.harden.changes import last_run
 from agent.harden.changes.last_run import RECORD, LastRun, RecordedSettings
+from agent.k3s.roles_and_versions import Version
 from tests.fake import fake_host
 
 pytestmark = pytest.mark.root

@@ -12,8 +12,8 @@ from agent.base.errors import HostError, UsageError
 from agent.base.host.process import Completed
 from agent.base.model import ShellCommand
 from agent.base.value import replace
-from agent.cli.verbs.release import end_exceptions, release_once
 from agent.harden.node.gate_units import DROPIN
+from agent.verbs.release import end_exceptions, release_once
 from tests.fake import Programs, fake_host
 
 pytestmark = pytest.mark.root

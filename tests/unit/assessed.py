@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
 from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity
-from agent.assess.checks.beyond_benchmark import KernelParameter
 from agent.assess.checks.check import Check
-from agent.assess.checks.files import Permissions
+from agent.assess.checks.file_modes import Permissions
+from agent.assess.checks.sysctls_and_directories import KernelParameter
 from agent.base.model import FileMode, FixOwner, Instruction, Location, Remediation
 from agent.base.report import Fact
 from agent.harden.guide.sysctls import SYSCTLS

@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.dist.build import build
-from tests.dist.bundle import bundle as build_bundle
-from tests.dist.packages import package
+from tests.tools.dist.build import build
+from tests.tools.dist.bundle import bundle as build_bundle
+from tests.tools.dist.packages import package
 from tests.vm import image as guest_image
 from tests.vm.guest import Saved
 from tests.vm.image import Image

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.dist.build import build
+from tests.tools.dist.build import build
 from tests.vm import image
 from tests.vm.node import GuestNode, put_package, put_stand_in
 

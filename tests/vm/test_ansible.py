@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.bench.work import python_with
 from tests.release.distributions import DISTRIBUTIONS
 from tests.release.rpm_root import make_stubs
+from tests.tools.bench.work import python_with
 from tests.vm import suite as debian
 from tests.vm.conftest import Bundle, Packages
 from tests.vm.control_host import ControlHost, Play

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.dist.tools import CHECKOUT
+from tests.tools.dist.tools import CHECKOUT
 from tests.vm.conftest import Bundle
 from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, STAND_IN_HOME, Node
 from tests.vm.suite import SINGLE_FILE_SUITES
@@ -131,7 +131,7 @@ def test_the_program_needs_only_the_c_library(bundle: Bundle, tmp_path: Path) ->
 def test_the_same_commit_gives_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
     """Directory, time, umask and environment of the build have no effect."""
     environment = {"TZ": "Pacific/Auckland", "LC_ALL": "C", "PYTHONHASHSEED": "7", "TMPDIR": str(tmp_path)}
-    command = (sys.executable, "-m", "tests.dist.bundle", tmp_path / "again")
+    command = (sys.executable, "-m", "tests.tools.dist.bundle", tmp_path / "again")
     subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **environment}, umask=0o077, check=True)
     for file in (bundle.archive, bundle.extension):
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()

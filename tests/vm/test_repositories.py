@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.dist.repositories import add
 from tests.release.keys import Keys, temporary_keys
 from tests.release.mirror_page import mirror_block
+from tests.tools.dist.repositories import add
 from tests.vm.conftest import Packages
 from tests.vm.instance import Done
 from tests.vm.node import GATE, Node

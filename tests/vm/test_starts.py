@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.launcher import launcher
 from tests.vm import openrc
-from tests.vm.node import ContainerNode, put_stand_in
+from tests.vm.conftest import Packages
+from tests.vm.image import Image
+from tests.vm.node import ContainerNode, Node, put_stand_in
 from tests.vm.openrc import OpenrcNode
-from tests.vm.starts.cases import openrc_cases, systemd_cases
+from tests.vm.starts.cases import Case, openrc_cases, systemd_cases
 from tests.vm.suite import machine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from tests.vm.conftest import Packages
-    from tests.vm.image import Image
-    from tests.vm.node import Node
-    from tests.vm.starts.cases import Case
 
 pytestmark = pytest.mark.vm
 

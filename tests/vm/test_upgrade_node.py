@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from tests.dist.image import image
+from tests.tools.dist.image import image
 from tests.vm.conftest import Bundle, Packages
 from tests.vm.instance import Done
 from tests.vm.node import GATE, SERVER, Node

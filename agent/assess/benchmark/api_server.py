@@ -6,10 +6,10 @@ from functools import partial
 
 from agent.assess.benchmark.argument_rows import in_k3s_config, of_the_guide, without_plugin
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
-from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
-from agent.assess.checks.datastore import OWN_SIGNING_KEY, EncryptionProviders
-from agent.base.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component, Instruction, Remediation
+from agent.assess.checks.datastore_checks import OWN_SIGNING_KEY, EncryptionProviders
+from agent.base.model import Instruction, Remediation
 from agent.harden.guide.criteria import (
     AtLeast,
     Boolean,
@@ -24,6 +24,7 @@ from agent.harden.guide.criteria import (
 from agent.harden.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.go_values import suites_with_long_names
+from agent.k3s.roles_and_versions import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component
 
 _row = partial(benchmark_control, applies=ON_SERVERS)
 _guide = partial(of_the_guide, Component.API_SERVER)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
-from agent.assess.checks.arguments import ArgumentCheck
-from agent.base.model import Applies, Component, Instruction, Location, Remediation, Restart
+from agent.assess.checks.argument_checks import ArgumentCheck
+from agent.base.model import Instruction, Location, Remediation, Restart
 from agent.harden.guide.criteria import ListExcludes, ModernTls
-from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.k3s.default_paths import K3S_CONFIG_FILE
+from agent.k3s.roles_and_versions import Applies, Component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

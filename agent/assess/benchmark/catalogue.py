@@ -6,13 +6,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.api_server import API_SERVER
-from agent.assess.benchmark.beyond import BEYOND
 from agent.assess.benchmark.cluster_policies import MANUAL
 from agent.assess.benchmark.component_files import COMPONENT_FILES
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.etcd import ETCD
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
+from agent.assess.benchmark.outside_benchmarks import BEYOND
 from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of, only_in_frameworks
 from agent.k3s.cis.versions import Benchmark
 

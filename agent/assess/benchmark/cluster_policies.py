@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, rows_of
 from agent.assess.checks.audit_coverage import AuditCoverage
 from agent.assess.checks.check import Manual
-from agent.assess.checks.cluster.check import ClusterCheck
-from agent.base.model import EVERYWHERE, ON_SERVERS
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS
-from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION
+from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

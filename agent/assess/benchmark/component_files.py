@@ -6,21 +6,13 @@ from functools import partial
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.check import AllOf, NotInK3s
-from agent.assess.checks.files import Ownership, Permissions
+from agent.assess.checks.file_modes import Ownership, Permissions
 from agent.assess.checks.host_paths import KUBELET_DIRECTORIES, KUBELET_FILES
-from agent.base.model import (
-    EVERYWHERE,
-    ON_SERVERS,
-    PRIVATE_FILE,
-    PUBLIC_DIRECTORY,
-    PUBLIC_FILE,
-    Applies,
-    FileMode,
-    VersionRange,
-)
+from agent.base.model import PRIVATE_FILE, PUBLIC_DIRECTORY, PUBLIC_FILE, FileMode
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
-from agent.k3s.paths import CERTIFICATE_DIRECTORIES, NETWORK_LEASES
+from agent.k3s.default_paths import CERTIFICATE_DIRECTORIES, NETWORK_LEASES
+from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Applies, VersionRange
 
 _LEASES = (f"{NETWORK_LEASES}/**",)
 _ADMIN = ("server/cred/admin.kubeconfig",)

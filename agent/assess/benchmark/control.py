@@ -7,15 +7,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agent.base import package_data
-from agent.base.model import Applies, Instruction, Remediation, StrEnum
+from agent.base.model import Instruction, Remediation, StrEnum
 from agent.base.value import Row, Value, replace
 from agent.k3s.cis.numbers import Numbers
+from agent.k3s.roles_and_versions import Applies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.assess.checks.check import Check
-    from agent.harden.guide.control import GuideControl
+    from agent.harden.guide.guide_row import GuideControl
     from agent.k3s.cis.numbers import Number
     from agent.k3s.cis.versions import Benchmark
 
@@ -23,7 +24,6 @@ _NAMES = frozenset({"Kubernetes", "Windows"})
 
 _TABLES = (
     "api_server",
-    "beyond",
     "cluster_policies",
     "component_files",
     "controller_manager_and_scheduler",
@@ -31,6 +31,7 @@ _TABLES = (
     "frameworks",
     "kubelet",
     "node_access",
+    "outside_benchmarks",
 )
 """The modules with controls. Each has a table beside it, such as api_server.txt."""
 

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.argument_rows import left_to_default, of_the_guide
-from agent.assess.checks.arguments import ArgumentCheck
-from agent.base.model import ON_SERVERS, Component
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.harden.guide.criteria import Boolean, LeavesGateOn, Loopback, NotEmpty
 from agent.harden.guide.k3s_options import newest
+from agent.k3s.roles_and_versions import ON_SERVERS, Component
 
 if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl

@@ -6,9 +6,10 @@ from functools import partial
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.check import AllOf
-from agent.assess.checks.datastore import OWN_AUTHORITIES, EtcdSetting
-from agent.base.model import ON_SERVERS, Instruction, OwnCommand, Remediation
+from agent.assess.checks.datastore_checks import OWN_AUTHORITIES, EtcdSetting
+from agent.base.model import Instruction, OwnCommand, Remediation
 from agent.harden.guide.criteria import Boolean, Equals
+from agent.k3s.roles_and_versions import ON_SERVERS
 
 _REMEDIATION = Remediation(
     (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from agent.assess.benchmark.argument_rows import added, left_to_default, removed, tls_version, without_plugin
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
-from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
-from agent.base.model import ON_SERVERS, Component
 from agent.harden.guide.criteria import DurationFrom, ListIncludes, NotGiven, TurnsOnNone
 from agent.harden.guide.k3s_options import newest
+from agent.k3s.roles_and_versions import ON_SERVERS, Component
 
 _API_SERVER = Component.API_SERVER
 _KUBELET = Component.KUBELET

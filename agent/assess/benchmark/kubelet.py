@@ -9,9 +9,8 @@ from functools import partial
 
 from agent.assess.benchmark.argument_rows import added, left_to_default, of_the_guide, removed
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
-from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf, NotInK3s
-from agent.base.model import EVERYWHERE, Component
 from agent.harden.guide.criteria import (
     AtLeast,
     Boolean,
@@ -25,6 +24,7 @@ from agent.harden.guide.criteria import (
 from agent.harden.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCOMP_DEFAULT, newest
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.go_values import suites_with_long_names
+from agent.k3s.roles_and_versions import EVERYWHERE, Component
 
 _guide = partial(of_the_guide, Component.KUBELET)
 _added = partial(added, Component.KUBELET)

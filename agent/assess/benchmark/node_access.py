@@ -8,12 +8,12 @@ from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks import host_paths
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.file_access import NoSecretInServices, OnlyRoot
-from agent.base.model import EVERYWHERE, ON_SERVERS
 from agent.harden.guide.sysctls import PARAMETERS_FILE
+from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS
 
 if TYPE_CHECKING:
     from agent.assess.checks.host_paths import HostPaths
-    from agent.base.model import Applies
+    from agent.k3s.roles_and_versions import Applies
 
     Paths = Union[tuple[str, ...], HostPaths]
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.evidence import UnknownFile
     from agent.base.model import Location, Step
-    from agent.k3s.components.arguments import GivenBy, UnknownArgument
+    from agent.k3s.components.effective_arguments import GivenBy, UnknownArgument
 
 STAT = "stat --format='%a %U:%G %n'"
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
 
 
-APART = "listed apart: "
+LISTED_APART = "listed apart: "
 """The start of an observation about an object that is on every K3s."""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import ChangedBy, UnmetRequirement
 from agent.assess.checks.check import ArgumentRequirement
-from agent.base.model import Component, Instruction, Location, OwnCommand, Restart
+from agent.base.model import Instruction, Location, OwnCommand, Restart
 from agent.harden.desired.dropin_options import (
     ADMISSION_PLUGINS_ARGUMENT,
     all_plugins,
@@ -17,9 +17,10 @@ from agent.harden.guide.criteria import ListExcludes, NotEmpty
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.harden.node.arguments import defaults
 from agent.harden.node.facts import RANCHER_DROPIN
-from agent.k3s.components.arguments import GivenBy
+from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.config import component_argument
 from agent.k3s.options import VARIABLES
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.answer import Evidence
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.harden.node.facts import HostFacts
-    from agent.k3s.components.arguments import EffectiveArgument, Given
+    from agent.k3s.components.effective_arguments import EffectiveArgument, Given
     from agent.k3s.config import ConfigValue
 
 ENCRYPTION_ARGUMENT = "encryption-provider-config"

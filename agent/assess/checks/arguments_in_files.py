@@ -9,13 +9,13 @@ from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete
 from agent.base.errors import InputError
 from agent.base.model import Location, Restart
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
-from agent.k3s.components.arguments import GivenBy
+from agent.k3s.components.effective_arguments import GivenBy
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.yaml_reader import Node
     from agent.harden.guide.criteria import Criterion
-    from agent.k3s.components.arguments import UnknownArgument
+    from agent.k3s.components.effective_arguments import UnknownArgument
 
 
 _FIELDS = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.answer import ChangedBy, UnmetRequirement
 from agent.assess.checks.host_paths import BINARIES, paths_on
 from agent.base.linux.sysctl_order import SYSCTL_CONF, at_boot
-from agent.base.model import Component, DefaultPermissions, FilePermissions, Instruction, OwnCommand, Restart
+from agent.base.model import DefaultPermissions, FilePermissions, Instruction, OwnCommand, Restart
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.settings import schema
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from agent.assess.checks.evidence import CollectedEvidence
     from agent.base.linux.sysctl_order import SysctlAssignment
     from agent.base.model import Step
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.harden.desired.dropin_options import ExpectedOption
     from agent.harden.situation import Situation
-    from agent.k3s.components.arguments import EffectiveArguments
+    from agent.k3s.components.effective_arguments import EffectiveArguments
+    from agent.k3s.roles_and_versions import Component
 
 
 class AssessedNode:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count, undetermined
 from agent.assess.checks.check import Manual
 from agent.base.errors import InputError
-from agent.base.model import Component, Instruction, Location, Restart
+from agent.base.model import Instruction, Location, Restart
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
-from agent.harden.node.arguments.components import not_run
+from agent.harden.node.arguments.running_components import not_run
 from agent.k3s import audit_policy
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode

@@ -12,9 +12,9 @@ from agent.base.value import Value
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.evidence import FileQuery
-    from agent.base.model import Component
     from agent.harden.guide.criteria import Criterion
     from agent.harden.node.facts import HostFacts
+    from agent.k3s.roles_and_versions import Component
 
 DATA_DIR = "<data-dir>"
 """Placeholder for K3s' data directory in texts that apply to all hosts."""

@@ -9,11 +9,11 @@ from agent.assess.checks.answer import UNDETERMINED, Answer, ChangedBy, ControlS
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.evidence import FileQuery
-from agent.assess.checks.files import below_data_dir, not_determined, stat_all
+from agent.assess.checks.file_modes import below_data_dir, not_determined, stat_all
 from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, not_understood, paths_on
 from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Restart, ShellCommand
 from agent.base.value import Value, replace
-from agent.k3s.components.arguments import GivenBy
+from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.redaction import HIDDEN
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.linux.unit_files import dropin_directories
-from agent.base.model import Component
 from agent.base.value import Value
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.k3s import kubelet_configuration
-from agent.k3s.paths import K3S_BINARY, K3S_CONFIG_FILE
+from agent.k3s.default_paths import K3S_BINARY, K3S_CONFIG_FILE
 from agent.k3s.redaction import HIDDEN
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -10,37 +10,38 @@ from agent.assess import notes, waived_controls
 from agent.assess.assessment import Assessment, Note
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.evidence import reader
+from agent.assess.evidence import all_evidence
 from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_without_secrets, shown_settings
 from agent.assess.site_choices import choices_of
 from agent.assess.verdict import verdict
 from agent.base.errors import InputError, UsageError
-from agent.base.model import File, Instruction, Location, Remediation, Role
+from agent.base.model import File, Instruction, Location, Remediation
 from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
-from agent.findings.files import JOURNAL_DAMAGED
-from agent.findings.gate import GATE_FINDINGS
+from agent.findings.files_and_journal import JOURNAL_DAMAGED
+from agent.findings.gate_faults import GATE_FINDINGS
 from agent.findings.gate_observation import OBSERVING
 from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import fitting_benchmark
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
     from agent.assess.baseline import Baseline
-    from agent.assess.comparison import Comparison
+    from agent.assess.report_comparison import Comparison
     from agent.base.host import Host
-    from agent.base.model import Version
     from agent.base.report import Finding, Progress
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.findings.registry import FindingKind
     from agent.harden.situation import Request, Situation
     from agent.k3s.cis.versions import Benchmark
+    from agent.k3s.roles_and_versions import Version
 
 _UNREAD = (
     *("version-assumed", "version-unknown", "k3s-config-unknown", "k3s-config-recorded", "k3s-command-unknown"),
@@ -102,7 +103,7 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         for finding in found
         if finding.prevents_start
     ]
-    evidence = reader.read_evidence(host, situation.facts, queries)
+    evidence = all_evidence.read_evidence(host, situation.facts, queries)
     node = AssessedNode(situation, evidence, prevents_start=blockers)
     if scope.with_cluster and host.is_live:
         progress("reading the API server")
@@ -174,7 +175,7 @@ def _cluster(host: Host, node: AssessedNode) -> Cluster:
     from agent.assess import running_values
     from agent.assess.checks.cluster.access_rules import reviews
     from agent.cluster import reader as cluster_reader
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
 
     if node.facts.role is not Role.SERVER:
         return Cluster("", {}, {}, problem="this host is an agent; run the command on a server")
@@ -190,7 +191,7 @@ def _probed(host: Host, node: AssessedNode, cluster: Cluster) -> Cluster:
     from functools import partial
 
     from agent.assess.checks.cluster.workload_rules import breaks, namespaces_to_probe
-    from agent.cluster.probe import probed
+    from agent.cluster.dry_runs import probed
 
     is_broken = partial(breaks, node.facts.version.minor)
     return probed(host, node.facts.data_dir, cluster, namespaces_to_probe(node, cluster), is_broken)
@@ -221,7 +222,7 @@ def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None
 def compared(old: PurePosixPath, new: PurePosixPath) -> Comparison:
     """Read two reports of this machine. Raises InputError as `load_baseline` does."""
     from agent.assess.baseline import parse_baseline
-    from agent.assess.comparison import Comparison
+    from agent.assess.report_comparison import Comparison
     from agent.base.host import Host
 
     tree = Host.real().machine_tree

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agent.base.host.process import Completed, Runner
     from agent.base.host.sockets import Listener
     from agent.base.host.writable_tree import WritableTree
-    from agent.base.linux.connections import TrackedConnection
+    from agent.base.linux.kernel_objects import TrackedConnection
     from agent.base.model import Observed, Resource, State
 
 PROC_SYS = PurePosixPath("/proc/sys")

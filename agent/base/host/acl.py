@@ -8,7 +8,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from agent.base.host.paths import file_kind
+from agent.base.linux.file_systems import file_kind
 from agent.base.model import FileMode
 from agent.base.value import Value
 

@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError, HostError, LimitError
-from agent.base.host.paths import MissingParent, NotADirectory, Root, file_kind, reason_of
+from agent.base.host.paths import MissingParent, NotADirectory, Root, reason_of
+from agent.base.linux.file_systems import file_kind
 from agent.base.model import GROUP_OR_OTHERS_WRITE, FileMode, Owner, Unreadable
 from agent.base.value import Value
 

@@ -13,6 +13,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from agent.base.linux.file_systems import file_kind
 from agent.base.model import GROUP_OR_OTHERS_WRITE, FileMode
 from agent.base.value import Value
 
@@ -27,22 +28,6 @@ _DIRECTORY_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 if TYPE_CHECKING:
     Last = Literal["keep", "follow", "enter"]
-
-REGULAR_FILE = "regular file"
-DIRECTORY = "directory"
-SYMLINK = "symlink"
-CHARACTER_DEVICE = "character device"
-FIFO = "FIFO"
-SOCKET = "socket"
-_KINDS = {
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFIFO: FIFO,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFCHR: CHARACTER_DEVICE,
-    stat.S_IFBLK: "block device",
-    stat.S_IFSOCK: SOCKET,
-    stat.S_IFREG: REGULAR_FILE,
-}
 
 
 class MissingParent(FileNotFoundError):  # noqa: N818 - control flow inside this package
@@ -237,11 +222,6 @@ class Root(Value):
 def _steps(path: str) -> list[str]:
     """Return the names of a path, the last one first. `//`, which pathlib keeps, is the same as `/`."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
-
-
-def file_kind(mode: int) -> str:
-    """Return the kind of a file, such as "symlink", by its mode of stat(2)."""
-    return _KINDS.get(stat.S_IFMT(mode), "file of unknown kind")
 
 
 def reason_of(error: OSError) -> str:

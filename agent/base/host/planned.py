@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from agent.base.host import PROC_SYS, Host
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.paths import DIRECTORY, REGULAR_FILE
 from agent.base.host.tree import LARGEST_READ, Tree
+from agent.base.linux.file_systems import DIRECTORY, REGULAR_FILE
 from agent.base.model import (
     PUBLIC_FILE,
     ROOT,

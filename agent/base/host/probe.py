@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.base.model import Role
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ class K3sProcess(Value):
     """A running K3s."""
 
     pid: int
-    role: Role
+    role: str
+    """server or agent."""
     started: float
     """In seconds since the epoch."""
 
@@ -49,7 +49,7 @@ def k3s_processes(proc: str = "/proc") -> tuple[K3sProcess, ...]:
         return ()
     line = re.compile(r"(?:\S*/)?k3s(?:-server|-agent)? (server|agent)\b")
     found = ((process, line.match(process.line)) for process in processes)
-    return tuple(K3sProcess(process.pid, Role(words[1]), process.started) for process, words in found if words)
+    return tuple(K3sProcess(process.pid, words[1], process.started) for process, words in found if words)
 
 
 def by_psutil(proc: str = "/proc") -> Iterator[_Process]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.host.paths import RootDirectory, reason_of
 from agent.base.host.tree import Tree, read_descriptor
-from agent.base.linux.mounts import mount_of, mounted
+from agent.base.linux.file_systems import mount_of, mounted
 from agent.base.value import Value
 
 if TYPE_CHECKING:

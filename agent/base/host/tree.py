@@ -21,10 +21,10 @@ from agent.base.host.paths import (
     NotADirectory,
     OpenedName,
     RootDirectory,
-    file_kind,
     opened_file,
     reason_of,
 )
+from agent.base.linux.file_systems import file_kind
 from agent.base.model import (
     GROUP_OR_OTHERS_WRITE,
     Absent,

@@ -21,11 +21,11 @@ from agent.base.host.paths import (
     MissingParent,
     NotADirectory,
     OpenedName,
-    file_kind,
     opened_file,
     reason_of,
 )
 from agent.base.host.tree import Tree, is_immutable
+from agent.base.linux.file_systems import file_kind
 from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, ROOT
 
 if TYPE_CHECKING:

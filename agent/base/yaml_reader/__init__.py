@@ -87,8 +87,7 @@ class KeyValue(NamedTuple):
     node: Node
 
 
-if TYPE_CHECKING:
-    Node = Union[Scalar, YamlSequence, YamlMapping]
+Node = Union[Scalar, YamlSequence, YamlMapping]
 
 
 class Document(NamedTuple):

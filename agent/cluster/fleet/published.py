@@ -6,18 +6,18 @@ import re
 from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.base.model import Role
 from agent.base.times import parse_timestamp, timestamp
 from agent.cluster.fleet.node_arguments import compared_values, leaked_secrets, options_of, parsed_json
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
 from agent.cluster.nodes import NODE_ARGUMENTS
 from agent.k3s.lifecycle import ended_on
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.cluster.fleet.comparison import Values
+    from agent.cluster.fleet.node_comparison import Values
     from agent.cluster.kubernetes.objects import ClusterNode
 
 BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"

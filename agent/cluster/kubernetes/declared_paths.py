@@ -9,7 +9,7 @@ from agent.base.value import Value
 from agent.cluster.kubernetes.label_selectors import selects
 from agent.cluster.kubernetes.network_policies import OUTSIDE, Client
 from agent.cluster.kubernetes.running_objects import ObjectName
-from agent.cluster.kubernetes.traffic import Target, numbers
+from agent.cluster.kubernetes.traffic_objects import Target, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Service,
         ServicePort,
     )
-    from agent.cluster.kubernetes.traffic import PodNetwork
+    from agent.cluster.kubernetes.traffic_objects import PodNetwork
 
 _LB_NAME, _LB_NAMESPACE = "svccontroller.k3s.cattle.io/svcname", "svccontroller.k3s.cattle.io/svcnamespace"
 """Labels of the pods of ServiceLB (k3s, pkg/cloudprovider/servicelb.go)."""

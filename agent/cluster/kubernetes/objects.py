@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.cluster.kubernetes.access_reviews import AccessReview
-    from agent.cluster.kubernetes.queries import Query
 
 Json = Any
 """What json.loads returns."""
@@ -167,32 +165,3 @@ class ClusterNode(NamedTuple):
     """Why what it published does not count, such as an invalid signature."""
     verified: str = ""
     """A digest of the record and its signature, if that is valid."""
-
-
-class Cluster(NamedTuple):
-    """The objects and configurations that the API server returned."""
-
-    server: str
-    """Its URL."""
-    objects: Mapping[Query, tuple[Any, ...]]
-    """The objects of each query that has an answer; it is complete unless the query is in `gaps`."""
-    problems: Mapping[str, str]
-    """Why a query or a component has no answer, by its name."""
-    flags: Mapping[str, str] | None = None
-    """The effective flags of the API server; None if it does not return them."""
-    kubelets: Mapping[str, Json] = {}
-    """The effective configuration of each kubelet, by the name of its node."""
-    reviews: Mapping[AccessReview, bool] = {}
-    """What the API server answered about access."""
-    probes: Mapping[tuple[str, str], str] = {}
-    """What rejects a pod that breaks the rule of a control, by namespace and control; empty if it is admitted."""
-    audit_log_age: float | None = None
-    """Seconds since the last event of the audit log after all requests; None if the log was not looked at."""
-    problem: str = ""
-    """Why the API server could not be queried at all."""
-    registry: str = ""
-    """K3s' option system-default-registry on the host whose API server answered."""
-    policies: Mapping[str, str] | None = None
-    """The digest of the files with policies that each plugin of the API server has loaded; None if it was not read."""
-    gaps: Mapping[Query, str] = {}
-    """The objects of a query that are too large to be read."""

@@ -9,7 +9,8 @@ from agent.cluster.kubernetes.queries import Query
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.cluster.kubernetes.objects import Cluster, Workload
+    from agent.cluster.kubernetes.objects import Workload
+    from agent.cluster.kubernetes.queries import Cluster
 
 CONTROLLERS = {
     Query.DEPLOYMENTS: "Deployment",

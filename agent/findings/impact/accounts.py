@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from agent.cluster.kubernetes.objects import Binding
     from agent.cluster.kubernetes.running_objects import Running
-    from agent.cluster.kubernetes.traffic import PodNetwork
+    from agent.cluster.kubernetes.traffic_objects import PodNetwork
 
 _DEFAULT = "default"
 _SYSTEM_ROLE = "system:"

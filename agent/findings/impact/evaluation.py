@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Role
 from agent.base.value import Value
 from agent.cluster.fleet.node_arguments import options_of
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import MONITORS, REFERRERS
 from agent.cluster.kubernetes.running_objects import PODS, ObjectName
-from agent.cluster.kubernetes.traffic import PodNetwork
+from agent.cluster.kubernetes.traffic_objects import PodNetwork
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.admission_policies import rejected_again
-from agent.findings.impact.pod_security import answered_otherwise, broken_now, pod_security_breaks
+from agent.findings.impact.rejected_pods import answered_otherwise, broken_now, pod_security_breaks
 from agent.findings.impact.traffic import expected_policies, traffic_breaks
-from agent.harden.guide.files import ADMISSION_POLICIES_APPLY
+from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY
 from agent.harden.guide.manifests import exempt_namespaces
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agent.base.linux.connections import TrackedConnection
-    from agent.base.model import Version
+    from agent.base.linux.kernel_objects import TrackedConnection
     from agent.cluster.kubernetes.running_objects import NetworkNode, Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.harden.settings.schema import Settings
+    from agent.k3s.roles_and_versions import Version
 
 _DISABLED = "disable-network-policy"
 _BACKEND = "flannel-backend"

@@ -8,7 +8,7 @@ from agent import __released__
 from agent.base.model import NO_REMEDIATION, Instruction, Location, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, edit_of_k3s_config, instruction, steps
-from agent.harden.node.machine.identity import TOKEN_OF_CLUSTER
+from agent.harden.node.machine.identity_facts import TOKEN_OF_CLUSTER
 from agent.k3s.components.names import is_subdomain
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.linux.kernel_modules import Missing
+from agent.base.linux.kernel_objects import Missing
 from agent.base.model import Instruction, Location, Remediation, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
@@ -13,7 +13,7 @@ from agent.findings.registry import Problem, instruction, steps
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.harden.node.machine.kernel_support import NeededModule
+    from agent.harden.node.machine.kernel_facts import NeededModule
     from agent.harden.situation import Situation
 
 _UNIFIED = ("cpu", "cpuset", "memory", "pids")

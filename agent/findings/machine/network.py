@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.model import Instruction, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
-from agent.harden.node.machine.network import ONLINE
+from agent.harden.node.machine.network_facts import ONLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

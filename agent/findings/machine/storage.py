@@ -5,16 +5,17 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component, Instruction, Restart, ShellCommand
+from agent.base.model import Instruction, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
-from agent.harden.node.machine.kernel_support import uses_overlayfs
+from agent.harden.node.machine.kernel_facts import uses_overlayfs
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.base.linux.mounts import Mount
-    from agent.harden.node.machine.storage import DataDirectory
+    from agent.base.linux.file_systems import Mount
+    from agent.harden.node.machine.storage_facts import DataDirectory
     from agent.harden.situation import Situation
 
 _LEAST_FREE = 0.05

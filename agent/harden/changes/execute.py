@@ -9,7 +9,7 @@ from agent.base.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.base.model import Absent, File, FilePermissions
 from agent.base.report import Item, ItemStatus, no_progress
 from agent.base.value import replace
-from agent.harden.guide.files import ADMISSION_POLICIES
+from agent.harden.guide.guide_files import ADMISSION_POLICIES
 from agent.harden.plan.plan import describe_state, difference
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.paths import DIRECTORY
 from agent.base.host.tree import LARGEST_READ
+from agent.base.linux.file_systems import DIRECTORY
 from agent.base.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, File
 from agent.base.value import Value
 from agent.harden.changes import last_run, records

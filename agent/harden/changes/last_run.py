@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError, LockHeldError
 from agent.base.host.tree import LARGEST_READ
-from agent.base.model import PRIVATE_FILE, Absent, File, Version
+from agent.base.model import PRIVATE_FILE, Absent, File
 from agent.base.value import Value
 from agent.harden.changes.state import STATE, make_directory
+from agent.k3s.roles_and_versions import Version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

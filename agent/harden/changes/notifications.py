@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.paths import REGULAR_FILE
+from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.times import minute
 from agent.harden.changes.state import STATE
 

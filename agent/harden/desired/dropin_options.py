@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.model import Component, Instruction, Role
+from agent.base.model import Instruction
 from agent.harden.guide.criteria import ListIncludes
 from agent.harden.guide.k3s_options import (
     ON_REQUEST,
@@ -22,6 +22,7 @@ from agent.k3s.admission_plugins import is_unknown
 from agent.k3s.config import string_slice
 from agent.k3s.encryption_configuration import can_be_enabled_later
 from agent.k3s.go_values import TRUE
+from agent.k3s.roles_and_versions import Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

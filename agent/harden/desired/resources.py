@@ -13,24 +13,24 @@ from agent.base.model import (
     Directory,
     File,
     FilePermissions,
-    Role,
     Sysctl,
 )
 from agent.base.value import Value
 from agent.harden.desired import dropin_options
-from agent.harden.guide import files as rows
+from agent.harden.guide import guide_files as rows
 from agent.harden.guide import manifests
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.config_writer import dropin
-from agent.k3s.paths import NETWORK_LEASES
+from agent.k3s.default_paths import NETWORK_LEASES
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from agent.base.model import Resource
-    from agent.harden.guide.files import FileRow
+    from agent.harden.guide.guide_files import FileRow
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.network_leases import NetworkLeases
     from agent.harden.plan.plan import Need
@@ -173,19 +173,19 @@ def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultP
     mode = settings.cni_file_permissions
     if mode is None or inputs.leases is None:
         return
-    from agent.base.linux import default_acl  # few sites set it
+    from agent.base.linux import file_systems  # few sites set it
 
     for path in inputs.leases.directories:
         if path == NETWORK_LEASES:
             yield Directory(path=path, mode=PRIVATE_DIRECTORY)
-        yield DefaultPermissions(path=path, acl=default_acl.OWNER_ONLY)
+        yield DefaultPermissions(path=path, acl=file_systems.OWNER_ONLY)
     yield from (FilePermissions(path=path, mode=mode) for path in inputs.leases.open_files)
 
 
 def _policy_entries(settings: Settings, facts: HostFacts) -> bytes:
     if not settings.has_admission_policies:
         return b""
-    from agent.harden.desired.admission_policies import plugin_entries  # few sites have policies
+    from agent.harden.desired.chosen_policies import plugin_entries  # few sites have policies
 
     return plugin_entries(settings, facts).encode()
 
@@ -193,7 +193,7 @@ def _policy_entries(settings: Settings, facts: HostFacts) -> bytes:
 def _policies(settings: Settings, facts: HostFacts, *, denies: bool) -> Iterator[Directory | File]:
     if not settings.has_admission_policies:
         return
-    from agent.harden.desired.admission_policies import policy_files
+    from agent.harden.desired.chosen_policies import policy_files
 
     files = policy_files(settings, facts, denies=denies)
     for path in dict.fromkeys((*(path.parent.parent for path in files), *(path.parent for path in files))):

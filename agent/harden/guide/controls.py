@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from agent.base.model import ON_SERVERS
 from agent.harden.guide import headings
-from agent.harden.guide.control import GuideControl, Origin
-from agent.harden.guide.files import DIRECTORIES, FILES
+from agent.harden.guide.guide_files import DIRECTORIES, FILES
+from agent.harden.guide.guide_row import GuideControl, Origin
 from agent.harden.guide.k3s_options import OPTIONS
 from agent.harden.guide.sysctls import SYSCTLS
+from agent.k3s.roles_and_versions import ON_SERVERS
 
 DEFAULT_SERVICE_ACCOUNTS = GuideControl(
     id="default-service-accounts",

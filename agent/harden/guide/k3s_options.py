@@ -5,7 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent.base.model import (
+from agent.harden.guide import headings
+from agent.harden.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, ListIncludes, ListSubsetOf
+from agent.harden.guide.guide_files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_row import GuideControl, Origin
+from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.encryption_configuration import FIRST_ENABLING_LATER, release_enabling_later
+from agent.k3s.go_values import suites_with_long_names
+from agent.k3s.roles_and_versions import (
     ALL_VERSIONS,
     EVERYWHERE,
     ON_SERVERS,
@@ -16,13 +23,6 @@ from agent.base.model import (
     Component,
     VersionRange,
 )
-from agent.harden.guide import headings
-from agent.harden.guide.control import GuideControl, Origin
-from agent.harden.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, ListIncludes, ListSubsetOf
-from agent.harden.guide.files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
-from agent.k3s.encryption_configuration import FIRST_ENABLING_LATER, release_enabling_later
-from agent.k3s.go_values import suites_with_long_names
-from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath

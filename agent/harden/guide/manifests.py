@@ -17,8 +17,8 @@ from agent.base.value import Value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.base.model import Version
     from agent.k3s.allow_rule import AllowRule
+    from agent.k3s.roles_and_versions import Version
 
 
 class EventRateLimit(Value):

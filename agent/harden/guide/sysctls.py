@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agent.base.model import EVERYWHERE
 from agent.harden.guide import headings
-from agent.harden.guide.control import GuideControl, Origin
+from agent.harden.guide.guide_row import GuideControl, Origin
+from agent.k3s.roles_and_versions import EVERYWHERE
 
 
 class SysctlRow(GuideControl):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError
 from agent.base.host.directories import MOST_FILES, DirectoryEntry, Total, too_many
-from agent.base.host.paths import DIRECTORY, FIFO, SOCKET
+from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET
 from agent.base.model import Location, Unreadable
 from agent.base.value import Value
-from agent.harden.guide.files import DROPIN_NAME
+from agent.harden.guide.guide_files import DROPIN_NAME
 from agent.k3s.config import MergedConfig, has_suffix
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

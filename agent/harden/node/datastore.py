@@ -11,7 +11,6 @@ from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTIT
 
 if TYPE_CHECKING:
     from agent.base.host import Host
-    from agent.harden.node.facts import HostFacts
     from agent.k3s.config import ConfigValue
 
 
@@ -52,19 +51,6 @@ def detect_datastore(host: Host, data_dir: PurePosixPath, endpoint: ConfigValue 
         if host.tree.exists(path):
             return kind, str(path)
     return Datastore.NONE, f"nothing in {data_dir}/server/db"
-
-
-def will_run_etcd(facts: HostFacts) -> bool:
-    """Return whether K3s' datastore is its own etcd, or will be after it starts."""
-    if facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL):
-        return facts.datastore is Datastore.ETCD
-    address = facts.merged_config.scalar("datastore-endpoint")
-    if address is not None and address.text:
-        return False  # of SQLite
-    if facts.datastore is Datastore.NONE and facts.joins_a_cluster:
-        return True
-    # K3s migrates the data of SQLite to etcd.
-    return facts.merged_config.boolean("cluster-init") is True
 
 
 def sqlite_database(endpoint: ConfigValue | None, data_dir: PurePosixPath) -> PurePosixPath | None:

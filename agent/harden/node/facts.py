@@ -9,18 +9,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.base.errors import UsageError
-from agent.base.model import NEWEST_KNOWN, Component, Role, Version
 from agent.base.report import ASSUMED, K3S_VERSION, ROLE, Fact
 from agent.base.value import Value
-from agent.harden.guide.files import DROPIN_NAME
+from agent.harden.guide.guide_files import DROPIN_NAME
 from agent.harden.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.harden.node.datastore import Datastore, detect_datastore, encrypts_secrets
+from agent.harden.node.installed_services import candidate_units, installed_units, other_units
 from agent.harden.node.platform import Platform, detect_platform
-from agent.harden.node.services import candidate_units, installed_units, other_units
 from agent.harden.node.version import GivenVersion, KnownVersion, RecordedVersion, detect_version
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.options import SERVER_ONLY_KEYS
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Component, Role, Version
 from agent.k3s.services import only_unit
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def read_facts(  # noqa: PLR0913 - the inputs of all facts
     datastore, datastore_source = detect_datastore(host, data_dir, k3s.operator_config.scalar("datastore-endpoint"))
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)
     platform, platform_facts = detect_platform(host)
-    running = [process for process in processes if process.role is role]
+    running = [process for process in processes if process.role == role]
     times = (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(process.started)) for process in running)
     since = ", ".join(f"process {process.pid}, since {started}" for process, started in zip(running, times))
     services_source = "systemd" if unit and unit.settings.is_loaded else "unit files that start K3s"
@@ -216,7 +216,7 @@ def _role_from_services(
         return settings.role, "given"
     if unit is not None:
         return unit.role, str(unit.path)
-    running = {process.role for process in processes}
+    running = {Role(process.role) for process in processes}
     if len(running) == 1:
         return running.pop(), "the running process"
     if units:
@@ -267,3 +267,16 @@ def _rancher_managed(host: Host, settings: Settings, config_path: PurePosixPath)
 
 def _yes(answer: bool | None) -> str:  # noqa: FBT001 - an answer, not a flag
     return {True: "yes", False: "no", None: "could not be determined"}[answer]
+
+
+def will_run_etcd(facts: HostFacts) -> bool:
+    """Return whether K3s' datastore is its own etcd, or will be after it starts."""
+    if facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL):
+        return facts.datastore is Datastore.ETCD
+    address = facts.merged_config.scalar("datastore-endpoint")
+    if address is not None and address.text:
+        return False  # of SQLite
+    if facts.datastore is Datastore.NONE and facts.joins_a_cluster:
+        return True
+    # K3s migrates the data of SQLite to etcd.
+    return facts.merged_config.boolean("cluster-init") is True

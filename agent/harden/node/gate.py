@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.paths import REGULAR_FILE
 from agent.base.host.systemd import Systemd
+from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 from agent.base.model import Unreadable
 from agent.base.value import Value, replace
-from agent.harden.node import gate_units, openrc, unit_files
+from agent.harden.node import gate_units, masks_and_dropins, openrc
 from agent.harden.node.gate_exceptions import read_exceptions
 from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, gate_instance, is_of_k3s
 from agent.harden.node.loaded_service import changed_since_load
@@ -104,9 +104,9 @@ def detect_gate(host: Host) -> Gate:
     instances = [
         top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if re.fullmatch(_INSTANCE, name)
     ]
-    mask = next((path for path in (*templates[:1], *instances) if unit_files.is_masked(host, path)), None)
+    mask = next((path for path in (*templates[:1], *instances) if masks_and_dropins.is_masked(host, path)), None)
     dropins = _dropins(host)
-    masked = {service: path for service, path in dropins.items() if unit_files.is_masked(host, path)}
+    masked = {service: path for service, path in dropins.items() if masks_and_dropins.is_masked(host, path)}
     is_stale = bool(units or templates or dropins) and _is_stale(host, dropins, [*units, *templates, *dropins.values()])
     dropins = {service: path for service, path in dropins.items() if service not in masked}
     found = Gate(
@@ -122,7 +122,7 @@ def detect_gate(host: Host) -> Gate:
         return found
     texts = {path: host.tree.text_if_readable(path) for path in (*templates[:1], *instances)}
     for name in (TEMPLATE, *map(gate_instance, dropins)):
-        texts.update(unit_files.read_dropins(host, name, unread))
+        texts.update(masks_and_dropins.read_dropins(host, name, unread))
     return replace(
         found,
         template=template,

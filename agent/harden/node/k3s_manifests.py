@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError, HostError
 from agent.base.host.directories import MOST_FILES, DirectoryEntry, too_many
-from agent.base.host.paths import DIRECTORY, SYMLINK
+from agent.base.linux.file_systems import DIRECTORY, SYMLINK
 from agent.base.model import Absent, Unreadable
 from agent.base.value import Value
 from agent.k3s.config import has_suffix

@@ -6,14 +6,14 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError, HostError, InputError, LimitError
-from agent.base.model import Component
-from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.k3s import admission_configuration, audit_policy
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from agent.base.host import Host
-    from agent.base.model import Version
     from agent.k3s.config import MergedConfig
+    from agent.k3s.roles_and_versions import Version
 
 _ARGUMENTS = {
     "audit-policy-file": AUDIT_POLICY.path,

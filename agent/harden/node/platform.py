@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
-from agent.base.linux import mounts
+from agent.base.linux import file_systems
 from agent.base.linux.sysctl_order import SysctlReader
 from agent.base.model import Sysctl
 from agent.base.report import KERNEL, OPERATING_SYSTEM, Fact
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.base.host import Host
-    from agent.base.linux.mounts import Mount
+    from agent.base.linux.file_systems import Mount
 
 _MOUNTINFO = PurePosixPath("/proc/1/mountinfo")
 
@@ -62,14 +62,14 @@ def detect_platform(host: Host) -> tuple[Platform, tuple[Fact, ...]]:
 def live_mounts(host: Host) -> tuple[Mount, ...]:
     """Return the mounts of the first process, which starts K3s: a sandbox or a pod has others. Raises HostError."""
     # A node with many pods has more mounts than the limit of a text.
-    return mounts.mounted((host.tree.read(_MOUNTINFO) or b"").decode(errors="replace"))
+    return file_systems.mounted((host.tree.read(_MOUNTINFO) or b"").decode(errors="replace"))
 
 
 def _is_read_only(host: Host, path: PurePosixPath) -> bool:
     if not host.pod_node:
         return host.tree.is_read_only(path)
     with suppress(HostError):
-        mount = mounts.mount_of(live_mounts(host), path)
+        mount = file_systems.mount_of(live_mounts(host), path)
         return mount is not None and "ro" in mount.options
     return False
 

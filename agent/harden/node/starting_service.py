@@ -18,9 +18,9 @@ from agent.base.value import Value, replace
 from agent.harden.node import openrc
 from agent.harden.node.configuration import configuration_texts
 from agent.harden.node.gate_units import DROPIN, gate_instance
+from agent.harden.node.installed_services import is_program
 from agent.harden.node.loaded_service import settings_of_commands
-from agent.harden.node.services import is_program
-from agent.k3s.config import Word
+from agent.k3s.options import Word
 from agent.k3s.service_files import assigned
 from agent.k3s.services import (
     OPENRC_DIRECTORY,

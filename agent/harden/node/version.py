@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
-from agent.base.model import OLDEST_COVERED, Version
 from agent.base.value import Value, replace
+from agent.k3s.roles_and_versions import OLDEST_COVERED, Version
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath

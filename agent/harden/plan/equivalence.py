@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.yaml_reader import Scalar, YamlMapping
-from agent.harden.guide.files import POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
 
 if TYPE_CHECKING:
     from agent.base.yaml_reader import Node

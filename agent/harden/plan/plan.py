@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Union
 
 from agent.base.linux.sysctl_values import same_value
 from agent.base.model import (
-    EXAMPLE_MINOR,
     PUBLIC_DIRECTORY,
     ROOT,
     Absent,
@@ -19,6 +18,7 @@ from agent.base.model import (
     Unreadable,
 )
 from agent.base.value import Value, replace
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -234,9 +234,9 @@ def describe_state(state: Observed) -> str:
     if isinstance(state, FilePermissions):
         return str(state.mode)
     if isinstance(state, DefaultPermissions):
-        from agent.base.linux import default_acl  # few sites set them
+        from agent.base.linux import file_systems  # few sites set them
 
-        return default_acl.describe_default_acl(state.acl)
+        return file_systems.describe_default_acl(state.acl)
     if isinstance(state, Sysctl):
         return state.value
     if isinstance(state, UnexpectedKind):

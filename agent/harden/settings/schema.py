@@ -12,10 +12,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.base import package_data
-from agent.base.model import EVERYWHERE, ON_SERVERS, SERVERS, Applies, FileMode, Role, StrEnum, VersionRange
+from agent.base.model import FileMode, StrEnum
 from agent.base.value import Value, replace
-from agent.harden.guide.admission_policies import Action
-from agent.harden.guide.files import (
+from agent.harden.guide.guide_files import (
     ADMISSION_POLICIES_APPLY,
     AUDIT_POLICY,
     NETWORK_POLICIES,
@@ -23,8 +22,8 @@ from agent.harden.guide.files import (
     POD_SECURITY_POLICIES,
 )
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
+from agent.harden.guide.policy_files import Action
 from agent.harden.settings.allow_values import ALLOW_RULES
-from agent.harden.settings.stages import PodSecurityStage
 from agent.harden.settings.value_kinds import (
     ACCOUNTS,
     BOOLEAN,
@@ -43,14 +42,15 @@ from agent.harden.settings.value_kinds import (
     optional,
 )
 from agent.harden.settings.waiver_values import WAIVER_NEEDS, WAIVERS
+from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, SERVERS, Applies, Role, VersionRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agent.base.model import Version
     from agent.harden.guide.manifests import EventRateLimit
     from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
     from agent.k3s.allow_rule import AllowRule
+    from agent.k3s.roles_and_versions import Version
 
     T = TypeVar("T")
 
@@ -85,6 +85,19 @@ class SecretsEncryption(StrEnum):
 
 HOST_KEY = PurePosixPath("/etc/ssh/ssh_host_ed25519_key")
 """The key of the host's SSH server."""
+
+
+class PodSecurityStage(StrEnum):
+    """What Pod Security admission enforces by default. It always audits and warns by the restricted standard."""
+
+    WARN = "warn"
+    BASELINE = "baseline"
+    RESTRICTED = "restricted"
+
+    @property
+    def level(self) -> str:
+        """The standard that is enforced."""
+        return "privileged" if self is PodSecurityStage.WARN else self.value
 
 
 class Profile(StrEnum):

@@ -8,29 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import ON_SERVERS, Location, StrEnum
+from agent.base.model import Location
 from agent.base.value import Value
-from agent.harden.guide.files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
+from agent.harden.settings.schema import PodSecurityStage
 from agent.harden.settings.waivers import SiteWaiver
+from agent.k3s.roles_and_versions import ON_SERVERS
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
-    from agent.base.model import Role, Version
     from agent.harden.settings.schema import Settings
-
-
-class PodSecurityStage(StrEnum):
-    """What Pod Security admission enforces by default. It always audits and warns by the restricted standard."""
-
-    WARN = "warn"
-    BASELINE = "baseline"
-    RESTRICTED = "restricted"
-
-    @property
-    def level(self) -> str:
-        """The standard that is enforced."""
-        return "privileged" if self is PodSecurityStage.WARN else self.value
+    from agent.k3s.roles_and_versions import Role, Version
 
 
 _RESTRICTED_ONLY = (

@@ -6,11 +6,11 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, OTHER_ROLES, Version
 from agent.base.value import Value
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternatives, describe_node, duplicates, shown
 from agent.harden.guide.manifests import EventRateLimit
 from agent.k3s.components.names import is_label
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, OTHER_ROLES, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import Location, Role
+from agent.base.model import Location
 from agent.base.yaml_reader import Scalar, YamlSequence, describe_node
 from agent.harden.settings.value_kinds import (
     BOOLEAN,
@@ -22,6 +22,7 @@ from agent.harden.settings.value_kinds import (
     unique_fields,
 )
 from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from agent.base.yaml_reader import Node

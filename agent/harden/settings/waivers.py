@@ -13,7 +13,7 @@ from agent.harden.guide.sysctls import SYSCTLS
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from agent.base.model import Role
+    from agent.k3s.roles_and_versions import Role
 
 
 _SENTENCE = 3

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component, File
+from agent.base.model import File
 from agent.base.value import Value
 from agent.harden.desired import boot_parameters
 from agent.harden.guide.sysctls import PARAMETERS_FILE
-from agent.harden.node.arguments.components import not_run
+from agent.harden.node.arguments.running_components import not_run
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from agent.harden.settings.waivers import Waivers
     from agent.harden.situation.k3s_files import K3sFiles
     from agent.harden.situation.run_record import Today
-    from agent.k3s.components.arguments import EffectiveArguments, Rejection
+    from agent.k3s.components.effective_arguments import EffectiveArguments, Rejection
 
 
 class Request(Value):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.paths import DIRECTORY, FIFO, SOCKET
-from agent.base.model import ROOT, Component, Role
+from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET
+from agent.base.model import ROOT
 from agent.base.value import Value
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -16,10 +16,11 @@ from agent.harden.desired.dropin_options import (
     nested_files,
     own_admission_configuration,
 )
-from agent.harden.guide.files import POLICY_FILE
+from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.node.arguments.kubelet_files import read_kubelet_files
 from agent.harden.node.k3s_manifests import Manifests, read_manifests
-from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.k3s.default_paths import K3S_CONFIG_FILE
+from agent.k3s.roles_and_versions import Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,14 +8,14 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
-from agent.base.model import File, FilePermissions, Location, Role
+from agent.base.model import File, FilePermissions, Location
 from agent.base.value import replace
 from agent.harden.changes import last_run
-from agent.harden.changes.gate_observation import observes_since
 from agent.harden.changes.journal import Journal
+from agent.harden.changes.observation_mark import observes_since
 from agent.harden.desired import resources as desired
 from agent.harden.desired.resources import Inputs
-from agent.harden.guide.files import (
+from agent.harden.guide.guide_files import (
     ADMISSION_POLICIES,
     AUDIT_POLICY,
     FILES,
@@ -35,7 +35,8 @@ from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.settings.stages import stages_of
 from agent.harden.settings.waivers import Waivers, WaiverScope
 from agent.harden.situation import JournalState, Situation, Substitute, k3s_files, run_record
-from agent.k3s.paths import CERTIFICATE_DIRECTORIES
+from agent.k3s.default_paths import CERTIFICATE_DIRECTORIES
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

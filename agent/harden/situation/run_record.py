@@ -7,12 +7,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import __released__
-from agent.base.model import Role
 from agent.base.value import Value, replace
 from agent.harden.changes.journal import Journal
 from agent.harden.changes.last_run import LastRun, RecordedSettings
-from agent.harden.guide.files import DROPIN_NAME
+from agent.harden.guide.guide_files import DROPIN_NAME
 from agent.harden.node.version import RecordedVersion
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from agent.base.host import Host

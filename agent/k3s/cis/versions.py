@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import StrEnum, VersionRange
+from agent.base.model import StrEnum
+from agent.k3s.roles_and_versions import VersionRange
 
 if TYPE_CHECKING:
-    from agent.base.model import Version
+    from agent.k3s.roles_and_versions import Version
 
 _EVERY = VersionRange()
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from agent.base.report import Prediction
 from agent.base.value import Value
 from agent.k3s.components import tables
-from agent.k3s.components.arguments import Cause, Rejection
+from agent.k3s.components.effective_arguments import Cause, Rejection
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.spelling import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.base.model import Component, Location
+    from agent.base.model import Location
     from agent.k3s.components.tables import FeatureGate
+    from agent.k3s.roles_and_versions import Component
 
 FEATURE_GATES = "feature-gates"
 _ALL = {"AllAlpha": "alpha", "AllBeta": "beta"}

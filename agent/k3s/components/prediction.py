@@ -9,22 +9,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component
 from agent.base.report import Prediction
 from agent.base.value import replace
 from agent.k3s.components import gates, tables
-from agent.k3s.components.arguments import Cause, GivenBy, Rejection
+from agent.k3s.components.effective_arguments import Cause, GivenBy, Rejection
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.gates import FEATURE_GATES, GateSetting
 from agent.k3s.components.rules import ParsedArguments, default_values, rejected_by_rule, rules_about
 from agent.k3s.components.values import combined, parse
 from agent.k3s.go_values import InvalidValueError
+from agent.k3s.roles_and_versions import Component
 from agent.k3s.spelling import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.k3s.components.arguments import EffectiveArguments, Given
+    from agent.k3s.components.effective_arguments import EffectiveArguments, Given
     from agent.k3s.components.values import Parsed
 
 _PFLAG = "github.com/spf13/pflag"
@@ -108,14 +108,14 @@ def _is_unset(component: Component, name: str, kind: str | None, value: Given) -
 
 def _after_parsing(arguments: ParsedArguments) -> Iterator[Rejection]:
     # Imported here: an unknown argument is found without them.
-    from agent.k3s.components.irregular_rules import IRREGULAR_RULES
+    from agent.k3s.components.rules_in_code import IRREGULAR_RULES
 
     component = arguments.component
     arguments = replace(arguments, passed={**default_values(component), **arguments.passed})
     for rule in rules_about(component):
         yield from rejected_by_rule(rule, arguments)
     for find_rejected in IRREGULAR_RULES[component]:
-        name = f"agent/k3s/components/irregular_rules.py: {find_rejected.__name__}"
+        name = f"agent/k3s/components/rules_in_code.py: {find_rejected.__name__}"
         for found in find_rejected(arguments):
             yield replace(found, prediction=found.prediction._replace(rule=name))
 

@@ -1,6 +1,6 @@
 """The parsed arguments of a component, the table of the rules about them, rules.tsv, and what does not meet it. Pure.
 
-Other rules are in irregular_rules.py.
+Other rules are in rules_in_code.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from agent.base import package_data
 from agent.base.report import Prediction
 from agent.base.value import Value
 from agent.k3s.components import gates, tables
-from agent.k3s.components.arguments import Cause, Given, GivenBy, Rejection
+from agent.k3s.components.effective_arguments import Cause, Given, GivenBy, Rejection
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.relations import DEFAULT, RELATIONS, holds, name_in
 from agent.k3s.components.values import parse
@@ -20,9 +20,9 @@ from agent.k3s.components.values import parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.base.model import Component
     from agent.k3s.components.relations import RuleRejection, Values
     from agent.k3s.components.values import Parsed
+    from agent.k3s.roles_and_versions import Component
 
 RULES = "rules.tsv"
 _DEFAULT = "default"

@@ -16,7 +16,7 @@ from agent.k3s.components.values import LISTS, MAPPINGS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.base.model import Component
+    from agent.k3s.roles_and_versions import Component
 
 FIRST_MINOR = 34
 LAST_MINOR = 37

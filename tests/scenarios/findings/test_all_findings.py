@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from agent.base.report import Level
-from agent.cli.verbs.explain import explained
 from agent.findings import KINDS
-from agent.findings.gate import GATE_FINDINGS
+from agent.findings.gate_faults import GATE_FINDINGS
 from agent.findings.machine.reason import REASONS
+from agent.verbs.explain import explained
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import PSP, SITE, Case, unchanged
 from tests.scenarios.host_tree import AUDIT, DATA_DIR, MANIFESTS, SETTINGS

@@ -8,11 +8,11 @@ import pytest
 
 from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
-from agent.base.model import Role
 from agent.base.value import replace
-from agent.cli.verbs import converge as verbs
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.k3s.roles_and_versions import Role
+from agent.verbs import check_and_apply as verbs
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     GATE_DROPIN,

@@ -7,11 +7,11 @@ import pytest
 from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
 from agent.base.host.process import run_nothing
-from agent.base.model import Role
-from agent.cli.present.remediation import text
-from agent.cli.verbs import converge as verbs
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.k3s.roles_and_versions import Role
+from agent.reports.remediation import text
+from agent.verbs import check_and_apply as verbs
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import Case, Seen, asked_for, both, nothing, of_version, unchanged, written
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, POLICY, STATE, HostTree, parsed, run

@@ -16,8 +16,8 @@ from agent.assess.baseline import Baseline, OtherSchemaError, parse_baseline
 from agent.assess.evidence.host_assessment import load_baseline
 from agent.assess.provenance import FileContent
 from agent.base.errors import ExitCode, InputError
-from agent.cli.present import Format
-from agent.cli.present.assessments import assessment_text
+from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.fake import fake_host
 from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
 

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
-from agent.assess.checks.datastore import EncryptionProviders, EtcdSetting
+from agent.assess.checks.datastore_checks import EncryptionProviders, EtcdSetting
 from agent.base.host.tree import LARGEST_READ
-from agent.base.model import Component
-from agent.cli.present import Format
-from agent.cli.present.assessments import assessment_text
 from agent.k3s.cis.versions import Benchmark
+from agent.k3s.roles_and_versions import Component
+from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, CheckedNode, node

@@ -8,14 +8,15 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.assess.assessment import ControlStatus, Evidence, Verdict
-from agent.assess.checks.arguments import ArgumentCheck
-from agent.assess.checks.beyond_benchmark import GuideDirectory
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import Check
-from agent.assess.checks.files import Permissions
+from agent.assess.checks.file_modes import Permissions
+from agent.assess.checks.sysctls_and_directories import GuideDirectory
 from agent.assess.likely_cause import ChangesSince, likely_cause
-from agent.base.model import Component, FileMode, Location, Times
+from agent.base.model import FileMode, Location, Times
 from agent.harden.guide.criteria import Boolean
-from agent.harden.guide.files import SERVER_DIRECTORY
+from agent.harden.guide.guide_files import SERVER_DIRECTORY
+from agent.k3s.roles_and_versions import Component
 from tests.unit.assessed import CERTIFICATES, OVERCOMMIT, control, verdict
 
 LAST = datetime(2027, 1, 1, 6, 0, tzinfo=timezone.utc).timestamp()

@@ -11,14 +11,14 @@ from agent.assess import running_values
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.evidence import reader
+from agent.assess.evidence import all_evidence
 from agent.assess.verdict import verdict
-from agent.cli.present.assessments.common import noted
-from agent.cluster.kubernetes.objects import Cluster, Json
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.objects import Json
+from agent.cluster.kubernetes.queries import Cluster, Query
 from agent.cluster.nodes import parse_node
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
+from agent.reports.assessments.common import noted
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CheckedNode, fix, node
@@ -44,7 +44,7 @@ def assessed(host: CheckedNode, flags: Mapping[str, str] | None = None, **kubele
     situation = observe_situation(host.host(), host.request())
     named = {name.replace("_", "-"): item for name, item in kubelets.items()}
     cluster = Cluster(SERVER, {}, {}, flags=flags, kubelets=named)
-    return AssessedNode(situation, reader.read_evidence(host.host(), situation.facts, ()), cluster=cluster)
+    return AssessedNode(situation, all_evidence.read_evidence(host.host(), situation.facts, ()), cluster=cluster)
 
 
 def judged(name: str, at: AssessedNode) -> Verdict:

@@ -10,9 +10,9 @@ from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.site_choices import SiteChoices
 from agent.base.model import NO_REMEDIATION
 from agent.base.value import replace
-from agent.cli.verbs.publication import node_annotations, node_condition, published_result
 from agent.cluster.node_status import Annotation
 from agent.harden.settings.schema import Settings
+from agent.verbs.node_publication import node_annotations, node_condition, published_result
 from tests.fake import in_memory
 from tests.k3s_tree import K3s, started
 from tests.unit.assess.checks.nodes import SETTINGS, CheckedNode

@@ -10,10 +10,11 @@ import pytest
 from agent.assess.assessment import ControlStatus, Waiver
 from agent.assess.benchmark import catalogue
 from agent.assess.waived_controls import Selection, select_waivers
-from agent.base.model import Location, Role
+from agent.base.model import Location
 from agent.base.value import replace
 from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds, WaiverScope
 from agent.k3s.cis.versions import Benchmark
+from agent.k3s.roles_and_versions import Role
 from tests.unit.assess.checks.nodes import fix
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.base.model import (
-    ALL_VERSIONS,
-    SERVERS,
-    Absent,
-    Applies,
-    Directory,
-    File,
-    FileMode,
-    Owner,
-    Role,
-    Version,
-    VersionRange,
-)
+from agent.base.model import Absent, Directory, File, FileMode, Owner, State
 from agent.base.value import replace
-
-if TYPE_CHECKING:
-    from agent.base.model import State
+from agent.k3s.roles_and_versions import ALL_VERSIONS, SERVERS, Applies, Role, Version, VersionRange
 
 PATH = PurePosixPath("/a")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from agent.base import package_data
-from agent.cli.present import REPORT_FORMATS, Format
-from agent.cli.verbs.render import DOCUMENTS
-from agent.cli.verbs.topics import titles
 from agent.k3s.cis.versions import Benchmark
+from agent.reports.formats import REPORT_FORMATS, Format
+from agent.verbs.render import DOCUMENTS
+from agent.verbs.topics import titles
 
 CHECKOUT = Path(__file__).parents[3]
 IDS = ("audit-log-maxage", "vm.overcommit_memory", "list-dropped", "pki-ownership", "audit.max-age", "settings")

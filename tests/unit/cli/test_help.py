@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from agent.base.errors import ExitCode
 from agent.cli.command_line import whole_program
 from agent.k3s.cis.versions import Benchmark
-from tests import generate_docs
 from tests.scenarios.host_tree import run
+from tests.tools import generate_docs
 
 SUMMARY_LENGTH = 45
 WIDTH = 80

@@ -41,7 +41,7 @@ def verb():
         pass
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 sys.argv[1:] = ["check"]
-cli.BARE_VERBS["check"] = verb
+cli.VERBS_WITHOUT_OPTIONS["check"] = verb
 cli.main()
 """
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.generate_docs import commands
 from tests.terminal import Terminal
+from tests.tools.generate_docs import commands
 
 CHECKOUT = Path(__file__).parents[3]
 OF_CHECK = "run k3s-harden check --help for its options"

@@ -19,8 +19,7 @@ from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.cluster import reader
 from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
-from agent.cluster.kubernetes.objects import Cluster
-from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, FLAGS, METADATA, REQUESTS, TABLE, Query
+from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, FLAGS, METADATA, REQUESTS, TABLE, Cluster, Query
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
 from tests.unit.cluster.api_server import TLS, Answer, ApiServer, Handler, drop_connection
@@ -64,7 +63,7 @@ def read_from(root: Path, api: ApiServer, limits: Limits = PATIENT) -> Cluster:
 def read(
     host: Host, limits: Limits = PATIENT, reviews: Callable[[Cluster], list[AccessReview]] = lambda _: []
 ) -> Cluster:
-    from agent.k3s.paths import DEFAULT_DATA_DIR
+    from agent.k3s.default_paths import DEFAULT_DATA_DIR
 
     return reader.read_cluster(host, DEFAULT_DATA_DIR, limits, reviews)
 

@@ -12,12 +12,12 @@ import pytest
 from agent.assess.assessment import Assessment
 from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.value import replace
-from agent.cli.present import Format, Verbosity
-from agent.cli.present.assessments import assessment_text
-from agent.cli.present.assessments.asff import account as aws_account
-from agent.cli.verbs.assess import with_next_steps
-from agent.cli.verbs.drift import drift
 from agent.cluster.kubernetes.queries import FLAGS, REQUESTS, Query
+from agent.reports.assessments import assessment_text
+from agent.reports.assessments.asff import account as aws_account
+from agent.reports.formats import Format, Verbosity
+from agent.verbs.assess import with_next_steps
+from agent.verbs.drift import drift
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import SETTINGS, node

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.base.model import NEWEST_KNOWN
 from agent.base.report import Finding
-from agent.cli.present.remediation import text
 from agent.findings import KINDS, collect_findings
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
+from agent.k3s.roles_and_versions import NEWEST_KNOWN
+from agent.reports.remediation import text
 from tests.fake import Clock, fake_host
 
 CHRISTMAS = Clock(1_798_156_800)  # 2026-12-25

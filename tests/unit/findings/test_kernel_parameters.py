@@ -11,13 +11,13 @@ import pytest
 from agent.base.host import Host
 from agent.base.report import Finding, ItemStatus, Report
 from agent.base.value import replace
-from agent.cli.present.remediation import text
-from agent.cli.verbs import converge as verbs
 from agent.findings.kernel_parameters import kernel_parameter, kernel_read_only
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
+from agent.reports.remediation import text
+from agent.verbs import check_and_apply as verbs
 from tests.fake import Clock, fake_host, in_memory
 
 KEY = "vm.overcommit_memory"

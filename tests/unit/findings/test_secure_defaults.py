@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agent.assess.benchmark import catalogue
-from agent.assess.checks.arguments import ArgumentCheck
-from agent.base.model import NEWEST_KNOWN, Version
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.findings.secure_defaults import SECURE_DEFAULTS, SecureDefault
 from agent.k3s import default_arguments
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Version
 
 
 @pytest.mark.parametrize("row", SECURE_DEFAULTS, ids=lambda row: f"{row.component}-{row.name}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.harden.guide.k3s_options import OPTIONS
 from agent.k3s.admission_plugins import is_unknown
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
 
 def test_an_unlisted_name_is_unknown_only_in_covered_versions() -> None:

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.base.model import Version
 from agent.k3s.audit_policy import policy_problems, rejected_by_version, why_nothing_is_logged
+from agent.k3s.roles_and_versions import Version
 
 POLICY = PurePosixPath("/etc/k3s-harden/audit-policy.yaml")
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.base.model import Location
-from agent.k3s.config import ConfigValue, DroppedItem, MergedConfig, Word
+from agent.k3s.config import ConfigValue, DroppedItem, MergedConfig
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.options import ALIASES, SECRET_KEYS, VARIABLES
+from agent.k3s.options import ALIASES, SECRET_KEYS, VARIABLES, Word
 from agent.k3s.redaction import HIDDEN
 
 MAIN = PurePosixPath("/etc/rancher/k3s/config.yaml")

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.base.model import Component, Version
 from agent.k3s.components.files.fields import read_fields
 from agent.k3s.default_arguments import Channel, DefaultArgument, Needs, defaults_of
+from agent.k3s.roles_and_versions import Component, Version
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark"
 """argument-lines.tsv has lines of K3s' log without their time, from its self-assessments for the benchmarks.

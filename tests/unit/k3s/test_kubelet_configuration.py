@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.base.model import Version
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
+from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.k3s.kubelet_configuration import KubeletSource, sources
-from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.roles_and_versions import Version
 
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
 RECORDED = Path(__file__).parents[2] / "data/benchmark/00-k3s-defaults.conf"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agent.base import package_data
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.components.tables import LAST_MINOR
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED
 from tests.k8s import binaries
 
 

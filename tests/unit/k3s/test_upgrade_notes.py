@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
 
 FROM_35 = ("cgroup-v1-not-supported", "pod-infra-container-image-removed")

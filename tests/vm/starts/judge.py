@@ -14,7 +14,7 @@ sys.path.insert(0, "/root/k3s-harden/source")
 
 from agent.base.errors import HardenError
 from agent.base.host import Host
-from agent.harden.node.services import installed_units
+from agent.harden.node.installed_services import installed_units
 from agent.harden.node.starting_service import start_problem, starting_service
 from agent.k3s.services import K3sUnit, OtherProgram
 

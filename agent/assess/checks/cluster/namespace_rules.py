@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
-from agent.base.model import Component, Instruction
-from agent.cluster.kubernetes import admission
+from agent.base.model import Instruction
+from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.label_selectors import selects
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_with_controllers
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from agent.assess.checks.cluster.rule import AssessedCluster
-    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Cluster
 
 
 _DEFAULT = "default"
@@ -103,7 +104,7 @@ def _images(of: AssessedCluster) -> Answer:
     plugins = of.node.arguments(Component.API_SERVER).get("enable-admission-plugins")
     is_configured = plugins is not None and _IMAGE_POLICY in plugins.value.split(",")
     found = [Listed(_IMAGE_POLICY, "is enabled in the API server")] if is_configured else []
-    found += [Listed(engine.title, "is called for pods") for engine, _ in admission.engines(of.cluster)]
+    found += [Listed(engine.title, "is called for pods") for engine, _ in admission_engines.engines(of.cluster)]
     reason = (
         "a person has to decide whether one of these verifies the origin of images"
         if found
@@ -136,7 +137,7 @@ RULES: Mapping[str, ClusterRule] = {
         (Query.SECRETS,), _secret_storage, manual="always; the evidence has the number of Secrets of each type"
     ),
     "image-provenance": ClusterRule(
-        admission.ENGINES,
+        admission_engines.ENGINES,
         _images,
         manual="always; the evidence lists the webhooks and policies that can reject pods",
     ),

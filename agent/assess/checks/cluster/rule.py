@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import APART, Answer, ControlStatus, Evidence, complete_steps
+from agent.assess.checks.answer import LISTED_APART, Answer, ControlStatus, Evidence, complete_steps
 from agent.base.model import Instruction
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, REQUESTS
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.model import Step
-    from agent.cluster.kubernetes.objects import Cluster
-    from agent.cluster.kubernetes.queries import Query
+    from agent.cluster.kubernetes.queries import Cluster, Query
 
 
 _MOST_LISTED = 100
@@ -41,7 +40,7 @@ class Listed(NamedTuple):
     def text(self) -> str:
         """The object and its detail, for evidence."""
         about = f"{self.title}: {self.detail}" if self.detail else self.title
-        return f"{APART}{about} ({self.reason})" if self.reason else about
+        return f"{LISTED_APART}{about} ({self.reason})" if self.reason else about
 
 
 def of_site(observed: Iterable[Listed]) -> list[Listed]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.checks.answer import Answer, ControlStatus
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.base.errors import InputError
-from agent.base.model import WITH_POD_SECURITY_POLICY, Component, Instruction
+from agent.base.model import Instruction
 from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
-from agent.cluster.kubernetes.admission import ENGINES, engines_of
+from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
@@ -23,13 +23,15 @@ from agent.k3s import admission_configuration
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.go_values import TRUE
+from agent.k3s.roles_and_versions import WITH_POD_SECURITY_POLICY, Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
-    from agent.cluster.kubernetes.objects import Cluster, Container, Workload
+    from agent.cluster.kubernetes.objects import Container, Workload
+    from agent.cluster.kubernetes.queries import Cluster
     from agent.harden.guide.k3s_options import OptionRow
     from agent.harden.situation import Situation
 

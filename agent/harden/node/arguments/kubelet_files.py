@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import Total
-from agent.base.host.paths import DIRECTORY
+from agent.base.linux.file_systems import DIRECTORY
 from agent.base.model import Unreadable
 from agent.base.value import Value
 from agent.k3s import kubelet_configuration

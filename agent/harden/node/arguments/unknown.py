@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Instruction, Location, OwnCommand, Version
+from agent.base.model import Instruction, Location, OwnCommand
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.k3s import default_arguments
-from agent.k3s.components.arguments import UnknownArgument
+from agent.k3s.components.effective_arguments import UnknownArgument
 from agent.k3s.default_arguments import Needs
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.base.model import Step
     from agent.harden.node.facts import HostFacts
-    from agent.k3s.components.arguments import EffectiveArgument
+    from agent.k3s.components.effective_arguments import EffectiveArgument
     from agent.k3s.default_arguments import DefaultArgument
 
 _DECIDED_BY_FILE = {

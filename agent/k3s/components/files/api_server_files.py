@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Component
 from agent.base.yaml_reader import YamlMapping, mappings, shown, texts
 from agent.k3s.components.files.decoding import FileRejection, first_mapping, is_set
 from agent.k3s.components.files.file_rules import FileKind, scopes
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,21 +1,20 @@
 """Fields of configuration files by kind: names, types and equivalent arguments. Pure.
 
-`make tables` generates configuration_fields.tsv from the Go structs of Kubernetes (tests/go_structs.py).
+`make tables` generates configuration_fields.tsv from the Go structs of Kubernetes (tests/tools/go_structs.py).
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple, Union
 
 from agent.base import package_data
-from agent.base.model import Component
 from agent.k3s.components import tables
 from agent.k3s.components.tables import minors_in
+from agent.k3s.roles_and_versions import Component
 
-if TYPE_CHECKING:
-    FieldType = Union[str, list["FieldType"], dict[str, "FieldType"]]
-    """A type by name, [the type of the items of a list], or {field: its type}."""
+FieldType = Union[str, list["FieldType"], dict[str, "FieldType"]]
+"""A type by name, [the type of the items of a list], or {field: its type}."""
 
 CONFIGURATION_FIELDS = "configuration_fields.tsv"
 

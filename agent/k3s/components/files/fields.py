@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.model import Component, Location
+from agent.base.model import Location
 from agent.base.yaml_reader import BoundsError, Scalar, YamlMapping, YamlSequence, shown
 from agent.k3s.components import tables
-from agent.k3s.components.arguments import Given, GivenBy
+from agent.k3s.components.effective_arguments import Given, GivenBy
 from agent.k3s.components.files.decoding import (
     FileRejection,
     first_mapping,
@@ -29,6 +29,7 @@ from agent.k3s.components.files.decoding import (
 from agent.k3s.components.files.field_table import KINDS, FileField, fields_of, nested_types, path_of_argument, words_of
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.values import MAPPINGS
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import PurePosixPath
 
-    from agent.base.model import Component
     from agent.base.yaml_reader import Node
     from agent.k3s.components.files.field_table import FieldType
     from agent.k3s.components.rules import ValueRule
     from agent.k3s.components.values import Parsed
+    from agent.k3s.roles_and_versions import Component
 
 
 FILE_RULES = "file_rules.tsv"

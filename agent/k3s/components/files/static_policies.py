@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import InputError
-from agent.base.model import Component, Location
+from agent.base.model import Location
 from agent.base.report import Prediction
 from agent.base.yaml_reader import (
     YamlMapping,
@@ -29,6 +29,7 @@ from agent.k3s import admission_configuration
 from agent.k3s.components.files.decoding import FileRejection, is_set, located
 from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_fields, scopes
 from agent.k3s.components.names import is_subdomain
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

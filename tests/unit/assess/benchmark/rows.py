@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf, Check
-from agent.base.model import Component, Version
-from agent.cli.present import remediation
 from agent.k3s.default_arguments import Needs, defaults_of
+from agent.k3s.roles_and_versions import Component, Version
+from agent.reports import remediation
 
 _BY_THE_OPERATOR = (Needs.SECRETS_ENCRYPTION, Needs.PROTECT_KERNEL_DEFAULTS)
 OF_K3S = {

@@ -11,9 +11,9 @@ from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark, up_to
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
 from tests.unit.assess.benchmark.rows import OF_K3S, fix, flags
 
 ROWS = {row.id: row for row in API_SERVER + CONTROLLER_MANAGER_AND_SCHEDULER + KUBELET + ONLY_IN_FRAMEWORKS}

@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from agent.assess.benchmark.api_server import API_SERVER
-from agent.assess.benchmark.beyond import BEYOND
 from agent.assess.benchmark.catalogue import all_controls, controls_named, controls_of
 from agent.assess.benchmark.cluster_policies import MANUAL
 from agent.assess.benchmark.component_files import COMPONENT_FILES
@@ -18,6 +17,7 @@ from agent.assess.benchmark.etcd import ETCD
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
 from agent.assess.benchmark.node_access import NODE_ACCESS
+from agent.assess.benchmark.outside_benchmarks import BEYOND
 from agent.assess.checks.check import Manual
 from agent.base import package_data
 from agent.base.model import Instruction
@@ -27,7 +27,7 @@ from agent.k3s.cis.versions import Benchmark
 
 TABLES = {
     "api_server": API_SERVER,
-    "beyond": tuple(row for row in BEYOND if row not in NODE_ACCESS),
+    "outside_benchmarks": tuple(row for row in BEYOND if row not in NODE_ACCESS),
     "cluster_policies": MANUAL,
     "component_files": COMPONENT_FILES,
     "controller_manager_and_scheduler": CONTROLLER_MANAGER_AND_SCHEDULER,

@@ -8,11 +8,11 @@ from agent.assess.benchmark.component_files import COMPONENT_FILES
 from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.etcd import ETCD
 from agent.assess.checks.check import Check, NotInK3s
-from agent.assess.checks.datastore import OWN_AUTHORITIES, EtcdSetting
-from agent.assess.checks.files import Ownership, Permissions
+from agent.assess.checks.datastore_checks import OWN_AUTHORITIES, EtcdSetting
+from agent.assess.checks.file_modes import Ownership, Permissions
 from agent.assess.checks.host_paths import HostPaths
-from agent.base.model import BOTH_ROLES, SERVERS
 from agent.harden.guide.criteria import Equals
+from agent.k3s.roles_and_versions import BOTH_ROLES, SERVERS
 from tests.unit.assess.benchmark.rows import parts
 
 ROWS = COMPONENT_FILES + ETCD

@@ -10,9 +10,9 @@ import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.checks.cluster.check import ClusterCheck
-from agent.assess.checks.cluster.rules import RULES
-from agent.assess.checks.files import Permissions
+from agent.assess.checks.cluster.all_rules import RULES
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.assess.checks.file_modes import Permissions
 from agent.base.model import PUBLIC_DIRECTORY, FileMode
 from agent.harden.guide.criteria import Criterion, ListExcludes, ListIncludes, ListIncludesOneOf
 from agent.k3s.cis.versions import Benchmark, up_to

@@ -14,12 +14,12 @@ from agent.base.errors import ExitCode
 from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
 from agent.base.model import FixOwner
-from agent.cli.present import remediation
-from agent.cli.verbs import converge as verbs
-from agent.cli.verbs.assess import with_next_steps
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.cis.versions import Benchmark
+from agent.reports import remediation
+from agent.verbs import check_and_apply as verbs
+from agent.verbs.assess import with_next_steps
 from tests.fake import fake_host
 from tests.k3s_tree import DATA_DIR, K3s, fresh, started
 from tests.tree import Tree

@@ -11,12 +11,12 @@ import pytest
 
 from agent.base.errors import HostError
 from agent.base.host import Host, acl
-from agent.base.linux import default_acl
+from agent.base.linux import file_systems
 from agent.base.model import Absent, DefaultPermissions, UnexpectedKind, Unreadable
 from tests.fake import fake_host, in_memory
 
 PATH = PurePosixPath("/var/cni")
-PRIVATE = DefaultPermissions(path=PATH, acl=default_acl.OWNER_ONLY)
+PRIVATE = DefaultPermissions(path=PATH, acl=file_systems.OWNER_ONLY)
 NONE = DefaultPermissions(path=PATH, acl=b"")
 
 
@@ -65,7 +65,7 @@ def test_the_default_list_can_be_removed(host: Host) -> None:
 
 
 def test_an_earlier_list_is_restored(host: Host) -> None:
-    theirs = replace_group(default_acl.OWNER_ONLY)
+    theirs = replace_group(file_systems.OWNER_ONLY)
     os.setxattr(directory(host), "system.posix_acl_default", theirs)
     before = host.observe(PRIVATE)
     assert before == DefaultPermissions(path=PATH, acl=theirs)

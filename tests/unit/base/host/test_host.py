@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.errors import HostError, NotEmptyError
 from agent.base.host import Host
 from agent.base.host.process import Completed
-from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl, Unreadable
+from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, State, Sysctl, Unreadable
 from tests.fake import Programs, fake_host, names
-
-if TYPE_CHECKING:
-    from agent.base.model import State
 
 ETC = PurePosixPath("/etc")
 MODE = FileMode(0o600)

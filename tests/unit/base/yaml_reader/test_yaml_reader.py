@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -14,12 +13,19 @@ from hypothesis import strategies as st
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.yaml_reader import KeyValue, Scalar, YamlMapping, YamlSequence, duplicates, plain, read_documents, shown
+from agent.base.yaml_reader import (
+    KeyValue,
+    Node,
+    Scalar,
+    YamlMapping,
+    YamlSequence,
+    duplicates,
+    plain,
+    read_documents,
+    shown,
+)
 from agent.base.yaml_reader.plain_scalars import resolve
 from agent.base.yaml_reader.simple_files import simple_documents
-
-if TYPE_CHECKING:
-    from agent.base.yaml_reader import Node
 
 PATH = PurePosixPath("/etc/site.yaml")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.cluster.fleet.record import Record, record_text
 from agent.cluster.node_status import PREFIX
+from tests.ssh_key import new_key
 from tests.unit.cluster.fleet.sample_nodes import VERSION, node
 
 
@@ -21,9 +22,7 @@ class Sites:
         self.records = directory / "records"
         self.records.mkdir()
         self.signers = directory / "signers"
-        self.keys = [directory / f"key-{at}" for at in range(keys)]
-        for key in self.keys:
-            subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key), check=True)
+        self.keys = [new_key(directory / f"key-{at}") for at in range(keys)]
         self.now = time.time()
 
     def text(self, site: str, hours: float = 1, machine: str = "", **annotations: Any) -> str:  # noqa: ANN401 - as of a node

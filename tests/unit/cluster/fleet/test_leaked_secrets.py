@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from agent.cli.present import FLEET_FORMATS
-from agent.cli.present.fleet_report import present_fleet
 from agent.cluster.fleet.members import Requirement, make_fleet
 from agent.cluster.nodes import parse_node
+from agent.reports.fleet_report import present_fleet
+from agent.reports.formats import FLEET_FORMATS
 from tests.unit.cluster.fleet.sample_nodes import NOW, node
 
 SECRET = "hunter2hunter2"  # noqa: S105 - the test's own

@@ -12,18 +12,18 @@ import pytest
 from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.check import Manual, NotInK3s
-from agent.assess.checks.cluster.check import ClusterCheck
-from agent.base.model import ALL_VERSIONS, Role
-from agent.cli.verbs.publication import node_annotations, node_condition
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.cluster.fleet.published import LEAST_EVALUATED, FleetNode, fleet_node
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.cluster.nodes import parse_node
 from agent.harden.settings.schema import Publish, Settings
 from agent.k3s.cis.versions import Benchmark
+from agent.k3s.roles_and_versions import ALL_VERSIONS, Role
+from agent.verbs.node_publication import node_annotations, node_condition
 from tests.fake import in_memory
 from tests.unit.assess.checks.nodes import node as checked_node
-from tests.unit.cli.verbs.test_assess import NODES
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
+from tests.unit.verbs.test_assess import NODES
 
 
 def seen(item: Any, max_age: float = 26 * 3600) -> FleetNode:  # noqa: ANN401 - any JSON

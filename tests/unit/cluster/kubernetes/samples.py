@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.cluster.kubernetes.objects import Cluster
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.queries import Cluster, Query
 from agent.cluster.reader import parsed_object
 
 Json = dict[str, Any]

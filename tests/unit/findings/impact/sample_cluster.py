@@ -9,8 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from agent.base.errors import LimitError
 from agent.base.host.https import Response
-from agent.base.linux.connections import TrackedConnection
-from agent.base.model import NEWEST_KNOWN
+from agent.base.linux.kernel_objects import TrackedConnection
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import METADATA
@@ -19,6 +18,7 @@ from agent.cluster.running import read_running
 from agent.findings.impact import Break, Impact
 from agent.findings.impact.evaluation import Inputs, evaluate
 from agent.harden.settings.schema import Settings
+from agent.k3s.roles_and_versions import NEWEST_KNOWN
 
 Json = dict[str, Any]
 

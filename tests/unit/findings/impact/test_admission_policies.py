@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from agent.base.errors import ExitCode
-from agent.base.model import Version
 from agent.base.value import replace
-from agent.cli.present.impact_report import summary
 from agent.findings.impact import Topic, When, admission_policies
-from agent.harden.guide.admission_policies import Action, bindings
-from agent.harden.settings.schema import Settings
-from agent.harden.settings.stages import PodSecurityStage
+from agent.harden.guide.policy_files import Action, bindings
+from agent.harden.settings.schema import PodSecurityStage, Settings
+from agent.k3s.roles_and_versions import Version
+from agent.reports.impact_report import summary
 from tests.unit.findings.impact.sample_cluster import Json, impact, namespace, thing
 
 ENFORCE = "pod-security.kubernetes.io/enforce"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.base.linux.connections import TrackedConnection
+from agent.base.linux.kernel_objects import TrackedConnection
 from agent.base.value import replace
 from agent.findings.impact import When
 from agent.harden.settings.schema import Settings

@@ -13,9 +13,9 @@ import pytest
 
 from agent.base.host.sockets import Listener
 from agent.base.report import Level
-from agent.cli.present.remediation import text
 from agent.findings import KINDS
 from agent.findings.machine.reason import REASONS
+from agent.reports.remediation import text
 from tests.der import certificate_valid_from
 from tests.unit.findings.machine.live_host import ARM64, MOUNTINFO, TOKEN_HEADER, X86_64, LiveHost, elf
 

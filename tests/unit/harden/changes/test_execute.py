@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.base.errors import HostError, ReadOnlyEnvironmentError
 from agent.base.host import Host
-from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl
+from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, State, Sysctl
 from agent.base.report import Item, ItemStatus
 from agent.harden.changes.execute import carry_out, execute
 from agent.harden.changes.journal import Journal
-from agent.harden.guide.files import ADMISSION_POLICIES
+from agent.harden.guide.guide_files import ADMISSION_POLICIES
 from agent.harden.plan.plan import Change, Plan, make_plan
 from tests.fake import Clock, Programs, fake_host, in_memory, names
-
-if TYPE_CHECKING:
-    from agent.base.model import State
 
 ETC = PurePosixPath("/etc")
 KEY = "vm.panic_on_oom"

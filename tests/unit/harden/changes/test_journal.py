@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,14 +14,21 @@ from hypothesis import strategies as st
 
 from agent.base.errors import HostError
 from agent.base.host import Host
-from agent.base.model import Absent, DefaultPermissions, Directory, File, FileMode, FilePermissions, Owner, Sysctl
+from agent.base.model import (
+    Absent,
+    DefaultPermissions,
+    Directory,
+    File,
+    FileMode,
+    FilePermissions,
+    Owner,
+    State,
+    Sysctl,
+)
 from agent.harden.changes.journal import BACKUPS, JOURNAL, Journal, Run
 from agent.harden.changes.state import STATE
 from agent.harden.plan.plan import Change, undo_plan
 from tests.fake import Clock, fake_host, in_memory, mounted, names
-
-if TYPE_CHECKING:
-    from agent.base.model import State
 
 A = PurePosixPath("/etc/a.conf")
 KEY = "vm.panic_on_oom"

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from agent.base.errors import HardenError, HostError
 from agent.base.host import Host
 from agent.base.model import Absent, File, FileMode
-from agent.cli.verbs.revert import revert
 from agent.harden.changes.journal import JOURNAL, Journal
 from agent.harden.plan.plan import Change
+from agent.verbs.revert import revert
 from tests.fake import fake_host, in_memory, names
 
 A = PurePosixPath("/etc/a.conf")

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.base.model import Role
 from agent.harden.desired.dropin_options import named_paths
 from agent.k3s.config_merge import ConfigText, merge_configuration
+from agent.k3s.roles_and_versions import Role
 
 DATA_DIR = PurePosixPath("/data")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.base.linux import default_acl
-from agent.base.model import DefaultPermissions, Directory, File, FileMode, FilePermissions, Role, Sysctl, Version
+from agent.base.linux import file_systems
+from agent.base.model import DefaultPermissions, Directory, File, FileMode, FilePermissions, Sysctl
 from agent.base.value import replace
 from agent.harden.desired.resources import Inputs, desired_resources, k3s_config, sysctl_file
 from agent.harden.guide.manifests import EventRateLimit
@@ -13,7 +13,8 @@ from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.harden.node.network_leases import NetworkLeases
 from agent.harden.settings.schema import Settings
-from agent.k3s.paths import NETWORK_LEASES
+from agent.k3s.default_paths import NETWORK_LEASES
+from agent.k3s.roles_and_versions import Role, Version
 
 SERVER = assumed_facts(Role.SERVER, Version(1, 34, 0))
 AGENT = assumed_facts(Role.AGENT, Version(1, 34, 0))
@@ -58,8 +59,8 @@ def test_cni_files_have_the_mode_of_the_settings(host: HostFacts) -> None:
     ]
     assert added == [
         Directory(path=NETWORK_LEASES, mode=FileMode(0o700)),
-        DefaultPermissions(path=NETWORK_LEASES, acl=default_acl.OWNER_ONLY),
-        DefaultPermissions(path=NETWORK_LEASES / "cbr0", acl=default_acl.OWNER_ONLY),
+        DefaultPermissions(path=NETWORK_LEASES, acl=file_systems.OWNER_ONLY),
+        DefaultPermissions(path=NETWORK_LEASES / "cbr0", acl=file_systems.OWNER_ONLY),
         FilePermissions(path=NETWORK_LEASES / "cbr0/10.42.0.2", mode=FileMode(0o600)),
     ]
     assert desired_resources(site, host) == desired_resources(Settings(), host)

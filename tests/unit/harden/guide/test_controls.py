@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from agent.base import package_data
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.base.value import replace
 from agent.harden.guide import headings
-from agent.harden.guide.control import GuideControl
 from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
-from agent.harden.guide.files import DIRECTORIES, FILES
+from agent.harden.guide.guide_files import DIRECTORIES, FILES
+from agent.harden.guide.guide_row import GuideControl
 from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS
 from agent.harden.guide.sysctls import SYSCTLS
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
 each_control = pytest.mark.parametrize("control", CONTROLS, ids=lambda row: f"{row.id} {row.applies.versions}")
 

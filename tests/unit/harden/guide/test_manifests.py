@@ -15,9 +15,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.base.model import Version
 from agent.harden.guide import manifests
 from agent.harden.guide.manifests import EventRateLimit
+from agent.k3s.roles_and_versions import Version
 from tests.data import guide
 
 RANCHER_TEMPLATE = (

@@ -6,14 +6,14 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.harden.guide import headings, k3s_options
 from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
-from agent.harden.guide.files import DIRECTORIES, FILES, POD_SECURITY_POLICIES
+from agent.harden.guide.guide_files import DIRECTORIES, FILES, POD_SECURITY_POLICIES
 from agent.harden.guide.k3s_options import OPTIONS
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from tests.data import guide
 
 MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)

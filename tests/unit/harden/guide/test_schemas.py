@@ -15,8 +15,8 @@ from jsonschema.validators import Draft7Validator, validator_for
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED
 from agent.harden.guide import manifests
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED
 
 MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.harden.node.configuration import Configuration, read_configuration
-from agent.harden.node.services import installed_units
+from agent.harden.node.installed_services import installed_units
 from tests.fake import fake_host
 from tests.k3s_tree import put
 

@@ -10,11 +10,11 @@ import pytest
 from agent.base.errors import AccessDeniedError, HardenError, HostError
 from agent.base.host import Host
 from agent.base.host.systemd import Systemd
-from agent.base.linux.mounts import Mount
+from agent.base.linux.file_systems import Mount
 from agent.base.model import Unreadable
-from agent.harden.node.machine.storage import read_storage
+from agent.harden.node.installed_services import installed_units
+from agent.harden.node.machine.storage_facts import read_storage
 from agent.harden.node.platform import detect_platform
-from agent.harden.node.services import installed_units
 from tests.k3s_tree import put
 
 UNIT = "etc/systemd/system/k3s.service"

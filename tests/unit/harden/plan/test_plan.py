@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,17 +13,16 @@ from agent.base.model import (
     File,
     FileMode,
     FilePermissions,
+    Observed,
     Owner,
+    Resource,
+    State,
     Sysctl,
     UnexpectedKind,
     Unreadable,
 )
 from agent.base.value import replace
 from agent.harden.plan.plan import Change, Plan, Refusal, difference, keep_needed, make_plan, undo_plan
-
-if TYPE_CHECKING:
-    from agent.base.model import Observed, Resource, State
-    from agent.harden.plan.plan import Need
 
 A = PurePosixPath("/srv/k3s/a.txt")
 B = PurePosixPath("/srv/k3s/b/c.txt")
@@ -127,7 +125,7 @@ def test_an_equivalent_file_is_not_rewritten() -> None:
     assert planned(loose, desired=[desired]) == Plan(changes=(Change(loose, now),), refusals=())
 
 
-NEEDS: tuple[Need, ...] = (A, Sysctl(key=KEY, value="0"))
+NEEDS: tuple[PurePosixPath | Sysctl, ...] = (A, Sysctl(key=KEY, value="0"))
 NEEDY = file(B)
 
 

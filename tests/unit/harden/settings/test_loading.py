@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.base.errors import ExitCode, InputError, UsageError
-from agent.base.model import NEWEST_KNOWN, FileMode, Location, Role, Version
+from agent.base.model import FileMode, Location
 from agent.base.value import replace
 from agent.harden.guide.manifests import EventRateLimit
 from agent.harden.settings.loading import SettingsError, apply_overrides, load_settings, load_waivers
 from agent.harden.settings.schema import Overrides, Profile, SecretsEncryption, Settings, example_settings
 from agent.harden.settings.waivers import SiteWaiver
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role, Version
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 WAIVER = "waivers:\n  - control: 1.2.9\n    reason: it is limited at the load balancer\n"

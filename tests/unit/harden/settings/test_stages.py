@@ -9,13 +9,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.base.model import Role, Version
 from agent.harden.desired.resources import admission_configuration, network_policies, policy_manifest
 from agent.harden.node.facts import assumed_facts
 from agent.harden.settings.loading import SettingsError, load_settings
 from agent.harden.settings.schema import Settings
 from agent.harden.settings.stages import stages_of
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule
+from agent.k3s.roles_and_versions import Role, Version
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 VERSION = Version(1, 34, 0)

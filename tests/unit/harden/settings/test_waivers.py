@@ -7,11 +7,12 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
-from agent.base.model import Location, Role
+from agent.base.model import Location
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings.known_controls import require_known
 from agent.harden.settings.loading import SettingsError
 from agent.harden.settings.waivers import SiteWaiver, Waivers, WaiverScope
+from agent.k3s.roles_and_versions import Role
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 HERE = WaiverScope(Role.SERVER, "db-1.example.org", "2027-01-01")

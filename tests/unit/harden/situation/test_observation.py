@@ -12,15 +12,16 @@ import pytest
 
 from agent.base.errors import InputError
 from agent.base.host import Host
-from agent.base.model import FileMode, Role
+from agent.base.model import FileMode
 from agent.base.report import ItemStatus
-from agent.cli.verbs import converge as verbs
-from agent.cli.verbs.revert import revert
 from agent.harden.changes.journal import Journal
 from agent.harden.settings.schema import Overrides
 from agent.harden.settings.waivers import WaiverScope
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
+from agent.k3s.roles_and_versions import Role
+from agent.verbs import check_and_apply as verbs
+from agent.verbs.revert import revert
 from tests.fake import Clock, fake_host, in_memory
 from tests.tree import Tree
 

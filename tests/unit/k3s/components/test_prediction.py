@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.base.model import Component
 from agent.k3s.components import tables
-from agent.k3s.components.arguments import Cause, Rejection
+from agent.k3s.components.effective_arguments import Cause, Rejection
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.components.relations import controller_runs
+from agent.k3s.roles_and_versions import Component
 from tests.arguments import effective
 
 API_SERVER = Component.API_SERVER

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from agent.base import package_data
-from agent.base.model import Component
 from agent.k3s.components import tables
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.files.file_rules import FILE_RULES
 from agent.k3s.components.relations import is_gate, name_in
 from agent.k3s.components.rules import RULES, default_values, rejected_by_rule, rules_about
+from agent.k3s.roles_and_versions import Component
 from tests.k8s.rule_examples import examples, parsed
 
 OF_OTHERS = ("requires", "requires any", "excludes", "not below")

@@ -12,7 +12,16 @@ from agent.assess.checks.cluster.access_answers import MOST_ABOUT_EVERYBODY, MOS
 from agent.cluster.kubernetes.access_reviews import ALL_OF_THEM, EVERYBODY, AccessReview, account_of
 from agent.cluster.kubernetes.objects import Subject
 from agent.cluster.kubernetes.queries import Query
-from tests.unit.assess.checks.cluster.test_rules import FAIL, MANUAL, PASS, Server, hardened_node, plain, server, shown
+from tests.unit.assess.checks.cluster.test_all_rules import (
+    FAIL,
+    MANUAL,
+    PASS,
+    Server,
+    hardened_node,
+    plain,
+    server,
+    shown,
+)
 from tests.unit.cluster.kubernetes.samples import Json, account, binding, cluster, role, rule
 
 __all__ = ["hardened_node", "plain", "server"]  # fixtures

@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.base.errors import HostError
-from agent.base.model import Component, Location, Version
+from agent.base.model import Location
 from agent.base.value import replace
 from agent.harden.node.arguments import effective
 from agent.harden.node.arguments.kubelet_files import KubeletFile, KubeletFiles
 from agent.harden.node.datastore import Datastore
 from agent.harden.node.facts import HostFacts
-from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
+from agent.k3s.components.effective_arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.k3s.components.tables import is_combined
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
-from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.roles_and_versions import Component, Version
 from tests.arguments import facts
 from tests.arguments import kubelet_file as conf
 

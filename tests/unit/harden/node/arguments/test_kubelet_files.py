@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.base.errors import HardenError
-from agent.base.model import Component
 from agent.harden.node.arguments.effective import effective_arguments
 from agent.harden.node.arguments.kubelet_files import KubeletFiles, read_kubelet_files
 from agent.harden.node.facts import HostFacts
+from agent.k3s.roles_and_versions import Component
 from tests.arguments import DROPINS as KUBELET_DIRECTORY
 from tests.arguments import facts
 from tests.component_files import KUBELET as HEAD

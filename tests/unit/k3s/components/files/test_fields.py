@@ -12,15 +12,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.assess.benchmark.catalogue import all_controls
-from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
-from agent.base.model import Component
 from agent.base.yaml_reader import BoundsError
 from agent.k3s.components.files.field_table import fields_of, kind_of_value, path_of_argument
 from agent.k3s.components.files.fields import FileFields, read_fields
 from agent.k3s.components.values import parse
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import Component
 from tests.component_files import KUBELET
 
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE

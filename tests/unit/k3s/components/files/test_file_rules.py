@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.base.model import Component
 from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_by
+from agent.k3s.roles_and_versions import Component
 
 PATH = PurePosixPath("/etc/own.yaml")
 VALID = yaml.safe_load((Path(__file__).parents[5] / "tests/data/valid_files.yaml").read_text(encoding="utf-8"))

@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from agent.base.errors import InputError
-from agent.base.model import Component
 from agent.base.yaml_reader import BoundsError
 from agent.k3s import audit_policy
 from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileContext
-from agent.k3s.components.files.named_files import rejected_content
+from agent.k3s.components.files.files_of_arguments import rejected_content
+from agent.k3s.roles_and_versions import Component
 from tests.component_files import ADMISSION, AUDIT, KUBELET
 
 PATH = PurePosixPath("/etc/50-own.conf")

@@ -1,0 +1,293 @@
+"""Checks of component arguments."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import PurePosixPath
+from shlex import quote
+from typing import TYPE_CHECKING, Optional
+
+from agent.assess.checks import argument_edits
+from agent.assess.checks.answer import (
+    UNDETERMINED,
+    Answer,
+    ChangedBy,
+    ControlStatus,
+    Evidence,
+    UnmetRequirement,
+    complete_steps,
+    grep_count,
+    made_readable,
+)
+from agent.assess.checks.arguments_in_files import answer_by_file
+from agent.assess.checks.check import ArgumentRequirement, Check
+from agent.assess.checks.datastore_checks import no_etcd
+from agent.base.errors import InputError
+from agent.base.model import Instruction, Location, Restart
+from agent.harden.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
+    AUDIT_POLICY_ARGUMENT,
+    DISABLED_PLUGINS_ARGUMENT,
+)
+from agent.harden.guide.criteria import NotGiven
+from agent.harden.node.arguments import defaults
+from agent.harden.node.arguments.defaults import ETCD_FILES
+from agent.harden.node.arguments.running_components import not_run
+from agent.harden.node.datastore import Datastore
+from agent.k3s import admission_configuration, audit_policy, default_arguments
+from agent.k3s.components.effective_arguments import GivenBy
+from agent.k3s.config import component_argument, string_slice
+from agent.k3s.go_values import accepted
+from agent.k3s.roles_and_versions import Component
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.k3s.components.effective_arguments import EffectiveArgument, Given
+
+    _Problem = tuple[str, Optional[Location]]
+    """What is wrong with a file, and where."""
+
+_EVENT_RATE_LIMIT = "EventRateLimit"
+_NO_LIMITS = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
+
+_OTHER_OF_PAIR = {"etcd-certfile": "etcd-keyfile", "etcd-keyfile": "etcd-certfile"}
+"""The API server exits if it has only one of both (etcd, client/pkg/transport/listener.go)."""
+
+
+class ArgumentCheck(ArgumentRequirement, Check):
+    """A component argument has an effective value that `criterion` accepts, from the operator or from K3s."""
+
+    unset_passes: bool = False
+    """Whether the component's own default meets the control."""
+
+    is_decided_by_argument = True
+
+    def answer(self, node: AssessedNode) -> Answer:
+        reason = not_run(self.component, node.facts)
+        if reason:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
+        arguments = node.arguments(self.component)
+        why = arguments.why_unknown(self.name)
+        if why:
+            return answer_by_file(self.name, self.criterion, why, node, unset_passes=self.unset_passes)
+        argument = arguments.get(self.name)
+        return _unset(self, node) if argument is None else _set(self, argument, node)
+
+    @property
+    def expected(self) -> str:
+        return f"--{self.name} {self._predicate}"
+
+    @property
+    def description(self) -> str:
+        return f"`--{self.name}` of {self.component} {self._predicate}"
+
+    @property
+    def subject(self) -> str:
+        return f"{self.component} --{self.name}"
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        own = (row.example for row in default_arguments.defaults_of(self.component) if row.name == self.name)
+        return self.unset_passes or any(map(self.criterion.accepts, own))
+
+    @property
+    def arguments(self) -> tuple[ArgumentRequirement, ...]:
+        return (self,)
+
+    @property
+    def _predicate(self) -> str:
+        may_be_unset = self.unset_passes and not isinstance(self.criterion, NotGiven)
+        return f"{self.criterion.predicate}, or is not set" if may_be_unset else self.criterion.predicate
+
+
+def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
+    evidence = tuple(_searched(check, node))
+    if check.unset_passes or isinstance(check.criterion, NotGiven):
+        return Answer(ControlStatus.PASS, "not set", evidence, given_by=GivenBy.K3S)
+    if check.name in ETCD_FILES and node.facts.datastore is not Datastore.ETCD:
+        return _of_etcd(check, node, evidence)
+    for dropped in node.facts.merged_config.dropped:
+        # A later file drops this compliant value, because it repeats the key of the list without `+`.
+        argument = component_argument(dropped.value)
+        is_same = (dropped.key, argument.name) == (check.component.config_key, check.name)
+        if is_same and check.criterion.accepts(argument.value):
+            shown = (Evidence(f"dropped: {dropped.value}", dropped.location), Evidence(f"{dropped.key}:", dropped.by))
+            unmet = complete_steps(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S)
+            return Answer(ControlStatus.FAIL, "not set", shown, unmet=unmet)
+    option = defaults.option_behind(check.component, check.name, node.facts)
+    if option is not None:
+        evidence = (Evidence(option.written, option.location),)
+    if check.name == argument_edits.ENCRYPTION_ARGUMENT:
+        unmet = argument_edits.not_encrypted(option, node)
+    else:
+        unmet = argument_edits.unmet_argument(check, None, evidence, None, node)
+    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=unmet)
+
+
+def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
+    """Yield each file that could set the argument."""
+    facts = node.facts
+    observation = (
+        f"no configuration file sets --{check.name}, and K3s {facts.version} does not set it, so the default of"
+        f" {check.component} applies"
+    )
+    commands = {file: grep_count(check.name, file) for file in facts.configuration.files}
+    if check.component is Component.KUBELET:
+        # The name of its field is another one.
+        files = (file.path for file in node.situation.k3s_files.kubelet.files)
+        commands.update({file: f"sudo cat {quote(str(file))}" for file in files})
+    if not commands:
+        command = _logged(check.component)
+        yield Evidence(observation, source=f"K3s {facts.version}", repeat_with=command)
+    for file, command in commands.items():
+        yield Evidence(observation, Location(file), repeat_with=command)
+        observation = f"--{check.name} is not set here either"
+
+
+def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer:
+    """Return the answer if the API server has no file for etcd, and K3s does not run etcd here."""
+    address = defaults.datastore_address(node.facts)
+    if address is None or not defaults.is_etcd(address):
+        alone = _other_alone(check, node)
+        if alone is not None:
+            return alone
+    if address is None:
+        return no_etcd(node)
+    if not defaults.is_etcd(address):
+        kind = address.value.partition(":")[0]
+        reason = f"the external datastore is {kind}, not etcd, as its address at {address.location} shows"
+        return Answer(ControlStatus.NOT_APPLICABLE, kind, reason=reason)
+    step = Instruction(
+        f"set `{ETCD_FILES[check.name]}` to the path of that file", Location(node.facts.configuration.path)
+    )
+    evidence = (Evidence(address.written, address.location), *evidence)
+    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=UnmetRequirement((step,), restart=Restart.K3S))
+
+
+def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
+    """Return the answer if the certificate or the key for etcd is set without the other."""
+    other = node.arguments(check.component).get(_OTHER_OF_PAIR.get(check.name, ""))
+    if other is None or not other.value:
+        return None
+    given = other.given[-1]
+    return Answer(
+        ControlStatus.FAIL,
+        f"--{other.name} is set without --{check.name}, so K3s would not start",
+        (Evidence(given.written or f"--{other.name}={given.value}", given.location),),
+        unmet=complete_steps(Instruction(f"remove `{other.name}`", given.location), restart=Restart.K3S),
+    )
+
+
+def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) -> Answer:
+    evidence = tuple(_evidence(check, value) for value in argument.given)
+    by = argument.given[-1].by
+    found = f"--{check.name}={argument.value}"
+    option = defaults.option_behind(check.component, check.name, node.facts) if by is GivenBy.K3S else None
+    if option is not None:
+        by = option.by
+        evidence = (_evidence(check, option), *evidence)
+    if check.criterion.accepts(argument.value) and (by is GivenBy.K3S or _can_be_parsed(check, argument)):
+        rejected = _rejected(check, argument, node, evidence)
+        return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
+    unmet = argument_edits.unmet_argument(check, argument, evidence, by, node)
+    return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
+
+
+def _can_be_parsed(check: ArgumentCheck, argument: EffectiveArgument) -> bool:
+    from agent.k3s.components import tables, values  # few hosts set such an argument
+
+    kind = tables.kind_of(check.component, check.name, tables.LAST_MINOR)  # the kinds are equal in all minors
+    return kind is None or all(accepted(partial(values.parse, kind), item.value) is not None for item in argument.given)
+
+
+def _rejected(
+    check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer | None:
+    """Return the answer if the value is compliant but the API server exits because of it; None if it accepts it."""
+    if (check.component, check.name) == (Component.API_SERVER, AUDIT_POLICY_ARGUMENT):
+        return _by_file("audit policy", argument, partial(_problem_of_audit_policy, node=node), node, evidence)
+    if (check.component, check.name) != (Component.API_SERVER, ADMISSION_PLUGINS_ARGUMENT):
+        return None
+    plugins = {*check.criterion.required} & {*argument.value.split(",")}
+    disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
+    given = disabled.given if disabled else ()
+    both = [(plugin, value) for value in given for plugin in sorted(plugins & {*string_slice(value.value)})]
+    if both:
+        found = f"the plugin {both[0][0]} is both enabled and disabled, so K3s would not start"
+        shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={item.value}", item.location) for _, item in both)
+        steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", item.location) for name, item in both)
+        unmet = node.unmet(tuple(steps), restart=Restart.K3S, is_complete=True)
+        return Answer(ControlStatus.FAIL, found, (*evidence, *shown), unmet=unmet)
+    if _EVENT_RATE_LIMIT not in plugins:
+        return None
+    enabled_at = argument.given[-1].location
+    file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
+    if file is None:
+        return _unusable(None, (_NO_LIMITS, enabled_at), node, evidence)
+    problem_of = partial(_problem_of_limits, named_at=file.given[-1].location, enabled_at=enabled_at)
+    return _by_file("admission configuration", file, problem_of, node, evidence)
+
+
+def _by_file(
+    name: str,
+    argument: EffectiveArgument,
+    problem_of: Callable[[bytes, PurePosixPath], _Problem | None],
+    node: AssessedNode,
+    evidence: tuple[Evidence, ...],
+) -> Answer | None:
+    """Return the answer about a file that an argument names; None if `problem_of` finds no problem in it."""
+    path, files = PurePosixPath(argument.value), node.situation.k3s_files.contents
+    if path not in files:
+        missing = f"K3s would not start: its {name} is missing", argument.given[-1].location
+        return _unusable(path, missing, node, evidence)
+    data = files[path]
+    if data is None:
+        shown = (*evidence, Evidence("cannot be read", Location(path)))
+        reason = f"{path} cannot be read, and K3s does not start if it is invalid"
+        return Answer(ControlStatus.UNKNOWN, UNDETERMINED, shown, reason, complete_steps(*made_readable(path)))
+    problem = problem_of(data, path)
+    return _unusable(path, problem, node, evidence) if problem else None
+
+
+def _problem_of_audit_policy(data: bytes, path: PurePosixPath, node: AssessedNode) -> _Problem | None:
+    if node.situation.is_as_applied(path):
+        return None
+    for problem in audit_policy.rejected_by_version(data, path, node.facts.known_version):
+        return f"K3s would not start: its audit policy is invalid: {problem.problem}", problem.location
+    line = audit_policy.why_nothing_is_logged(data, path)
+    return ("the audit policy logs no request", Location(path, line)) if line is not None else None
+
+
+def _problem_of_limits(
+    data: bytes, path: PurePosixPath, named_at: Location | None, enabled_at: Location | None
+) -> _Problem | None:
+    try:
+        plugins = admission_configuration.configured_plugins(data, path)
+    except InputError as error:
+        return f"K3s would not start: its admission configuration is invalid: {error.problem}", named_at
+    return None if _EVENT_RATE_LIMIT in plugins else (_NO_LIMITS, enabled_at)
+
+
+def _unusable(
+    path: PurePosixPath | None, problem: _Problem, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer:
+    """Return the answer if the API server rejects a file that it reads at its start, or if the file has no effect."""
+    if str(path) in node.pending:
+        unmet = UnmetRequirement(changed_by=ChangedBy.APPLY)
+    else:
+        unmet = complete_steps(*node.repair_of(path), restart=Restart.K3S)
+    return Answer(ControlStatus.FAIL, problem[0], (*evidence, Evidence(*problem)), unmet=unmet)
+
+
+def _evidence(check: ArgumentCheck, given: Given) -> Evidence:
+    command = "" if given.location else _logged(check.component)
+    observation = given.written or f"--{check.name}={given.value}"
+    return Evidence(observation, given.location, given.source, repeat_with=command)
+
+
+def _logged(component: Component) -> str:
+    """Return the command that prints the arguments with which K3s started a component."""
+    return f"sudo journalctl --identifier=k3s --output=cat | grep 'Running {component} '"

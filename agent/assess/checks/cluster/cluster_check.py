@@ -1,0 +1,55 @@
+"""The check of a control whose answer is in the cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, complete_steps
+from agent.assess.checks.check import Manual
+from agent.base.model import Instruction
+
+if TYPE_CHECKING:
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.cluster.kubernetes.queries import Cluster
+
+_TOO_LARGE = "objects are too large to be read"
+_SMALLER = complete_steps(Instruction("review the objects that are too large, and make them smaller"))
+
+
+class ClusterCheck(Manual):
+    """Objects of the cluster determine the status, or are listed for a review. Without them, the review is manual."""
+
+    rule: str = ""
+    """The name of its rule in rules.RULES, which is imported only if the cluster is assessed."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        cluster = node.cluster
+        if cluster is None or cluster.problem:
+            return super().answer(node)
+        from agent.assess.checks.cluster.all_rules import RULES
+        from agent.assess.checks.cluster.rule import AssessedCluster
+        from agent.cluster.kubernetes.workloads import QUERIES
+
+        rule = RULES[self.rule]
+        missing = [query for query in rule.queries if query not in cluster.objects]
+        if missing:
+            problems = (cluster.problems.get(query, f"cannot read {query}") for query in missing)
+            shown = tuple(Evidence(problem, source=cluster.server) for problem in problems)
+            return super().answer(node)._replace(evidence=shown)
+        answer = rule.decide(AssessedCluster.on(node, cluster))
+        gaps = [query for query in rule.queries if query in cluster.gaps]
+        if gaps:
+            # Another workload can only add to what fails.
+            if answer.status is not ControlStatus.FAIL or not set(gaps) <= set(QUERIES):
+                answer = Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=_TOO_LARGE, unmet=_SMALLER)
+            unread = (Evidence(cluster.gaps[query], source=cluster.server) for query in gaps)
+            answer = answer._replace(evidence=(*answer.evidence, *unread))
+        if answer.status is not ControlStatus.MANUAL:
+            return answer._replace(expected=rule.passes)
+        return answer if answer.reason else answer._replace(reason=self.review)
+
+    def has_no_answer(self, cluster: Cluster) -> bool:
+        """Return whether the API server did not answer what the rule needs."""
+        from agent.assess.checks.cluster.all_rules import RULES
+
+        return bool(cluster.problem) or any(query not in cluster.objects for query in RULES[self.rule].queries)

@@ -1,0 +1,106 @@
+"""Admission policies that the API server loads from files: their control, and their evidence for other controls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.checks.answer import Answer, ChangedBy, ControlStatus, Evidence, UnmetRequirement, complete_steps
+from agent.assess.checks.check import Check
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.base.model import Instruction, Location, OwnCommand, Restart
+from agent.base.yaml_reader import mappings, part, shown, texts
+from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS
+from agent.harden.guide.guide_files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.harden.guide.guide_row import GuideControl
+
+_ABOUT = {
+    POD_SECURITY_ADMISSION.id: {"namespaces", "pods"},
+    DEFAULT_SERVICE_ACCOUNTS.id: {"serviceaccounts"},
+    NETWORK_POLICIES.id: {"networkpolicies"},
+}
+"""The resources of a policy that is evidence for the controls of a row of the guide."""
+_MUTATES = "Mutate"
+
+
+class _Policy(NamedTuple):
+    resources: set[str]
+    actions: set[str]
+    """Of all its bindings."""
+    evidence: Evidence
+
+
+class PoliciesFromFiles(Check):
+    """The API server loads policies from files, and one of them rejects or changes requests."""
+
+    expected = "a policy from a file rejects or changes requests"
+
+    def answer(self, node: AssessedNode) -> Answer:
+        situation, cluster = node.situation, node.cluster
+        if not situation.k3s_files.policies:
+            by = ChangedBy.APPLY if situation.settings.has_admission_policies else ChangedBy.SITE
+            return Answer(ControlStatus.FAIL, "no policy is loaded from a file", unmet=UnmetRequirement(changed_by=by))
+        from agent.findings.static_policy_directories import not_enforced, rejected
+
+        for problem in (*rejected(situation), *not_enforced(situation)):
+            steps = complete_steps(*problem.remediation.steps, restart=Restart.K3S)
+            shows = (Evidence(problem.message, problem.location),)
+            return Answer(ControlStatus.FAIL, problem.message, shows, unmet=steps)
+        policies, digests = [*_policies(node)], dict(_digests(node))
+        evidence = (*(policy.evidence for policy in policies), *digests)
+        if cluster is not None and cluster.policies is None:
+            reason = cluster.problem or cluster.problems.get("/metrics", "")
+            again = complete_steps(OwnCommand("assess", ("--cluster",)))
+            return Answer(ControlStatus.UNKNOWN, "", evidence, reason, again)
+        if not all(digests.values()):
+            restart = complete_steps(Instruction("read in K3s' log why it has not loaded the files; then restart K3s"))
+            return Answer(ControlStatus.FAIL, "the running API server has loaded other files", evidence, unmet=restart)
+        strict = [policy for policy in policies if policy.actions & {"Deny", _MUTATES}]
+        found = f"{len(strict)} of {len(policies)} policies reject or change requests"
+        return Answer(ControlStatus.PASS if strict else ControlStatus.FAIL, found, evidence)
+
+
+def evidence_for(check: Check, row: GuideControl | None, node: AssessedNode) -> tuple[Evidence, ...]:
+    """Return the policies from files that are about what a check of the cluster is about, and the digests."""
+    about = _ABOUT.get(row.id) if row and isinstance(check, ClusterCheck) else None
+    if about is None:
+        return ()
+    found = [policy.evidence for policy in _policies(node) if policy.resources & about]
+    return (*found, *dict(_digests(node))) if found else ()
+
+
+def _policies(node: AssessedNode) -> Iterator[_Policy]:
+    from agent.findings.static_policy_directories import objects_in
+
+    for directory, files in node.situation.k3s_files.policies.items():
+        objects = objects_in(files) or ()
+        for item in objects:
+            if item.is_binding:
+                continue
+            rules = mappings(part(item.node, "spec", "matchConstraints", "resourceRules"))
+            resources = {name for rule in rules for name in texts(rule.get("resources"))}
+            bindings = [other.node for other in objects if other.is_binding and other.policy == item.name]
+            actions = {action for binding in bindings for action in texts(part(binding, "spec", "validationActions"))}
+            if directory.plugin.startswith(_MUTATES[:-1]) and bindings:
+                actions = {_MUTATES}
+            text = f"policy {shown(item.name)} for {', '.join(sorted(resources))}: {', '.join(sorted(actions))}"
+            yield _Policy(resources, actions, Evidence(text, Location(item.path, item.node.line)))
+
+
+def _digests(node: AssessedNode) -> Iterator[tuple[Evidence, bool]]:
+    """Yield the digest of each directory, and whether it is not known that the API server has loaded another one."""
+    from agent.k3s.components.files.static_policies import digest
+
+    loaded = node.cluster.policies if node.cluster else None
+    for directory, files in node.situation.k3s_files.policies.items():
+        expected = digest(files or {})
+        text = f"{directory.plugin} loads {shown(str(directory.path))}, {expected}"
+        found = expected if loaded is None else loaded.get(directory.plugin, "")
+        if loaded is not None:
+            of = "this content" if found == expected else found or "nothing"
+            text += f"; the running API server has loaded {of}"
+        yield Evidence(text, directory.location), found == expected

@@ -1,0 +1,254 @@
+"""Files and directories that checks ask for, with their modes and owners."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.assess.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, UnknownCause, UnknownFile
+from agent.base.errors import AccessDeniedError, HostError
+from agent.base.linux.file_systems import DIRECTORY, REGULAR_FILE, SYMLINK
+from agent.base.model import Absent, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.assess.checks.evidence import FileQuery
+    from agent.base.host.acl import FileAccess, PathAccess
+    from agent.base.host.directories import DirectoryEntry
+    from agent.base.host.tree import Tree
+
+_NULL = PurePosixPath("/dev/null")
+
+
+class FileFinder:
+    """Finds the files that checks ask for, and lists each directory once."""
+
+    __slots__ = ("_above", "_absent", "_chains", "_found", "_known", "_links", "_listed", "_tree")
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._listed: dict[PurePosixPath, tuple[DirectoryEntry | UnknownFile, ...]] = {}
+        self._found: dict[tuple[PurePosixPath, bool, bool], tuple[FoundFile | UnknownFile | AbsentFile, ...]] = {}
+        self._links: set[PurePosixPath] = set()
+        self._above: dict[PurePosixPath, tuple[DirectoryAbove, ...]] = {}
+        self._absent: set[PurePosixPath] = set()
+        self._known: dict[str, PathAccess] = {}
+        self._chains: dict[tuple[str, ...], tuple[DirectoryAbove, ...]] = {}
+
+    def matches(self, pattern: PurePosixPath, query: FileQuery) -> Matches:
+        """Return the files that a path of a query matches."""
+        if query.contents:
+            return self._contents(pattern)
+        key = pattern, query.directories, query.access
+        if key not in self._found:
+            find = self._find_access if query.access else self._find
+            self._found[key] = tuple(find(pattern, DIRECTORY if query.directories else REGULAR_FILE))
+        found = [item for item in self._found[key] if item.path.name not in query.except_names]
+        return _matches(pattern, found)
+
+    def _find(
+        self, pattern: PurePosixPath, kind: str, *, with_linked: bool = False
+    ) -> Iterator[FoundFile | UnknownFile]:
+        if pattern.name == "**" and "*" in pattern.parent.name:
+            for item in self._among(pattern.parent, DIRECTORY):
+                if isinstance(item, UnknownFile):
+                    yield item
+                else:
+                    yield from self._below(item.path, "*", kind, with_linked=with_linked)
+        elif pattern.name == "**":
+            yield from self._below(pattern.parent, "*", kind, with_linked=with_linked)
+        elif pattern.parent.name == "**":
+            yield from self._below(pattern.parent.parent, pattern.name, kind, with_linked=with_linked)
+        else:
+            yield from self._among(pattern, kind) if "*" in pattern.name else self._at(pattern, kind)
+
+    def _find_access(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
+        if pattern.parent in self._absent:
+            return
+        if "*" not in pattern.name and pattern.parent.name != "**":
+            yield from self._access(pattern, kind)
+            return
+        for item in self._find(pattern, kind, with_linked=True):
+            if isinstance(item, UnknownFile):
+                yield from self._access(item.path, kind) if self._is_null(item.path) else (item,)
+                continue
+            yield from self._with_access(item, kind)
+
+    def _with_access(self, file: FoundFile, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
+        # With an access control list, the bits of the group are its mask.
+        may_have_list = file.mode >> 3 & ~file.mode & 0o7
+        above = None if may_have_list or file.path in self._links else self._above.get(file.path.parent)
+        if above is not None:
+            yield FoundFile(file.path, file.mode, file.owner, above=above)
+            return
+        for found in self._access(file.path, kind):
+            if isinstance(found, FoundFile) and file.path not in self._links:
+                self._above[file.path.parent] = found.above
+            yield found
+
+    def _contents(self, top: PurePosixPath) -> Matches:
+        """Return a directory and what is below it. A symlink that leads out of it is followed."""
+        try:
+            contents = self._tree.contents(top)
+        except HostError as error:
+            return Matches(top, unknown=(unread(top, error),))
+        found = [*self._access(top, DIRECTORY)]
+        for link in contents.links:
+            if self._is_directory(link):
+                found += self._access(link, DIRECTORY)
+                found += self._find_access(link / "**", DIRECTORY)
+                found += self._find_access(link / "**", REGULAR_FILE)
+            else:
+                found += self._access(link, REGULAR_FILE)
+        for path, entry in contents.exposed:
+            found += self._with_access(FoundFile(path, entry.mode, entry.owner), entry.kind)
+        return _matches(top, found, contents.number if isinstance(found[0], FoundFile) else 0)
+
+    def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
+        """Yield the file at a path, with all facts that determine access to it."""
+        found = self._tree.access(path, self._known)
+        if isinstance(found, Unreadable):
+            yield _unread(path, found)
+        elif (found.file is None or found.file.kind not in (REGULAR_FILE, DIRECTORY)) and self._is_null(path):
+            yield AbsentFile(path, self._chain(found))
+        elif found.file is None:
+            if found.parent != str(path.parent) and self._tree.link_target(path) is not None:
+                yield UnknownFile(path, "it is a dangling symlink", UnknownCause.DANGLING)
+                return
+            if kind == DIRECTORY:
+                self._absent.add(path)
+            yield AbsentFile(path, self._chain(found))
+        elif found.file.kind != kind:
+            yield UnknownFile(path, f"it is a {found.file.kind}, not a {kind}")
+        else:
+            above = self._chain(found)
+            yield FoundFile(path, found.file.mode, found.file.owner, found.file.acl, above)
+
+    def _chain(self, found: FileAccess) -> tuple[DirectoryAbove, ...]:
+        """Return the directories on the way to a file; files of one directory share them."""
+        key = (found.parent, *(directory.path for directory in found.passed))
+        if key not in self._chains:
+            parent = found.parent or found.passed[-1].path
+            self._chains[key] = tuple(
+                DirectoryAbove(
+                    PurePosixPath(directory.path),
+                    directory.mode,
+                    directory.owner,
+                    directory.acl,
+                    is_real=directory.path in ("/", parent) or parent.startswith(f"{directory.path}/"),
+                )
+                for directory in found.passed
+            )
+        return self._chains[key]
+
+    def _at(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile]:
+        found = self._tree.stat(path)
+        if isinstance(found, Unreadable):
+            yield _unread(path, found)
+        elif not isinstance(found, Absent):
+            yield _of_kind(path, found, kind)
+        elif self._tree.link_target(path) is not None:
+            yield UnknownFile(path, "it is a dangling symlink", UnknownCause.DANGLING)
+
+    def _among(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile]:
+        for path, entry in self._entries(pattern.parent):
+            if path == pattern.parent or _fits(path.name, pattern.name):
+                yield from self._one(path, entry, kind)
+
+    def _below(
+        self, directory: PurePosixPath, name: str, kind: str, *, with_linked: bool
+    ) -> list[FoundFile | UnknownFile]:
+        """Yield what is below a directory; `with_linked` also what is in a directory that a symlink leads to.
+
+        A symlink in such a directory is unknown if it leads to another one, because it could form a loop.
+        """
+        found: list[FoundFile | UnknownFile] = []
+        waiting = [(directory, False)]
+        while waiting:
+            here, is_linked = waiting.pop()
+            for path, entry in self._entries(here):
+                if isinstance(entry, UnknownFile) or _fits(path.name, name):
+                    found += self._one(path, entry, kind)
+                if isinstance(entry, UnknownFile):
+                    continue
+                if entry.kind == DIRECTORY:
+                    waiting.append((path, is_linked))
+                elif with_linked and entry.kind == SYMLINK and self._is_directory(path):
+                    if is_linked:
+                        found.append(UnknownFile(path, "it is a symlink to a directory, below another one"))
+                    else:
+                        waiting.append((path, True))
+        return sorted(found, key=lambda item: item.path)
+
+    def _is_null(self, path: PurePosixPath) -> bool:
+        return path == _NULL or self._tree.link_target(path) == str(_NULL)
+
+    def _is_directory(self, path: PurePosixPath) -> bool:
+        found = self._tree.stat(path)
+        return not isinstance(found, (Absent, Unreadable)) and found.kind == DIRECTORY
+
+    def _one(
+        self, path: PurePosixPath, entry: DirectoryEntry | UnknownFile, kind: str
+    ) -> Iterator[FoundFile | UnknownFile]:
+        """Yield an entry of a directory if it is of the kind that is checked.
+
+        An entry that is neither a file nor a directory, such as a FIFO, counts as a file.
+        """
+        if isinstance(entry, UnknownFile):
+            yield entry
+            return
+        if entry.kind == SYMLINK:
+            self._links.add(path)
+        found = self._tree.stat(path) if entry.kind == SYMLINK else entry
+        if isinstance(found, (Absent, Unreadable)):
+            yield from self._at(path, kind)
+        elif found.kind == kind or (kind == REGULAR_FILE and found.kind != DIRECTORY):
+            yield _of_kind(path, found, kind)
+
+    def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, DirectoryEntry | UnknownFile]]:
+        if directory not in self._listed:
+            try:
+                self._listed[directory] = tuple(
+                    _unread(PurePosixPath(entry.id), entry) if isinstance(entry, Unreadable) else entry
+                    for entry in self._tree.entries(directory)
+                )
+            except HostError as error:
+                self._listed[directory] = (unread(directory, error),)
+        for entry in self._listed[directory]:
+            yield (entry.path if isinstance(entry, UnknownFile) else directory / entry.name), entry
+
+
+def _matches(pattern: PurePosixPath, found: Sequence[FoundFile | UnknownFile | AbsentFile], number: int = 0) -> Matches:
+    return Matches(
+        pattern,
+        tuple(item for item in found if isinstance(item, FoundFile)),
+        tuple(item for item in found if isinstance(item, UnknownFile)),
+        tuple(item for item in found if isinstance(item, AbsentFile)),
+        number,
+    )
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Return whether a name matches a pattern that has no other wildcard than `*`."""
+    if pattern.count("*") == 1:  # as most have; compiling an expression takes longer
+        first, last = pattern.split("*")
+        return len(name) >= len(pattern) - 1 and name.startswith(first) and name.endswith(last)
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None
+
+
+def _unread(path: PurePosixPath, found: Unreadable) -> UnknownFile:
+    return UnknownFile(path, found.reason, UnknownCause.DENIED if found.access_denied else UnknownCause.OTHER)
+
+
+def unread(path: PurePosixPath, error: HostError) -> UnknownFile:
+    """Return a file or directory that could not be read."""
+    is_denied = isinstance(error, AccessDeniedError)
+    return UnknownFile(path, error.message, UnknownCause.DENIED if is_denied else UnknownCause.OTHER)
+
+
+def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | UnknownFile:
+    if found.kind == kind:
+        return FoundFile(path, found.mode, found.owner)
+    return UnknownFile(path, f"it is a {found.kind}, not a {kind}")

@@ -1,0 +1,284 @@
+"""Findings about the gate: missing parts, and starts of K3s that it blocked or that passed without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base.linux.unit_files import PACKAGED_UNITS
+from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.base.value import replace
+from agent.findings.registry import (
+    APPLY,
+    INSTALL,
+    UNINSTALL,
+    Problem,
+    error,
+    file_removal,
+    instruction,
+    no,
+    note,
+    steps,
+    warning,
+)
+from agent.harden.node import openrc
+from agent.harden.node.gate_exceptions import RELEASE, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
+from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
+from agent.k3s.options import Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+    from agent.harden.situation import Situation
+    from agent.k3s.services import K3sUnit
+
+GATE_FINDINGS = (
+    "gate-half-missing",
+    "gate-bypassed",
+    "gate-program-unusable",
+    "gate-not-loaded",
+    "started-without-gate",
+    "started-unhardened",
+    "release-in-effect",
+)
+"""Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
+
+_GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
+_K3S_IS_FINE = no("K3s itself is not affected.")
+
+
+@error(
+    blocks_gate=_GATE_ONLY,
+    prevents_start=no("Only the gate does: without its unit, the drop-in blocks K3s."),
+    remediation="run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
+)
+def gate_half_missing(situation: Situation) -> Iterator[Problem]:
+    """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
+
+    Without the unit, or if it is masked, the drop-in blocks K3s. Without the drop-in, K3s starts without the gate, and
+    so it does by hand, by cron, or by a service with another name, which is found while it runs.
+    """
+    template, mask, dropins = situation.gate.template, situation.gate.mask, situation.gate.dropins
+    if template is None:
+        for service, path in dropins.items():
+            if mask is not None and mask.name not in (TEMPLATE, gate_instance(service)):
+                continue
+            state = f"masked by {mask}" if mask else "missing"
+            unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
+            yield Problem(
+                f"{service} does not start: its gate is {state}",
+                expected=str(openrc.START) if situation.gate.is_openrc else TEMPLATE,
+                location=Location(path),
+                remediation=replace(unmask, alternative=UNINSTALL),
+            )
+        return
+    for service in (unit.path.name for unit in situation.facts.units):
+        if service in dropins or service.endswith(".service") is situation.gate.is_openrc:
+            continue
+        expected = str(openrc.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}"
+        fix = INSTALL if situation.gate.is_openrc else steps(OwnCommand("install", (f"--unit {service}",)))
+        mask = situation.gate.masked_dropins.get(service)
+        fix, place = (fix, template) if mask is None else (file_removal(mask), mask)
+        yield Problem(f"{service} starts without the gate", expected, location=Location(place), remediation=fix)
+    for unit in () if situation.gate.is_openrc else situation.facts.other_units:
+        message, expected = f"{unit} has started K3s without the gate", "k3s.service or k3s-NAME.service"
+        stop = Instruction(f"stop this K3s, and let {expected} start it, for which install adds the gate")
+        yield Problem(message, expected, location=Location(template), remediation=steps(stop))
+
+
+@error(
+    blocks_gate=_GATE_ONLY,
+    prevents_start=_K3S_IS_FINE,
+    remediation="name the later drop-in so that it sorts before that of the gate, or run `sudo k3s-harden install`",
+)
+def gate_bypassed(situation: Situation) -> Iterator[Problem]:
+    """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
+
+    An empty `ExecStartPre=` in a later drop-in removes the commands before it, and another command there can undo
+    what the gate judged. Or the drop-in of the gate was edited and does not start the gate's unit any more, or that
+    unit runs another command, sees other files, or succeeds if its command fails. On a running host, this is what
+    systemd has loaded.
+    """
+    gate = situation.gate
+    for command in gate.replaced:
+        path = command.location.path
+        message = "the gate succeeds without a successful `k3s-harden gate`"
+        fix = _restored(path) if path == gate.template else file_removal(path)
+        yield Problem(message, "k3s-harden gate", command.text, command.location, fix)
+    for service, unit, path in _unguarded(situation):
+        settings = unit.settings
+        later = (*settings.resets[-1:], *(command.location for command in settings.before_start[-1:]))
+        others = (place for place in later if place.path not in (path, unit.path) and place.path.suffix == ".conf")
+        by = next(others, Location(path))
+        edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
+        yield Problem(
+            f"{service} starts without the gate: its ExecStartPre= is not the last one that runs",
+            expected=f"systemctl start {gate_instance(service)}",
+            location=by,
+            remediation=steps(edit) if by.path != path else _restored(path),
+        )
+
+
+def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPath]]:
+    """Yield each service that does not run the command of its drop-in, with its unit and that drop-in."""
+    gate = situation.gate
+    for unit in situation.facts.units:
+        service, path = unit.path.name, gate.dropins.get(unit.path.name)
+        if path is None or gate.is_openrc:
+            continue
+        starts_gate = ("start k3s-harden@%N.service", f"start {gate_instance(service)}")
+        for text, location in unit.settings.before_start[-1:] or [Word("", Location(path))]:
+            # systemd ignores the failure of a command with the prefix -.
+            if location.path != path or text.startswith("-") or not any(start in text for start in starts_gate):
+                yield service, unit, path
+
+
+@error(
+    blocks_gate=_GATE_ONLY,
+    prevents_start=_K3S_IS_FINE,
+    remediation=(
+        "install the program again, restrict it to root, or run `sudo k3s-harden install` with the right --program"
+    ),
+)
+def gate_program_unusable(situation: Situation) -> Iterator[Problem]:
+    """The program that the gate runs is missing or not executable, or a user other than root can change it.
+
+    A program that cannot run blocks K3s. One that others can change gives them the rights of root.
+    """
+    for program, problem in situation.gate.unusable.items():
+        message = f"the gate cannot use its program {program}: {problem.problem}"
+        fix = steps(Instruction(problem.hint)) if problem.hint else replace(INSTALL, alternative=UNINSTALL)
+        yield Problem(message, location=Location(program), remediation=fix)
+
+
+@warning(remediation="run `sudo k3s-harden install`, or install the package again if it has the file")
+def gate_unit_differs(situation: Situation) -> Iterator[Problem]:
+    """The gate's unit, or its drop-in of a K3s service, is not the one of this version of k3s-harden.
+
+    It was edited, or another version installed it. `install` replaces it, and keeps a backup.
+    """
+    gate = situation.gate
+    reported = {command.location.path for command in gate.replaced}
+    reported |= {path for _, _, path in _unguarded(situation)}
+    for difference in gate.differences:
+        path = difference.location.path
+        if path not in reported:
+            message = "the gate is not the one of this version: another version installed this file, or it was edited"
+            expected = difference.expected.strip()
+            yield Problem(message, expected, difference.found.strip(), difference.location, _restored(path))
+
+
+def _restored(path: PurePosixPath) -> Remediation:
+    """Return the remediation for a file of the gate, which `install` or the package writes again."""
+    if path.is_relative_to(PACKAGED_UNITS):
+        return instruction("install the package k3s-harden again, which restores the file", Location(path))
+    return INSTALL
+
+
+@error(blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, remediation="run `sudo systemctl daemon-reload`")
+def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
+    """systemd still uses older unit files than those on the disk, so K3s can start without the gate.
+
+    An installation that was interrupted leaves this state, and so does an edit without `systemctl daemon-reload`.
+    """
+    if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
+        message = "systemd has not read the current unit files of K3s and its gate"
+        yield Problem(message, remediation=_command("sudo systemctl daemon-reload"))
+
+
+@warning(remediation="run `sudo k3s-harden install`")
+def gate_before_mount(situation: Situation) -> Iterator[Problem]:
+    """The gate does not wait for the mount of K3s' data directory, because its unit names another directory.
+
+    If the directory is on a file system of its own, the gate can run before it is mounted. It then writes below the
+    mount point, and K3s starts on a directory that is not hardened.
+    """
+    gate, data_dir = situation.gate, situation.facts.data_dir
+    if gate.is_openrc:
+        return  # it starts services after all mounts
+    # A path includes the mounts of all directories above it (systemd.unit(5)).
+    if gate.template is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
+        message = f"the gate does not wait for the mount of {data_dir}"
+        found = f"RequiresMountsFor={' '.join(map(str, gate.mounts))}"
+        yield Problem(message, f"RequiresMountsFor={data_dir}", found, Location(gate.template), INSTALL)
+
+
+@note(remediation="read the reason with `systemctl status` of the gate's unit")
+def start_blocked(situation: Situation) -> Iterator[Problem]:
+    """The gate refused the last start of a K3s service. systemd tries again about once a minute.
+
+    The status of the gate's unit has the reason. systemd ends the attempts if the service is stopped, or reaches its
+    StartLimitBurst=. In the second case `apply` starts it once the host is compliant.
+    """
+    for service in situation.gate.exceptions.blocked:
+        yield Problem(
+            f"the gate blocked the last start of {service}",
+            location=Location(file_of_service(service, UNGATED)),
+            remediation=instruction(f"read the log of {service}, such as /var/log/{service}.log")
+            if situation.gate.is_openrc
+            else _command(f"systemctl status {gate_instance(service)}"),
+        )
+
+
+@error(
+    blocks_gate=no("It reports an earlier start. The gate checks the host again at the next start."),
+    prevents_start=_K3S_IS_FINE,
+    remediation="run `sudo k3s-harden apply`",
+)
+def started_without_gate(situation: Situation) -> Iterator[Problem]:
+    """Root let a K3s service start once without its gate (k3s-harden release --once).
+
+    It is reported until a run of apply or of the gate finds the host compliant.
+    """
+    for service, by in situation.gate.exceptions.released.items():
+        message = f"{service} started without its gate"
+        found = f"released by {by}"
+        yield Problem(message, found=found, location=Location(file_of_service(service, UNGATED)), remediation=APPLY)
+
+
+@error(
+    blocks_gate=no("It reports an earlier start. The gate judges the next one again."),
+    prevents_start=_K3S_IS_FINE,
+    remediation="find out what changed K3s' files or systemd's environment during the start; then restart K3s",
+)
+def started_unhardened(situation: Situation) -> Iterator[Problem]:
+    """K3s runs a component with other arguments than those that the gate judged.
+
+    k3s-harden-started@.service compares them with what K3s has logged for this start. Something changed K3s' files or
+    variables after the gate had read them. It is reported until the next start of the service.
+    """
+    find = Instruction("find out what changed K3s' files or systemd's environment during the start")
+    for service, difference in situation.gate.exceptions.unhardened.items():
+        message = f"{service} runs with other arguments than those that the gate judged"
+        found = "; ".join(difference.splitlines())
+        fix = steps(find, ShellCommand(f"sudo systemctl restart {service}"))
+        yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), remediation=fix)
+
+
+@note(remediation="run `sudo k3s-harden assess --cluster`, which asks the components")
+def start_not_confirmed(situation: Situation) -> Iterator[Problem]:
+    """K3s logged no arguments within ten minutes, so its start could not be compared with what the gate judged.
+
+    K3s writes no such lines to the journal with the option `log`.
+    """
+    for service, reason in situation.gate.exceptions.unconfirmed.items():
+        message = f"the last start of {service} could not be compared with what the gate judged: {reason}"
+        fix = steps(OwnCommand("assess", ("--cluster",)))
+        yield Problem(message, location=Location(file_of_service(service, UNCONFIRMED)), remediation=fix)
+
+
+@warning(remediation="run `sudo k3s-harden apply`, which ends the release on a compliant host")
+def release_in_effect(situation: Situation) -> Iterator[Problem]:
+    """Root has released a K3s service: its next start passes without the gate (k3s-harden release --once).
+
+    The release ends with this start, at its time, at a boot, or when a run of apply or of the gate finds the host
+    compliant. Removing its file ends it, too.
+    """
+    for service, release in situation.gate.exceptions.releases.items():
+        message = f"the next start of {service} passes without its gate, if it is before {release.until}"
+        found = f"released by {release.by}"
+        yield Problem(message, found=found, location=Location(file_of_service(service, RELEASE)), remediation=APPLY)
+
+
+def _command(line: str) -> Remediation:
+    return steps(ShellCommand(line))

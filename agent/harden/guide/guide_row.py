@@ -1,0 +1,80 @@
+"""The fields that all rows of the guide share."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from agent.base import package_data
+from agent.base.value import Row, Value
+
+if TYPE_CHECKING:
+    from agent.k3s.roles_and_versions import Applies
+
+
+class Origin(Value):
+    """The part of the guide that a row is taken from."""
+
+    heading: str
+    """The guide's heading, in English."""
+    cis: tuple[str, ...] = ()
+    """The CIS numbers in the guide. Numbers change between benchmark versions, so no code uses them as keys."""
+    beyond: str = ""
+    """Another source that requires the row, if the guide does not."""
+
+
+class GuideControl(Row):
+    """A requirement of the guide, as `explain` and docs/reference/guide-controls.md show it.
+
+    Its texts are in controls.tsv, which `check` and `apply` do not read. No field has a default, so that subclasses
+    can add fields.
+    """
+
+    id: str
+    """Stable, in lower case, and unique on each host: rows with the same id apply to different versions."""
+    origin: Origin
+    by_hand: str
+    """How to comply without this program."""
+    applies: Applies
+    """The roles and versions that the row is for."""
+
+    @property
+    def title(self) -> str:
+        """The compliant state, as a sentence without its period."""
+        return self._texts.title
+
+    @property
+    def why(self) -> str:
+        """The rationale."""
+        return self._texts.rationale
+
+    @property
+    def risk(self) -> str:
+        """What compliance can break."""
+        return self._texts.risk
+
+    @property
+    def deviation(self) -> str:
+        """Why the row differs from the guide; empty if it does not."""
+        return self._texts.deviation
+
+    @property
+    def _texts(self) -> _Texts:
+        table = _table()
+        return table.get(f"{self.id} {self.applies.versions}") or table[self.id]
+
+
+class _Texts(Value):
+    """The columns of controls.tsv after the first one."""
+
+    title: str
+    rationale: str
+    risk: str
+    deviation: str
+
+
+@cache
+def _table() -> dict[str, _Texts]:
+    """Return the texts in controls.tsv by the ID of the control, or by ID and versions if rows with the ID differ."""
+    table = package_data.rows("harden", "guide", "controls.tsv")
+    return {name: _Texts(*("" if text == "-" else text for text in texts)) for name, *texts in table}

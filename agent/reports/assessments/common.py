@@ -1,0 +1,278 @@
+"""Texts and order that the output formats of an assessment share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agent.assess.assessment import Assessment, ControlStatus
+from agent.assess.benchmark.descriptions import SECTIONS
+from agent.base.model import FixOwner
+from agent.base.report import K3S_VERSION, ROLE
+from agent.base.value import Row, Value, replace
+from agent.reports import remediation as remediations
+from agent.reports.formats import Verbosity
+from agent.reports.text import count_of, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agent.assess.assessment import Evidence, Note, Verdict, Waiver
+    from agent.base.report import Fact
+    from agent.reports.remediation import Caller
+
+    _T = TypeVar("_T")
+
+
+class Awaiting(Value):
+    """Controls that wait for the same event, which reports sum up in one entry."""
+
+    ids: tuple[str, ...]
+    sentence: str
+    fix: str
+
+    @property
+    def line(self) -> str:
+        """The entry as one line, whose third word has the ids."""
+        return f"{ControlStatus.UNKNOWN} - {','.join(self.ids)}: {self.sentence}; {remediations.labelled(self.fix)}"
+
+
+UNNUMBERED = "host"
+"""Name of the section of controls beyond the benchmark, in formats that require one."""
+_FEW = 5
+"""Evidence shown without -v: thousands of files can fail for the same reason."""
+
+
+def cleaned(value: _T) -> _T:
+    """Return an assessment, or a part of it, without secrets and with the control characters of its texts as escapes.
+
+    Paths and contents of the host are untrusted. The result is also valid in XML and has no lone surrogates. Rows of
+    tables are parts of this program.
+    """
+    clean: Any = value
+    if isinstance(value, str) and not isinstance(value, Enum):
+        clean = printable(value)
+    elif isinstance(value, PurePosixPath):
+        clean = PurePosixPath(printable(str(value)))
+    elif hasattr(value, "_fields") and not isinstance(value, Row):
+        clean = type(value)(*(cleaned(getattr(value, name)) for name in value._fields))
+    elif isinstance(value, (tuple, frozenset, list)):
+        clean = type(value)(map(cleaned, value))
+    elif isinstance(value, dict):
+        clean = {cleaned(key): cleaned(inner) for key, inner in value.items()}
+    return clean  # type: ignore[no-any-return] # of the type of value
+
+
+def addressed_assessment(assessment: Assessment, caller: Caller) -> Assessment:
+    """Return the assessment with complete commands for this caller in remediations."""
+    verdicts = (
+        verdict._replace(remediation=remediations.addressed(verdict.remediation, caller))
+        for verdict in assessment.verdicts
+    )
+    notes = (note._replace(remediation=remediations.addressed(note.remediation, caller)) for note in assessment.notes)
+    steps = remediations.addressed_steps(assessment.next_steps, caller)
+    return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes), next_steps=steps)
+
+
+def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:
+    """Return the verdicts by section, in the order of their numbers; those without a number are last."""
+
+    def order(verdict: Verdict) -> tuple[bool, list[int]]:
+        parts = verdict_number(verdict).split(".")
+        return verdict.number is None, [int(part) for part in parts if part.isdecimal()]
+
+    sections: dict[str, list[Verdict]] = {}
+    for verdict in sorted(assessment.verdicts, key=order):
+        sections.setdefault(verdict.section, []).append(verdict)
+    return sections
+
+
+def verdicts_in_order(assessment: Assessment) -> list[Verdict]:
+    """Return the verdicts in the order of `by_section`."""
+    return [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
+
+
+def shown_verdicts(assessment: Assessment, verbosity: Verbosity, groups: Iterable[Awaiting]) -> list[Verdict]:
+    """Return the verdicts in the order of `by_section` that formats for people show, without those of `groups`.
+
+    -q shows only controls that decide the exit code; -v adds all others.
+    """
+    waiting = {name for group in groups for name in group.ids}
+
+    def is_shown(verdict: Verdict) -> bool:
+        if verbosity is Verbosity.QUIET:
+            return is_new(assessment, verdict)
+        return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is ControlStatus.WAIVED
+
+    verdicts = (verdict for verdict in verdicts_in_order(assessment) if verdict.control.id not in waiting)
+    return list(filter(is_shown, verdicts))
+
+
+def verdict_number(verdict: Verdict) -> str:
+    """Return the number of a control in the benchmark; empty if it has none."""
+    return verdict.number.text if verdict.number else ""
+
+
+def section_title(number: str) -> str:
+    """Return number and title of a section."""
+    return f"{number} {SECTIONS.get(number, '')}".strip()
+
+
+def assessment_title(assessment: Assessment) -> str:
+    """Return the first line: benchmark, node, role and K3s version."""
+    about = (fact(assessment, name) for name in (ROLE, K3S_VERSION))
+    return f"k3s-harden assess: {', '.join(filter(None, (str(assessment.benchmark), assessment.node, *about)))}"
+
+
+def assessment_result(assessment: Assessment) -> str:
+    """Return the last line: the number of open controls with each status, then that of the others."""
+    beyond = sum(verdict.number is None for verdict in assessment.open)
+    text = _open(assessment, f", {beyond} of them beyond the benchmark" if beyond else "")
+    others = _not_open(assessment.counts(""))
+    return f"{text}; beyond the benchmark {others}." if others else f"{text}."
+
+
+def short_result(assessment: Assessment) -> str:
+    """Return the last line without the controls beyond the benchmark that are not open, to fit 80 columns."""
+    return f"{_open(assessment)}."
+
+
+def _open(assessment: Assessment, beyond: str = "") -> str:
+    new = assessment.open
+    known = [verdict for verdict in assessment.verdicts if in_baseline(assessment, verdict)]
+    kind = "open" if assessment.known is None else "new open"
+    text = f"{count_of(len(new), f'{kind} control', 'No')}{_by_status(new)}{beyond}"
+    text += f", {len(known)} in the baseline{_by_status(known)}" if known else ""
+    added = [verdict for verdict in assessment.verdicts if is_added(assessment, verdict)]
+    text += f", {len(added)} that the baseline does not have{_by_status(added)}" if added else ""
+    others = _not_open(assessment.benchmark_counts)
+    return f"{text}; {others}" if others else text
+
+
+def _not_open(counts: Mapping[ControlStatus, int]) -> str:
+    return in_numbers({status: count for status, count in counts.items() if not status.is_open})
+
+
+def _by_status(verdicts: Iterable[Verdict]) -> str:
+    statuses = [verdict.status for verdict in verdicts]
+    numbers = in_numbers({status: statuses.count(status) for status in ControlStatus})
+    return f" ({numbers})" if numbers else ""
+
+
+def in_numbers(counts: Mapping[ControlStatus, int]) -> str:
+    """Return the number of controls with each status, without zeros."""
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def awaiting(assessment: Assessment, verbosity: Verbosity) -> list[Awaiting]:
+    """Return the controls that wait for the same event, such as K3s' first start; none with -v.
+
+    Controls wait for the same event if they are UNKNOWN and have the same remediation.
+    """
+    if verbosity is Verbosity.VERBOSE:
+        return []
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in assessment.open:
+        if _awaited(verdict):
+            groups.setdefault(verdict_fix(verdict), []).append(verdict)
+    # For one control, the line adds nothing.
+    return [
+        Awaiting(tuple(verdict.control.id for verdict in group), f"{len(group)} controls {_awaited(group[0])}", text)
+        for text, group in groups.items()
+        if len(group) > 1
+    ]
+
+
+def _awaited(verdict: Verdict) -> str:
+    """Return what several controls like this one wait for; empty if they wait for no event."""
+    if verdict.awaits_start:
+        return "are about what K3s creates at its first start, and it has not started yet"
+    location = verdict.awaits_correction_of
+    return f"cannot be determined until {location} is corrected" if location else ""
+
+
+def manual_reviews(assessment: Assessment) -> str:
+    """Return how many controls require manual review, for reports without them; empty if there are none."""
+    count = assessment.counts()[ControlStatus.MANUAL]
+    return f"{count} control{'s require' if count > 1 else ' requires'} manual review; -v shows each" if count else ""
+
+
+def open_by_owner(assessment: Assessment) -> Mapping[FixOwner, Sequence[Verdict]]:
+    """Return the open controls by the owner of their fix; an owner without open controls is left out."""
+    verdicts = [verdict for verdict in assessment.verdicts if verdict.is_open]
+    by_owner = {owner: [verdict for verdict in verdicts if verdict.owner is owner] for owner in FixOwner}
+    return {owner: left for owner, left in by_owner.items() if left}
+
+
+def owner_name(owner: FixOwner) -> str:
+    """Return the name of an owner for people."""
+    return "K3s" if owner is FixOwner.K3S else str(owner)
+
+
+def in_baseline(assessment: Assessment, verdict: Verdict) -> bool:
+    """Return whether a control is open and was open in the baseline."""
+    return verdict.is_open and verdict.control.id in (assessment.known or ())
+
+
+def is_new(assessment: Assessment, verdict: Verdict) -> bool:
+    """Return whether a control decides the exit code: open, and not in the baseline."""
+    return verdict.is_open and not in_baseline(assessment, verdict) and not is_added(assessment, verdict)
+
+
+def is_added(assessment: Assessment, verdict: Verdict) -> bool:
+    """Return whether a control is open, and the baseline does not have it."""
+    return verdict.is_open and verdict.control.id in assessment.not_in_baseline
+
+
+def verdict_fix(verdict: Verdict) -> str:
+    """Return a verdict's remediation as one line."""
+    return remediations.text(verdict.remediation)
+
+
+def origin(evidence: Evidence) -> str:
+    """Return the location or the source of evidence."""
+    return str(evidence.location or evidence.source)
+
+
+def evidence_line(evidence: Evidence) -> str:
+    """Return evidence as one line."""
+    return ": ".join(filter(None, (origin(evidence), evidence.observation)))
+
+
+def few(evidence: Sequence[Evidence]) -> tuple[Sequence[Evidence], str]:
+    """Return the first pieces of evidence, and a text with the number of the others."""
+    left = len(evidence) - _FEW
+    return evidence[:_FEW], f"and {left} more" if left > 0 else ""
+
+
+def expiry(waiver: Waiver) -> str:
+    """Return when a waiver expires."""
+    return f"expires {waiver.expires}" if waiver.expires else "does not expire"
+
+
+def waived(waiver: Waiver) -> str:
+    """Return a waiver as one line."""
+    approval = f"approved by {waiver.approved_by}" if waiver.approved_by else ""
+    parts = filter(None, (approval, expiry(waiver), str(waiver.location or "")))
+    return f"{waiver.reason} ({', '.join(parts)})"
+
+
+def noted(note: Note) -> str:
+    """Return a note as one line."""
+    parts = (
+        note.message,
+        f"location {note.location}" if note.location else "",
+        remediations.labelled(remediations.text(note.remediation)),
+    )
+    return "; ".join(filter(None, parts))
+
+
+def fact(assessment: Assessment, name: str) -> str:
+    """Return the value of a fact; empty if it is not known."""
+    return next((fact.value for fact in assessment.facts if fact.name == name), "")
+
+
+def all_facts(assessment: Assessment) -> tuple[Fact, ...]:
+    """Return the facts about the host, and then who made the assessment and from what."""
+    return (*assessment.facts, *(assessment.provenance.facts() if assessment.provenance else ()))

@@ -1,0 +1,73 @@
+"""An assessment as plain lines for a journal, a pipe or grep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.reports.assessments import common
+from agent.reports.formats import Verbosity
+from agent.reports.remediation import labelled, step_lines
+from agent.reports.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.assess.assessment import Assessment, Verdict
+
+
+def assessment_lines(assessment: Assessment, verbosity: Verbosity) -> str:
+    """Return one line for each control.
+
+    -q shows only controls that decide the exit code; -v adds all others, host facts and all evidence.
+    """
+    return "".join(f"{printable(line)}\n" for line in _lines(assessment, verbosity))
+
+
+def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
+    last = f"result {int(assessment.exit_code)}: {common.assessment_result(assessment)}"
+    groups = common.awaiting(assessment, verbosity)
+    is_quiet = verbosity is Verbosity.QUIET
+    if not is_quiet:
+        yield common.assessment_title(assessment)
+    if verbosity is Verbosity.VERBOSE:
+        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in common.all_facts(assessment))
+    for verdict in common.shown_verdicts(assessment, verbosity, groups):
+        yield _verdict(assessment, verdict, verbosity)
+    yield from (group.line for group in groups)
+    if is_quiet:
+        if assessment.open:
+            yield last
+        return
+    yield from (f"note {common.noted(note)}" for note in assessment.notes)
+    for number in common.by_section(assessment):
+        yield f"section {common.section_title(number)}: {common.in_numbers(assessment.counts(number))}"
+    for owner, left in common.open_by_owner(assessment).items():
+        yield f"owner {common.owner_name(owner)}: {', '.join(verdict.control.id for verdict in left)}"
+    if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
+        yield common.manual_reviews(assessment)
+    yield last
+    yield from step_lines(assessment.next_steps)
+
+
+def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:
+    """Return one line; status, number (or "-") and id are its first words, for awk and cut."""
+    number = common.verdict_number(verdict) or "-"
+    parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
+    parts += [f"{name} {text}" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
+    if verbosity is Verbosity.VERBOSE:
+        parts += [f"evidence {common.evidence_line(evidence_item)}" for evidence_item in verdict.evidence]
+    elif verdict.evidence:
+        some, others = common.few(verdict.evidence)
+        parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(map(common.origin, some)), others)))}")
+    if verdict.reason:
+        parts.append(f"reason {verdict.reason}")
+    if verdict.waiver:
+        parts.append(f"waiver {common.waived(verdict.waiver)}")
+    if common.in_baseline(assessment, verdict):
+        parts.append("in the baseline")
+    if common.is_added(assessment, verdict):
+        parts.append("new control, not in the baseline")
+    if verdict.is_open:
+        parts.append(f"owner {common.owner_name(verdict.owner)}")
+        parts.append(labelled(common.verdict_fix(verdict)))
+    return "; ".join(filter(None, parts))

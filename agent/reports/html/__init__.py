@@ -1,0 +1,1 @@
+"""The HTML pages of an assessment and of a fleet, and the elements that they share."""

@@ -1,0 +1,304 @@
+"""Controls in the HTML report: their rows and texts, filters, tables of the sections, and the legend."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.assessment import ControlStatus
+from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.frameworks import Framework
+from agent.assess.frameworks.references import references_of
+from agent.base.model import FixOwner
+from agent.k3s.cis.numbers import Assessed
+from agent.reports import remediation
+from agent.reports.assessments.common import UNNUMBERED, expiry, is_new, origin, verdict_number, verdicts_in_order
+from agent.reports.html.elements import (
+    cell,
+    definitions,
+    element,
+    group,
+    head_cell,
+    icon,
+    inline,
+    location,
+    paragraph,
+    part,
+    step_elements,
+    table,
+    table_row,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from agent.assess.assessment import Assessment, Verdict
+    from agent.reports.html.elements import Content
+
+STATUS_NAMES = {
+    ControlStatus.FAIL: "Fail",
+    ControlStatus.UNKNOWN: "Unknown",
+    ControlStatus.MANUAL: "Manual",
+    ControlStatus.WAIVED: "Waived",
+    ControlStatus.PASS: "Pass",
+    ControlStatus.NOT_APPLICABLE: "Not applicable",
+}
+"""In the order of the report: open statuses first, so that their bars share a baseline."""
+
+OWNERS = {
+    FixOwner.APPLY: ("k3s-harden apply", "fixed by this command"),
+    FixOwner.OPERATOR: ("Operator", "manual change on this node"),
+    FixOwner.K3S: ("K3s", "set by K3s itself"),
+    FixOwner.NONE: ("None", "cannot be fixed on this node"),
+}
+"""Name and explanation of each owner of a fix."""
+
+_MEANINGS = {
+    ControlStatus.FAIL: "The found value is not the expected one.",
+    ControlStatus.UNKNOWN: "Could not be determined: the evidence is missing or not readable. Counts as open.",
+    ControlStatus.MANUAL: "Requires manual review: files and processes of the host do not contain the answer.",
+    ControlStatus.WAIVED: "The control fails; a waiver of the site accepts it, with reason and expiry.",
+    ControlStatus.PASS: "The found value is the expected one; the evidence names its location.",
+    ControlStatus.NOT_APPLICABLE: "The control does not apply to this node, for the reason given.",
+}
+_ASSESSED = {
+    Assessed.AUTOMATED: "automated, scored",
+    Assessed.UNSCORED: "automated, not scored",
+    Assessed.MANUAL: "manual",
+    Assessed.SKIPPED: "not applicable to K3s",
+}
+_REMEDIATION_HEADINGS = {ControlStatus.PASS: "Remediation if it fails", ControlStatus.MANUAL: "Review"}
+
+
+class ControlRow(NamedTuple):
+    """A verdict on the page."""
+
+    verdict: Verdict
+    anchor: str
+    """The id that links refer to."""
+    is_new: bool | None
+    """Whether it is open now and not in the baseline; None if it is not open or there is no baseline."""
+
+
+def rows_of(assessment: Assessment) -> tuple[ControlRow, ...]:
+    """Return the verdicts in the order of their numbers, each with a unique anchor."""
+    taken: dict[str, int] = {}
+    rows = []
+    for verdict in verdicts_in_order(assessment):
+        anchor = "control:" + re.sub(r"[^A-Za-z0-9._/-]", "-", verdict.control.id)
+        taken[anchor] = taken.get(anchor, 0) + 1
+        if taken[anchor] > 1:
+            anchor += f":{taken[anchor]}"
+        is_compared = assessment.known is not None and verdict.is_open
+        rows.append(ControlRow(verdict, anchor, is_new(assessment, verdict) if is_compared else None))
+    return tuple(rows)
+
+
+def rows_by_section(rows: Iterable[ControlRow]) -> dict[str, list[ControlRow]]:
+    """Return the rows by the number of their section."""
+    return {number: list(inside) for number, inside in groupby(rows, key=lambda row: row.verdict.section)}
+
+
+def baseline_badge(row: ControlRow) -> Content:
+    """Return the badge of an open control in a comparison."""
+    if row.is_new is None:
+        return None
+    text, more = ("new", " new") if row.is_new else ("in baseline", "")
+    return (" ", element("span", text, class_=f"since{more}"))
+
+
+def link(row: ControlRow) -> Element:
+    """Return a link to a control."""
+    title = row.verdict.control.recommendation
+    content = (icon(row.verdict.status), name(row.verdict), element("span", whole(title), class_="title"))
+    return element("a", content, href=f"#{row.anchor}")
+
+
+def name(verdict: Verdict) -> Element:
+    """Return the number of a control, or its id if the benchmark does not contain it."""
+    return element("span", f"{verdict_number(verdict) or verdict.control.id} ", class_="no")
+
+
+def section_anchor(number: str) -> str:
+    """Return the id of a section's heading."""
+    return "section:" + (re.sub(r"[^A-Za-z0-9._-]", "-", number) or UNNUMBERED)
+
+
+def section_heading(number: str) -> Content:
+    """Return number and title of a section."""
+    heading = SECTIONS.get(number, "")
+    return (element("span", number, class_="no"), f" {heading}") if number else heading
+
+
+def score(verdicts: Iterable[Verdict]) -> str:
+    """Return the percentage of PASS among the controls with a result; empty if no control has one.
+
+    A control that is waived or UNKNOWN does not pass. Manual controls and those that do not apply are left out.
+    """
+    left_out = (ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
+    statuses = [verdict.status for verdict in verdicts if verdict.status not in left_out]
+    if not statuses:
+        return ""
+    # Rounded down, so that 100 % means all of them.
+    return f"{statuses.count(ControlStatus.PASS) * 100 // len(statuses)} %"
+
+
+def node_name(assessment: Assessment) -> str:
+    """Return the name of the node, or else the directory of the host tree."""
+    return assessment.node or (f"host tree {assessment.root}" if assessment.root else "unnamed host")
+
+
+def controls(rows: Sequence[ControlRow], sections: Mapping[str, Sequence[ControlRow]]) -> Element:
+    """Return the filters and a table for each section."""
+    return part(
+        "controls",
+        "Controls",
+        _filters(rows, sections),
+        (_section(number, inside) for number, inside in sections.items()),
+        element("p", "No controls match.", class_="none", hidden=""),
+    )
+
+
+def _section(number: str, rows: Sequence[ControlRow]) -> Element:
+    anchor = section_anchor(number)
+    tallies = ((text, sum(shown.verdict.status is status for shown in rows)) for status, text in STATUS_NAMES.items())
+    tally = ", ".join(f"{count} {text.lower()}" for text, count in tallies if count)
+    heads = ("No.", "Control", "Status", "Expected", "Found", "Owner")
+    reached = score(shown.verdict for shown in rows)
+    tally += f"; score {reached}" if reached else ""
+    return element(
+        "section",
+        element("div", element("h3", section_heading(number), id=anchor), element("small", tally), class_="head"),
+        table("controls", heads, map(_control, rows), aria_labelledby=anchor),
+        class_="section",
+        data_section=number or UNNUMBERED,
+    )
+
+
+def _filters(rows: Sequence[ControlRow], sections: Iterable[str]) -> Element:
+    """Return the filters, hidden until the script runs."""
+    statuses = (
+        element(
+            "label",
+            element("input", type="checkbox", name="status", value=status),
+            icon(status),
+            text,
+            element("b", str(sum(shown.verdict.status is status for shown in rows))),
+            class_=status,
+        )
+        for status, text in STATUS_NAMES.items()
+    )
+    section_options = (element("option", section_heading(number), value=number or UNNUMBERED) for number in sections)
+    owner_options = (element("option", text, value=owner.name.lower()) for owner, (text, _) in OWNERS.items())
+    return element(
+        "div",
+        element("fieldset", element("legend", "Status"), statuses),
+        element(
+            "div",
+            element("label", "Section", _select("section", section_options)),
+            element("label", "Owner", _select("owner", owner_options)),
+            element(
+                "label",
+                "Text",
+                element("input", type="search", name="text", autocomplete="off", spellcheck="false"),
+                class_="search",
+            ),
+            element("button", "Clear", type="button", name="clear"),
+            element("button", "Expand all", type="button", name="expand"),
+            element("output", aria_live="polite"),
+            class_="rest",
+        ),
+        class_="filters",
+        role="search",
+        aria_label="Filter the controls",
+        hidden="",
+    )
+
+
+def _select(name_: str, options: Content) -> Element:
+    return element("select", element("option", "all", value=""), options, name=name_)
+
+
+def _control(shown: ControlRow) -> Element:
+    """Return the row of a control and, below it, the row with its details."""
+    verdict, rated = shown.verdict, shown.verdict.control.rating
+    waiver = verdict.waiver
+    if verdict.reason and not verdict.expected and not verdict.found:
+        values: Content = cell(element("div", inline(verdict.reason)), class_="because", colspan="2")
+    else:
+        texts = (("expected", verdict.expected), ("found", verdict.found))
+        values = (cell(element("div", text), class_=name_) for name_, text in texts)
+    return group(
+        table_row(
+            cell(element("a", name(verdict) if verdict.number else "–", href=f"#{shown.anchor}"), class_="no"),
+            head_cell(whole(verdict.control.recommendation), baseline_badge(shown)),
+            cell(
+                element("span", icon(verdict.status), STATUS_NAMES[verdict.status]),
+                element("small", f"severity {rated.severity}") if verdict.is_open else None,
+                element("small", f"Level {verdict.control.level}", class_="level") if verdict.number else None,
+                element("small", expiry(waiver)) if waiver else None,
+                class_=f"status {verdict.status}",
+            ),
+            values,
+            cell(OWNERS[verdict.owner][0], class_="owner"),
+            class_="line",
+        ),
+        table_row(cell(element("div", _details(verdict), id=f"{shown.anchor}:more"), colspan="6"), class_="more"),
+        id=shown.anchor,
+        data_status=verdict.status,
+        data_owner=verdict.owner.name.lower(),
+    )
+
+
+def _details(verdict: Verdict) -> Content:
+    control, waiver = verdict.control, verdict.waiver
+    # The reason of a manual control is also its remediation.
+    is_review = verdict.reason == remediation.text(verdict.remediation)
+    reason = "" if is_review else verdict.reason
+    evidence = []
+    for shown in verdict.evidence:
+        command = element("pre", element("code", shown.repeated_by)) if shown.repeated_by else None
+        evidence.append(element("li", shown.observation, location(origin(shown)), command))
+    accepted = (waiver.reason, (expiry(waiver), location(waiver.location))) if waiver else ()
+    blocks = (
+        _block("Reason", paragraph(reason), " reason"),
+        _block("Waiver", [element("p", text) for text in accepted], " waiver"),
+        _block("Evidence", [element("ul", evidence, class_="evidence")] if evidence else [], " seen"),
+        _block(
+            _REMEDIATION_HEADINGS.get(verdict.status, "Remediation"),
+            step_elements(verdict.remediation),
+            " remediation same" if is_review else " remediation",
+        ),
+        _block("Rationale", paragraph(control.why), " why"),
+    )
+    names = map(", ".join, references_of(control.id))
+    references = [(framework.full_name, text) for framework, text in zip(Framework, names) if text]
+    about = (
+        ("Id", element("code", control.id)),
+        ("Severity", f"{control.rating.severity}: {control.rating.reason}"),
+        ("Level", str(control.level)),
+        ("Assessed", _ASSESSED[verdict.number.assessed] if verdict.number else "beyond the benchmark"),
+        ("Applies to", str(control.applies)),
+        ("Source", control.source),
+    )
+    return element("div", blocks, class_="text"), definitions((*about, *references), class_="about")
+
+
+def _block(heading: str, body: Sequence[Element], more: str = "") -> Element | None:
+    return element("div", element("div", heading, class_="label"), body, class_=f"block{more}") if body else None
+
+
+def legend() -> Element:
+    """Return the meaning of each status."""
+    entries = (
+        (
+            element("dt", element("span", icon(status), text), class_=f"status {status}"),
+            element("dd", _MEANINGS[status]),
+        )
+        for status, text in STATUS_NAMES.items()
+    )
+    parts = (element("div", entry) for entry in entries)
+    return part("legend", "Status values", element("dl", parts, class_="legend"))

@@ -1,0 +1,264 @@
+"""Parts of the HTML report above the controls: result, remediation, waivers, notes, sections and node facts."""
+
+from __future__ import annotations
+
+from itertools import permutations, takewhile
+from typing import TYPE_CHECKING
+
+from agent.assess.assessment import ControlStatus
+from agent.base.model import FixOwner
+from agent.base.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
+from agent.reports import remediation as remediations
+from agent.reports.assessments.common import all_facts, expiry, fact
+from agent.reports.html.assessed_controls import (
+    OWNERS,
+    STATUS_NAMES,
+    baseline_badge,
+    link,
+    node_name,
+    score,
+    section_anchor,
+    section_heading,
+)
+from agent.reports.html.elements import (
+    cell,
+    definitions,
+    element,
+    group,
+    head_cell,
+    icon,
+    inline,
+    location,
+    paragraph,
+    part,
+    step_blocks,
+    step_elements,
+    table,
+    table_row,
+    time_element,
+)
+from agent.reports.text import count_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from agent.assess.assessment import Assessment, Note, Verdict
+    from agent.base.model import Remediation
+    from agent.reports.html.assessed_controls import ControlRow
+    from agent.reports.html.elements import Content
+    from agent.reports.remediation import Step
+
+
+def header(assessment: Assessment) -> Element:
+    """Return the top of the page: node, benchmark, result and totals."""
+    counts = assessment.counts()
+    status, result = _outcome(assessment)
+    identity = (
+        ("Benchmark", f"CIS Kubernetes {assessment.benchmark.number}"),
+        ("K3s", fact(assessment, K3S_VERSION)),
+        ("Role", fact(assessment, ROLE)),
+        ("OS", fact(assessment, OPERATING_SYSTEM)),
+        ("Kernel", fact(assessment, KERNEL)),
+        ("Assessed", time_element(assessment.when)),
+    )
+    tiles = (
+        element("li", element("b", str(counts[status])), element("span", icon(status), text), class_=status)
+        for status, text in STATUS_NAMES.items()
+    )
+    return element(
+        "header",
+        element(
+            "div",
+            element("p", "K3s node assessment", class_="kind"),
+            element("h1", node_name(assessment)),
+            definitions(((name, value) for name, value in identity if value != ""), class_="identity"),
+            class_="name",
+        ),
+        element(
+            "div",
+            icon(status),
+            element("div", element("p", result, class_="is"), element("p", _result(assessment))),
+            class_=f"verdict {status}",
+        ),
+        element("ul", tiles, class_="tiles", aria_label="Totals"),
+        class_="top",
+    )
+
+
+def _outcome(assessment: Assessment) -> tuple[ControlStatus, str]:
+    """Return the status whose icon and color the result gets, and its text; PASS only if nothing is open."""
+    if any(note.prevents_start for note in assessment.notes):
+        return ControlStatus.FAIL, "K3s would not start"
+    if assessment.exit_code:
+        return ControlStatus.FAIL, "Not compliant"
+    if any(verdict.is_open for verdict in assessment.verdicts):
+        return ControlStatus.WAIVED, "No new open controls"
+    return ControlStatus.PASS, "No open controls"
+
+
+def _result(assessment: Assessment) -> str:
+    counts, beyond = assessment.benchmark_counts, assessment.counts("")
+    blockers = sum(note.prevents_start for note in assessment.notes)
+    text = f"{count_of(blockers, 'problem')} to fix first. " if blockers else ""
+    text += f"{count_of(sum(counts.values()), 'control')} of the benchmark: {_open_numbers(counts)}."
+    if number := sum(beyond.values()):
+        text += f" {number} more beyond the benchmark: {_open_numbers(beyond)}."
+    if assessment.known is not None:
+        text += f" New since the baseline: {len(assessment.open)}."
+    return f"{text} Exit code {int(assessment.exit_code)}."
+
+
+def _open_numbers(counts: Mapping[ControlStatus, int]) -> str:
+    failed, unknown = counts[ControlStatus.FAIL], counts[ControlStatus.UNKNOWN]
+    text = f"{failed or 'none'} failed"
+    return f"{text} and {unknown} could not be determined" if unknown else text
+
+
+def remediation_part(rows: Sequence[ControlRow]) -> Element:
+    """Return the open controls by owner. Controls with the same fix share a row, and fixes their last steps."""
+    bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in FixOwner]
+    manual = sum(shown.verdict.status is ControlStatus.MANUAL for shown in rows)
+    if manual:
+        filter_link = element("a", count_of(manual, "control"), class_="filter", href=f"#status={ControlStatus.MANUAL}")
+        text = element("p", "Manual review required; see each control.")
+        bodies.append(_owner("Reviewer", "manual review", [(filter_link, text)]))
+    has_open = any(shown.verdict.is_open for shown in rows)
+    return part(
+        "remediation",
+        "Remediation",
+        None if has_open else element("p", "No open controls.", class_="calm"),
+        table("fixes", ("Owner", "Controls", "Remediation"), bodies) if has_open or manual else None,
+    )
+
+
+def _fixes(rows: Sequence[ControlRow], owner: FixOwner) -> Iterator[tuple[Content, Content]]:
+    fixes: dict[tuple[str, Remediation], list[ControlRow]] = {}
+    for shown in rows:
+        if shown.verdict.is_open and shown.verdict.owner is owner:
+            reason = shown.verdict.reason if shown.verdict.status is ControlStatus.UNKNOWN else ""
+            fixes.setdefault((reason, shown.verdict.remediation), []).append(shown)
+    # The longest end that two fixes share, such as the restart after a change of the configuration.
+    pairs = permutations((remediations.steps(shared) for _, shared in fixes if not shared.alternative), 2)
+    ends = (first[len(first) - _in_common(first, other[1:]) :] for first, other in pairs)
+    last = max(ends, key=len, default=())
+    for (reason, shared), sharing in fixes.items():
+        links = element("ul", (element("li", link(shown), baseline_badge(shown)) for shown in sharing), class_="links")
+        listed = remediations.steps(shared)
+        own = (
+            step_elements(shared)
+            if shared.alternative
+            else step_blocks(listed[: len(listed) - _in_common(listed, last)])
+        )
+        yield links, [*paragraph(reason), *own] or element("p", "Compare expected and found.")
+    if last:
+        yield element("p", "After the changes above"), step_blocks(last)
+
+
+def _in_common(fix: tuple[Step, ...], last: tuple[Step, ...]) -> int:
+    """Return how many steps at the end of a fix are among the last ones, without its first step."""
+    return sum(1 for _ in takewhile(last.__contains__, reversed(fix[1:])))
+
+
+def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]) -> Element | None:
+    if not lines:
+        return None
+    head = head_cell(name, element("small", explanation), scope="rowgroup", rowspan=str(len(lines)))
+    return group(
+        table_row(head if index == 0 else None, cell(controls), cell(fix))
+        for index, (controls, fix) in enumerate(lines)
+    )
+
+
+def waivers_part(rows: Sequence[ControlRow]) -> Element | None:
+    """Return the waived controls."""
+    lines = [
+        table_row(
+            head_cell(link(shown)),
+            cell(waiver.reason),
+            cell(waiver.approved_by or "–"),
+            cell(expiry(waiver)),
+            cell(location(waiver.location)),
+        )
+        for shown in rows
+        if (waiver := shown.verdict.waiver)
+    ]
+    heads = ("Control", "Reason", "Approved by", "Expiry", "Location")
+    return part("waivers", "Waivers", table("waivers", heads, group(lines))) if lines else None
+
+
+def notes_part(name: str, heading: str, notes: Iterable[Note]) -> Element | None:
+    """Return notes on the assessment."""
+    items = [
+        element("li", element("p", inline(note.message), location(note.location)), step_elements(note.remediation))
+        for note in notes
+    ]
+    return part(name, heading, element("ul", items, class_="notes")) if items else None
+
+
+def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[ControlRow]]) -> Element | None:
+    """Return a bar with its numbers and score for each section, and the totals, also by level of CIS."""
+    if not sections:
+        return None
+    largest = max(len(inside) for inside in sections.values())
+    lines = [
+        table_row(
+            head_cell(element("a", section_heading(number), href=f"#{section_anchor(number)}")),
+            cell(bar(assessment.counts(number), largest), class_="chart"),
+            _numbers([shown.verdict for shown in inside]),
+        )
+        for number, inside in sections.items()
+    ]
+    numbered = [verdict for verdict in assessment.verdicts if verdict.number]
+    totals: dict[str, Sequence[Verdict]] = {
+        f"Level {level}": [verdict for verdict in numbered if verdict.control.level == level]
+        for level in sorted({verdict.control.level for verdict in numbered})
+    }
+    totals["All sections"] = assessment.verdicts
+    foot = (table_row(head_cell(name), cell(class_="chart"), _numbers(inside)) for name, inside in totals.items())
+    heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All", "Score")
+    explained = (
+        "Score: passed controls in percent of those that are neither manual nor not applicable. Waived and unknown ones"
+        " do not pass."
+    )
+    return part(
+        "sections",
+        "Sections",
+        table("sections", heads, group(lines), group(*foot, tag="tfoot")),
+        element("p", element("small", explained), class_="score-note"),
+    )
+
+
+def _numbers(verdicts: Sequence[Verdict]) -> Content:
+    """Return the cells with the number of each status, the number of controls, and the score."""
+    cells = []
+    for status, name in STATUS_NAMES.items():
+        count = sum(verdict.status is status for verdict in verdicts)
+        label = element("span", name, class_="word")
+        cells.append(cell(icon(status), label, f" {count or '–'}", class_=f"n {status}{'' if count else ' zero'}"))
+    reached = score(verdicts)
+    return (
+        *cells,
+        cell(element("span", "of", class_="word"), f" {len(verdicts)}", class_="n all"),
+        cell(element("span", "score", class_="word") if reached else None, f" {reached or '–'}", class_="n score"),
+    )
+
+
+def bar(counts: Mapping[ControlStatus, int], largest: int) -> Element:
+    """Return a stacked bar; `largest` controls fill the width."""
+    rects, texts, left = [], [], 0
+    for status, text in STATUS_NAMES.items():
+        if count := counts.get(status, 0):
+            x, width, fill = f"{left / largest:.2%}", f"{count / largest:.2%}", f"url(#fill-{status})"
+            rects.append(element("rect", class_=status, x=x, width=width, height="100%", fill=fill))
+            texts.append(f"{count} {text.lower()}")
+            left += count
+    return element("svg", rects, class_="bar", role="img", aria_label=", ".join(texts))
+
+
+def facts_part(assessment: Assessment) -> Element | None:
+    """Return the facts about the node and the assessment, each with its source."""
+    if not assessment.facts:
+        return None
+    pairs = ((fact.name, (fact.value, element("small", inline(fact.source)))) for fact in all_facts(assessment))
+    return part("node", "Facts and their sources", definitions(pairs, class_="facts"))

@@ -1,0 +1,114 @@
+"""The impact of hardening as a table, plain lines or JSON; docs/reference/impact.schema.json describes the JSON."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, TextIO
+
+from agent.findings.impact import UNDETERMINED
+from agent.reports import remediation
+from agent.reports.formats import Format, Verbosity, fitting
+from agent.reports.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from agent.findings.impact import Break, Impact
+
+SCHEMA = 1
+
+
+def present_impact(impact: Impact, output_format: Format, verbosity: Verbosity, stream: TextIO) -> None:
+    """Write the impact to `stream`. Texts of the cluster are escaped, and secrets in them are replaced."""
+    if output_format is Format.JSON:
+        stream.write(_as_json(impact))
+    elif output_format.on(stream) is Format.TABLE:
+        from agent.reports.table_report import write_captured
+
+        write_captured(stream, lambda console: _print(console, impact, verbosity))
+    else:
+        text = "".join(f"{line}\n" for line in _lines(impact, verbosity))
+        stream.write(fitting(text, stream))
+
+
+def summary(impact: Impact) -> str:
+    """Return the last line: how many objects break when."""
+    counts = ", ".join(f"{count} {name}" for name, count in impact.counts.items() if count)
+    return f"result {int(impact.exit_code)}: {counts or 'nothing breaks'}"
+
+
+def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:
+    """Yield a line with four columns for each object; with -v also the policies."""
+    is_verbose = verbosity is Verbosity.VERBOSE
+    if verbosity is not Verbosity.QUIET:
+        for entry in impact.breaks:
+            texts = (
+                str(entry.object),
+                _when(entry),
+                _why(entry, is_verbose=is_verbose),
+                remediation.text(entry.remediation),
+            )
+            yield "\t".join(map(printable, texts))
+            yield from (f"\t{printable(line)}" for line in _policies(entry) if is_verbose)
+        yield from (printable(f"note: {note}") for note in impact.notes)
+    yield summary(impact)
+
+
+def _print(console: Console, impact: Impact, verbosity: Verbosity) -> None:
+    from agent.reports.layout import print_command, print_line, styled
+    from agent.reports.table_report import print_fix
+
+    is_verbose = verbosity is Verbosity.VERBOSE
+    if verbosity is not Verbosity.QUIET:
+        for when, entries in groupby(impact.breaks, key=_when):
+            print_line(console, styled(when, "bold"))
+            for entry in entries:
+                print_line(console, styled(str(entry.object), "red" if entry.is_certain else "magenta"), 2)
+                print_line(console, styled(_why(entry, is_verbose=is_verbose)), 4, 2)
+                print_fix(console, entry.remediation, 4)
+                for line in _policies(entry) if is_verbose else ():
+                    print_command(console, line, 4)
+        for note in impact.notes:
+            print_line(console, styled(f"note: {note}", "dim"), 0, 2)
+    print_line(console, styled(summary(impact), "bold"))
+
+
+def _when(entry: Break) -> str:
+    return str(entry.when) if entry.is_certain else f"{UNDETERMINED}: {entry.when}"
+
+
+def _why(entry: Break, *, is_verbose: bool) -> str:
+    shown = entry.reasons if is_verbose else entry.reasons[:1]
+    more = f" (and {len(entry.reasons) - 1} more; -v lists them)" if len(shown) < len(entry.reasons) else ""
+    return ", ".join(filter(None, ("; ".join(map(str, shown)) + more, entry.condition)))
+
+
+def _policies(entry: Break) -> Iterator[str]:
+    """Yield commands that create the policies without the settings."""
+    import json
+    from shlex import quote
+
+    yield from (f"echo {quote(json.dumps(rule.policy))} | kubectl create -f -" for rule in entry.allow)
+
+
+def _as_json(impact: Impact) -> str:
+    """Return the impact as JSON. Every key is present."""
+    from agent.reports.json_report import json_text
+
+    breaks = [
+        {
+            **entry.object._asdict(),
+            "topic": entry.topic,
+            "when": entry.when,
+            "determined": entry.is_certain,
+            "condition": entry.condition,
+            "reasons": list(map(vars, entry.reasons)),
+            "remediation": remediation.text(entry.remediation),
+            "allow": [{"setting": rule.setting, "network_policy": rule.policy} for rule in entry.allow],
+        }
+        for entry in impact.breaks
+    ]
+    content = {"server": impact.server, "counts": impact.counts, "breaks": breaks, "notes": impact.notes}
+    return json_text(SCHEMA, "impact", impact.exit_code, content)

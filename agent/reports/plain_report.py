@@ -1,0 +1,56 @@
+"""A report as plain lines for a journal, a pipe or grep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.reports import remediation
+from agent.reports.formats import Verbosity
+from agent.reports.text import fields, fix, hints, predictions, printable, result, title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.base.report import Entry, Finding, Item, Report
+
+
+def report_lines(report: Report, verbosity: Verbosity) -> str:
+    """Return one line for each entry; an item's unified diff follows its line. -q is only the result."""
+    last = f"result {int(report.exit_code)}: {result(report)}"
+    lines = [last] if verbosity is Verbosity.QUIET else list(_lines(report, last, verbosity))
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
+    yield title(report)
+    if verbosity is Verbosity.VERBOSE:
+        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in report.facts)
+    for entry in report.entries:
+        yield entry_line(entry)
+        for item in entry.items:
+            yield from item.diff.removesuffix("\n").split("\n") if item.diff else ()
+    if verbosity is Verbosity.VERBOSE:
+        yield from predictions(report)
+    yield last
+    if report.next_steps:
+        from agent.reports.remediation import step_lines
+
+        yield from step_lines(report.next_steps)
+
+
+def entry_line(entry: Entry) -> str:
+    """Return an entry as one line: the item, the findings, the fix."""
+    about = entry.items[0].id if entry.items else ""
+    parts = [*map(_item, entry.items), *(_finding(finding, about) for finding in entry.findings)]
+    text = remediation.text(fix(entry))
+    fixes = dict.fromkeys((*hints(entry), text))
+    return "; ".join((*parts, *map(remediation.labelled, filter(None, fixes))))
+
+
+def _item(item: Item) -> str:
+    return ": ".join(filter(None, (f"{item.status} {item.id}", item.detail)))
+
+
+def _finding(finding: Finding, about: str = "") -> str:
+    values = (f"{name} {value}" for name, value in fields(finding, about))
+    return "; ".join((f"{finding.level} {finding.id}: {finding.message}", *values))

@@ -1,0 +1,194 @@
+"""Remediations and next steps as text; every output format uses it. Their commands are complete for a caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base.model import Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.value import Value, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from rich.console import Console
+
+    from agent.base import model
+    from agent.base.model import Location
+    from agent.base.report import NextStep
+
+PROGRAM = "k3s-harden"
+
+_HOSTLESS_VERBS = frozenset({"explain", "render"})
+"""Verbs that read no host: they need neither root nor the options of the current run."""
+
+_SUDO = "sudo "
+_INDENT = 5
+
+
+class Caller(Value):
+    """How the current run was called; commands for the reader are called in the same way."""
+
+    program: str = PROGRAM
+    """The shell words that call this program."""
+    needs_sudo: bool = True
+    """Whether this program needs sudo to work on the host."""
+    is_root: bool = False
+    root: str = ""
+    """The root directory of a host tree; empty for this machine."""
+    outside: Callable[[str], str] | None = None
+    """Returns a command of the host tree as one for this machine, if it must run here; otherwise an empty text."""
+    options: tuple[str, ...] = ()
+    """The host options of the run, such as `--root /mnt`, quoted for a shell."""
+    accepted: Callable[[str], Collection[str]] | None = None
+    """Returns the options of a verb that may be repeated; None: each verb has all of them."""
+
+    def command(self, step: model.Step) -> str:
+        """Return a step as a command line to paste; empty if it is an instruction."""
+        if isinstance(step, OwnCommand):
+            return self._own(step)
+        return self._other(step.line) if isinstance(step, ShellCommand) else ""
+
+    def _own(self, step: OwnCommand) -> str:
+        if step.verb in _HOSTLESS_VERBS:
+            reader = (f"| {step.piped_to}",) if step.piped_to else ()
+            return " ".join((self.program, step.verb, *step.options, *reader))
+        accepted = self.accepted(step.verb) if self.accepted and self.options else None
+        given = {option.partition(" ")[0] for option in step.options}
+        options = (
+            option
+            for option, name in ((option, option.partition(" ")[0]) for option in self.options)
+            if name not in given and (accepted is None or name in accepted)
+        )
+        return f"{_SUDO * self.needs_sudo}{' '.join((self.program, step.verb, *step.options, *options))}"
+
+    def _other(self, line: str) -> str:
+        if not line.startswith(_SUDO):
+            return line
+        line = line[len(_SUDO) :]
+        if self.root:
+            from shlex import quote
+
+            # Without it, the command changes this machine in the place of the host tree.
+            here = self.outside(line) if self.outside is not None else ""
+            line = here or f"chroot {quote(self.root)} {line}"
+        return line if self.is_root else _SUDO + line
+
+
+_UNKNOWN = Caller()
+"""For texts that no run prints, such as the reference."""
+
+
+class Step(Value):
+    """A step as text."""
+
+    text: str
+    is_command: bool = False
+    """Whether it can be pasted into a shell."""
+
+
+_DAEMON_RELOAD = Step("sudo systemctl daemon-reload", is_command=True)
+_RESTART = Step("restart K3s")
+
+
+def _restarts(remediation: Remediation) -> tuple[Step, ...]:
+    """Return the steps after which the others take effect."""
+    return (
+        *((_DAEMON_RELOAD,) if remediation.needs_daemon_reload else ()),
+        *((_RESTART,) if remediation.restart is Restart.K3S else ()),
+    )
+
+
+def text(remediation: Remediation) -> str:
+    """Return the steps on one line; a single command has no other words, so that it can be pasted."""
+    listed = steps(remediation)
+    if len(listed) == 1 and listed[0].is_command and remediation.alternative is None:
+        return listed[0].text
+    return _prose(remediation)
+
+
+def labelled(fix: str) -> str:
+    """Return the text of a fix after its label; empty if there is none."""
+    return f"fix: {fix}" if fix else ""
+
+
+def steps(remediation: Remediation) -> tuple[Step, ...]:
+    """Return the steps, the restart included, without those of the alternative."""
+    return (*map(described, remediation.steps), *_restarts(remediation))
+
+
+def numbered_steps(remediation: Remediation) -> list[tuple[str, Step]]:
+    """Return each step with its number, if there are several; the alternative follows a line `or`."""
+    own = steps(remediation)
+    listed = [(f"{number}. " if len(own) > 1 else "", step) for number, step in enumerate(own, 1)]
+    return [*listed, ("", Step("or")), *numbered_steps(remediation.alternative)] if remediation.alternative else listed
+
+
+def completed(step: model.Step, caller: Caller) -> model.Step:
+    """Return a step with a complete command for this caller."""
+    return step if isinstance(step, Instruction) else ShellCommand(caller.command(step))
+
+
+def addressed(remediation: Remediation, caller: Caller) -> Remediation:
+    """Return the remediation with complete commands for this caller."""
+    return remediation.mapped(lambda step: completed(step, caller))
+
+
+def _prose(remediation: Remediation) -> str:
+    own = "; then ".join(_quoted(described(step)) for step in remediation.steps)
+    line = "; ".join(filter(None, (own, *map(_quoted, _restarts(remediation)))))
+    return line if remediation.alternative is None else f"{line}; or {_prose(remediation.alternative)}"
+
+
+def _quoted(step: Step) -> str:
+    return f"run `{step.text}`" if step.is_command else step.text
+
+
+def described(step: model.Step) -> Step:
+    """Return a step as text."""
+    if isinstance(step, Instruction):
+        return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
+    # A shell command is complete, as `addressed` makes it.
+    return Step(_UNKNOWN.command(step) if isinstance(step, OwnCommand) else step.line, is_command=True)
+
+
+def at(location: Location) -> str:
+    """Return a location after its preposition: `at /etc/x:3` or `in /etc/x`."""
+    return f"{'at' if location.line else 'in'} {location}"
+
+
+def addressed_steps(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep, ...]:
+    """Return the steps with complete commands for this caller."""
+    return tuple(replace(next_step, step=completed(next_step.step, caller)) for next_step in steps)
+
+
+def step_object(step: NextStep) -> dict[str, str]:
+    """Return a step for JSON; the command is empty for an instruction."""
+    text, command = _texts(step)
+    return {"text": text, "command": command}
+
+
+def step_lines(steps: Iterable[NextStep]) -> Iterator[str]:
+    """Yield one plain line for each step, with the command at its end."""
+    for number, step in enumerate(steps, 1):
+        yield f"next {number}: {': '.join(filter(None, _texts(step)))}"
+
+
+def print_next_steps(console: Console, steps: Iterable[NextStep]) -> None:
+    """Print a numbered list; each command has its own line, so that it can be pasted."""
+    from rich.text import Text
+
+    from agent.reports.layout import joined, print_command, print_line, styled
+
+    for number, step in enumerate(steps, 1):
+        if number == 1:
+            print_line(console, Text())
+            print_line(console, Text("Next steps", "bold"))
+        text, command = _texts(step)
+        print_line(console, joined(Text(f"{number:3}. "), styled(f"{text}:" if command else text)), hanging=_INDENT)
+        if command:
+            print_command(console, command, _INDENT, "bold")
+
+
+def _texts(step: NextStep) -> tuple[str, str]:
+    text = described(step.step)
+    return (step.purpose, text.text) if text.is_command else (text.text, "")

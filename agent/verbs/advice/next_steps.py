@@ -1,0 +1,342 @@
+"""Next steps after a run, from its report, the most urgent first. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base.errors import ExitCode
+from agent.base.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
+from agent.base.value import Value, replace
+from agent.harden.plan.plan import WITH_VERSION
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
+from agent.verbs.advice.installed_k3s import InstalledK3s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from agent.base.model import Step
+    from agent.base.report import Entry, Finding, Report
+    from agent.harden.plan.preflight_result import Preflight
+    from agent.k3s.roles_and_versions import Version
+
+_APPLY, _CHECK, _DIFF, _REVERT = "apply", "check", "diff", "revert"
+_FORCE = "--force"
+_FORCED = OwnCommand(_APPLY, (_FORCE,))
+_ONCE_MORE = OwnCommand(_APPLY)
+_PURPOSES = {
+    _DIFF: "see what apply will change",
+    "install": "install the gate",
+    "uninstall": "remove the gate",
+}
+"""Purpose of a command, by its verb."""
+_FEW = 3
+"""Maximum number of controls that get a step of their own."""
+
+
+_WITHOUT_RESTART = InstalledK3s(Role.SERVER, "k3s", is_tree=True)
+"""For steps that do not end with a restart of K3s."""
+
+
+def steps_after_run(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
+    """Return the next steps after check, diff, apply, or the gate if it blocks K3s."""
+    steps = [*_repairs(report, k3s)]
+    if report.exit_code is ExitCode.COMPLIANT and report.verb in (_APPLY, _CHECK) and not k3s.is_elsewhere:
+        steps += _after_success(report, k3s)
+    return tuple(steps)
+
+
+def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tuple[NextStep, ...]:
+    """Return the next steps after revert."""
+    is_edited = any(item.status is ItemStatus.EDITED for item in report.items)
+    again = OwnCommand(_REVERT, (*(("--last",) if last else ()), *((_FORCE,) if is_edited else ())))
+    steps = tuple(_repairs(report, k3s, again))
+    if is_edited and all(step.step != again for step in steps):
+        return (NextStep(again, _purpose(again, 0)), *steps)
+    return steps
+
+
+def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
+    """Return the next steps after install, which run the gate for the first time."""
+    if report.exit_code:
+        return tuple(_repairs(report, k3s, OwnCommand("install")))
+    if not k3s.is_installed:
+        return () if k3s.is_elsewhere else (k3s.install(),)
+    see = NextStep(OwnCommand(_DIFF), "see what the gate will change before the next start of K3s")
+    return (see,) if k3s.is_tree else (see, replace(k3s.restart(), purpose="restart K3s through its gate"))
+
+
+def steps_after_uninstall(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
+    """Return the next steps after uninstall."""
+    steps = [*_repairs(report, k3s, OwnCommand("uninstall"))]
+    if not report.exit_code:
+        steps.append(NextStep(OwnCommand(_REVERT), "to undo the hardening, too, revert it"))
+    return tuple(steps)
+
+
+def steps_after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
+    """Return the next steps after a release of K3s' services from the gate."""
+    starts = (
+        NextStep(
+            ShellCommand(f"sudo systemctl restart {service.removesuffix('.service')}"),
+            f"start {service} without its gate",
+        )
+        for service in services
+    )
+    return (*starts, NextStep(OwnCommand(_CHECK), "then see what the gate would block, and fix it"))
+
+
+def steps_after_service_accounts(report: Report, *, undo: bool) -> tuple[NextStep, ...]:
+    """Return the next steps after the tokens of service accounts were disabled, or that was undone."""
+    steps = [
+        NextStep(Instruction(f"{hint}: {_listed(ids)}")) for hint, ids in _hints(report, ItemStatus.FAILED).items()
+    ]
+    if any(item.status in (ItemStatus.FAILED, ItemStatus.KEPT) and item.hint for item in report.items):
+        again = ("--undo", "--wait 300") if undo else ("--wait 300",)
+        return (*steps, NextStep(OwnCommand(report.verb, again), "run it again later"))
+    last = (
+        NextStep(Instruction("keep `stages.service-accounts: off` on all servers: otherwise timers repeat the change"))
+        if undo
+        else NextStep(OwnCommand("assess", ("--cluster",)), "assess the cluster")
+    )
+    return (*steps, last) if report.has_changed else tuple(steps)
+
+
+def steps_before_upgrade(
+    result: Preflight,
+    k3s: InstalledK3s,
+    target: Version,
+    first: Sequence[NextStep],
+    *,
+    again: OwnCommand,
+    has_gate: bool,
+) -> tuple[NextStep, ...]:
+    """Return the next steps of an upgrade to a version of K3s: after `first` come apply and the installation.
+
+    `again` is the command of this run. The gate runs apply before that version starts.
+    """
+    steps = [*first]
+    if result.exit_code:
+        needs = [
+            _Need(urgency_of(problem.finding), problem.finding.message, problem.finding.remediation)
+            for problem in result.problems
+            if problem.is_decisive
+        ]
+        steps += _in_order(needs, _WITHOUT_RESTART)
+        steps.append(NextStep(again, "check again, and continue only if it ends with result 0"))
+    if result.changes and not has_gate:
+        steps += (k3s.stop(),) if k3s.runs else ()
+        steps.append(NextStep(OwnCommand(_APPLY), f"apply the hardening of {result.target}"))
+    if not k3s.is_elsewhere:
+        steps.append(k3s.install(target, f"K3s {result.target}"))
+    return tuple(steps)
+
+
+def steps_after_assess(
+    findings: Iterable[Finding], k3s: InstalledK3s, open_by: Mapping[FixOwner, Sequence[str]], undetermined: int = 0
+) -> tuple[NextStep, ...]:
+    """Return the next steps after an assessment.
+
+    `open_by` has the ids of the open controls by owner of the fix; those of the operator fail. `undetermined` is the
+    number of controls that another assessment determines once a file is corrected.
+    """
+    needs = [_Need(urgency_of(finding), finding.message, finding.remediation) for finding in findings]
+    by_apply, by_operator = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
+    steps = [*_in_order(needs, k3s, again=_ONCE_MORE if by_apply else None)]
+    if by_operator:
+        count = f"{len(by_operator)} control{'' if len(by_operator) == 1 else 's'}"
+        explain = OwnCommand("explain", tuple(by_operator[:1]))
+        failing = f"{count} with status FAIL" if undetermined else count
+        steps.append(NextStep(explain, f"fix or waive the {failing} of the operator; see, for example"))
+    if not k3s.is_installed and not k3s.is_elsewhere and not needs and not by_apply:
+        steps.append(k3s.install())
+    elif open_by.get(FixOwner.K3S) and k3s.is_installed and not (k3s.runs or k3s.is_tree or k3s.is_elsewhere):
+        steps.append(k3s.start())
+    if undetermined:
+        count = f"{undetermined} control{'' if undetermined == 1 else 's'}"
+        steps.append(NextStep(OwnCommand("assess"), f"assess again, to determine the {count} with status UNKNOWN"))
+    return tuple(steps)
+
+
+def steps_after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Sequence[str]]) -> tuple[NextStep, ...]:
+    """Return the next steps after the drift check.
+
+    `gaps` are the remediations of gaps in the gate. `open_by` has the ids of the controls that changed and
+    are open, by owner of the fix.
+    """
+    needs = [_Need(Urgency.BLOCKS_GATE, "close a gap that is reported above", gap) for gap in gaps]
+    by_apply, others = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
+    # The check runs every day beside a running K3s: it advises no restart.
+    steps = [*_in_order(needs, _WITHOUT_RESTART, again=_ONCE_MORE if by_apply else None)]
+    steps += [NextStep(OwnCommand("explain", (control,)), f"see how to fix {control}") for control in others[:_FEW]]
+    if any(open_by.values()):
+        steps.append(NextStep(OwnCommand("assess"), "see the evidence and the fix of each open control"))
+    return tuple(steps)
+
+
+class _Need(Value):
+    """A remediation that somebody has to carry out."""
+
+    urgency: Urgency
+    problem: str
+    remediation: Remediation
+
+
+def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
+    """Yield the installation or start of K3s on a compliant host; after check also the verb for the benchmark."""
+    if not k3s.is_installed:
+        yield k3s.install()
+        if k3s.can_start_a_cluster and report.verb == _APPLY:
+            yield k3s.install(joins=True)
+        if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
+            accounts = OwnCommand("service-accounts", ("--wait 300",))
+            yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
+    elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-released" for finding in report.findings)):
+        yield k3s.start()
+    if report.verb == _CHECK:
+        yield NextStep(OwnCommand("assess"), "check covers the hardening guide, and assess the CIS benchmark")
+
+
+def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) -> Iterator[NextStep]:
+    """Yield the fixes of a report's problems. `again` is the command that completes a partial run."""
+    entries = [entry for entry in report.entries if entry.urgency is not Urgency.NONE]
+    needs = [
+        _Need(urgency_of(finding), finding.message, finding.remediation)
+        for entry in entries
+        for finding in _fixable(entry, report)
+    ]
+    differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
+    hints = _hints(report, ItemStatus.REFUSED, ItemStatus.FAILED)
+    if hints.pop(WITH_VERSION, []):
+        verb = report.verb if report.verb in (_CHECK, _DIFF) else _APPLY
+        purpose = (
+            f"replace VERSION with the version of K3s, such as {EXAMPLE_MINOR}, or set `k3s-version` in the settings"
+        )
+        # All other problems depend on the version.
+        yield NextStep(OwnCommand(verb, ("--k3s-version VERSION",)), purpose)
+        return
+    unread = hints.pop(_AS_ROOT, [])
+    if unread:
+        yield NextStep(OwnCommand(report.verb), f"run it again as root, to read {_listed(unread)}")
+    needs += [
+        _Need(Urgency.BLOCKS_GATE, "", Remediation((Instruction(f"{_listed(ids)}: {hint}"),)))
+        for hint, ids in hints.items()
+        if not hint.endswith(_AGAIN)
+    ]
+    is_left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
+    applies = bool(differing) or (is_left and not unread)
+    shows = any(item.content_differs for item in differing)
+    yield from _in_order(needs, k3s, again=again if applies else None, changes=len(differing), shows_first=shows)
+
+
+_AS_ROOT = "run as root"
+_AGAIN = "run this again"
+
+
+def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
+    """Yield the findings of an entry whose remediation belongs to the next steps."""
+    # The verb that just ran did not fix these problems.
+    done = OwnCommand(_APPLY) if report.writes else OwnCommand(_DIFF) if report.verb == _DIFF else None
+    for finding in entry.findings:
+        remediation = finding.remediation
+        if remediation.steps == (done,):
+            continue
+        has_command = any(not isinstance(step, Instruction) for step in remediation.steps)
+        if finding.level is not Level.NOTE or has_command or report.verb == _REVERT:
+            yield finding
+
+
+def _hints(report: Report, *statuses: ItemStatus) -> dict[str, list[str]]:
+    """Return the ids of items by their hint, without those that a finding explains."""
+    explained = {(finding.resource, step) for finding in report.findings for step in finding.remediation.steps}
+    found: dict[str, list[str]] = {}
+    for item in report.items:
+        texts = (item.hint, f"{item.id}: {item.hint}")
+        is_explained = any((item.id, Instruction(text)) in explained for text in texts)
+        if item.status in statuses and item.hint and not is_explained:
+            found.setdefault(item.hint, []).append(item.id)
+    return found
+
+
+def _listed(ids: Sequence[str]) -> str:
+    few = 2
+    return " and ".join(ids) if len(ids) <= few else f"{ids[0]} and {len(ids) - 1} others"
+
+
+def _in_order(
+    needs: Sequence[_Need],
+    k3s: InstalledK3s,
+    *,
+    again: OwnCommand | None = None,
+    changes: int = 0,
+    shows_first: bool = False,
+) -> Iterator[NextStep]:
+    """Yield the steps by urgency; in each class edits come first, then apply, once. The restart is the last step.
+
+    `again` is the command that also fixes differences, and `changes` the number of changes in the plan. With
+    `shows_first`, diff comes before the first apply.
+    """
+    restart = k3s.restart()
+    given: set[Step] = {restart.step}
+    for urgency in Urgency:
+        inside = [need for need in needs if need.urgency is urgency]
+        earlier = frozenset(given)
+        edits = {edit.step: edit for need in inside for edit in _edits(need) if edit.step not in given}
+        given |= edits.keys()
+        yield from edits.values()
+        applying = [need.remediation.steps for need in inside if any(map(_is_apply, need.remediation.steps))]
+        if not applying and not (again and urgency is Urgency.BLOCKS_GATE):
+            continue
+        is_forced = any(_FORCED in steps for steps in applying)
+        command = _FORCED if is_forced else again or _ONCE_MORE
+        # It has to run again after an edit.
+        if command in given and all(earlier.issuperset(steps[:-1]) for steps in applying):
+            continue
+        if is_forced:
+            # The user saves edited files before the command replaces them.
+            kept = [need for need in needs if need.remediation.steps[-1:] == (_FORCED,)]
+            moved = {edit.step: edit for need in kept for edit in _edits(need) if edit.step not in given}
+            given |= moved.keys()
+            yield from moved.values()
+        if shows_first and OwnCommand(_DIFF) not in given:
+            yield NextStep(OwnCommand(_DIFF), _PURPOSES[_DIFF])
+        given |= {OwnCommand(_DIFF), command, OwnCommand(_APPLY)}
+        yield NextStep(command, _purpose(command, changes))
+    yield from _restart(needs, k3s)
+
+
+def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:
+    """Yield the restart, if a remediation takes effect only then."""
+    restart = k3s.restart()
+    remediations = [need.remediation for need in needs]
+    if any(remediation.needs_daemon_reload for remediation in remediations) and not k3s.is_tree:
+        yield NextStep(ShellCommand("sudo systemctl daemon-reload"), "make systemd read the changed units")
+    is_needed = any(
+        remediation.restart is not Restart.NOT_NEEDED or restart.step in remediation.steps
+        for remediation in remediations
+    )
+    if is_needed and k3s.is_installed and not k3s.is_tree:
+        yield restart
+
+
+def _purpose(command: OwnCommand, changes: int) -> str:
+    if command == _FORCED:
+        return "replace the edited files, and keep backups of them"
+    if _FORCE in command.options:
+        return f"{command.verb} edited files, too, and keep backups of them"
+    if command.verb != _APPLY:
+        return f"run {command.verb} again"
+    return "apply the hardening" + (f", which makes {changes} change{'' if changes == 1 else 's'}" if changes else "")
+
+
+def _edits(need: _Need) -> Iterator[NextStep]:
+    for step in need.remediation.steps:
+        if isinstance(step, Instruction):
+            yield NextStep(step)
+        elif not _is_apply(step):
+            purpose = _PURPOSES.get(step.verb, "") if isinstance(step, OwnCommand) else ""
+            yield NextStep(step, purpose or need.problem)
+
+
+def _is_apply(step: Step) -> bool:
+    return step in (OwnCommand(_APPLY), _FORCED)

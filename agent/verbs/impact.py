@@ -1,0 +1,188 @@
+"""The verb impact: what breaks in the running cluster when this program hardens it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.assess.checks.cluster.workload_rules import pod_security_defaults
+from agent.base.errors import HardenError, HostError
+from agent.base.host.https import Limits
+from agent.base.linux.file_systems import REGULAR_FILE
+from agent.base.report import no_progress
+from agent.cluster.connection import KUBECONFIGS, connect_as_admin
+from agent.cluster.kubectl import KubectlClient
+from agent.cluster.kubernetes.network_policies import parse_policy
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, Standard
+from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
+from agent.cluster.pod_security_probe import probe_workloads
+from agent.cluster.reader import LIMITS, Reader
+from agent.cluster.running import read_running
+from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults
+from agent.findings.impact.traffic import expected_policies, replaced_policies
+from agent.findings.manifest_files import name_taken
+from agent.findings.registry import KINDS
+from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
+from agent.harden.settings import loading
+from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.harden.situation.observation import observe_after_apply, observe_situation
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent.base.host import Host
+    from agent.base.report import Finding, Progress
+    from agent.cluster.pod_security_probe import UnexpectedAnswer
+    from agent.findings.impact import Impact
+    from agent.harden.situation import Request, Situation
+
+_AT_ONCE = Limits(request=2.0, total=2.0, body=8 << 20)
+_LIMITS = Limits(request=20.0, total=120.0, body=LIMITS.body)
+_PROBE_LIMITS = Limits(request=10.0, total=600.0, body=LIMITS.body)
+_SEARCHES = 20.0
+"""Seconds for all searches in the audit log."""
+_DEFAULT_IS_ASSUMED = (
+    "the default Pod Security level is not visible here: assumed privileged; run this on a server to know it"
+)
+_NO_CONNECTIONS = "open connections are not known: only root on a node can read them"
+_SNAPSHOT = "open connections are a snapshot of this node; their absence proves nothing"
+
+
+def impact(
+    host: Host,
+    request: Request,
+    environment: Mapping[str, str],
+    progress: Progress,
+    *,
+    kubectl: Sequence[str] = (),
+    probe: bool = False,
+) -> Impact:
+    """Return what breaks. With options of kubectl, and where no server of K3s is, kubectl reads the cluster.
+
+    `probe` also asks the API server of this host about each pod template, in a temporary namespace. Raises HardenError
+    if the API server cannot be read.
+    """
+    top = DEFAULT_DATA_DIR / (request.overrides.data_dir or "")
+    is_server = host.runs_as_root and any(host.tree.exists(top / name) for name in KUBECONFIGS)
+    if kubectl or not is_server:
+        if probe:
+            raise HostError("--probe requires the credential of K3s", "run it as root on a server")
+        return _elsewhere(host, request, KubectlClient(kubectl, environment), progress)
+    return impact_on_server(host, request, observe_situation(host, request), _LIMITS, progress, probe=probe)
+
+
+def impact_on_server(
+    host: Host,
+    request: Request,
+    situation: Situation,
+    limits: Limits,
+    progress: Progress = no_progress,
+    *,
+    probe: bool = False,
+) -> Impact:
+    """Return what breaks, from the API server of this host. Raises HardenError if it cannot be read."""
+    progress("reading the cluster")
+    data_dir = situation.facts.data_dir
+    with connect_as_admin(host, data_dir, limits) as client:
+        running = read_running(client)
+    connections = host.connections()
+    version = _version(running.version)
+    tomorrow = pod_security_defaults(observe_after_apply(host, request, situation))
+    notes = [_NO_CONNECTIONS if connections is None else _SNAPSHOT]
+    differences: tuple[UnexpectedAnswer, ...] = ()
+    if probe and tomorrow.level is not None:
+        progress("asking the API server about pod templates")
+        standard = Standard(tomorrow.level, tomorrow.minor)
+        found = probe_workloads(lambda: connect_as_admin(host, data_dir, _PROBE_LIMITS), standard, version.minor)
+        differences = tuple(found.differences)
+        notes.append(f"the API server was asked about {len(found.answers) - 1} pod templates")
+    return evaluate(
+        Inputs(
+            client.url,
+            running,
+            situation.settings,
+            version,
+            _today(situation),
+            tomorrow,
+            connections,
+            _is_account_used(host, situation),
+            _denies_external_ips(situation),
+            differences,
+            situation.facts.rancher_managed,
+            notes=tuple(notes),
+        )
+    )
+
+
+def taken_names(host: Host, situation: Situation) -> Iterator[Finding]:
+    """Yield the NetworkPolicies of the site in the cluster that policy.yaml would replace.
+
+    One request, which has to be answered at once; without an answer nothing is known.
+    """
+    with suppress(HardenError):
+        with connect_as_admin(host, situation.facts.data_dir, _AT_ONCE) as client:
+            request = REQUESTS[Query.NETWORK_POLICIES]._replace(accept=OBJECTS)
+            existing = Reader(client).listed(request, parse_policy)
+        for policy in replaced_policies(existing, expected_policies(situation.settings)):
+            yield KINDS["network-policy-name-taken"].case(name_taken(policy.namespace, policy.name))
+
+
+def _is_account_used(host: Host, situation: Situation) -> Callable[[str], bool | None]:
+    """Return a function that looks for requests of a default account in the audit log that is written now."""
+    given = situation.facts.merged_config.component_arguments("kube-apiserver-arg").get("audit-log-path", ())
+    path = PurePosixPath(given[-1].text if given else "")
+    grep, until = host.trusted_tool("grep"), host.now() + _SEARCHES
+    # "-" is the standard output of K3s, and /dev/null keeps nothing.
+    is_file = path.is_absolute() and getattr(host.tree.stat(path), "kind", "") == REGULAR_FILE
+
+    def is_used(namespace: str) -> bool | None:
+        user = f'"username":"system:serviceaccount:{namespace}:default"'
+        if grep is None or not is_file or host.now() > until:
+            return None
+        with suppress(HostError):
+            return {0: True, 1: False}.get(host.run([str(grep), "-qF", user, str(path)], timeout=5.0).code)
+        return None
+
+    return is_used
+
+
+def _today(situation: Situation) -> PodSecurityDefaults:
+    """Return what the running API server enforces: its file, unless that or what names it changed since the start."""
+    facts = situation.facts
+    names = {str(facts.dropin_path), str(facts.data_dir / POD_SECURITY_ADMISSION.path)}
+    is_as_started = names.isdisjoint(situation.changed_since_start)
+    return pod_security_defaults(situation) if is_as_started else PodSecurityDefaults(None)
+
+
+def _denies_external_ips(situation: Situation) -> bool:
+    arguments = situation.facts.merged_config.component_arguments("kube-apiserver-arg")
+    texts = [value.text for value in arguments.get("enable-admission-plugins", ())]
+    return str(situation.facts.dropin_path) not in situation.changed_since_start and any(
+        "DenyServiceExternalIPs" in text.split(",") for text in texts
+    )
+
+
+def _version(text: str) -> Version:
+    try:
+        return Version.parse(text)
+    except ValueError:
+        return NEWEST_KNOWN
+
+
+def _elsewhere(host: Host, request: Request, client: KubectlClient, progress: Progress) -> Impact:
+    path = request.settings_file
+    data = host.machine_tree.read_input(path) if path else None
+    settings = loading.load_settings(data, path or DEFAULT_SETTINGS, request.overrides.profile)
+    progress("reading the cluster")
+    running = read_running(client)
+    is_node = host.runs_as_root and host.tree.exists(DEFAULT_DATA_DIR / "agent/kubelet.kubeconfig")
+    connections = host.connections() if is_node else None
+    notes = [_DEFAULT_IS_ASSUMED, _NO_CONNECTIONS if connections is None else _SNAPSHOT]
+    if not path:
+        notes.append("the settings are the defaults; pass those of the servers with --config")
+    version = _version(running.version)
+    today, tomorrow = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), expected_defaults(settings, version)
+    return evaluate(Inputs("kubectl", running, settings, version, today, tomorrow, connections, notes=tuple(notes)))

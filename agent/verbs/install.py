@@ -1,0 +1,311 @@
+"""The verbs install and uninstall, for hosts and images without the package."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.base.errors import HardenError, HostError, UnsupportedHostError, UsageError
+from agent.base.host import LOCK
+from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
+from agent.base.linux.unit_files import PACKAGED_UNITS
+from agent.base.model import Absent, Directory, File, OwnCommand, ShellCommand
+from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
+from agent.base.value import replace
+from agent.findings import after_apply_or_revert
+from agent.harden.changes.execute import carry_out, refused
+from agent.harden.changes.journal import BACKUPS, Journal
+from agent.harden.changes.notifications import HIDDEN_FROM_UNITS
+from agent.harden.changes.observation_mark import end_observation, is_unhardened_cluster
+from agent.harden.changes.publication_files import read_publication
+from agent.harden.node import gate, openrc
+from agent.harden.node.gate_exceptions import RUN_DIRECTORY
+from agent.harden.node.gate_units import DROPIN, DROPINS, OLDER_DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
+from agent.harden.plan import plan
+from agent.harden.plan.plan import Change, describe_state
+from agent.verbs.advice import next_steps
+from agent.verbs.installation import (
+    CLEAN_HOOK,
+    COMPLETIONS,
+    DATA_DIR_DROPINS,
+    MISFIT,
+    UNIT_DIRECTORY,
+    UNITS,
+    Installation,
+    fits_in_a_unit,
+    installed_files,
+    require_name_for_units,
+)
+from agent.verbs.publish import withdraw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.base.host import Host
+    from agent.harden.node.gate import Gate
+
+
+_BEFORE_ENFORCING = (
+    NextStep(OwnCommand("impact"), "see what breaks in the cluster"),
+    NextStep(OwnCommand("apply"), "harden this host first"),
+    NextStep(OwnCommand("install", ("--enforce",)), "or harden it at K3s' next start"),
+)
+_LARGEST_SCRIPT = 1 << 12
+_SHARED_FILES = PurePosixPath("/usr/local/share")
+
+
+def install(host: Host, installation: Installation, *, enforce: bool = False) -> Report:
+    """Write the files and make systemd read them. No unit is started or stopped; replaced files are backed up.
+
+    On a cluster that runs and that apply has never hardened it makes no changes, unless `enforce`: the gate would
+    harden the host at K3s' next start.
+
+    Raises UsageError for a program that others can write, because the gate runs it as root, for one that the gate
+    cannot run, and for one that is not the program of an installed package. Raises UnsupportedHostError without
+    systemd, and for one that is too old.
+    """
+    host.refuse_ordinary_user("install")
+    if not installation.is_openrc:
+        _refuse_host_without_systemd(host)
+    if installation.packaged and installation.program != PACKAGED_PROGRAM:
+        raise UsageError(
+            f"cannot install a gate that runs {installation.program}: the package has its own, {PACKAGED_UNITS / UNIT}",
+            f"run {PACKAGED_PROGRAM} install, or pass --program {PACKAGED_PROGRAM}; or remove the package first",
+        )
+    problem = _program_problem(host, installation.program)
+    if problem:
+        raise UsageError(
+            f"cannot install a gate that runs {installation.program}: {problem}",
+            "run install of the single file, k3s-harden-VERSION.pyz, in a directory that only root can write, such as"
+            " /opt, or pass its path with --program",
+        )
+    require_name_for_units(installation.data_dir)
+    if not enforce and host.is_live and is_unhardened_cluster(host, installation.data_dir):
+        report = Report(
+            verb="install", writes=True, facts=(), items=(), findings=(after_apply_or_revert.not_enforced(),)
+        )
+        return replace(report, next_steps=_BEFORE_ENFORCING)
+    resources = installed_files(installation)
+    in_place = {file.path for file in resources}
+    with host.lock():
+        _remove_temporary_files(host, installation)
+        moved = _move_dropins(host, resources)
+        steps = plan.make_plan(resources, host.observe_all(resources), force=True)
+        items = [*moved, *_carry_out(host, steps.changes)]
+        items += _remove(host, [path for path in _hiding(host, installation) if path not in in_place], installation)
+        if enforce:
+            end_observation(host)
+    items += [refused(refusal) for refusal in steps.refusals]
+    _reload(host)
+    report = _report("install", items, [file.id for file in resources], gate.detect_gate(host), installation)
+    return replace(
+        report, next_steps=(*installation.blocked, *next_steps.steps_after_install(report, installation.k3s))
+    )
+
+
+def _move_dropins(host: Host, resources: Iterable[File]) -> list[Item]:
+    """Give the drop-ins of earlier releases their new content and name. A kill leaves one drop-in of each service."""
+    items = []
+    for file in resources:
+        older = host.tree.observe(file.path.with_name(OLDER_DROPIN))
+        if file.path.name == DROPIN and isinstance(older, File) and _is_ours(older):
+            items += _carry_out(host, [Change(older, replace(file, path=older.path), backup=True)])
+            if items[-1].status is ItemStatus.CHANGED:
+                host.writable_tree.rename(older.path, DROPIN)
+    return items
+
+
+def uninstall(host: Host, installation: Installation) -> Report:
+    """Remove all files of `install`, for all services, and keep the files of a package.
+
+    Edited files are backed up.
+    """
+    host.refuse_ordinary_user("uninstall")
+    with host.lock():
+        dropins, others = _all_places(host, installation)
+        _remove_temporary_files(host, installation)
+        _stop_timers(host, others)
+        items = _remove(host, dropins, installation)
+        # A drop-in that systemd still uses blocks K3s without the unit that it starts.
+        _reload(host)
+        removed = _remove(host, others, installation)
+        _remove_state_of_boot(host, installation)
+    _reload(host)
+    left = gate.detect_gate(host)
+    # The units of a package continue to publish.
+    node, steps = ([], ()) if installation.packaged else _withdrawn(host)
+    report = _report("uninstall", [*items, *removed, *node], [], left, installation)
+    report = replace(report, findings=after_apply_or_revert.after_uninstall(left))
+    return replace(report, next_steps=(*steps, *next_steps.steps_after_uninstall(report, installation.k3s)))
+
+
+def _withdrawn(host: Host) -> tuple[list[Item], tuple[NextStep, ...]]:
+    """Remove what this node has published, and return an item about it, and the step that is left if that failed."""
+    publication = read_publication(host) if host.is_live else None
+    if publication is None or not publication.kubeconfig:
+        return [], ()
+    try:
+        return [Item("Node", ItemStatus.CHANGED, withdraw(host, publication))], ()
+    except HardenError as error:
+        step = NextStep(ShellCommand(error.hint), "as an administrator of the cluster, remove what this node published")
+        return [Item("Node", ItemStatus.KEPT, error.message)], (step,)
+
+
+def _remove_state_of_boot(host: Host, installation: Installation) -> None:
+    """Remove the files in /run, of which a package still needs those of its gate."""
+    with suppress(HostError):
+        if not installation.packaged:
+            for name in host.tree.names(RUN_DIRECTORY):
+                host.writable_tree.remove_file(RUN_DIRECTORY / name)
+            host.writable_tree.remove_directory(RUN_DIRECTORY)
+        host.writable_tree.remove_file(LOCK)
+
+
+def _all_places(host: Host, installation: Installation) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
+    """Return the paths of the drop-ins of services, and of all other files, that any installation here has written."""
+    if installation.is_openrc:
+        return [openrc.CONFIGURATION], [openrc.START, *COMPLETIONS.values(), CLEAN_HOOK]
+    names = [name for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
+    dropins = [f"{name}/{dropin}" for name in names for dropin in DROPINS]
+    units = [name for name in UNITS if name not in installation.packaged]
+    others = [*(UNIT_DIRECTORY / name for name in units), *_hiding(host, installation), *COMPLETIONS.values()]
+    if not installation.packaged:
+        others.append(CLEAN_HOOK)
+    return [UNIT_DIRECTORY / name for name in dropins if name not in installation.packaged], others
+
+
+def _remove_temporary_files(host: Host, installation: Installation) -> None:
+    """Remove the temporary files of killed runs."""
+    dropins, others = _all_places(host, installation)
+    for path in (*dropins, *others, *(UNIT_DIRECTORY / name for name in DATA_DIR_DROPINS)):
+        with suppress(HostError):
+            host.writable_tree.remove_temporary(path)
+    with suppress(HostError):
+        host.writable_tree.remove_temporaries(BACKUPS)
+
+
+def _refuse_host_without_systemd(host: Host) -> None:
+    if Systemd(host).reads_units:
+        version = Systemd(host).version
+        if version is None or version >= OLDEST_SYSTEMD:
+            return
+        raise UnsupportedHostError(
+            f"cannot install the gate: found systemd {version}, expected {OLDEST_SYSTEMD} or newer",
+            "use apply and check without the gate; apply hardens the host, but does not hold K3s back",
+        )
+    if host.is_live:
+        problem = "neither systemd nor OpenRC runs; containers without them are not supported"
+        raise UnsupportedHostError(
+            f"cannot install the gate: {problem}",
+            "run this on a host on which systemd or OpenRC starts K3s; for an image, pass its directory with --root",
+        )
+    raise UnsupportedHostError(
+        f"cannot install the gate in {host.root}: it has neither systemd nor OpenRC",
+        "install one of them in the tree first; other init systems are not supported",
+    )
+
+
+def _program_problem(host: Host, program: PurePosixPath) -> str:
+    """Return why the gate cannot run this program, or must not; empty if it can."""
+    if not program.is_absolute():
+        return "it is not an absolute path"
+    if not fits_in_a_unit(program):
+        return MISFIT
+    hidden = next((place for place in HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
+    if hidden is not None:
+        return f"the sandbox of the units hides {hidden}"
+    if program != PACKAGED_PROGRAM and _needs_replaceable_python(host, program):
+        return "pip installed it for the distribution's Python, and it does not run after an upgrade to another version"
+    found = gate.program_problem(host, program)
+    return found.problem if found else ""
+
+
+def _needs_replaceable_python(host: Host, program: PurePosixPath) -> bool:
+    """Return whether a program is a script of pip, which runs only with one version of the distribution's Python."""
+    with suppress(HostError):  # such as a file that is too large for a script of pip
+        script = (host.tree.read(program, _LARGEST_SCRIPT) or b"").decode(errors="replace")
+        if python := re.match(r"#!(/\S*)/python[\d.]*\n", script):
+            venv = host.tree.read_text(PurePosixPath(python[1]).parent / "pyvenv.cfg")
+            home = re.search(r"^home *= *(\S+)", venv, re.MULTILINE)
+            return (home or python)[1] in ("/usr/bin", "/bin")
+    return False
+
+
+def _hiding(host: Host, installation: Installation) -> list[PurePosixPath]:
+    """Return the files of `install` that override or extend those of a package. Links, such as masks, are kept."""
+    older = (name.replace(DROPIN, OLDER_DROPIN) for name in installation.packaged if name.endswith(DROPIN))
+    places = [UNIT_DIRECTORY / name for name in (*sorted(installation.packaged), *sorted(older), *DATA_DIR_DROPINS)]
+    return [path for path in places if isinstance(now := host.tree.observe(path), File) and _is_ours(now)]
+
+
+def _stop_timers(host: Host, units: Iterable[PurePosixPath]) -> None:
+    """Stop the timers among these units, because a running timer continues to start its service."""
+    systemd = Systemd(host)
+    if systemd.is_running:
+        for unit in units:
+            if unit.suffix == ".timer" and isinstance(host.tree.observe(unit), File):
+                systemd.stop(unit.name)
+
+
+def _remove(host: Host, places: Iterable[PurePosixPath], installation: Installation) -> list[Item]:
+    unedited = {
+        file.content
+        for one in (installation, installation._replace(packaged=frozenset()))
+        for file in installed_files(one)
+    }
+    items: list[Item] = []
+    for path in places:
+        now = host.tree.observe(path)
+        if isinstance(now, Absent):
+            if path.parent.parent == UNIT_DIRECTORY:  # left by a run that was killed
+                _remove_empty_directories(host, path.parent)
+            continue
+        if not isinstance(now, File) or not _is_ours(now):
+            detail = f"is not a file of k3s-harden: {describe_state(now)}"
+            items.append(Item(str(path), ItemStatus.REFUSED, detail, "review it, and remove it if it is not needed"))
+            continue
+        items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])
+        _remove_empty_directories(host, path.parent)
+    return items
+
+
+def _remove_empty_directories(host: Host, path: PurePosixPath) -> None:
+    """Remove a directory of drop-ins, of completions or of the gate, and those above it that contain nothing else."""
+    for directory in (path, *path.parents):
+        is_removable = (
+            directory.name.endswith(".d") or directory == openrc.START.parent or _SHARED_FILES in directory.parents
+        )
+        if not (is_removable and isinstance(host.tree.observe(directory), Directory)):
+            return
+        if not host.writable_tree.remove_directory(directory):
+            return
+
+
+def _carry_out(host: Host, changes: Sequence[Change]) -> list[Item]:
+    # All these files belong to k3s-harden, so the journal needs no earlier state.
+    return [carry_out(change, host, Journal(host)) for change in changes]
+
+
+def _reload(host: Host) -> None:
+    """Make systemd read the files, including those of an earlier run that was killed before its reload."""
+    systemd = Systemd(host)
+    if systemd.is_running:
+        systemd.reload()
+
+
+def _report(
+    verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gate, installation: Installation
+) -> Report:
+    done = {item.id for item in items}
+    untouched = [Item(name, ItemStatus.COMPLIANT) for name in all_ids if name not in done]
+    evidence = "runs before each start of K3s" + ("; installed by a package" if there.packaged else "")
+    place = openrc.START if installation.is_openrc else there.template or UNIT_DIRECTORY / TEMPLATE
+    facts = (Fact("gate", str(place), evidence),)
+    return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
+
+
+def _is_ours(now: File) -> bool:
+    """Return whether a file is of any version of k3s-harden, all of which contain its name."""
+    return b"k3s-harden" in now.content

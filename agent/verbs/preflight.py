@@ -1,0 +1,160 @@
+"""The verb preflight: whether another version of K3s would start on this host, and stay hardened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import findings
+from agent.base.errors import UsageError
+from agent.base.model import FixOwner, Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.base.report import ItemStatus, NextStep
+from agent.base.value import replace
+from agent.harden.node.datastore import Datastore, sqlite_database
+from agent.harden.node.site_files import read_settings
+from agent.harden.node.version import require_covered
+from agent.harden.plan.preflight_result import Preflight, compared_findings, not_compliant
+from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
+from agent.harden.situation.observation import observe_after_apply, observe_situation
+from agent.k3s import upgrade_notes
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR, NEWEST_KNOWN, Version
+from agent.verbs.advice import next_steps
+from agent.verbs.check_and_apply import items_of
+from agent.verbs.k3s_state import installed_k3s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.base.host import Host
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.situation import Request
+    from agent.verbs.advice.installed_k3s import InstalledK3s
+
+
+_BY_THE_GATE = Remediation((Instruction("the gate runs apply before that version starts"),), FixOwner.APPLY)
+_BY_HAND = Remediation((Instruction("stop K3s"), OwnCommand("apply"), Instruction("install that version")))
+"""How apply runs for another version. K3s must be stopped: the current version would read files of the other one."""
+
+
+def target_version(text: str) -> Version:
+    """Return the version to check. Raises UsageError if it is malformed, or not known to this release."""
+    try:
+        parsed = Version.parse(text)
+        is_first = text.count(".") > 1 and not parsed.is_release  # v1.25.0 is a release, and v1.25 is not
+        target: Version | None = parsed._replace(build="+k3s1") if is_first else parsed
+    except ValueError:
+        target = None
+    if target is None or (target.build and not target.is_plausible):
+        raise UsageError(
+            f"cannot check the version {text!r}: expected one such as v1.{NEWEST_KNOWN.minor}, {NEWEST_KNOWN.family}"
+            f" or v{NEWEST_KNOWN.family}.2+k3s1",
+            "pass the version of K3s that you will install",
+        )
+    require_covered(target)
+    if target.minor > NEWEST_KNOWN.minor:
+        raise UsageError(
+            f"cannot check K3s {shown_version(target)}: this release knows K3s up to v{NEWEST_KNOWN.family}",
+            "upgrade k3s-harden if a newer release exists",
+        )
+    return target
+
+
+def shown_version(version: Version) -> str:
+    """Return a version for a reader, such as v1.34 or v1.34.1+k3s1."""
+    return str(version) if version.is_release else f"v{version.family}"
+
+
+def preflight(host: Host, request: Request, target: Version) -> Preflight:
+    """Observe the host, then the same host with the other version, before and after apply. Makes no changes.
+
+    Raises UsageError for a downgrade.
+    """
+    now = observe_situation(host, request)
+    current = now.facts.known_version
+    if current is not None and _is_downgrade(current, target):
+        raise UsageError(
+            f"cannot check a downgrade from {shown_version(current)} to {shown_version(target)}:"
+            " K3s does not support it",
+            "to go back, restore the datastore with the older version",
+        )
+    given = request.overrides.k3s_version
+    request = replace(request, overrides=replace(request.overrides, k3s_version=str(target)))
+    before = observe_situation(host, request)
+    later = observe_after_apply(host, request, before)
+    has_gate = now.facts.service in now.gate.dropins
+    fix = _BY_THE_GATE if has_gate else _BY_HAND
+    result = Preflight(
+        facts=now.facts.evidence,
+        current="" if current is None else shown_version(current),
+        target=shown_version(target),
+        problems=compared_findings(
+            findings.collect_findings(now), findings.collect_findings(before), findings.collect_findings(later), fix
+        ),
+        changes=tuple(item for item in items_of(before) if item.status is not ItemStatus.COMPLIANT),
+        left=not_compliant(items_of(later)),
+        notes=upgrade_notes.notes_for_upgrade(
+            current, target, before.facts.role, has_etcd=before.facts.datastore is Datastore.ETCD
+        ),
+    )
+    k3s = installed_k3s(host, now.facts)
+    first = (*_first(result, k3s, before.facts), *_setting(host, request, target))
+    if current is None:
+        purpose = (
+            f"check the steps between the versions, too, with the current version, such as {EXAMPLE_MINOR}, as VERSION"
+        )
+        with_current = OwnCommand("preflight", (result.target, "--k3s-version VERSION"))
+        first = (NextStep(with_current, purpose), *first)
+    with_version = [f"--k3s-version {given}"] if given else []
+    if current is not None and any(note.id == upgrade_notes.ONE_AT_A_TIME for note in result.notes):
+        following = f"v{current.major}.{current.minor + 1}"
+        purpose = f"upgrade one minor version at a time; first see the steps to {following}"
+        return result._replace(next_steps=(NextStep(OwnCommand("preflight", (following, *with_version)), purpose),))
+    again = OwnCommand("preflight", (result.target, *with_version))
+    steps = next_steps.steps_before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
+    return result._replace(next_steps=steps)
+
+
+def _first(result: Preflight, k3s: InstalledK3s, facts: HostFacts) -> Iterator[NextStep]:
+    """Yield the steps before the upgrade, in the order of the notes."""
+    for note in result.notes:
+        if note.id == upgrade_notes.SNAPSHOT_FIRST:
+            yield from _save(k3s, facts, result.target)
+        elif note.first:
+            yield NextStep(Instruction(note.first))
+
+
+def _setting(host: Host, request: Request, target: Version) -> Iterator[NextStep]:
+    """Yield the edit of a `k3s-version` in the settings that is not the version of the upgrade."""
+    version = read_settings(host, request.settings_file, Overrides()).k3s_version
+    if version is not None and version.minor != target.minor:
+        text = f"remove `k3s-version`, or change it to {target.family}"
+        yield NextStep(Instruction(text, Location(request.settings_file or DEFAULT_SETTINGS)))
+
+
+def _save(k3s: InstalledK3s, facts: HostFacts, target: str) -> Iterator[NextStep]:
+    """Yield how to save the datastore and the server's token (docs.k3s.io/datastore/backup-restore)."""
+    from shlex import quote
+
+    datastore, server = facts.datastore, k3s.data_dir / "server"
+    token = f"sudo install -m 0600 {quote(str(server / 'token'))} /root/k3s-token-before-{target}"
+    if datastore is Datastore.NONE:
+        yield NextStep(Instruction("if the cluster exists already, save its datastore and its server's token"))
+    elif datastore is Datastore.EXTERNAL:
+        yield NextStep(Instruction("save the external datastore with the tools of its database"))
+        yield NextStep(ShellCommand(token), "save the server's token")
+    elif datastore is Datastore.ETCD and k3s.runs:
+        yield NextStep(ShellCommand("sudo k3s etcd-snapshot save"), "save the datastore")
+        yield NextStep(ShellCommand(token), "save the server's token")
+    else:
+        # A copy is consistent only while nothing writes to the database.
+        database = sqlite_database(facts.operator_config.scalar("datastore-endpoint"), k3s.data_dir)
+        is_elsewhere = datastore is Datastore.SQLITE and database is not None and server / "db" not in database.parents
+        data = f"{quote(str(database))}*" if is_elsewhere else "db"
+        script = f"umask 077; tar -C {quote(str(server))} -czf /root/k3s-before-{target}.tar.gz {data} token"
+        yield from (k3s.stop(),) if k3s.runs else ()
+        yield NextStep(ShellCommand(f"sudo sh -c {quote(script)}"), "save the datastore and the server's token")
+        yield from (k3s.start(),) if k3s.runs else ()
+
+
+def _is_downgrade(current: Version, target: Version) -> bool:
+    is_older_patch = target.is_release and current.is_release and target.patch < current.patch
+    return target.minor < current.minor or (target.minor == current.minor and is_older_patch)

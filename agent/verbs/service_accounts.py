@@ -1,0 +1,313 @@
+"""Automatic tokens of the default ServiceAccounts (guide: CIS 5.1.5).
+
+Uses kubectl, which reaches the API on every server with the credentials that K3s keeps for root.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.base.errors import HostError
+from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
+from agent.base.value import replace
+from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.verbs.advice import next_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.base.host import Host
+    from agent.base.report import Progress
+    from agent.cluster.kubernetes.objects import Json
+    from agent.harden.settings.schema import Settings
+
+_PAUSE = 3.0
+_LARGEST_ANSWER = 64 << 20
+"""Bytes; the accounts of about 50,000 namespaces."""
+
+_KUBECONFIG = PurePosixPath("/etc/rancher/k3s/k3s.yaml")
+"""The default of `k3s kubectl`; a symlink if `write-kubeconfig` sets another path (k3s, pkg/server/server.go)."""
+_ROOTS_KUBECONFIG = "/var/lib/rancher/k3s/server/cred/admin.kubeconfig"
+
+_FIELD = "automountServiceAccountToken"
+_BEFORE = "k3s-harden.internal/automount-before"
+"""The annotation with the value that the field had before: `true`, or `unset`."""
+_EXEMPT = "k3s-harden.internal/automount-exempt"
+"""The annotation of an account that a server exempts, so that the other servers do not change it."""
+_UNSET = "unset"
+
+
+class _Account(NamedTuple):
+    """The default ServiceAccount of a namespace."""
+
+    value: object
+    """The field; None if it is not set, which means true."""
+    before: str
+    """The value before the first change of this program; empty without one."""
+    is_exempt: bool
+
+    @property
+    def automounts(self) -> bool:
+        """Whether pods without a value of their own get the token. The API server accepts only booleans."""
+        return self.value is not False
+
+
+class _Change(NamedTuple):
+    """A patch of an account, and its description."""
+
+    patch: Mapping[str, object]
+    detail: str
+    expected: bool
+    """Whether the account automounts its token afterwards."""
+
+
+class KubectlAccess(NamedTuple):
+    """How kubectl reaches the API server."""
+
+    kubeconfig: str | None = None
+    timeout: float = 20
+    """Seconds for one call."""
+    wait: float = 0
+    """Seconds for the first answer of the API server."""
+
+
+class _DistrustedError(HostError):
+    """Another user can change what this program would run."""
+
+
+class _Kubectl(NamedTuple):
+    """A kubectl command."""
+
+    host: Host
+    command: tuple[str, ...]
+    kubeconfig: PurePosixPath | None
+    """The file that kubectl reads; None for a kubectl without one."""
+    timeout: float
+    """Seconds for one call."""
+
+    def __call__(self, *arguments: str) -> str:
+        """Return the output of kubectl. Raises HostError with the last line of its error."""
+        self._refuse_distrusted()
+        limit = f"--request-timeout={self.timeout:g}s"
+        # The limit of kubectl expires first, with a useful error. The longer one is for a kubectl that hangs.
+        done = self.host.run(
+            [*self.command, *arguments, limit],
+            timeout=self.timeout + min(self.timeout, 5),
+            largest_output=_LARGEST_ANSWER,
+        )
+        if done.code:
+            error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
+            raise HostError(
+                f"cannot {arguments[0]} {arguments[1]}: {error}",
+                "run this on a server where K3s is running, or pass a working kubeconfig with --kubeconfig",
+            )
+        return done.stdout
+
+    def _refuse_distrusted(self) -> None:
+        """Raise _DistrustedError if another user can change the kubeconfig, which can name a program (`exec`)."""
+        # Before each call, because K3s can create the file during --wait.
+        tree = self.host.own_tree
+        if self.kubeconfig is None or not tree.exists(self.kubeconfig):
+            return
+        problem = tree.trust_problem(self.kubeconfig)
+        if problem:
+            raise _DistrustedError(
+                f"cannot use {self.kubeconfig}, because kubectl runs programs that it names: {problem}",
+                f"pass a kubeconfig that no other user can change, such as --kubeconfig {_ROOTS_KUBECONFIG}",
+            )
+
+
+def change_default_tokens(
+    host: Host,
+    settings: Settings,
+    access: KubectlAccess,
+    *,
+    undo: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> Report:
+    """Disable the token of each default ServiceAccount, or undo that; a failure does not stop the others.
+
+    An account that the settings exempt gets its earlier value back. Raises HostError if there is no kubectl, another
+    user can change it or its kubeconfig, or the API server does not answer.
+    """
+    if not undo and not settings.stage_service_accounts:
+        detail = f"off; until {settings.stages_until}"
+        item = Item("stages.service-accounts", ItemStatus.POSTPONED, detail, until=settings.stages_until or "")
+        return Report(verb="service-accounts", writes=not dry_run, facts=(), items=(item,), findings=())
+    kubectl = _Kubectl(host, *_command(host, access.kubeconfig), access.timeout)
+    progress("reading the ServiceAccounts" if not access.wait else "waiting for the API server")
+    before = _first_accounts(kubectl, host.now() + access.wait)
+    exempt = {name.partition("/")[0] for name in settings.exempt_accounts}
+    changes = {
+        namespace: change
+        for namespace, account in before.items()
+        if account is not None and (change := _change(account, undo=undo, is_exempt=namespace in exempt)) is not None
+    }
+    bound = _bound(kubectl) if any(not change.expected for change in changes.values()) else {}
+    items = []
+    for number, (namespace, account) in enumerate(before.items(), 1):
+        change = changes.get(namespace)
+        if change is None:
+            items.append(_unchanged(namespace, account, undo=undo))
+            continue
+        if not change.expected and (uses := _uses(bound, namespace)):
+            change = change._replace(detail=f"{change.detail}; {uses}")
+        if dry_run:
+            items.append(Item(f"{namespace}/default", ItemStatus.DIFFERS, change.detail))
+        else:
+            progress(f"patching {namespace}/default", number, len(before))
+            items.append(_patched(kubectl, namespace, change))
+    facts = (Fact("command", " ".join(kubectl.command), "first of k3s kubectl and kubectl"),)
+    report = Report(verb="service-accounts", writes=not dry_run, facts=facts, items=tuple(items), findings=())
+    if dry_run:
+        return report
+    return replace(report, next_steps=next_steps.steps_after_service_accounts(report, undo=undo))
+
+
+def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
+    """Return the default ServiceAccounts that this program has changed; None if the API server does not answer."""
+    from agent.base.errors import HardenError
+    from agent.cluster.connection import connect_as_admin
+    from agent.cluster.kubernetes.queries import METADATA, ApiRequest
+    from agent.cluster.reader import LIMITS, Reader
+
+    request = ApiRequest("/api/v1/serviceaccounts", METADATA, "fieldSelector=metadata.name%3Ddefault")
+    try:
+        with connect_as_admin(host, data_dir, LIMITS) as client:
+            listed = Reader(client).listed(request, lambda item: as_mapping(as_mapping(item).get("metadata")))
+    except HardenError:
+        return None
+    changed = (metadata for metadata in listed if _BEFORE in as_mapping(metadata.get("annotations")))
+    return [f"{metadata.get('namespace')}/default" for metadata in changed]
+
+
+def _change(account: _Account, *, undo: bool, is_exempt: bool) -> _Change | None:
+    """Return what has to change; None if nothing."""
+    if not (undo or is_exempt or account.is_exempt):
+        if not account.automounts:
+            return None
+        marks = {_BEFORE: _UNSET if account.value is None else "true"}
+        return _Change({"metadata": {"annotations": marks}, _FIELD: False}, f"{_FIELD} → false", False)
+    mark = None if undo else "true"
+    if not account.before and account.is_exempt is (mark is not None):
+        return None
+    restored: Mapping[str, object] = {}
+    if account.before and not account.automounts:
+        restored = {_FIELD: True if account.before == "true" else None}
+    detail = f"{_FIELD} → {account.before}, as before" if restored else f"annotation {_EXEMPT} → {mark or _UNSET}"
+    patch = {"metadata": {"annotations": {_BEFORE: None, _EXEMPT: mark}}, **restored}
+    return _Change(patch, detail, bool(restored) or account.automounts)
+
+
+def _uses(bound: Mapping[str, Sequence[str]] | None, namespace: str) -> str:
+    """Return why pods of the account may need its token; empty if no binding names the account."""
+    if bound is None:
+        return "whether a binding names it could not be determined"
+    names = ", ".join(bound.get(namespace, ()))
+    return f"its pods may need the token: {names} {'names' if ',' not in names else 'name'} it" if names else ""
+
+
+def _unchanged(namespace: str, account: _Account | None, *, undo: bool) -> Item:
+    name = f"{namespace}/default"
+    if undo:
+        return Item(name, ItemStatus.COMPLIANT, "was not changed by this program")
+    if account is None:
+        return Item(name, ItemStatus.KEPT, "the namespace has no default ServiceAccount yet", "run this again later")
+    if account.is_exempt:
+        return Item(name, ItemStatus.KEPT, f"exempt by the annotation {_EXEMPT}, until --undo")
+    return Item(name, ItemStatus.COMPLIANT, f"{_FIELD} is false")
+
+
+def _patched(kubectl: _Kubectl, namespace: str, change: _Change) -> Item:
+    """Patch an account, and return what the API server answers."""
+    import json
+
+    name, patch = f"{namespace}/default", json.dumps(change.patch, separators=(",", ":"))
+    patched = (f"--namespace={namespace}", f"--patch={patch}", f"--output=jsonpath={{.{_FIELD}}}")
+    try:
+        answer = kubectl("patch", "serviceaccount", "default", *patched).strip()
+    except HostError as error:
+        if "(NotFound)" in error.message:
+            return Item(name, ItemStatus.KEPT, "the namespace was deleted during this run")
+        return Item(name, ItemStatus.FAILED, error.message, error.hint)
+    if (answer != "false") is not change.expected:
+        detail = f"{_FIELD} is {answer or _UNSET} again after the patch"
+        return Item(name, ItemStatus.FAILED, detail, "find the controller that changes it back")
+    return Item(name, ItemStatus.CHANGED, change.detail)
+
+
+def _first_accounts(kubectl: _Kubectl, deadline: float) -> dict[str, _Account | None]:
+    while True:
+        try:
+            return _accounts(kubectl)
+        except _DistrustedError:
+            raise
+        except HostError:
+            if kubectl.host.now() + _PAUSE > deadline:
+                raise
+            kubectl.host.sleep(_PAUSE)
+
+
+def _accounts(kubectl: _Kubectl) -> dict[str, _Account | None]:
+    """Return the default ServiceAccount of each namespace; None if there is none yet."""
+    names = kubectl("get", "namespaces", "--output=name").split()
+    selected = ("--all-namespaces", "--field-selector=metadata.name=default", "--output=json")
+    found = {}
+    for account in _items(kubectl("get", "serviceaccounts", *selected), "ServiceAccounts"):
+        metadata = as_mapping(account.get("metadata"))
+        annotations = as_mapping(metadata.get("annotations"))
+        if not isinstance(metadata.get("namespace"), str):
+            raise HostError("cannot read the output of kubectl: expected a list of ServiceAccounts")
+        before = annotations.get(_BEFORE, "")
+        found[str(metadata["namespace"])] = _Account(
+            account.get(_FIELD), before if before in ("true", _UNSET) else "", annotations.get(_EXEMPT) == "true"
+        )
+    return {name.removeprefix("namespace/"): found.get(name.removeprefix("namespace/")) for name in names}
+
+
+def _bound(kubectl: _Kubectl) -> Mapping[str, Sequence[str]] | None:
+    """Return the bindings that name the default account of a namespace, by namespace; None if they cannot be read."""
+    found: dict[str, list[str]] = {}
+    try:
+        listed = kubectl("get", "rolebindings,clusterrolebindings", "--all-namespaces", "--output=json")
+        for binding in _items(listed, "bindings"):
+            name = as_mapping(binding.get("metadata")).get("name")
+            for subject in map(as_mapping, as_list(binding.get("subjects"))):
+                if (subject.get("kind"), subject.get("name")) == ("ServiceAccount", "default"):
+                    found.setdefault(str(subject.get("namespace")), []).append(f"{binding.get('kind')} {name}")
+    except HostError:
+        return None
+    return found
+
+
+def _items(output: str, what: str) -> Iterator[Mapping[str, Json]]:
+    """Yield the objects of a list. Raises HostError for any other output."""
+    import json
+
+    try:
+        items = json.loads(output)["items"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise HostError(f"cannot read the output of kubectl: expected a list of {what}")
+    yield from items
+
+
+def _command(host: Host, kubeconfig: str | None) -> tuple[tuple[str, ...], PurePosixPath | None]:
+    """Return the command for kubectl, and the kubeconfig that it reads."""
+    options = () if kubeconfig is None else (f"--kubeconfig={kubeconfig}",)
+    named = None if kubeconfig is None else PurePosixPath(kubeconfig)
+    for command, default in ((("k3s", "kubectl"), _KUBECONFIG), (("kubectl",), None)):
+        tool = host.tool(command[0])
+        if tool is not None:
+            problem = host.tree.trust_problem(tool)
+            if problem:
+                name = quote(str(tool))
+                raise HostError(
+                    f"cannot run {tool} as root: {problem}", f"sudo chown root:root {name} && sudo chmod go-w {name}"
+                )
+            return (str(tool), *command[1:], *options), named or default
+    raise HostError("cannot reach the cluster: neither k3s nor kubectl is installed", "run this on a K3s server")

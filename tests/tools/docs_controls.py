@@ -1,0 +1,255 @@
+"""Generated pages about the controls of the guide and of the benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from agent.assess.benchmark import catalogue, descriptions
+from agent.assess.benchmark.control import BenchmarkControl
+from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.checks.check import Manual, NotInK3s
+from agent.assess.checks.cluster.all_rules import RULES
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.assess.checks.cluster.rule import ClusterRule
+from agent.cluster.kubernetes.queries import (
+    ACCESS_REVIEWS,
+    FLAGS,
+    METADATA,
+    OBJECTS,
+    REQUESTS,
+    TABLE,
+    Query,
+    kubelet_configuration,
+)
+from agent.harden.guide import headings
+from agent.harden.guide.controls import CONTROLS
+from agent.harden.guide.guide_files import DirectoryRow, FileRow
+from agent.harden.guide.guide_row import GuideControl
+from agent.harden.guide.k3s_options import OptionRow
+from agent.harden.guide.sysctls import SysctlRow
+from agent.k3s.cis.numbers import Number, only_in_frameworks
+from agent.k3s.cis.versions import Benchmark, up_to
+from agent.reports import remediation
+from agent.verbs.explain import origin_in_words
+from tests.tools.markdown import anchor, escaped, generated, page, prose, table
+
+_GUIDE_PAGE = "guide-controls.md"
+
+
+def guide_controls() -> str:
+    """Return docs/reference/guide-controls.md."""
+    parts = [
+        "# Controls of the guide",
+        generated("agent/harden/guide"),
+        prose("""
+            All requirements of the guide in the order of its headings. `k3s-harden explain ID` prints an entry. The
+            CIS numbers are those of the guide; numbers change between versions of the benchmark, and
+            [controls.md](controls.md) lists all of them. [deviations.md](../explanation/deviations.md) explains the
+            differences from the guide in detail.
+        """),
+        table(
+            ("id", "control", "applies to", "CIS"),
+            ((f"[`{c.id}`](#{_anchor(c)})", c.title, str(c.applies), ", ".join(c.origin.cis)) for c in CONTROLS),
+        ),
+    ]
+    for heading in headings.IN_ORDER:
+        parts.append(f"## {heading}")
+        for control in CONTROLS:
+            if control.origin.heading == heading:
+                parts += [f"### {_heading(control)}", _of_the_guide(control)]
+    return page(parts)
+
+
+def controls() -> str:
+    """Return docs/reference/controls.md."""
+    found = catalogue.all_controls()
+    further = ", ".join(f"`{name}`" for name in only_in_frameworks())
+    parts = [
+        "# Controls",
+        generated("agent/assess/benchmark"),
+        prose(f"""
+            All {len(found)} controls of `k3s-harden assess`. {sum(map(_is_host_checkable, found))} of them can be
+            checked on the host; the others require manual review or do not apply to K3s. `k3s-harden explain ID` prints
+            an entry; a number is accepted too: `k3s-harden explain cis-1.9/1.2.16`.
+        """),
+        prose(f"""
+            These are assessed only for [another framework](../howto/auditors.md): {further}.
+        """),
+        prose("""
+            A mode is stricter than another if it has a subset of its bits. A number without a note is automated in its
+            benchmark. The severity, critical, high, medium or low, is what an attacker gains while the control is
+            open, whether or not the benchmark scores it. `agent/assess/benchmark/severities.tsv` has the reasons.
+        """),
+        _benchmarks(),
+        prose("""
+            A control is listed in the section of its newest benchmark. A number without a benchmark is of the newest
+            one.
+        """),
+        *_sections(),
+    ]
+    return page(parts)
+
+
+def cluster_controls() -> str:
+    """Return docs/reference/cluster-controls.md."""
+    found = [
+        (control, control.check) for control in catalogue.all_controls() if isinstance(control.check, ClusterCheck)
+    ]
+    parts = [
+        "# Controls of the cluster",
+        generated("agent/assess/checks/cluster"),
+        prose("""
+            `k3s-harden assess --cluster` asks the API server of the host about these controls. Without `--cluster`, or
+            without an answer, each is MANUAL, and the report has the command to run. An object of the site is one that
+            is not on every K3s. The evidence lists the objects of K3s and Kubernetes apart, each with the reason.
+            A workload is a pod, a CronJob, or the pod template of another controller that has no pod, such as a
+            Deployment with 0 replicas. It is reported once, under the outermost controller. Finished Jobs and earlier
+            revisions are not judged.
+            [assess.md](../howto/assess.md#assess-the-cluster) explains the option.
+        """),
+        table(
+            ("number", "control", "reads", "PASS if", "FAIL if", "MANUAL if"),
+            (_cluster_row(control, RULES[check.rule]) for control, check in found),
+        ),
+        "## Requests",
+        prose("""
+            Requests are GET, except reviews of access, and with `--probe` dry runs of pods: two kinds of POST that
+            change nothing. At most 500 reviews are about everybody, and at most 2,000 about other accounts, only with
+            other authorization modes than Node and RBAC. At most 50 namespaces are probed, with 14 pods each. Lists
+            are read in pages of 250 objects. One request takes at most 5 seconds, all of them 20 seconds, and an
+            answer is at most 8 MiB. A page that is larger is read in smaller ones. An object that is larger is named,
+            and its controls are UNKNOWN, unless others fail. Of Secrets only the columns of `kubectl get secrets` are
+            requested, because annotations can repeat the content.
+        """),
+        table(
+            ("name", "path", "format"),
+            (
+                *((query.value, f"`{one.path}`", _FORMATS[one.accept]) for query, one in REQUESTS.items()),
+                ("flags of the API server", f"`{FLAGS.path}`", "flags, from Kubernetes 1.36 on"),
+                (Query.ACCESS_REVIEWS.value, f"`{ACCESS_REVIEWS.path}`", "allowed or not"),
+                ("configuration of each kubelet", f"`{kubelet_configuration('NODE').path}`", "configuration"),
+            ),
+        ),
+    ]
+    return page(parts)
+
+
+_FORMATS = {OBJECTS: "objects", METADATA: "names and labels", TABLE: "names and types"}
+
+
+def _cluster_row(control: BenchmarkControl, rule: ClusterRule) -> tuple[str, ...]:
+    _, number = _newest(control)
+    reads = ", ".join(rule.queries) if rule.queries else "K3s' configuration"
+    texts = (prose(text) if text else "never" for text in (rule.passes, rule.fails, rule.manual))
+    return (number.text if number else "", _link(control, "controls.md"), reads, *texts)
+
+
+def _of_the_guide(control: GuideControl) -> str:
+    return _entry(
+        f"**{escaped(control.title)}.** Applies to {control.applies}.",
+        [
+            ("Expected", _expected(control)),
+            ("Rationale", prose(control.why)),
+            ("In the guide", prose(origin_in_words(control.origin))),
+            ("Differs from the guide", prose(control.deviation)),
+            ("Can break", prose(control.risk)),
+            ("By hand", prose(control.by_hand)),
+        ],
+    )
+
+
+def _expected(control: GuideControl) -> str:
+    if isinstance(control, SysctlRow):
+        return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared only")
+    if isinstance(control, (DirectoryRow, FileRow)):
+        path = str(control.path) if control.path.is_absolute() else f"D/{control.path}"
+        return f"`{path}`, mode {control.mode}, owner root"
+    if isinstance(control, OptionRow):
+        value = f"{control.name}={control.value}" if control.name else control.value
+        return f"`{control.key}: {value}`; accepted values: {escaped(str(control.meets))}"
+    return ""
+
+
+def _heading(control: GuideControl) -> str:
+    alike = [other for other in CONTROLS if other.id == control.id]
+    return f"`{control.id}`" + (f" ({control.applies.versions})" if len(alike) > 1 else "")
+
+
+def _anchor(control: GuideControl) -> str:
+    return anchor(_heading(control))
+
+
+def _benchmarks() -> str:
+    rows = (
+        (
+            f"`{benchmark}`",
+            str(benchmark.fits),
+            f"`k3s-{benchmark}`" if benchmark in up_to(Benchmark.CIS_1_9) else "none",  # kube-bench, cfg/config.yaml
+        )
+        for benchmark in Benchmark
+    )
+    return table(("benchmark", "K3s", "kube-bench's profile"), rows)
+
+
+def _sections() -> Iterator[str]:
+    by_section: dict[str, list[BenchmarkControl]] = {}
+    for control in catalogue.all_controls():
+        _, number = _newest(control)
+        by_section.setdefault(f"{number.section} {SECTIONS[number.section]}" if number else SECTIONS[""], []).append(
+            control
+        )
+    for section, inside in by_section.items():
+        yield f"## {section}"
+        yield table(("number", "id", "control", "level", "severity"), map(_row, inside))
+        for control in inside:
+            yield f"### `{control.id}`"
+            yield _of_a_benchmark(control)
+
+
+def _row(control: BenchmarkControl) -> tuple[str, str, str, str, str]:
+    benchmark, number = _newest(control)
+    severity = str(control.rating.severity)
+    if not number:
+        return "", _link(control, ""), control.title, "", severity
+    text = number.text if benchmark is list(Benchmark)[-1] else f"{number.text} in {benchmark}"
+    return text, _link(control, ""), control.title, str(control.level), severity
+
+
+def _newest(control: BenchmarkControl) -> tuple[Benchmark | None, Number | None]:
+    return list(control.numbers.items())[-1] if control.numbers else (None, None)
+
+
+def _of_a_benchmark(control: BenchmarkControl) -> str:
+    guide = control.guide
+    numbers = [(number, benchmarks) for benchmarks, number in descriptions.numbers_by_benchmark(control)]
+    level = f" Level {control.level}." if control.numbers else ""
+    return _entry(
+        f"**{escaped(control.title)}.** Applies to {control.applies}.{level}",
+        [
+            ("Number", "; ".join(map(" in ".join, numbers)) or "none; in no benchmark"),
+            ("Expected", prose(control.check.description)),
+            ("With `--cluster`", _ASKED if isinstance(control.check, ClusterCheck) else ""),
+            *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier_requirements(control)),
+            ("Rationale", prose(control.why)),
+            ("Severity", f"{control.rating.severity}. {control.rating.reason}"),
+            ("Provided by", prose(descriptions.provider(control))),
+            ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
+            ("Remediation", prose(remediation.text(control.repair) if control.repair else "")),
+            ("Source", f"`{control.source}`"),
+        ],
+    )
+
+
+_ASKED = "the API server is asked; see the [rule](cluster-controls.md)"
+
+
+def _is_host_checkable(control: BenchmarkControl) -> bool:
+    return not isinstance(control.check, (Manual, NotInK3s))
+
+
+def _link(control: BenchmarkControl, where: str) -> str:
+    return f"[`{control.id}`]({where}#{anchor(f'`{control.id}`')})"
+
+
+def _entry(head: str, facts: Iterable[tuple[str, str]]) -> str:
+    return "\n".join((head, "", *(f"- **{label}:** {text}" for label, text in facts if text)))

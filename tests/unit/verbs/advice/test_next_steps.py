@@ -1,0 +1,255 @@
+"""What to do after a run."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.base.model import FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
+from agent.base.value import replace
+from agent.k3s.roles_and_versions import Role, Version
+from agent.verbs.advice import next_steps
+from agent.verbs.advice.installed_k3s import InstalledK3s
+
+SERVER, AGENT = InstalledK3s(Role.SERVER, "k3s"), InstalledK3s(Role.AGENT, "k3s-agent")
+RUNNING = replace(SERVER, is_installed=True, runs=True)
+APPLY, FORCE, DIFF = OwnCommand("apply"), OwnCommand("apply", ("--force",)), OwnCommand("diff")
+EDIT = Instruction("correct it", Location(PurePosixPath("/etc/x"), 3))
+RESTART = ShellCommand("sudo systemctl restart k3s")
+DIFFERS = Item("/a", ItemStatus.DIFFERS, "mode")
+
+
+def finding(
+    name: str, *steps: object, level: Level = Level.ERROR, blocks: bool = False, prevents: bool = False, **more: object
+) -> Finding:
+    """Return a finding whose remediation has these steps."""
+    remediation = Remediation(steps, **more)  # type: ignore[arg-type]
+    return Finding(name, level, blocks, prevents, f"problem {name}", remediation=remediation)
+
+
+def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Report:
+    return Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
+
+
+def unpurposed(found: tuple[NextStep, ...]) -> list[object]:
+    """Return the steps without their purposes."""
+    return [next_step.step for next_step in found]
+
+
+def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: InstalledK3s = RUNNING) -> list[object]:
+    return unpurposed(next_steps.steps_after_run(report(verb, *items, findings=findings), k3s))
+
+
+INSTALLER = "curl -sfL https://get.k3s.io"
+JOIN = "K3S_URL=https://SERVER:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
+
+
+def lines(found: tuple[NextStep, ...]) -> list[str]:
+    return [next_step.step.line for next_step in found if isinstance(next_step.step, ShellCommand)]
+
+
+@pytest.mark.parametrize(
+    ("k3s", "line"),
+    [
+        (SERVER, "sh -"),
+        (replace(SERVER, version=Version(1, 34, 0)), "INSTALL_K3S_CHANNEL=v1.34 sh -"),
+        (replace(SERVER, version=Version(1, 34, 2, "+k3s1")), "INSTALL_K3S_VERSION=v1.34.2+k3s1 sh -"),
+        (replace(SERVER, data_dir=PurePosixPath("/srv/my k3s")), "sh -s - server --data-dir '/srv/my k3s'"),
+        (replace(SERVER, data_dir=PurePosixPath("/srv/k3s"), names_data_dir=True), "sh -"),
+        (AGENT, f"{JOIN} sh -s - agent"),
+        (replace(AGENT, joins=True), "sh -s - agent"),
+        (replace(SERVER, service="k3s-east"), "INSTALL_K3S_NAME=east sh -"),
+        (
+            replace(AGENT, joins=True, arguments=("--node-label", "a=b c"), variables=("K3S_URL=https://a:6443",)),
+            "K3S_URL=https://a:6443 sh -s - agent --node-label 'a=b c'",
+        ),
+    ],
+)
+def test_a_hardened_host_without_k3s_gets_its_installation(k3s: InstalledK3s, line: str) -> None:
+    for verb in ("apply", "check"):
+        first, *_ = lines(next_steps.steps_after_run(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s))
+        assert first == f"{INSTALLER} | {line}"
+
+
+def test_a_new_server_starts_a_cluster_or_joins_one() -> None:
+    """Without the second command, each server would start a cluster of its own. The token is in a file."""
+    compliant = report("apply", Item("/a", ItemStatus.COMPLIANT))
+    first, join = lines(next_steps.steps_after_run(compliant, SERVER))
+    assert (first, join) == (f"{INSTALLER} | sh -", f"{INSTALLER} | {JOIN} sh -s - server")
+    for k3s in (replace(SERVER, joins=True), replace(SERVER, arguments=("--cluster-init",)), AGENT):
+        assert len(lines(next_steps.steps_after_run(compliant, k3s))) == 1
+
+
+def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_is_compliant() -> None:
+    assert steps("apply", k3s=replace(SERVER, is_elsewhere=True)) == []
+    assert steps("check", DIFFERS, k3s=SERVER) == [APPLY]
+
+
+def test_after_the_installation_a_server_disables_default_tokens() -> None:
+    assert steps("apply", k3s=SERVER)[2:] == [OwnCommand("service-accounts", ("--wait 300",))]
+    assert steps("apply", k3s=AGENT)[1:] == []
+
+
+@pytest.mark.parametrize("service", ["k3s", "k3s-agent", "k3s-east"])
+def test_a_change_under_a_running_k3s_is_followed_by_a_restart_of_its_unit(service: str) -> None:
+    k3s = replace(RUNNING, service=service)
+    restart = ShellCommand(f"sudo systemctl restart {service}")
+    warning = finding("restart-needed", restart, level=Level.WARNING)
+    changed = Item("/a", ItemStatus.CHANGED)
+    assert steps("apply", changed, findings=(warning,), k3s=k3s) == [restart]
+    edit = finding("f", EDIT, restart=Restart.K3S)
+    openrc = ShellCommand(f"sudo rc-service {service} restart")
+    assert steps("check", findings=(edit,), k3s=replace(k3s, is_openrc=True)) == [EDIT, openrc]
+
+
+def test_nothing_is_restarted_in_a_host_tree_or_without_k3s() -> None:
+    edit = finding("f", EDIT, restart=Restart.K3S)
+    for k3s in (SERVER, replace(RUNNING, is_tree=True)):
+        assert steps("check", findings=(edit,), k3s=k3s) == [EDIT]
+
+
+def test_a_compliant_host_with_a_running_k3s_needs_nothing() -> None:
+    """A stopped K3s can be started. check is about the guide, and names the verb for the benchmark once."""
+    compliant = Item("/a", ItemStatus.COMPLIANT)
+    assert steps("apply", compliant) == []
+    assert steps("check", compliant) == [OwnCommand("assess")]
+    assert OwnCommand("assess") not in steps("check", DIFFERS)
+    assert steps("apply", k3s=replace(RUNNING, runs=False)) == [ShellCommand("sudo systemctl start k3s")]
+
+
+def test_steps_are_in_the_order_of_urgency() -> None:
+    rest = finding("rest", Instruction("rest"), level=Level.WARNING, restart=Restart.K3S)
+    found = (
+        rest,
+        finding("by apply", APPLY, owner=FixOwner.APPLY, blocks=True),
+        finding("gate", Instruction("gate"), blocks=True),
+        finding("start", EDIT, prevents=True, restart=Restart.K3S),
+        finding("note", Instruction("note"), level=Level.NOTE),
+    )
+    in_order = [EDIT, Instruction("gate"), APPLY, Instruction("rest"), RESTART]
+    assert steps("check", DIFFERS, findings=found) == in_order
+
+
+def test_apply_comes_again_after_a_less_urgent_edit_that_requires_it() -> None:
+    """Edits of the same urgency come before apply."""
+    setting = Instruction("set it in the settings")
+    weak = finding("w", setting, APPLY, level=Level.WARNING)
+    assert steps("check", DIFFERS, findings=(weak,)) == [APPLY, setting, APPLY]
+    assert steps("check", DIFFERS, findings=(weak._replace(blocks_gate=True),)) == [setting, APPLY]
+
+
+def test_an_edited_file_that_is_insufficient_is_replaced() -> None:
+    """apply --force also fixes the differences of its class."""
+    found = finding("edited-file-insufficient", FORCE, blocks=True, restart=Restart.K3S)
+    assert steps("check", DIFFERS, findings=(found,)) == [FORCE, RESTART]
+
+
+def test_content_is_shown_before_it_is_changed() -> None:
+    content = replace(DIFFERS, content_differs=True)
+    assert steps("check", content) == [DIFF, APPLY]
+    assert steps("diff", DIFFERS) == [APPLY]
+
+
+def test_apply_says_how_many_changes_it_makes() -> None:
+    """The number is that of the plan: a finding that apply fixes is no change of its own."""
+    found = finding("f", APPLY, owner=FixOwner.APPLY, prevents=True)
+    other = Item("/b", ItemStatus.DIFFERS)
+    (step,) = next_steps.steps_after_run(report("check", DIFFERS, other, findings=(found,)), RUNNING)
+    assert step == NextStep(APPLY, "apply the hardening, which makes 2 changes")
+
+
+def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
+    items = (
+        Item("/a", ItemStatus.FAILED, "no space", "free some space"),
+        Item("/b", ItemStatus.REFUSED, "is a FIFO", "inspect it"),
+        Item("/c", ItemStatus.FAILED, "not written, because /a failed", "fix that, then run this again"),
+    )
+    assert steps("apply", *items) == [Instruction("/a: free some space"), Instruction("/b: inspect it"), APPLY]
+
+
+def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
+    items = [Item(f"/{n}", ItemStatus.REFUSED, "Permission denied", "run as root") for n in range(3)]
+    (step,) = next_steps.steps_after_run(report("check", *items), RUNNING)
+    assert step == NextStep(OwnCommand("check"), "run it again as root, to read /0 and 2 others")
+
+
+@pytest.mark.parametrize("options", [(), ("--last",)])
+def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
+    """The step is not apply, which would make the changes again."""
+    failed = Item("/a", ItemStatus.FAILED, "No space left on device", "free space")
+    after = next_steps.steps_after_revert(report("revert", failed), RUNNING, last=bool(options))
+    assert unpurposed(after) == [Instruction("/a: free space"), OwnCommand("revert", options)]
+
+
+def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
+    """The steps are lines of the system log."""
+    assert steps(GATE_VERB, Item("/a", ItemStatus.FAILED, "m", "free it")) == [Instruction("/a: free it"), APPLY]
+
+
+def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
+    found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
+    edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
+    after = next_steps.steps_after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
+    assert unpurposed(after) == [OwnCommand("revert", ("--last", "--force")), RESTART]
+
+
+def test_install_leads_to_the_first_start_through_the_gate() -> None:
+    done = report("install", Item("/a", ItemStatus.CHANGED))
+    assert unpurposed(next_steps.steps_after_install(done, RUNNING)) == [DIFF, RESTART]
+    assert lines(next_steps.steps_after_install(done, SERVER)) == [f"{INSTALLER} | sh -"]
+    assert unpurposed(next_steps.steps_after_uninstall(report("uninstall"), RUNNING)) == [OwnCommand("revert")]
+
+
+def test_a_released_service_is_restarted_and_then_repaired() -> None:
+    after = next_steps.steps_after_release(["k3s.service"])
+    assert unpurposed(after) == [RESTART, OwnCommand("check")]
+
+
+@pytest.mark.parametrize("undo", [False, True])
+def test_service_accounts_that_are_left_are_tried_again(*, undo: bool) -> None:
+    left = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
+    after = next_steps.steps_after_service_accounts(report("service-accounts", left), undo=undo)
+    assert unpurposed(after) == [OwnCommand("service-accounts", (*["--undo"] * undo, "--wait 300"))]
+
+
+def test_the_step_after_an_undo_names_the_timers_that_repeat_the_change() -> None:
+    changed = report("service-accounts", Item("a/default", ItemStatus.CHANGED))
+    assert unpurposed(next_steps.steps_after_service_accounts(changed, undo=False)) == [
+        OwnCommand("assess", ("--cluster",))
+    ]
+    (step,) = unpurposed(next_steps.steps_after_service_accounts(changed, undo=True))
+    assert "stages.service-accounts: off" in str(step)
+
+
+def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
+    fatal = finding("f", EDIT, prevents=True)
+    open_by = {FixOwner.APPLY: ["a", "b"], FixOwner.OPERATOR: ["c", "d"]}
+    after = next_steps.steps_after_assess([fatal], RUNNING, open_by)
+    assert unpurposed(after) == [EDIT, APPLY, OwnCommand("explain", ("c",))]
+    assert next_steps.steps_after_assess([], RUNNING, {}) == ()
+
+
+def test_only_an_installed_k3s_is_started_after_an_assessment() -> None:
+    open_by = {FixOwner.APPLY: ["a"], FixOwner.K3S: ["b"]}
+    assert unpurposed(next_steps.steps_after_assess([], SERVER, open_by)) == [APPLY]
+    stopped = replace(RUNNING, runs=False)
+    assert unpurposed(next_steps.steps_after_assess([], stopped, open_by)) == [APPLY, stopped.start().step]
+
+
+def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:
+    """This is true even if the finding that replaces the file is the more urgent one."""
+    move = Instruction("move an intended change to the settings")
+    edited = finding("edited", DIFF, move, FORCE)
+    found = (finding("insufficient", FORCE, blocks=True), edited)
+    assert steps("check", findings=found) == [DIFF, move, FORCE]
+    assert steps("check", findings=found[1:]) == [DIFF, move, FORCE]
+
+
+def test_an_item_and_its_finding_have_one_step_with_the_path() -> None:
+    """The reader of the steps does not see which line they belong to."""
+    hint = "inspect it, and move it away if it is not needed"
+    refused = Item("/a", ItemStatus.REFUSED, "is a FIFO", hint)
+    found = finding("unusable", Instruction(f"/a: {hint}"), APPLY, prevents=True)._replace(resource="/a")
+    assert steps("check", refused, findings=(found,)) == [Instruction(f"/a: {hint}"), APPLY]

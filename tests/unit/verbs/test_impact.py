@@ -1,0 +1,165 @@
+"""The verb impact with kubectl: what it reads, how it fails, and its formats."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from agent.base.errors import HostError
+from agent.base.host.process import Completed
+from agent.base.report import no_progress
+from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.findings.impact import Impact
+from agent.harden.settings.schema import Overrides, Settings
+from agent.harden.situation import Request
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.reports.formats import Format, Verbosity
+from agent.reports.impact_report import present_impact
+from agent.verbs.impact import _is_account_used, impact, taken_names
+from tests.fake import Clock, Programs, fake_host
+from tests.unit.cluster.api_server import ApiServer
+from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod, policy
+
+VALIDATOR = jsonschema.Draft202012Validator(
+    json.loads((Path(__file__).parents[3] / "docs/reference/impact.schema.json").read_bytes())
+)
+SCRIPT = """\
+#!/bin/sh
+echo "$@" >>"$LISTS/calls"
+for word; do case $word in /*) path=${word%%\\?*} ;; esac; done
+cat "$LISTS/${path##*/}" 2>"$LISTS/error" || { echo "Error from server (${MISSING:-NotFound}): no" >&2; exit 1; }
+"""
+FRONT = pod("front", "shop", "10.42.2.5", container(env="http://user:secret@web.default/\x1b[31m"), on="n2")
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Path:
+    """A kubectl in a directory with lists of objects."""
+    (tmp_path / "kubectl").write_text(SCRIPT)
+    (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "version").write_text('{"gitVersion": "v1.37.2+k3s1"}')
+    for name in ("networkpolicies", "events", *map(str, CONTROLLERS), "rolebindings", "clusterrolebindings"):
+        (tmp_path / name).write_text('{"kind": "List", "items": []}')
+    for item in (*BASE, *WEB, FRONT):
+        path = tmp_path / plural(item["kind"])
+        found = json.loads(path.read_text())["items"] if path.exists() else []
+        path.write_text(json.dumps({"kind": "List", "metadata": {}, "items": [*found, item]}))
+    return tmp_path
+
+
+def found(lists: Path, **more: str) -> Impact:
+    environment = {"PATH": f"{lists}:{os.environ['PATH']}", "LISTS": str(lists), **more}
+    return impact(
+        fake_host(lists),
+        Request(Overrides()),
+        environment,
+        no_progress,
+        kubectl=("--kubeconfig=own.yaml", "--context=c"),
+    )
+
+
+def shown(result: Impact, output_format: Format, verbosity: Verbosity = Verbosity.NORMAL) -> str:
+    stream = io.StringIO()
+    present_impact(result, output_format, verbosity, stream)
+    return stream.getvalue()
+
+
+def test_kubectl_is_asked_with_the_options_of_the_user(lists: Path) -> None:
+    result = found(lists)
+    assert {str(entry.object) for entry in result.breaks if entry.allow} == {"shop/Pod/front"}
+    calls = (lists / "calls").read_text().splitlines()
+    assert all(call.startswith("--kubeconfig=own.yaml --context=c get --raw /") for call in calls)
+
+
+def test_a_missing_kind_is_no_problem_and_a_forbidden_one_is(lists: Path) -> None:
+    assert not any(entry.reasons[0].field == "list" for entry in found(lists).breaks if str(entry.object) == "Ingress")
+    forbidden = {str(entry.object) for entry in found(lists, MISSING="Forbidden").breaks if not entry.is_certain}
+    assert {"Ingress", "ServiceMonitor"} <= forbidden
+
+
+def test_without_an_api_server_it_is_an_error(lists: Path) -> None:
+    (lists / "kubectl").write_text("#!/bin/sh\necho 'connection refused' >&2\nexit 1\n")
+    with pytest.raises(HostError, match="connection refused"):
+        found(lists)
+
+
+def test_json_has_its_schema(lists: Path) -> None:
+    document = json.loads(shown(found(lists), Format.JSON))
+    VALIDATOR.validate(document)
+    assert document["exit_code"] == 3
+
+
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
+def test_each_object_has_what_when_why_and_what_to_do(lists: Path, output_format: Format) -> None:
+    text = " ".join(shown(found(lists), output_format, Verbosity.VERBOSE).split())
+    rule = "{namespace: default, pods: {app: web}, ports: [8080], from: {namespace: shop, pods: {app: front}}}"
+    for part in ("shop/Pod/front", "at once", "found web.default", rule, "kubectl create", "result 3: 1 at once"):
+        assert part in text
+    assert "\x1b" not in text
+    assert "secret" not in text
+
+
+def test_the_command_of_a_policy_is_one_for_any_shell_and_any_label(lists: Path) -> None:
+    pods = lists / "pods"
+    pods.write_text(pods.read_text().replace('"app": "front"', '"app": "it\'s $(touch x)"'))
+    text = shown(found(lists), Format.PLAIN, Verbosity.VERBOSE)
+    (command,) = (line.strip() for line in text.splitlines() if line.endswith("kubectl create -f -"))
+    (lists / "kubectl").write_text("#!/bin/sh\ncat\n")
+    done = subprocess.run(
+        ["sh", "-c", command], env={"PATH": f"{lists}:/usr/bin:/bin"}, capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)["spec"]["ingress"][0]["from"][0]["podSelector"] == {
+        "matchLabels": {"app": "it's $(touch x)"}
+    }
+
+
+def test_quiet_prints_only_the_result(lists: Path) -> None:
+    assert shown(found(lists), Format.PLAIN, Verbosity.QUIET).count("\n") == 1
+
+
+def test_policies_in_the_cluster_whose_name_is_taken_are_named(tmp_path: Path) -> None:
+    """`diff` asks for them; without an answer it says nothing."""
+    situation: Any = SimpleNamespace(facts=SimpleNamespace(data_dir=DEFAULT_DATA_DIR), settings=Settings())
+    theirs, others = (policy(name, "default", ingress=[{}]) for name in ("intra-namespace", "own"))
+    api = ApiServer({Query.NETWORK_POLICIES: [theirs, others]})
+    kubeconfig = tmp_path / "etc/rancher/k3s/k3s.yaml"
+    with api.running():
+        kubeconfig.parent.mkdir(parents=True)
+        kubeconfig.write_text(api.kubeconfig(embedded=True))
+        kubeconfig.chmod(0o600)
+        (found,) = taken_names(fake_host(tmp_path, is_live=True), situation)
+    assert found.id == "network-policy-name-taken"
+    assert "default/intra-namespace" in found.message
+    assert list(taken_names(fake_host(tmp_path, is_live=True), situation)) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "missing"])
+def test_only_a_regular_audit_log_is_searched_and_not_for_long(tmp_path: Path, kind: str) -> None:
+    """grep waits for the writer of a FIFO, and a large log takes seconds for each account."""
+    log, grep = tmp_path / "audit.log", tmp_path / "usr/bin/grep"
+    grep.parent.mkdir(parents=True)
+    grep.touch(0o755)
+    if kind == "file":
+        log.touch()
+    elif kind == "fifo":
+        os.mkfifo(log)
+    clock = Clock()
+    user = '"username":"system:serviceaccount:shop:default"'
+    programs = Programs({("/usr/bin/grep", "-qF", user, "/audit.log"): Completed(1, "", "")})
+    arguments = {"audit-log-path": [SimpleNamespace(text="/audit.log")]}
+    config = SimpleNamespace(component_arguments=lambda _: arguments)
+    situation: Any = SimpleNamespace(facts=SimpleNamespace(merged_config=config))
+    is_used = _is_account_used(fake_host(tmp_path, programs=programs, clock=clock), situation)
+    assert is_used("shop") is (False if kind == "file" else None)
+    clock.sleep(60)
+    assert is_used("shop") is None
+    assert len(programs.asked) == (kind == "file")

@@ -1,0 +1,314 @@
+"""service-accounts with a kubectl that has a cluster in memory, and with invalid output of kubectl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.base.errors import HostError
+from agent.base.host import Host
+from agent.base.host.process import Completed
+from agent.base.model import OwnCommand
+from agent.base.report import Report
+from agent.base.value import replace
+from agent.harden.settings.schema import Settings
+from agent.verbs.service_accounts import KubectlAccess, change_default_tokens
+from tests.fake import Programs, fake_host, in_memory
+from tests.k3s_tree import put
+
+KUBECTL = "/usr/bin/kubectl"
+LIMIT = "--request-timeout=5s"
+NAMESPACES = (KUBECTL, "get", "namespaces", "--output=name", LIMIT)
+ACCOUNTS = (
+    *(KUBECTL, "get", "serviceaccounts", "--all-namespaces"),
+    *("--field-selector=metadata.name=default", "--output=json", LIMIT),
+)
+BINDINGS = (KUBECTL, "get", "rolebindings,clusterrolebindings", "--all-namespaces", "--output=json")
+ANSWER = "--output=jsonpath={.automountServiceAccountToken}"
+DEEP = 200_000
+K3S = "/usr/local/bin/k3s"
+KUBECONFIG = "etc/rancher/k3s/k3s.yaml"
+
+
+def disable(host: Host, access: KubectlAccess = KubectlAccess(), **options: Any) -> Report:  # noqa: B008, ANN401 - immutable; as the verb
+    """Run the verb with these options and a timeout of 5 seconds for each call."""
+    settings = options.pop("settings", Settings())
+    return change_default_tokens(host, settings, access._replace(timeout=5), **options)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host with kubectl."""
+    with in_memory() as root:
+        put(root, KUBECTL.lstrip("/"), "", 0o755)
+        yield fake_host(root)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        pytest.param("[" * DEEP, id="deep lists"),
+        pytest.param('{"items": ' * DEEP, id="deep mappings"),
+        pytest.param('{"items": ' + "[" * DEEP + "]" * DEEP + "}", id="a deep item"),
+        *("", "{", "[]", "null", "1", '"items"', "{}", '{"items": 1}', '{"items": [1]}', '{"items": [{}]}'),
+        *('{"items": null}', '{"items": [{"metadata": []}]}', '{"items": [{"metadata": {"namespace": []}}]}'),
+        '{"items": [{"metadata": {"name": "default"}}]}',
+    ],
+)
+def test_output_that_is_not_a_list_of_accounts_is_an_error(output: str, host: Host) -> None:
+    programs = Programs({NAMESPACES: Completed(0, "namespace/default\n", ""), ACCOUNTS: Completed(0, output, "")})
+    host = replace(host, run=programs)
+    with pytest.raises(HostError, match=r"^cannot read the output of kubectl: expected a list of ServiceAccounts$"):
+        disable(host)
+    assert programs.asked == [NAMESPACES, ACCOUNTS]
+
+
+@pytest.mark.parametrize("value", ["0", '"false"', "null", "[]", "{}"])
+def test_only_the_value_false_counts_as_protected(value: str, host: Host) -> None:
+    """The API server accepts only booleans; any other value is treated as not protected."""
+    account = f'{{"items": [{{"metadata": {{"namespace": "a"}}, "automountServiceAccountToken": {value}}}]}}'
+    before = "unset" if value == "null" else "true"
+    metadata = f'{{"annotations":{{"k3s-harden.internal/automount-before":"{before}"}}}}'
+    body = f'{{"metadata":{metadata},"automountServiceAccountToken":false}}'
+    patch = ("patch", "serviceaccount", "default", "--namespace=a", f"--patch={body}", ANSWER)
+    answers = {
+        NAMESPACES: Completed(0, "namespace/a\n", ""),
+        ACCOUNTS: Completed(0, account, ""),
+        (*BINDINGS, LIMIT): Completed(0, '{"items": []}', ""),
+        (KUBECTL, *patch, LIMIT): Completed(0, "true", ""),
+    }
+    (item,) = disable(replace(host, run=Programs(answers))).items
+    assert item.detail == "automountServiceAccountToken is true again after the patch"
+
+
+@pytest.mark.parametrize("is_link", [False, True], ids=["file", "symlink of write-kubeconfig"])
+def test_a_kubeconfig_that_another_user_can_change_is_not_used(host: Host, *, is_link: bool) -> None:
+    """It can name a program that kubectl runs, so kubectl does not run, and --wait does not wait."""
+    root = Path(host.root)
+    put(root, K3S.lstrip("/"), "", 0o755)
+    kubeconfig = put(root, KUBECONFIG, "", 0o666)
+    if is_link:
+        kubeconfig.unlink()
+        kubeconfig.symlink_to("/srv/ci/kubeconfig")
+        put(root, "srv/ci/kubeconfig", "").parent.chmod(0o777)
+    programs = Programs()
+    with pytest.raises(HostError, match=r"^cannot use /etc/rancher/k3s/k3s.yaml, because kubectl runs programs"):
+        disable(replace(host, run=programs), KubectlAccess(wait=300))
+    assert not programs.asked
+
+
+def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host) -> None:
+    """--kubeconfig has the same rule as --config."""
+    put(Path(host.root), "tmp/kubeconfig", "", 0o602)
+    with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
+        disable(replace(host, run=Programs()), KubectlAccess("/tmp/kubeconfig"))  # noqa: S108 - in the tree
+    assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint
+
+
+class Cluster:
+    """A kubectl and its cluster: by namespace, the value of the field; None without an account, ... if not set."""
+
+    def __init__(self, **values: object) -> None:
+        self.accounts: dict[str, dict[str, Any]] = {
+            name: {} if value is ... else {"automountServiceAccountToken": value}
+            for name, value in values.items()
+            if value is not None
+        }
+        self.namespaces = [*values]
+        self.bindings: list[dict[str, Any]] = []
+        self.asked: list[str] = []
+        self.at_patch: dict[str, Callable[[Cluster], str]] = {}
+        """By namespace, what happens instead of its patch; returns the error of kubectl."""
+        self.is_up = True
+
+    def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = 0) -> Completed:
+        """Answer as kubectl does."""
+        del timeout, largest_output
+        self.asked.append(argv[1] if argv[2] != "rolebindings,clusterrolebindings" else "bindings")
+        if not self.is_up:
+            return Completed(1, "", "The connection to the server was refused\n")
+        if argv[2] == "namespaces":
+            return Completed(0, "".join(f"namespace/{name}\n" for name in self.namespaces), "")
+        if argv[1] == "get":
+            accounts = [
+                {**account, "metadata": {"namespace": name, "annotations": account.get("annotations", {})}}
+                for name, account in self.accounts.items()
+            ]
+            items = accounts if argv[2] == "serviceaccounts" else self.bindings
+            return Completed(0, json.dumps({"items": items}), "")
+        name = argv[4].removeprefix("--namespace=")
+        if name in self.at_patch:
+            return Completed(1, "", f"Warning: deprecated\n{self.at_patch[name](self)}\n")
+        patch = json.loads(argv[5].removeprefix("--patch="))
+        _merge(self.accounts[name].setdefault("annotations", {}), patch.pop("metadata")["annotations"])
+        _merge(self.accounts[name], patch)
+        return Completed(0, json.dumps(self.accounts[name].get("automountServiceAccountToken", "")).strip('"'), "")
+
+
+def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        else:
+            target[key] = value
+
+
+def statuses(host: Host, cluster: Cluster, **options: Any) -> tuple[int, dict[str, str]]:  # noqa: ANN401 - as the verb
+    """Run the verb, and return its exit code and the status of each item."""
+    report = disable(replace(host, run=cluster), **options)
+    return int(report.exit_code), {item.id.removesuffix("/default"): item.status.value for item in report.items}
+
+
+def test_each_account_is_patched_once_and_a_missing_one_by_a_later_run(host: Host) -> None:
+    """Two lists, the bindings, and a request for each account that automounts."""
+    cluster = Cluster(default=True, done=False, young=None)
+    assert statuses(host, cluster) == (0, {"default": "changed", "done": "compliant", "young": "kept"})
+    assert cluster.asked == ["get", "get", "bindings", "patch"]
+    assert statuses(host, cluster) == (0, {"default": "compliant", "done": "compliant", "young": "kept"})
+    cluster.accounts["young"] = {}
+    assert statuses(host, cluster)[1]["young"] == "changed"
+    assert cluster.asked.count("patch") == 2
+
+
+def test_undo_restores_exactly_the_values_before(host: Host) -> None:
+    cluster = Cluster(unset=..., set=True, off=False)
+    before = json.dumps(cluster.accounts, sort_keys=True)
+    statuses(host, cluster)
+    assert {account["automountServiceAccountToken"] for account in cluster.accounts.values()} == {False}
+    assert statuses(host, cluster, undo=True) == (0, {"unset": "changed", "set": "changed", "off": "compliant"})
+    for account in cluster.accounts.values():
+        if not account.get("annotations"):
+            account.pop("annotations", None)
+    assert json.dumps(cluster.accounts, sort_keys=True) == before
+
+
+def test_an_undo_that_was_killed_is_completed_by_the_next(host: Host) -> None:
+    cluster = Cluster(first=..., second=True, third=...)
+    statuses(host, cluster)
+    cluster.at_patch["second"] = _is_killed
+    with pytest.raises(KeyboardInterrupt):
+        statuses(host, cluster, undo=True)
+    assert "automountServiceAccountToken" not in cluster.accounts["first"]
+    del cluster.at_patch["second"]
+    assert statuses(host, cluster, undo=True)[1] == {"first": "compliant", "second": "changed", "third": "changed"}
+    values = [account.get("automountServiceAccountToken") for account in cluster.accounts.values()]
+    assert (values, [account["annotations"] for account in cluster.accounts.values()]) == ([None, True, None], [{}] * 3)
+
+
+def test_undo_keeps_a_value_that_somebody_set_since(host: Host) -> None:
+    cluster = Cluster(shop=...)
+    statuses(host, cluster)
+    cluster.accounts["shop"]["automountServiceAccountToken"] = True
+    statuses(host, cluster, undo=True)
+    assert cluster.accounts["shop"] == {"annotations": {}, "automountServiceAccountToken": True}
+
+
+def test_a_dry_run_changes_nothing_and_shows_what_would_change(host: Host) -> None:
+    cluster = Cluster(default=True, done=False)
+    assert statuses(host, cluster, dry_run=True) == (3, {"default": "differs", "done": "compliant"})
+    assert "patch" not in cluster.asked
+
+
+def test_an_exempt_account_gets_its_value_back_and_other_servers_keep_it(host: Host) -> None:
+    cluster = Cluster(shop=..., billing=...)
+    statuses(host, cluster)
+    settings = replace(Settings(), exempt_accounts=("shop/default",))
+    assert statuses(host, cluster, settings=settings)[1] == {"shop": "changed", "billing": "compliant"}
+    assert "automountServiceAccountToken" not in cluster.accounts["shop"]
+    asked = len(cluster.asked)
+    assert statuses(host, cluster)[1] == {"shop": "kept", "billing": "compliant"}
+    assert "patch" not in cluster.asked[asked:]
+    statuses(host, cluster, undo=True)
+    assert cluster.accounts == {"shop": {"annotations": {}}, "billing": {"annotations": {}}}
+
+
+def test_an_account_that_was_exempt_before_the_first_run_only_gets_the_annotation(host: Host) -> None:
+    cluster = Cluster(shop=..., billing=False)
+    settings = replace(Settings(), exempt_accounts=("shop/default", "billing/default"))
+    for status in ("changed", "kept"):
+        assert statuses(host, cluster, settings=settings) == (0, {"shop": status, "billing": status})
+    values = [account.get("automountServiceAccountToken") for account in cluster.accounts.values()]
+    assert values == [None, False]
+
+
+def test_a_binding_that_names_an_account_is_shown(host: Host) -> None:
+    cluster = Cluster(shop=True, billing=True)
+    subject = {"kind": "ServiceAccount", "name": "default", "namespace": "shop"}
+    cluster.bindings = [{"kind": "RoleBinding", "metadata": {"name": "reader"}, "subjects": [subject]}]
+    shop, billing = disable(replace(host, run=cluster), dry_run=True).items
+    assert shop.detail.endswith("→ false; its pods may need the token: RoleBinding reader names it")
+    assert billing.detail == "automountServiceAccountToken → false"
+
+
+def test_a_stage_postpones_all_accounts_without_a_request(host: Host) -> None:
+    settings = replace(Settings(), stage_service_accounts=False, stages_until="2027-03-31")
+    cluster = Cluster(shop=True)
+    assert statuses(host, cluster, settings=settings) == (0, {"stages.service-accounts": "POSTPONED"})
+    assert cluster.asked == []
+
+
+def _is_killed(_: Cluster) -> str:
+    raise KeyboardInterrupt
+
+
+def _is_forbidden(_: Cluster) -> str:
+    return "Error from server (Forbidden): no"
+
+
+def _is_deleted(cluster: Cluster) -> str:
+    del cluster.accounts["default"]
+    cluster.namespaces.remove("default")
+    return "Error from server (NotFound): namespaces not found"
+
+
+def _stops(cluster: Cluster) -> str:
+    cluster.is_up = False
+    return "The connection to the server was refused"
+
+
+def test_a_run_whose_api_server_dies_is_repeated(host: Host) -> None:
+    cluster = Cluster(before=True, last=True)
+    cluster.at_patch["last"] = _stops
+    assert disable(replace(host, run=cluster)).next_steps[-1].step == OwnCommand("service-accounts", ("--wait 300",))
+    cluster.at_patch, cluster.is_up = {}, True
+    assert statuses(host, cluster) == (0, {"before": "compliant", "last": "changed"})
+
+
+@pytest.mark.parametrize(
+    ("happens", "code", "found"),
+    [
+        (_is_forbidden, 4, {"before": "changed", "default": "failed", "last": "changed"}),
+        (_is_deleted, 0, {"before": "changed", "default": "kept", "last": "changed"}),
+        (_stops, 4, {"before": "changed", "default": "failed", "last": "failed"}),
+    ],
+)
+def test_a_failure_does_not_stop_the_other_patches(
+    happens: Callable[[Cluster], str], code: int, found: dict[str, str], host: Host
+) -> None:
+    """A namespace that was deleted meanwhile is no failure."""
+    cluster = Cluster(before=True, default=True, last=True)
+    cluster.at_patch["default"] = happens
+    assert statuses(host, cluster) == (code, found)
+
+
+@pytest.mark.parametrize("name", [K3S, KUBECTL])
+def test_a_kubectl_that_others_can_write_is_not_run(name: str, host: Host) -> None:
+    """The verb runs as root and fails instead."""
+    program = Path(host.root, name.lstrip("/"))
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.touch()
+    program.chmod(0o777)
+    with pytest.raises(HostError, match=f"^cannot run {name} as root: .*others can write to it"):
+        disable(replace(host, run=Programs()))
+
+
+def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:
+    """Without k3s, kubectl alone is the command."""
+    named = f"--kubeconfig=/{KUBECONFIG}"
+    programs = Programs({(KUBECTL, named, *NAMESPACES[1:]): Completed(1, "", "refused\n")})
+    with pytest.raises(HostError, match=r"^cannot get namespaces: refused$"):
+        disable(replace(host, run=programs), KubectlAccess(f"/{KUBECONFIG}"))
