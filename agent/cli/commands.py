@@ -267,6 +267,8 @@ def assess(
         print_or_write(comparison_text(comparison, output_format).encode(), output)
         sys.exit(int(comparison.exit_code))
     if every is not None:
+        if options.node:
+            options.host()  # this process is confined, too: each assessment is a child with the same user
         repeat(every)
     verbs_without_options.assess(
         options,
