@@ -128,6 +128,8 @@ def assess(
     if compare:
         printed.finish_comparison(compared(*map(absolute, compare)))
     if every is not None:
+        if options.node:
+            options.host()  # this process is confined, too: each assessment is a child with the same user
         repeat(every)
     chosen = verb.benchmark_named(benchmark)
     earlier = None

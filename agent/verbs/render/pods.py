@@ -70,7 +70,7 @@ class AssessmentJob(Value):
     def _complete(self, workload: dict[str, Any], version: Version) -> None:
         pod = workload["spec"]["template"]["spec"]
         (container,) = pod["containers"]
-        (mount,) = container["volumeMounts"]
+        mount, _ = container["volumeMounts"]
         # Only a reference of the user's own can be pulled.
         container.update(image=self.image, imagePullPolicy="Never" if self.image == IMAGE else "IfNotPresent")
         pod["automountServiceAccountToken"] = self.reports_to_api
