@@ -60,6 +60,8 @@ def test_a_preview_is_checked_for_what_is_known_of_it(hardened: Hardened) -> Non
     assert (found["exit_code"], ids(found, "findings")) == (0, ["version-newer"])
     assert "v1.38.0-beta.0" in found["findings"][0]["message"]
     assert "user-namespace-ranges" in ids(found, "notes")
+    text = host.run("preflight", "1.38", "--format", "plain").stdout
+    assert "result 0: K3s v1.38 would start as far as it could be checked" in text
     host.write(CONFIG, "kubelet-arg: [feature-gates=NodeSwap=true]\nkube-proxy-arg: [feature-gates=AllBeta=true]\n")
     host.write(f"{CONFIG}.d/1.yaml", "kube-apiserver-arg: ['feature-gates=StrictIPCIDRValidation=false']\n")
     assert "feature-gate-invalid" not in ids(preflight(host, "1.37"), "findings")
