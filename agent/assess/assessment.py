@@ -11,15 +11,14 @@ from agent.assess.site_choices import SiteChoices
 from agent.base.errors import ExitCode
 from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Remediation
 from agent.base.value import Value
-from agent.k3s.cis.numbers import Assessed
+from agent.k3s.cis.versions import Assessed
 
 if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.provenance import Provenance
     from agent.base.model import Location
     from agent.base.report import Fact, NextStep
-    from agent.k3s.cis.numbers import Number
-    from agent.k3s.cis.versions import Benchmark
+    from agent.k3s.cis.versions import Benchmark, Number
 
 __all__ = ["SCHEMA", "Assessment", "ControlStatus", "Evidence", "Note", "Verdict", "Waiver"]
 

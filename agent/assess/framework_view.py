@@ -10,7 +10,7 @@ from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import Decision, StigRule, nist_controls, references_of, stig_rules
 from agent.base.report import K3S_VERSION
 from agent.base.value import replace
-from agent.k3s.cis.numbers import Assessed, Number
+from agent.k3s.cis.versions import Assessed, Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import ContextVar
 from functools import partial
 from pathlib import PurePosixPath
 from shlex import join, quote, split
@@ -13,7 +14,10 @@ from agent.base.errors import CommandHint
 from agent.reports.remediation import PROGRAM, Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+REPEATED_OPTIONS: ContextVar[Callable[[str], Collection[str]] | None] = ContextVar("options", default=None)
+"""Returns the options of a verb that commands repeat. A command line with options sets it; others have none."""
 
 _SEARCHED_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """The usual secure_path of sudoers(5)."""
@@ -35,21 +39,13 @@ def caller(root: str, options: tuple[str, ...] = (), *, in_pod: bool = False) ->
         root if is_tree else "",
         partial(_outside, root) if is_tree else None,
         options,
-        _accepted,
+        REPEATED_OPTIONS.get(),
     )
 
 
 def as_root() -> CommandHint:
     """Return the command line of this process, run by root."""
     return CommandHint(f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}")
-
-
-def _accepted(verb: str) -> Collection[str]:
-    """Return the options of a verb that commands for the reader repeat."""
-    from agent.cli.command_line import options_of
-
-    # The --k3s-version of a preflight is the current version, not the one that the other commands are for.
-    return options_of(verb) - ({"--k3s-version"} if verb == "preflight" else set())
 
 
 def _outside(root: str, line: str) -> str:

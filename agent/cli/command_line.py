@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command, get_command_name
 
 from agent.base.errors import ExitCode, UsageError
+from agent.cli.caller import REPEATED_OPTIONS
 from agent.cli.commands import app
 from agent.cli.help_text import PROGRAM
 from agent.k3s.roles_and_versions import OTHER_ROLES
@@ -27,6 +28,7 @@ _COMPLETION = "_K3S_HARDEN_COMPLETE"
 
 def run(words: list[str]) -> NoReturn:
     """Run a command line and exit. Raises UsageError if it is invalid."""
+    REPEATED_OPTIONS.set(repeated_options)
     try:
         if words or _COMPLETION in os.environ:
             sys.exit(_program(words)(words, prog_name=PROGRAM, standalone_mode=False) or 0)
@@ -48,10 +50,12 @@ def whole_program() -> typer.Typer:
 
 
 @cache
-def options_of(verb: str) -> frozenset[str]:
-    """Return the names of the options of a command; none for a group of commands."""
+def repeated_options(verb: str) -> frozenset[str]:
+    """Return the options of a command that commands for the reader repeat; none for a group of commands."""
     group: Any = get_command(_program([verb]))
-    return frozenset(name for option in group.commands[verb].params for name in option.opts)
+    names = frozenset(name for option in group.commands[verb].params for name in option.opts)
+    # The --k3s-version of a preflight is the current version, not the one that the other commands are for.
+    return names - {"--k3s-version"} if verb == "preflight" else names
 
 
 def _program(words: Sequence[str]) -> typer.Typer:

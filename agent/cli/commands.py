@@ -4,7 +4,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -20,7 +20,7 @@ from agent.base.value import replace
 from agent.cli import verbs_without_options
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
-from agent.cli.report_options import AssessmentOptions, ReportOptions, print_or_write
+from agent.cli.report_options import ReportOptions
 from agent.cli.shared_options import (
     HOST,
     HOURS,
@@ -41,10 +41,10 @@ from agent.cli.shared_options import (
     topics,
     versions,
 )
-from agent.cli.streams import columns, print_text, printing, progress, repeat
+from agent.cli.streams import columns, print_text, printing, progress
 from agent.cli.verbs_without_options import GATE_WORDING, SERVICE_VARIABLE
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
-from agent.reports.formats import REPORT_FORMATS, Format
+from agent.reports.formats import Format
 
 if TYPE_CHECKING:
     from agent.base.host import Host
@@ -77,46 +77,27 @@ def _program(
     """Harden a K3s host by its hardening guide, assess it by CIS benchmarks, and undo the changes."""
 
 
-@app.command(epilog=epilog("sudo k3s-harden apply --role server", CHANGES))
-@expand(options=SERVICE, printed=REPORT)
-def apply(
-    *,
-    force: Force = False,
-    accept_impact: Annotated[
-        bool, Option("--accept-impact", help="Apply even if objects of the cluster break.")
-    ] = False,
-    options: HostOptions,
-    printed: ReportOptions,
-) -> None:
-    """Apply the hardening guide to this host.
-
-    Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
-    changes if the host is already compliant. Starts a K3s that the gate of `install` blocked. `revert` undoes all
-    changes. On a server where K3s runs, the first run makes no changes and ends with 3 if objects of the cluster would
-    break at once; `impact` lists them.
-    """
-    verbs_without_options.apply(options, printed, force=force, accept_impact=accept_impact)
+def _declare(verb: Callable[..., None], epilog: str, *, hidden: bool = False, **options: object) -> None:
+    """Add a verb that also runs without options: its parameters with their types or groups of options."""
+    app.command(epilog=epilog, hidden=hidden)(expand(**options)(verb))
 
 
-@app.command(epilog=epilog("sudo k3s-harden check", READS))
-@expand(options=SERVICE, printed=REPORT)
-def check(*, options: HostOptions, printed: ReportOptions) -> None:
-    """Check this host against the hardening guide.
-
-    Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
-    no changes. `assess` reports the controls of the CIS benchmark.
-    """
-    verbs_without_options.check(options, printed)
-
-
-@app.command(epilog=epilog(f"k3s-harden diff --role server --k3s-version {EXAMPLE_MINOR}", READS))
-@expand(options=SERVICE, printed=REPORT)
-def diff(*, force: Force = False, options: HostOptions, printed: ReportOptions) -> None:
-    """Show what apply would change.
-
-    Prints each difference, for files as a unified diff. Makes no changes.
-    """
-    verbs_without_options.diff(options, printed, force=force)
+_declare(
+    verbs_without_options.apply,
+    epilog("sudo k3s-harden apply --role server", CHANGES),
+    force=Force,
+    accept_impact=Annotated[bool, Option("--accept-impact", help="Apply even if objects of the cluster break.")],
+    options=SERVICE,
+    printed=REPORT,
+)
+_declare(verbs_without_options.check, epilog("sudo k3s-harden check", READS), options=SERVICE, printed=REPORT)
+_declare(
+    verbs_without_options.diff,
+    epilog(f"k3s-harden diff --role server --k3s-version {EXAMPLE_MINOR}", READS),
+    force=Force,
+    options=SERVICE,
+    printed=REPORT,
+)
 
 
 @app.command(
@@ -159,8 +140,9 @@ def preflight(
     sys.exit(int(result.exit_code))
 
 
-@app.command(
-    epilog=epilog(
+_declare(
+    verbs_without_options.assess,
+    epilog(
         "sudo k3s-harden assess --role server --format html --output report.html",
         (*READS, ExitCode.ENVIRONMENT),
         "no control without a waiver failed or is undetermined",
@@ -168,215 +150,111 @@ def preflight(
             ExitCode.NOT_COMPLIANT: "a control without a waiver failed or is undetermined",
             ExitCode.ENVIRONMENT: "the report cannot be written there, such as on a read-only mount",
         },
-    )
-)
-@expand(options={**SERVICE, "node": Node})
-def assess(
-    *,
-    benchmark: Annotated[
+    ),
+    benchmark=Annotated[
         str,
         Option(
             help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.",
             metavar="VERSION",
             autocompletion=benchmarks,
         ),
-    ] = "auto",
-    baseline: Annotated[
+    ],
+    baseline=Annotated[
         Optional[Path],
         Option(
             help="Earlier JSON report; what failed or was undetermined in it does not fail this run.", metavar="FILE"
         ),
-    ] = None,
-    allowed_signers: Annotated[
+    ],
+    allowed_signers=Annotated[
         Optional[Path],
         Option(help="Verify the baseline's signature, BASELINE.sig, with the keys in FILE.", metavar="FILE"),
-    ] = None,
-    compare: Annotated[
+    ],
+    compare=Annotated[
         Optional[tuple[Path, Path]],
         Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
-    ] = None,
-    cluster: Annotated[
+    ],
+    cluster=Annotated[
         bool,
         Option("--cluster", help="Also ask the API server of this host about objects and components of the cluster."),
-    ] = False,
-    probe: Annotated[
+    ],
+    probe=Annotated[
         bool, Option("--probe", help="As --cluster, and with dry runs of pods that Pod Security has to reject.")
-    ] = False,
-    every: Annotated[Optional[float], Option(help="Assess again and again, after this time.", **HOURS)] = None,
-    report_to_api: Annotated[
+    ],
+    every=Annotated[Optional[float], Option(help="Assess again and again, after this time.", **HOURS)],
+    report_to_api=Annotated[
         bool, Option("--report-to-api", help="With --node: also write an OpenReports ClusterReport to the API server.")
-    ] = False,
-    options: HostOptions,
-    output_format: Annotated[
-        Format, Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
-    ] = Format.AUTO,
-    output: Annotated[
-        Optional[Path],
-        Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
-    ] = None,
-    sign: Annotated[
-        Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
-    ] = None,
-    framework: Annotated[
-        Optional[Framework],
-        Option(help="Only the controls of stig or nist, listed by the rules of that framework.", metavar="NAME"),
-    ] = None,
-    beyond: Annotated[bool, Option("--beyond", help="kube-bench: add the controls that CIS does not have.")] = False,
-    aws_account: Annotated[Optional[str], Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
-    aws_region: Annotated[
-        Optional[str], Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
-    ] = None,
-    aws_product_arn: Annotated[
-        Optional[str],
-        Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
-    ] = None,
-    verbose: Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")] = False,
-    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only failed and undetermined controls.")] = False,
-) -> None:
-    """Assess this host against a CIS benchmark.
-
-    Reports the status of each control and its evidence. Makes no changes. The exit code is 3 if a control without a
-    waiver failed or could not be determined.
-    """
-    for option, value, formats in (
-        ("--beyond", beyond, (Format.KUBE_BENCH,)),
-        ("--aws-account", aws_account, (Format.ASFF,)),
-        ("--aws-region", aws_region, (Format.ASFF,)),
-        ("--aws-product-arn", aws_product_arn, (Format.ASFF,)),
-        ("--framework", framework, (*REPORT_FORMATS, Format.HTML)),
-    ):
-        if value and output_format not in formats:
-            only = f"only {formats[0]} supports it" if not formats[1:] else f"it requires {', '.join(formats)}"
-            raise UsageError(f"cannot use {option} with --format {output_format}: {only}", f"omit {option}")
-    if sign and output in (None, Path("-")):
-        raise UsageError("cannot use --sign without --output: a signature is for a file", "pass --output FILE")
-    if allowed_signers and not baseline:
-        raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
-    aws = None
-    if output_format is Format.ASFF:
-        from agent.reports.assessments.asff import account
-
-        aws = account(aws_account, aws_region, aws_product_arn)
-    if report_to_api and not options.node:
-        raise UsageError("cannot use --report-to-api without --node: it is for pods", "pass --node NAME, or omit it")
-    if compare:
-        from agent.assess.evidence.host_assessment import compared
-        from agent.reports.assessments.comparison_report import comparison_text
-
-        comparison = compared(*map(absolute, compare))
-        print_or_write(comparison_text(comparison, output_format).encode(), output)
-        sys.exit(int(comparison.exit_code))
-    if every is not None:
-        repeat(every)
-    verbs_without_options.assess(
-        options,
-        AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws, report_to_api, framework),
-        benchmark=benchmark,
-        baseline=baseline,
-        signers=allowed_signers,
-        cluster=cluster,
-        probe=probe,
-    )
-
-
-@app.command(
-    epilog=epilog(
+    ],
+    options={**SERVICE, "node": Node},
+    printed={
+        "output_format": Annotated[
+            Format, Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
+        ],
+        "output": Annotated[
+            Optional[Path],
+            Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+        ],
+        "sign": Annotated[
+            Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
+        ],
+        "framework": Annotated[
+            Optional[Framework],
+            Option(help="Only the controls of stig or nist, listed by the rules of that framework.", metavar="NAME"),
+        ],
+        "beyond": Annotated[bool, Option("--beyond", help="kube-bench: add the controls that CIS does not have.")],
+        "verbose": Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")],
+        "quiet": Annotated[bool, Option("--quiet", "-q", help="Print only failed and undetermined controls.")],
+    },
+)
+_declare(
+    verbs_without_options.drift,
+    epilog(
         "sudo k3s-harden drift",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
         "the assessment is stored, whatever its result",
-    )
-)
-@expand(options=SERVICE)
-def drift(
-    *,
-    options: HostOptions,
-    test_notification: Annotated[
+    ),
+    options=SERVICE,
+    test_notification=Annotated[
         bool, Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
-    ] = False,
-) -> None:
-    """Report changes since the last assessment.
-
-    k3s-harden-check.service runs it every day. Stores the assessment and its metrics, and prints a line for each
-    change, then the next steps. The first run prints the result. With the setting drift.repair, it then runs apply.
-    """
-    if not test_notification:
-        verbs_without_options.drift(options)
-        return
-    from agent.assess.evidence.host_assessment import assess_host
-    from agent.verbs.notify import send_test
-
-    host, request = options.host(), options.request()
-    print_text(f"{send_test(host, request, lambda: assess_host(host, request).assessment)}\n")
-
-
-@app.command(
-    epilog=epilog(
+    ],
+)
+_declare(
+    verbs_without_options.publish,
+    epilog(
         "systemctl start k3s-harden-publish.service",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
         "the Node has the state of the last drift check, or there is nothing to publish",
     ),
-)
-def publish(
-    *,
-    remove: Annotated[
+    remove=Annotated[
         bool, Option("--remove", help="Remove what was published. The next drift check publishes it again.")
-    ] = False,
-) -> None:
-    """Write the state of this node to its Node.
-
-    k3s-harden-publish.service runs it after each drift check, and every 15 to 30 minutes. With the setting `publish`,
-    it writes a condition and annotations with the kubelet's credential, if they have changed here or on the Node, and
-    otherwise every six hours. Without the setting, it removes them.
-    """
-    verbs_without_options.publish(remove=remove)
-
-
-@app.command(
-    epilog=epilog(
+    ],
+)
+_declare(
+    verbs_without_options.gate,
+    epilog(
         "sudo systemctl start k3s-harden@k3s.service",
         CHANGES,
         GATE_WORDING.success,
         {ExitCode.NOT_COMPLIANT: "K3s may not start: it would run unhardened"},
     ),
     hidden=True,
-)
-@expand(options=LIVE, printed=REPORT)
-def gate(
-    *,
-    service: Annotated[
+    service=Annotated[
         str, Option(help=f"K3s service that is about to start. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
-    ] = "",
-    options: HostOptions,
-    printed: ReportOptions,
-) -> None:
-    """Run apply and decide if K3s may start.
-
-    k3s-harden@.service runs it before each start of a K3s service, whose name is in K3S_HARDEN_SERVICE. systemd starts
-    K3s only if it succeeds.
-    """
-    verbs_without_options.gate(options, printed, service=service)
-
-
-@app.command(
-    epilog=epilog(
+    ],
+    options=LIVE,
+    printed=REPORT,
+)
+_declare(
+    verbs_without_options.confirm,
+    epilog(
         "sudo systemctl start k3s-harden-started@k3s.service",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE),
         "K3s runs with the arguments that the gate judged, or that is not known",
     ),
     hidden=True,
-)
-def confirm(
-    *,
-    service: Annotated[
+    service=Annotated[
         str, Option(help=f"K3s service that has started. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
-    ] = "",
-) -> None:
-    """Confirm that K3s runs as its gate has judged.
-
-    k3s-harden-started@.service runs it after each start of a K3s service. It waits for up to ten minutes, and
-    compares what K3s logged for this start with what the gate judged. It changes and stops nothing.
-    """
-    verbs_without_options.confirm(service=service)
+    ],
+)
 
 
 _RELEASE = Wording(

@@ -59,7 +59,7 @@ class HostOptions(Value):
             if self.node:
                 from agent.base.host.confinement import confine
 
-                confine()
+                confine(path)
             host = Host.mounted_node(path, self.node) if self.node else Host.tree_at(path)
         except HostError as error:
             raise UsageError(

@@ -18,7 +18,7 @@ from agent.cli.streams import print_error
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 from agent.reports.formats import Format
 from agent.verbs.render import DOCUMENTS, new_host, rendered, rendered_assessment_job
-from agent.verbs.render.image import IMAGE
+from agent.verbs.render.pods import IMAGE
 
 if TYPE_CHECKING:
     from agent.verbs.render.cloud_init import Download
@@ -169,14 +169,12 @@ def assessment_job(
     kubectl delete removes everything. Nothing is installed on the nodes, which must have the image or pull it.
     With --k3s-version, nodes are assessed for that version, and before 1.30 without what Kubernetes does not support.
     """
-    from agent.verbs.render.assessment_job import AssessmentJob
+    from agent.verbs.render.pods import AssessmentJob
 
     if bool(node) == all_nodes:
         raise UsageError("cannot render assessment-job without --node or --all-nodes, or with both", "pass one of them")
     if node and every is not None:
         raise UsageError("cannot use --every with --node: a Job assesses once", "omit it, or pass --all-nodes")
-    if output_format is Format.ASFF:
-        raise UsageError("cannot render assessment-job with --format asff, which names an account", "use json")
     words = [f"--k3s-version={options.k3s_version}"] if options.k3s_version else []
     words += [f"--format={output_format}"] if output_format is not Format.AUTO else []
     job = AssessmentJob(node, namespace, image, every or _HOURS, tuple(words), reports_to_api=report_to_api)
@@ -219,7 +217,7 @@ def upgrade_plan(*, image: Image = IMAGE, output: Output = None) -> None:
 
     The system-upgrade-controller brings this version to all nodes on which the archive is installed, one by one.
     """
-    from agent.verbs.render.upgrade_plan import upgrade_plan as plan
+    from agent.verbs.render.pods import upgrade_plan as plan
 
     print_or_write(plan(image), output)
 

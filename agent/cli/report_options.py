@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.base.errors import HostError
+from agent.base.errors import HostError, UsageError
 from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value, replace
 from agent.cli.host_options import absolute
 from agent.cli.streams import print_error, print_text, printing
 from agent.reports import present
-from agent.reports.formats import OF_AUDITORS, Format, Verbosity
+from agent.reports.formats import OF_AUDITORS, REPORT_FORMATS, Format, Verbosity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment
     from agent.assess.frameworks import Framework
+    from agent.assess.report_comparison import Comparison
     from agent.base.report import Report, Wording
-    from agent.reports.assessments.asff import AwsAccount
     from agent.reports.remediation import Caller
 
 
@@ -54,10 +54,6 @@ class AssessmentOptions(ReportOptions):
     """The SSH key that signs the file."""
     beyond: bool = False
     """Whether the JSON of kube-bench has the controls beyond the benchmark."""
-    aws: AwsAccount | None = None
-    """The account of ASFF."""
-    to_api: bool = False
-    """Whether the report is also written to the API server."""
     framework: Framework | None = None
     """The framework whose rules group the controls in reports for people and in JSON."""
 
@@ -66,8 +62,30 @@ class AssessmentOptions(ReportOptions):
         """Whether the report contains rules of other frameworks than CIS."""
         return self.framework is not None or self.output_format in OF_AUDITORS
 
-    def finish_assessment(self, assessment: Assessment, caller: Callable[[], Caller]) -> NoReturn:
-        """Print or write the assessment and exit with its exit code."""
+    def refuse_contradictions(self) -> None:
+        """Raise UsageError for an option that the format, or a run without a file, does not support."""
+        for option, value, formats in (
+            ("--beyond", self.beyond, (Format.KUBE_BENCH,)),
+            ("--framework", self.framework, (*REPORT_FORMATS, Format.HTML)),
+        ):
+            if value and self.output_format not in formats:
+                only = f"only {formats[0]} supports it" if not formats[1:] else f"it requires {', '.join(formats)}"
+                problem = f"cannot use {option} with --format {self.output_format}: {only}"
+                raise UsageError(problem, f"omit {option}")
+        if self.sign and self.output in (None, Path("-")):
+            raise UsageError("cannot use --sign without --output: a signature is for a file", "pass --output FILE")
+
+    def finish_comparison(self, comparison: Comparison) -> NoReturn:
+        """Print or write what differs between two reports, and exit with its exit code."""
+        from agent.reports.assessments.comparison_report import comparison_text
+
+        print_or_write(comparison_text(comparison, self.output_format).encode(), self.output)
+        sys.exit(int(comparison.exit_code))
+
+    def finish_assessment(
+        self, assessment: Assessment, caller: Callable[[], Caller], *, to_api: bool = False
+    ) -> NoReturn:
+        """Print or write the assessment, also to the API server if `to_api`, and exit with its exit code."""
         from agent.reports.assessments import present_assessment
         from agent.reports.assessments.common import addressed_assessment, fact
 
@@ -82,24 +100,29 @@ class AssessmentOptions(ReportOptions):
             if self.output and self.output != Path("-"):
                 self._write(assessment, self.output)
             else:
-                present_assessment(
-                    assessment, self.output_format, self.verbosity, sys.stdout, beyond=self.beyond, aws=self.aws
-                )
-        if self.to_api:
+                present_assessment(self._shown(assessment), self.output_format, self.verbosity, sys.stdout)
+        if to_api:
             from agent.base.host import Host
-            from agent.cluster.report_writer import write_report
+            from agent.cluster.own_objects import write_report
             from agent.reports.assessments.openreports import node_report
 
             write_report(Host.real(), node_report(assessment), os.environ)
         sys.exit(int(assessment.exit_code))
+
+    def _shown(self, assessment: Assessment) -> Assessment:
+        """Return the assessment as its format has it: the exit code is about all controls."""
+        if self.output_format is not Format.KUBE_BENCH or self.beyond:
+            return assessment
+        from agent.reports.assessments.kube_bench import of_benchmark
+
+        return of_benchmark(assessment)
 
     def _write(self, assessment: Assessment, output: Path) -> None:
         """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
         from agent.reports.assessments import assessment_text
         from agent.reports.assessments.common import assessment_result
 
-        text = assessment_text(assessment, self.output_format, self.verbosity, beyond=self.beyond, aws=self.aws)
-        data = text.encode()
+        data = assessment_text(self._shown(assessment), self.output_format, self.verbosity).encode()
         if self.sign:
             from agent.base.host import Host
             from agent.base.host.ssh_keygen import signature, signature_path

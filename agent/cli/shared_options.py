@@ -2,7 +2,7 @@
 
 # Without `from __future__ import annotations`: the aliases are values, and Python 3.9 has no `X | None`.
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from math import isnan
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Optional
 import typer
 from typer import Option
 
+from agent.base.value import Value
 from agent.cli.host_options import HostOptions, RoleChoice
 from agent.cli.report_options import ReportOptions
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
@@ -116,32 +117,36 @@ SERVICE = {**HOST, "unit": Unit}
 REPORT: dict[str, Any] = {"output_format": OutputFormat, "verbose": Verbose, "quiet": Quiet}
 """Groups of options with their types, by the names of fields of HostOptions and ReportOptions."""
 
-_VALUES: dict[str, Callable[..., Any]] = {"options": HostOptions, "printed": ReportOptions}
+_VALUES: dict[str, Value] = {"options": HostOptions(), "printed": ReportOptions()}
 
 
-def expand(**groups: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator for a command, whose parameters `options` and `printed` become the options of these groups.
+def expand(**declared: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator for a command: a parameter that is a group becomes its options, another gets its type.
 
     `@expand(options=HOST)` gives `def check(*, options: HostOptions)` the options --root, --config and so on, as if
     each were a parameter, and passes their values to it as one HostOptions.
     """
 
     def expanded(function: Callable[..., None]) -> Callable[..., None]:
-        @wraps(function)
-        def command(**given: object) -> None:
-            values = {name: _VALUES[name](**{key: given.pop(key) for key in keys}) for name, keys in groups.items()}
-            function(**given, **values)
-
         parameters: list[Parameter] = []
+        groups: dict[str, tuple[type[Value], Collection[str]]] = {}
         for name, parameter in signature(function).parameters.items():
-            if name not in groups:
-                parameters.append(parameter)
+            declaration = declared.get(name, parameter.annotation)
+            if not isinstance(declaration, Mapping):
+                parameters.append(parameter.replace(annotation=declaration))
                 continue
-            defaults = _VALUES[name]()
+            defaults = _VALUES[name] if parameter.default is Parameter.empty else parameter.default
+            groups[name] = type(defaults), declaration
             parameters += [
                 Parameter(key, Parameter.KEYWORD_ONLY, default=getattr(defaults, key), annotation=annotation)
-                for key, annotation in groups[name].items()
+                for key, annotation in declaration.items()
             ]
+
+        @wraps(function)
+        def command(**given: object) -> None:
+            values = {name: kind(**{key: given.pop(key) for key in keys}) for name, (kind, keys) in groups.items()}
+            function(**given, **values)
+
         command.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # Typer reads it
         command.__annotations__ = {}
         return command

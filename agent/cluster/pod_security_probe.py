@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base.errors import HostError
 from agent.cluster.connection import StatusError, accepted, rejection
 from agent.cluster.kubernetes.parsing import as_mapping, at
-from agent.cluster.kubernetes.pod_security_rules import violations
+from agent.cluster.kubernetes.pod_security import violations
 from agent.cluster.kubernetes.queries import REQUESTS
 from agent.cluster.kubernetes.workloads import QUERIES
 from agent.cluster.reader import Reader, parsed_object

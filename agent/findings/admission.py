@@ -15,7 +15,7 @@ from agent.harden.desired.dropin_options import (
     plugins_joined,
 )
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
-from agent.k3s import admission_plugins
+from agent.k3s import admission_configuration
 from agent.k3s.config import string_slice
 from agent.k3s.roles_and_versions import Component
 
@@ -39,7 +39,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Problem]:
     """
     for argument in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT):
         for plugin, values in listed_plugins(situation, argument).items():
-            if admission_plugins.is_unknown(plugin, situation.facts.version):
+            if admission_configuration.is_unknown(plugin, situation.facts.version):
                 what = f"an unknown plugin, {plugin}" if plugin else "an extra comma"
                 message = f"K3s does not start: {argument} contains {what}"
                 for value in of_the_operator(situation, values):
@@ -75,8 +75,8 @@ def pod_security_disabled(situation: Situation) -> Iterator[Problem]:
     facts = situation.facts
     if POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed:
         message = f"{facts.data_dir / POD_SECURITY_ADMISSION.path} has no effect: the plugin PodSecurity is disabled"
-        for value in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).get(admission_plugins.POD_SECURITY, ()):
-            yield _listed(situation, admission_plugins.POD_SECURITY, value, message)
+        for value in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).get(admission_configuration.POD_SECURITY, ()):
+            yield _listed(situation, admission_configuration.POD_SECURITY, value, message)
 
 
 @error(
@@ -128,7 +128,7 @@ def images_without_registry(situation: Situation) -> Iterator[Problem]:
     """
     archives = situation.k3s_files.image_archives
     enabled = {*_enabled_now(situation), *_enabled_by_apply(situation)}
-    if archives and admission_plugins.ALWAYS_PULL_IMAGES in enabled:
+    if archives and admission_configuration.ALWAYS_PULL_IMAGES in enabled:
         message = "new pods do not use imported images, because AlwaysPullImages makes them pull each image"
         found = f"{len(archives)} archive{'s' if len(archives) > 1 else ''}, no mirror"
         fix = instruction("name a mirror that serves the images, or set `always-pull-images: false`")
@@ -166,7 +166,7 @@ def _enabled_now(situation: Situation) -> set[str]:
     """Return the admission plugins that K3s' configuration enables, with the one that K3s enables by default."""
     enabled = set(listed_plugins(situation, ADMISSION_PLUGINS_ARGUMENT))
     if situation.facts.merged_config.keeps_default(Component.API_SERVER.config_key, ADMISSION_PLUGINS_ARGUMENT):
-        enabled.add(admission_plugins.K3S_DEFAULT)
+        enabled.add(admission_configuration.K3S_DEFAULT)
     return enabled
 
 

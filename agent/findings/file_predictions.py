@@ -28,7 +28,7 @@ from agent.harden.desired.dropin_options import (
 from agent.harden.guide.guide_files import AUDIT_POLICY
 from agent.harden.node.arguments.running_components import not_run
 from agent.k3s import admission_configuration, audit_policy
-from agent.k3s.admission_plugins import POD_SECURITY
+from agent.k3s.admission_configuration import POD_SECURITY
 from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.files_of_arguments import rejected_content

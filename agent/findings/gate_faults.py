@@ -19,6 +19,7 @@ from agent.findings.registry import (
     note,
     steps,
     warning,
+    yes,
 )
 from agent.harden.node import openrc
 from agent.harden.node.gate_exceptions import RELEASE, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
@@ -56,7 +57,8 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
 
     Without the unit, or if it is masked, the drop-in blocks K3s. Without the drop-in, K3s starts without the gate, and
-    so it does by hand, by cron, or by a service with another name, which is found while it runs.
+    so it does by hand, by cron, or in any other way than by ExecStart= of a service with the gate. That is found while
+    it runs.
     """
     template, mask, dropins = situation.gate.template, situation.gate.mask, situation.gate.dropins
     if template is None:
@@ -80,10 +82,13 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
         mask = situation.gate.masked_dropins.get(service)
         fix, place = (fix, template) if mask is None else (file_removal(mask), mask)
         yield Problem(f"{service} starts without the gate", expected, location=Location(place), remediation=fix)
+    reported = {unit.path.name for unit in situation.facts.units} - {*dropins}
+    reported |= {service for service, _, _ in _unguarded(situation)}
     for unit in () if situation.gate.is_openrc else situation.facts.other_units:
-        message, expected = f"{unit} has started K3s without the gate", "k3s.service or k3s-NAME.service"
+        message, expected = f"{unit} has started K3s without the gate", "ExecStart= of k3s.service or k3s-NAME.service"
         stop = Instruction(f"stop this K3s, and let {expected} start it, for which install adds the gate")
-        yield Problem(message, expected, location=Location(template), remediation=steps(stop))
+        if unit not in reported:
+            yield Problem(message, expected, location=Location(template), remediation=steps(stop))
 
 
 @error(
@@ -95,9 +100,9 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
 
     An empty `ExecStartPre=` in a later drop-in removes the commands before it, and another command there can undo
-    what the gate judged. Or the drop-in of the gate was edited and does not start the gate's unit any more, or that
-    unit runs another command, sees other files, or succeeds if its command fails. On a running host, this is what
-    systemd has loaded.
+    what the gate judged. A later drop-in with SuccessExitStatus= makes a failure a success. Or the drop-in of the gate
+    was edited and does not start the gate's unit any more, or that unit runs another command, sees other files, or
+    succeeds if its command fails. On a running host, this is what systemd has loaded.
     """
     gate = situation.gate
     for command in gate.replaced:
@@ -131,6 +136,23 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
             # systemd ignores the failure of a command with the prefix -.
             if location.path != path or text.startswith("-") or not any(start in text for start in starts_gate):
                 yield service, unit, path
+
+
+@error(
+    blocks_gate=yes("It would change files that another K3s reads at its start."),
+    prevents_start=_K3S_IS_FINE,
+    remediation="disable the service that is left over, or give each its own `--config` and `--data-dir`",
+)
+def start_contested(situation: Situation) -> Iterator[Problem]:
+    """Another service of K3s starts or runs with the same configuration file, and needs other content in its drop-in.
+
+    A server and an agent do, and two servers whose options differ. The service that starts first is not affected.
+    """
+    path = situation.facts.dropin_path
+    for rival in situation.rivals:
+        message = f"{rival} starts or runs with the same configuration, and needs other content in {path}"
+        fix = instruction("disable the service that is left over, or give each its own `--config` and `--data-dir`")
+        yield Problem(message, location=Location(path), remediation=fix)
 
 
 @error(
@@ -242,14 +264,14 @@ def started_without_gate(situation: Situation) -> Iterator[Problem]:
     remediation="find out what changed K3s' files or systemd's environment during the start; then restart K3s",
 )
 def started_unhardened(situation: Situation) -> Iterator[Problem]:
-    """K3s runs a component with other arguments than those that the gate judged.
+    """K3s runs a component with other arguments than those that the gate judged, or the gate has not judged this start.
 
     k3s-harden-started@.service compares them with what K3s has logged for this start. Something changed K3s' files or
     variables after the gate had read them. It is reported until the next start of the service.
     """
     find = Instruction("find out what changed K3s' files or systemd's environment during the start")
     for service, difference in situation.gate.exceptions.unhardened.items():
-        message = f"{service} runs with other arguments than those that the gate judged"
+        message = f"{service} runs otherwise than the gate judged"
         found = "; ".join(difference.splitlines())
         fix = steps(find, ShellCommand(f"sudo systemctl restart {service}"))
         yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), remediation=fix)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot
-from agent.base.linux.sysctl_values import same_value
+from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot, same_value
 from agent.base.model import Absent, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
 from agent.findings.registry import Problem, error, instruction, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.dropin_options import options_to_set

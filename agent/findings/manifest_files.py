@@ -75,7 +75,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Problem]:
     applied = situation.k3s_files.manifests.applied
     if not any(re.search(_OLD_API, data) for data in applied.values()):
         return
-    from agent.k3s.lifecycle import removal_of  # only few hosts have such a manifest
+    from agent.k3s.roles_and_versions import removal_of  # only few hosts have such a manifest
 
     directory = (situation.facts.data_dir / POLICY_FILE).parent
     for entry in _objects(situation):

@@ -12,9 +12,8 @@ from agent.findings.registry import APPLY_WITH_VERSION, Problem, error, instruct
 from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.default_paths import K3S_BINARY
-from agent.k3s.lifecycle import ended_on
 from agent.k3s.redaction import redacted
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, PREVIEWED, Role
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, PREVIEWED, Role, ended_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -187,12 +186,15 @@ def k3s_config_unknown(situation: Situation) -> Iterator[Problem]:
 
     The service starts a script or an unknown program, the configuration is at a URL, or the unit has K3s see other
     files than the host (RootDirectory=, TemporaryFileSystem=). K3s' own program is followed, and directly before it
-    `env`, `nice`, `ionice`, `chrt` and `taskset`. At a start, the gate sees the process of K3s. At other times files
-    are read, of which some lines are not understood. The setting `k3s-config` names the main configuration file that
-    K3s reads.
+    `env` without options, `nice`, `ionice`, `chrt` and `taskset`, each by its absolute path. At a start, the gate sees
+    the process of K3s. At other times files are read, of which some lines are not understood. The setting `k3s-config`
+    names the main configuration file that K3s reads. With an empty `--config` it reads none.
     """
     facts, given = situation.facts, situation.settings.k3s_config
-    yield from unknown_config(facts.unit, facts.other_programs, facts.data_dir, given)
+    is_recorded = situation.recorded_config is not None
+    yield from unknown_config(facts.unit, facts.other_programs, facts.data_dir, given, is_recorded=is_recorded)
+    if not situation.unseen_before:
+        yield from _unseen(situation)
     if situation.start_problem:
         fix = instruction("let K3s see the files of the host; if they have just changed, systemd repeats the start")
         path = facts.unit.path if facts.unit else facts.configuration.path
@@ -201,29 +203,47 @@ def k3s_config_unknown(situation: Situation) -> Iterator[Problem]:
         )
 
 
+def _unseen(situation: Situation) -> Iterator[Problem]:
+    for path in situation.unseen:
+        fix = instruction("let K3s read a file that each process of this host sees", Location(path))
+        yield Problem("K3s can see another file here than this program", "", str(path), Location(path), fix)
+
+
 def unknown_config(
-    unit: K3sUnit | None, others: Iterable[OtherProgram], data_dir: PurePosixPath, given: PurePosixPath | None
+    unit: K3sUnit | None,
+    others: Iterable[OtherProgram],
+    data_dir: PurePosixPath,
+    given: PurePosixPath | None,
+    *,
+    is_recorded: bool = False,
 ) -> Iterator[Problem]:
-    """Yield why the files that K3s reads are not known; a setting can give its configuration."""
+    """Yield why the files that K3s reads are not known; a setting or a record can give its configuration."""
     setting = f"set `k3s-config` in {DEFAULT_SETTINGS} to the main configuration file that K3s reads"
     for other in others if unit is None and given is None else ():
         message = f"the configuration of K3s is not known: {other.unit.name}: {other.reason}"
         yield Problem(message, "", other.program.text, other.program.location, instruction(setting))
-    if unit is not None and unit.config_path is None and given is None:
-        message = "the configuration of K3s is not known: it is no file of this host"
-        yield Problem(message, "", redacted(unit.given_config), Location(unit.path), instruction(setting))
+    if unit is not None and unit.config_problem and (given is None or not (unit.given_config or is_recorded)):
+        message = f"the configuration of K3s is not known: {unit.config_problem}"
+        fix = instruction(setting if unit.given_config else "remove the empty --config", Location(unit.path))
+        yield Problem(message, "", redacted(unit.given_config), Location(unit.path), fix)
     if unit is not None and unit.on_host(data_dir) != data_dir:
         message = f"K3s sees other files in {data_dir} than this host has there"
         fix = instruction("let K3s see the directory of the host", Location(unit.path))
         yield Problem(message, str(data_dir), str(unit.on_host(data_dir)), Location(unit.path), fix)
 
 
-@note(remediation="set `k3s-config`, or let the service start `k3s server` or `k3s agent`")
+@error(
+    blocks_gate=no("An upgrade of this program must not block a K3s that the earlier release let start."),
+    prevents_start=no("K3s starts as before."),
+    remediation="set `k3s-config`, or let the service start `k3s server` or `k3s agent` on the files of the host",
+)
 def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
-    """K3s starts in a way that earlier releases followed, and the configuration that one of them found is still used.
+    """K3s starts in a way that only earlier releases followed, and the configuration that one of them found is used.
 
     An upgrade must not block K3s. After a change of the service's command, only the setting `k3s-config` counts.
     """
+    if situation.unseen_before:
+        yield from _unseen(situation)
     if situation.recorded_config is not None:
         message = f"{situation.recorded_config} is the configuration of K3s by a record of an earlier release"
         setting = f"set `k3s-config: {situation.recorded_config}` in {DEFAULT_SETTINGS}"
@@ -247,10 +267,15 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
 
 @note(remediation="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
 def service_not_assessed(situation: Situation) -> Iterator[Problem]:
-    """Another service starts K3s in the same role. It does not run, or --unit names a different one."""
+    """Another service starts K3s in the same role, or with the same configuration.
+
+    It does not run, or --unit names a different one. While one of them starts or runs, the gate blocks the other one if
+    that needs other content in the same configuration (start-contested).
+    """
     facts = situation.facts
     for unit in facts.units:
-        if facts.unit is not None and unit.role is facts.role and unit.path != facts.unit.path:
+        is_rival = unit.role is facts.role or unit in facts.sharing
+        if facts.unit is not None and is_rival and unit.path != facts.unit.path:
             message = f"{unit.path.name} starts K3s, too; this report is about {facts.unit.path.name}"
             yield Problem(message, location=Location(unit.path))
 

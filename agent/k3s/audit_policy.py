@@ -22,7 +22,7 @@ from agent.base.yaml_reader import (
     shown,
     texts,
 )
-from agent.k3s.components.names import is_subdomain
+from agent.k3s.go_values import is_subdomain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -42,7 +42,7 @@ _SET_BY_SYSTEMD = (
 """Variables that systemd sets itself (systemd.exec(5))."""
 _NOT_IN_FILES = (
     "Bind(ReadOnly)?Paths|Extension(Directories|Images)|InaccessiblePaths|MountImages|PAMName|PassEnvironment"
-    "|Root(Directory|Image)|TemporaryFileSystem"
+    "|PermissionsStartOnly|Root(Directory|DirectoryStartOnly|Image)|TemporaryFileSystem"
 )
 """Settings with which K3s gets variables or files that are not those of a tree."""
 
@@ -129,8 +129,9 @@ def parse_settings(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> S
     ]
     used = (*ServiceSettings(commands).words, *environment, *files, *unset, *directory)
     unclear = [word for key in _WITH_ESCAPES for word in _values(texts, key)[0] if "\\" in word.text]
+    unclear += [word for word in _values(texts, "ExecStart")[0] if re.match(rf"[{_PREFIXES}]*\+", word.text)]
     unclear += [word for word in used if word.text == ";" or "\0" in word.text]
-    unknown += [f"{word.location} has an escape, a specifier or several commands" for word in unclear]
+    unknown += [f"{word.location} has an escape, a specifier, the prefix + or several commands" for word in unclear]
     return ServiceSettings(
         commands,
         environment=dict(assigned(environment)),
@@ -189,8 +190,10 @@ def _command(setting: Word) -> Command:
     prefix = setting.text.removesuffix(command)
     with suppress(ValueError):
         program, *arguments = _split(command, setting.location)
-        # After @, the name that the program gets.
-        return Command((program, *arguments[1 if "@" in prefix else 0 :]), ":" not in prefix)
+        # After @, the name that the program gets. K3s looks for --config there, too.
+        named = arguments[:1] if "@" in prefix else []
+        program = next((name for name in named if name.text.startswith("-")), program)
+        return Command((program, *arguments[len(named) :]), ":" not in prefix)
     return Command(())
 
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from agent.base.linux.file_systems import differs_by_process
 from agent.base.model import Location
 from agent.base.value import Value
 from agent.k3s.default_paths import K3S_CONFIG_FILE
@@ -18,8 +19,8 @@ from agent.k3s.start_command import UnknownValueError, expanded, k3s_command
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    IsProgram = Callable[[PurePosixPath, Mapping[str, Word]], bool]
-    """Returns whether a program, in the PATH of these variables, can be one that is followed: it is no script."""
+    IsProgram = Callable[[PurePosixPath], bool]
+    """Returns whether a program can be one that is followed: it is no script."""
 
 OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 
@@ -48,12 +49,12 @@ class FilesOfUnit(Value):
     def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
         """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
         absolute = PurePosixPath("/", self.directory.lstrip("!-").replace("~", "/root"), path)
-        real = self.real_path(absolute) if self.mounts or ".." in absolute.parts else absolute
+        real = self.real_path(absolute)
         for place in (real, *real.parents):
             if place in self.mounts:
                 source = self.mounts[place]
                 return None if source is None else source / real.relative_to(place)
-        return real if ".." in absolute.parts else absolute
+        return None if differs_by_process(real) else real if ".." in absolute.parts else absolute
 
 
 def hidden_directories(protect_home: str, *, private_tmp: bool) -> tuple[PurePosixPath, ...]:
@@ -91,7 +92,9 @@ class ServiceSettings(Value):
     needs_reload: bool = False
     """Whether systemd uses older files than those on the disk."""
     unknown: str = ""
-    """Why the variables or files of the process are not known; empty if they are."""
+    """Why the command or the variables are not known; empty if they are."""
+    not_followed: str = ""
+    """Why the process of K3s can have other files or variables than those that are known; empty if it cannot."""
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -120,22 +123,37 @@ class K3sUnit(Value):
     def given_config(self) -> str:
         """The main configuration file as K3s gets it; K3S_CONFIG_FILE overrides --config (k3s, pkg/configfilearg).
 
-        K3s also takes `-c` and the word after it if `-c` is the value of another option. Such a word is not shown.
+        Empty if K3s reads no file: only an empty variable is ignored. K3s also takes `-c` and the word after it if `-c`
+        is the value of another option. Such a word is not shown.
         """
         variable = self.environment.get(CONFIG_FILE_VARIABLE)
-        given, texts = variable.text if variable else "", [word.text for word in self.arguments]
+        if variable is not None and variable.text:
+            return variable.text
+        texts = [word.text for word in self.arguments]
         for position, (word, option) in enumerate(zip(texts, options_of(texts)), 1):
             name, separator, value = word.partition("=")
-            if not given and name in ("--config", "-c"):
-                value = value if separator else "".join(texts[position : position + 1])
-                given = HIDDEN if option != "" else value or str(K3S_CONFIG_FILE)
-        return given or str(K3S_CONFIG_FILE)
+            if name in ("--config", "-c"):
+                return HIDDEN if option != "" else value if separator else "".join(texts[position : position + 1])
+        return str(K3S_CONFIG_FILE)
 
     @property
     def config_path(self) -> PurePosixPath | None:
-        """The main configuration file on the host; None if K3s reads another file than any on the host."""
+        """The main configuration file on the host; None if it is not known, or K3s reads none on the host."""
         given = self.given_config
-        return None if given == HIDDEN or re.match("https?://", given) else self.on_host(PurePosixPath(given))
+        # K3s appends ".d" to the text for its drop-ins, also to a slash at its end.
+        is_file = given not in ("", ".", HIDDEN) and not re.search("(?i)^https?:|/[.]?$", given)
+        if self.settings.not_followed or not is_file:
+            return None
+        return self.on_host(PurePosixPath(re.sub("^/+", "/", given)))
+
+    @property
+    def config_problem(self) -> str:
+        """Why the main configuration file is not known; empty if it is."""
+        if self.config_path is not None:
+            return ""
+        if not self.given_config:
+            return "K3s reads no configuration file, because --config is empty"
+        return self.settings.not_followed or "it is no file of this host"
 
     def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
         """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
@@ -194,8 +212,8 @@ def started_service(
             continue
         if k3s is None:
             found.append(OtherProgram(path, command.words))
-        elif not all(is_program(each, environment) for each in k3s.programs):
-            reason = f"{k3s.programs[-1]} or what starts it is a script"
+        elif not all(map(is_program, k3s.programs)):
+            reason = f"{k3s.programs[-1]} or what starts it is a script, or has no absolute path"
             found.append(OtherProgram(path, command.words, reason))
         else:
             read = {name: word for name, word in environment.items() if _is_read(name, k3s.role)}

@@ -86,14 +86,17 @@ def _split(value: str) -> Iterator[str]:
 def k3s_command(command: Sequence[Word], environment: dict[str, Word]) -> K3sCommand | None:
     """Return the command of K3s; None if the command does not lead to it, or in a way that is not followed.
 
-    Changes `environment` as env(1) does.
+    Changes `environment` as env(1) does. Its options are not followed: they change the directory, or split a text.
     """
     programs, name = [], ""
     while command:
         programs.append(PurePosixPath(command[0].text))
         name, rest = programs[-1].name, command[1:]
         if name == "env":
-            command = _after_env(rest, environment)
+            command = rest
+            while command and "=" in command[0].text and not command[0].text.startswith("-"):
+                (variable, _, value), location = command[0].text.partition("="), command[0].location
+                environment[variable], command = Word(value, location), command[1:]
             continue
         options = re.match(_WRAPPERS[name], "".join(f"{word.text}\0" for word in rest)) if name in _WRAPPERS else None
         if options is None:
@@ -108,30 +111,6 @@ def k3s_command(command: Sequence[Word], environment: dict[str, Word]) -> K3sCom
         at += 2 if command[at].text in ("--data-dir", "-d") else 1
     if at >= len(command) or command[at].text not in _ROLES:
         return None
+    if any(re.match("(--config|-c)(=|$)", word.text) for word in command[1:at]):  # K3s takes it before its role, too
+        return None
     return K3sCommand(tuple(programs), Role(command[at].text), tuple(command[at + 1 :]))
-
-
-def _after_env(words: Sequence[Word], environment: dict[str, Word]) -> Sequence[Word]:
-    """Do what the options and assignments of env(1) say, and return the words after them."""
-    at, texts = 0, [word.text for word in words]
-    while at < len(texts):
-        unset = re.fullmatch("(?:-u|--unset=)(.+)", texts[at])
-        if texts[at] in ("-i", "--ignore-environment"):
-            environment.clear()
-        elif texts[at] in ("-u", "--unset") and texts[at + 1 :]:
-            at += 1
-            environment.pop(texts[at], None)
-        elif unset:
-            environment.pop(unset[1], None)
-        else:
-            break
-        at += 1
-    at += texts[at : at + 1] == ["--"]
-    if texts[at : at + 1] == ["-"]:
-        environment.clear()
-        at += 1
-    while at < len(texts) and "=" in texts[at]:
-        name, _, value = texts[at].partition("=")
-        environment[name] = words[at]._replace(text=value)
-        at += 1
-    return words[at:]

@@ -18,7 +18,6 @@ class Format(StrEnum):
     KUBE_BENCH = "kube-bench"
     JUNIT = "junit"
     SARIF = "sarif"
-    ASFF = "asff"
     OPENREPORTS = "openreports"
     OPENMETRICS = "openmetrics"
     HTML = "html"

@@ -245,7 +245,20 @@ def gate(host: Host, request: Request) -> Report:
         report = _report(GATE_VERB, host, situation, ())
         return replace(report, findings=tuple(found for found in report.findings if found.id in OBSERVING))
     request = replace(request, start=starting_service(host, request.service))
-    report, situation = _applied(host, request, observe_situation(host, request))
+    situation = observe_situation(host, request)
+    if request.start is None or not situation.facts.sharing:
+        return _judged(host, request, situation)
+    from agent.verbs import contested_starts  # on few hosts
+
+    with contested_starts.one_at_a_time(host):
+        return _judged(host, request, contested_starts.with_rivals(host, request))
+
+
+def _judged(host: Host, request: Request, situation: Situation) -> Report:
+    if situation.rivals:
+        report = _report(GATE_VERB, host, situation, ())
+    else:
+        report, situation = _applied(host, request, situation)
     report = replace(report, verb=GATE_VERB)
     if request.start is not None and report.is_ready:
         from agent.verbs.confirm import record_judged

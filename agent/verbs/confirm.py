@@ -11,7 +11,8 @@ from agent.base.host.systemd import Systemd
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, expected_options
 from agent.harden.node.arguments.running_components import not_run
-from agent.harden.node.gate_exceptions import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNHARDENED, file_of_service
+from agent.harden.node.gate_exceptions import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
+from agent.harden.node.gate_units import gate_instance
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 _PAUSES, _PAUSE = 40, 15.0  # ten minutes
+_TIMES = ("ActiveState", "Result", "InactiveExitTimestampMonotonic", "ExecMainStartTimestampMonotonic")
 _LOGGED = re.compile(r'^time="[^"]*" level=info msg="Running (\S+) (--.*)"\s*$', re.MULTILINE)
 """What K3s logs before it starts a component (k3s, pkg/daemons/control/server.go, pkg/daemons/agent/agent.go).
 
@@ -60,6 +62,11 @@ def confirm(host: Host, service: str) -> str:
         judged[component] = f"{judged.get(component, '')} {argument}"
     for prefix in (UNHARDENED, UNCONFIRMED):
         host.writable_tree.remove_file(file_of_service(service, prefix))
+    if _has_passed_no_gate(host, systemd, unit):
+        _put(host, service, UNHARDENED, ["the gate did not let this start pass"])
+        raise HostError(
+            f"{unit} has started without its gate", "find out why, and correct what sudo k3s-harden check reports"
+        )
     logged: dict[str, str] = {}
     for pause in (*[_PAUSE] * _PAUSES, 0):
         with suppress(HostError):  # such as a journal that is too large: that is no evidence
@@ -83,6 +90,18 @@ def confirm(host: Host, service: str) -> str:
         _put(host, service, UNCONFIRMED, [f"it has logged no arguments of {silent}"])
         return f"{unit}: cannot confirm the start: it has logged no arguments of {silent}"
     return f"{unit}: runs with the arguments that the gate judged"
+
+
+def _has_passed_no_gate(host: Host, systemd: Systemd, unit: str) -> bool:
+    """Return whether a service runs though its gate has not succeeded for this start, and root has not released it."""
+    if not systemd.is_running or host.tree.text_if_readable(file_of_service(unit, UNGATED)).strip():
+        return False
+    with suppress(HostError, KeyError, ValueError):
+        k3s, gate = (systemd.show([name], *_TIMES)[0] for name in (unit, gate_instance(unit)))
+        began, started = int(k3s["InactiveExitTimestampMonotonic"]), int(k3s["ExecMainStartTimestampMonotonic"])
+        ran = int(gate["ExecMainStartTimestampMonotonic"])
+        return k3s["ActiveState"] == "active" and (ran < began or (ran < started and gate["Result"] != "success"))
+    return False
 
 
 def _differences(component: str, judged: Mapping[str, str], logged: Mapping[str, str]) -> Iterator[str]:

@@ -25,8 +25,7 @@ from agent.cluster.fleet.snapshot import Snapshot, read_snapshot
 from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.queries import REQUESTS, Query
-from agent.cluster.node_status import PublishedResult
-from agent.cluster.nodes import parse_node
+from agent.cluster.node_status import PublishedResult, parse_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -17,8 +17,7 @@ from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, Standard
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
 from agent.cluster.pod_security_probe import probe_workloads
-from agent.cluster.reader import LIMITS, Reader
-from agent.cluster.running import read_running
+from agent.cluster.reader import LIMITS, Reader, read_running
 from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults
 from agent.findings.impact.traffic import expected_policies, replaced_policies
 from agent.findings.manifest_files import name_taken

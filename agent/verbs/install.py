@@ -17,9 +17,8 @@ from agent.base.value import replace
 from agent.findings import after_apply_or_revert
 from agent.harden.changes.execute import carry_out, refused
 from agent.harden.changes.journal import BACKUPS, Journal
-from agent.harden.changes.notifications import HIDDEN_FROM_UNITS
 from agent.harden.changes.observation_mark import end_observation, is_unhardened_cluster
-from agent.harden.changes.publication_files import read_publication
+from agent.harden.changes.state import HIDDEN_FROM_UNITS, read_publication
 from agent.harden.node import gate, openrc
 from agent.harden.node.gate_exceptions import RUN_DIRECTORY
 from agent.harden.node.gate_units import DROPIN, DROPINS, OLDER_DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT

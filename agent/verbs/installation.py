@@ -135,8 +135,6 @@ def installed_files(installation: Installation) -> tuple[File, ...]:
     units = {name: content for name, content in named_units(installation).items() if name not in installation.packaged}
     if installation.packaged and installation.data_dir != DEFAULT_DATA_DIR:
         content = _DATA_DIR_DROPIN.format(data_dir=gate_units.unit_word(installation.data_dir))
-        if gate_units.is_in_a_home(installation.data_dir):
-            content += f"[Service]\n{gate_units.WRITABLE_HOME}\n"
         units |= dict.fromkeys(DATA_DIR_DROPINS, content.encode())
     found = [File(path=UNIT_DIRECTORY / name, content=content, mode=PUBLIC_FILE) for name, content in units.items()]
     return (*found, *(() if installation.packaged else _other_files(installation)))

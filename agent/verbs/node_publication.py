@@ -16,15 +16,15 @@ from agent.base.report import K3S_VERSION
 from agent.base.times import timestamp
 from agent.cluster.fleet.record import Record, record_text
 from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, MESSAGE_LIMIT, Annotation, PublishedResult
-from agent.harden.changes.publication_files import (
+from agent.harden.changes.state import (
     PUBLICATION,
     SENT,
     Publication,
     digest,
+    locked_state,
     machine_hash,
     read_publication,
 )
-from agent.harden.changes.state import locked_state
 from agent.harden.settings.schema import Publish
 from agent.harden.situation.observation import observe_situation
 from agent.reports.assessments.common import fact

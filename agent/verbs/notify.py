@@ -13,15 +13,16 @@ from agent.assess.status_change import Notification, due_notification
 from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, File
-from agent.harden.changes.notifications import (
+from agent.harden.changes.state import (
     COMMAND,
     DIRECTORY,
     command_problem,
+    locked_state,
+    make_directory,
     notification_path,
     notification_unit,
     waiting_notifications,
 )
-from agent.harden.changes.state import locked_state, make_directory
 from agent.harden.node.site_files import read_settings
 from agent.reports.assessments.common import cleaned
 from agent.reports.assessments.notification import notification_json

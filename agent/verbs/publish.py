@@ -14,13 +14,12 @@ from agent.base.errors import CommandHint, HardenError, HostError
 from agent.base.model import PRIVATE_FILE, File
 from agent.base.times import timestamp
 from agent.cluster.node_status import CONDITION, Annotation
-from agent.harden.changes.publication_files import PUBLICATION, SENT, machine_hash, read_publication
-from agent.harden.changes.state import locked_state
+from agent.harden.changes.state import PUBLICATION, SENT, locked_state, machine_hash, read_publication
 
 if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.base.host.https import Limits
-    from agent.harden.changes.publication_files import Publication
+    from agent.harden.changes.state import Publication
 
 HEALTH_PORT = 10248
 """The kubelet's own port on the loopback interface, without TLS."""
@@ -49,18 +48,18 @@ def publish(host: Host, *, remove: bool = False, health_port: int = HEALTH_PORT,
         raise HostError(f"cannot publish the state of this node: it was assessed at {timestamp(publication.when)}")
     when, _, sent = (host.tree.read(SENT) or b"").partition(b"\n")
     is_sent = sent == content and when.isdigit() and abs(now - int(when)) < _PERIOD
-    from agent.cluster import own_node
+    from agent.cluster import own_objects
 
-    if not own_node.is_kubelet_healthy(health_port):
+    if not own_objects.is_kubelet_healthy(health_port):
         if is_sent:
             return ""
         raise HostError(f"cannot publish the state of this node: no healthy kubelet on port {health_port}")
     kubeconfig, expected = PurePosixPath(publication.kubeconfig), (publication.annotations, publication.condition)
-    if is_sent and own_node.has_node_status(host, kubeconfig, *expected, limits):
+    if is_sent and own_objects.has_node_status(host, kubeconfig, *expected, limits):
         return ""
     condition = {**publication.condition, "lastHeartbeatTime": timestamp(now)}
     fields = {"metadata": {"annotations": publication.annotations}, "status": {"conditions": [condition]}}
-    node = own_node.apply_node_status(host, kubeconfig, fields, limits)
+    node = own_objects.apply_node_status(host, kubeconfig, fields, limits)
     with locked_state(host):
         record = b"%.0f\n%b" % (now, content)
         host.writable_tree.write(File(path=SENT, content=record, mode=PRIVATE_FILE))
@@ -74,10 +73,10 @@ def withdraw(host: Host, publication: Publication, limits: Limits | None = None)
     """
     from shlex import quote
 
-    from agent.cluster import own_node
+    from agent.cluster import own_objects
 
     try:
-        node = own_node.apply_node_status(host, PurePosixPath(publication.kubeconfig), {}, limits)
+        node = own_objects.apply_node_status(host, PurePosixPath(publication.kubeconfig), {}, limits)
     except HardenError as error:
         # What an administrator of the cluster may do.
         conditions = [{"type": CONDITION, "$patch": "delete"}]

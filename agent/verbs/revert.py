@@ -26,8 +26,8 @@ from agent.harden.node.site_files import read_settings
 from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, Plan, Refusal
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
+from agent.k3s.config import dropin
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.config_writer import dropin
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.reports.text import count_of
 from agent.verbs.advice import next_steps
@@ -135,7 +135,7 @@ def _with_objects_removed(undo: _Undo, policy: str, host: Host, k3s: _K3s) -> tu
     # An edited manifest keeps its objects, and becomes a backup as a whole.
     if found is None or found.backup or not isinstance(found.before, File) or not isinstance(found.after, Absent):
         return undo, False
-    from agent.cluster.addon import wait_until_applied
+    from agent.cluster.own_objects import wait_until_applied
 
     emptied = _without_objects(found.before)
     try:

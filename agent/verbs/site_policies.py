@@ -14,11 +14,11 @@ from urllib.parse import quote
 from agent.base.errors import HardenError
 from agent.base.model import PRIVATE_FILE, File
 from agent.base.report import Item, ItemStatus
-from agent.cluster.addon import wait_until_applied
 from agent.cluster.connection import connect_as_admin, rejection
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.parsing import as_list, as_mapping
 from agent.cluster.kubernetes.queries import REQUESTS, Query
+from agent.cluster.own_objects import wait_until_applied
 from agent.cluster.reader import LIMITS, Reader
 from agent.findings.impact.traffic import expected_policies
 from agent.harden.changes.state import STATE, locked_state, make_directory

@@ -14,7 +14,7 @@ from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.components.relations import holds, is_gate, name_in, number_of
 from agent.k3s.components.rules import ParsedArguments, ValueRule, default_values, rejected_by_rule, rules_about
-from agent.k3s.components.syntaxes import syntax
+from agent.k3s.components.tables import syntax
 from agent.k3s.components.values import combined, parse
 from agent.k3s.roles_and_versions import Component
 

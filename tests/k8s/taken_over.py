@@ -58,8 +58,20 @@ def main(program: Path, address: str) -> None:
     Path(break_out.AS_ROOT).chmod(0o4755)
     Path(break_out.OF_ROOT).touch(0o644)
     Path(break_out.OF_EVERYBODY).mkdir(0o777)
+    os.mkfifo(_new(break_out.OUTPUT), 0o600)
+    os.write(os.open(break_out.OUTPUT, os.O_RDWR), b"of a container\n")
+    messages = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    messages.bind(break_out.MESSAGES)
+    for lock in (*break_out.LOCKS, break_out.SHARED):
+        Path(_new(lock)).touch(0o600)
+    Path(break_out.SHARED).write_text("of root", encoding="ascii")
+    break_out.call("shmget", break_out.SHARED_MEMORY, ctypes.c_size_t(1), 0o1600)
+    terminal, user = os.openpty()
+    os.write(terminal, b"a password\n")
     handles = map(_handle, (break_out.OF_ROOT, break_out.OF_EVERYBODY))
-    Path(break_out.TARGETS).write_text(f"{os.getpid()} {address} {' '.join(handles)}", encoding="ascii")
+    Path(break_out.TARGETS).write_text(
+        f"{os.getpid()} {address} {' '.join(handles)} {os.ttyname(user)}", encoding="ascii"
+    )
     while True:
         client, _ = bus.accept()
         _, uid, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

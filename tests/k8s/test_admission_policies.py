@@ -49,6 +49,8 @@ FORBIDDEN, NOT_FOUND = 403, 404
 SUPERVISOR = {"Impersonate-User": "system:k3s-supervisor", "Impersonate-Group": "system:masters"}
 RANCHER = {"Impersonate-User": "system:serviceaccount:cattle-system:rancher"}
 HELM = {"Impersonate-User": "system:serviceaccount:kube-system:helm-traefik"}
+CONTROLLERS = ("generic-garbage-collector", "namespace-controller")
+"""Accounts in kube-system that may change or delete objects of all kinds."""
 BOB = {"Impersonate-User": "bob"}
 """Who may do everything with namespaces, NetworkPolicies, roles, bindings and service accounts."""
 
@@ -214,6 +216,12 @@ class Server(NamedTuple):
         headers = {"Content-Type": sent.content, **(who or {})}
         return self.node.client.request(sent.method, PORT, path, headers=headers, body=sent.body)
 
+    def send_with(self, token: str, sent: Sent, headers: Mapping[str, str]) -> Response:
+        """Send a dry request with the token of an account."""
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": sent.content, **headers}
+        path = f"{sent.path}{'&' if '?' in sent.path else '?'}dryRun=All"
+        return self.node.client.request(sent.method, PORT, path, certificate=None, headers=headers, body=sent.body)
+
     def refused(self, cases: Mapping[str, Sent], who: Mapping[str, str] | None = None) -> set[str]:
         """Return the names of the requests that a policy of k3s-harden refuses."""
         return {name for name, sent in cases.items() if is_refused(self.send(sent, who))}
@@ -304,13 +312,50 @@ def test_a_stolen_account_cannot_become_an_administrator(policed: Server) -> Non
     for name in ("exempt name", "merge patch", "cluster-admin for everybody"):
         sent = ESCAPES[name]
         for headers in ({}, SUPERVISOR, {"Impersonate-User": "a", "Impersonate-Group": "system:masters"}):
-            sent_headers = {"Authorization": f"Bearer {token}", "Content-Type": sent.content, **headers}
-            path = f"{sent.path}?dryRun=All"
-            answer = node.client.request(
-                sent.method, PORT, path, certificate=None, headers=sent_headers, body=sent.body
-            )
+            answer = policed.send_with(token, sent, headers)
             assert answer.status == FORBIDDEN, answer.text
             assert headers or is_refused(answer)
+
+
+@pytest.mark.parametrize("account", CONTROLLERS)
+def test_the_token_of_a_controller_does_not_escape(policed: Server, account: str) -> None:
+    """Kubernetes permits it to delete each NetworkPolicy, and to write each namespace or its finalizers."""
+    token = policed.node.kubectl("create", "token", account, "--namespace=kube-system").strip()
+    answers = {name: policed.send_with(token, sent, {}) for name, sent in ESCAPES.items()}
+    assert {name for name, answer in answers.items() if answer.status < 400} == set()
+    assert {"delete a NetworkPolicy", "update of the finalizers"} & {
+        name for name, answer in answers.items() if is_refused(answer)
+    }
+
+
+def test_the_garbage_collector_changes_owners_and_finalizers(policed: Server) -> None:
+    """Its owner is deleted without a privileged namespace, a binding for all pods, and a protected NetworkPolicy."""
+    node, roles = policed.node, f"{RBAC}/clusterroles"
+    node.kubectl("create", "clusterrole", "owner", "--verb=get", "--resource=pods")
+    uid = node.get("clusterrole", "owner")["metadata"]["uid"]
+    owner = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": "owner", "uid": uid}
+    dependents = (OWN, f"{RBAC}/clusterrolebindings/pods", PROTECTED)
+
+    def change(path: str, metadata: object) -> None:
+        answer = policed.send(Sent("PATCH", path, {"metadata": metadata}, MERGE), SUPERVISOR, dry=False)
+        assert answer.status == 200, answer.text
+
+    def metadata_of(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = node.client.get(PORT, path).json["metadata"]
+        return found
+
+    change(OWN, labelled("privileged")["metadata"])
+    for path in dependents:
+        change(path, {"ownerReferences": [owner]})
+    assert policed.send(Sent("DELETE", f"{roles}/owner?propagationPolicy=Orphan"), dry=False).status < 400
+    node.until("it has no dependent", lambda: not any("ownerReferences" in metadata_of(path) for path in dependents))
+    node.until("it is deleted", lambda: node.client.get(PORT, f"{roles}/owner").status == NOT_FOUND)
+    assert metadata_of(OWN)["labels"][ENFORCE] == "privileged"
+    change(OWN, {"labels": {ENFORCE: None}})
+    deletion = Sent("DELETE", f"{PROTECTED}?propagationPolicy=Foreground")
+    assert policed.send(deletion, SUPERVISOR, dry=False).status < 400
+    node.until("it is deleted by its finalizer", lambda: node.client.get(PORT, PROTECTED).status == NOT_FOUND)
+    node.kubectl("apply", f"--filename={DATA_DIR}/server/manifests/policy.yaml")
 
 
 def test_what_k3s_and_kubernetes_do_is_admitted(policed: Server) -> None:

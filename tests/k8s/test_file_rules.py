@@ -17,8 +17,7 @@ from agent.base import package_data
 from agent.k3s.components.files.file_rules import FILE_RULES, FileContext
 from agent.k3s.components.files.files_of_arguments import rejected_content
 from agent.k3s.components.relations import is_gate, name_in
-from agent.k3s.components.syntaxes import syntax
-from agent.k3s.components.tables import minors_in
+from agent.k3s.components.tables import minors_in, syntax
 from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.namespaces import NAME

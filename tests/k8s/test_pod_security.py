@@ -17,8 +17,7 @@ import pytest
 from agent.base.model import ShellCommand
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.objects import Namespace
-from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.pod_security_rules import merged_fix, violations
+from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityDefaults, PodSecurityLevel, merged_fix, violations
 from agent.cluster.kubernetes.rejected_workloads import rejections
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.reader import parsed_object

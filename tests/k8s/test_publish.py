@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from agent.cluster.node_status import CONDITION, PREFIX, Annotation
-from agent.harden.changes.publication_files import PUBLICATION
+from agent.harden.changes.state import PUBLICATION
 from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
 from tests.k8s.node import DATA_DIR, Node

@@ -23,7 +23,7 @@ import pytest
 from agent.base.host import Host
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
-from agent.k3s import admission_plugins
+from agent.k3s import admission_configuration
 from agent.k3s.components import tables
 from agent.k3s.roles_and_versions import Component, Version
 from agent.verbs import check_and_apply
@@ -364,6 +364,6 @@ def test_the_admission_plugins_are_those_of_the_program(binaries: Binaries) -> N
     listed = re.search(r"--enable-admission-plugins .*Comma-delimited list of admission plugins: ([\w, ]+)", text)
     assert listed is not None
     names, version = listed[1].split(", "), Version.parse(binaries.version)
-    assert [name for name in names if admission_plugins.is_unknown(name, version)] == []
-    known = [name for name in admission_plugins.VERSIONS if not admission_plugins.is_unknown(name, version)]
+    assert [name for name in names if admission_configuration.is_unknown(name, version)] == []
+    known = [name for name in admission_configuration.VERSIONS if not admission_configuration.is_unknown(name, version)]
     assert [name for name in known if name not in names] == []

@@ -254,9 +254,7 @@ def test_a_chinese_page_has_the_structure_of_the_english_page(chinese: Path) -> 
 def test_the_design_shows_each_wing() -> None:
     table = re.findall(r"^\|(.*?)\|", _text(DOCS / "explanation/design.md"), re.MULTILINE)
     shown = set(re.findall(r"`(\w+?)(?:/|\.py)`", " ".join(table)))
-    there = {
-        path.stem for path in (ROOT / "agent").glob("[!_]*") if path.suffix == ".py" or (path / "__init__.py").exists()
-    }
+    there = {path.stem for path in (ROOT / "agent").glob("[!_]*") if path.suffix == ".py" or any(path.rglob("*.py"))}
     assert shown == there
 
 

@@ -208,7 +208,7 @@ def test_the_bill_of_materials_lists_the_libraries_that_the_files_bundle(dist: P
     assert with_bundle["components"][-1]["purl"] == "pkg:deb/debian/libssl3@3.0.17-1~deb12u3"
     assert document["metadata"]["component"]["version"] == __version__
     with ZipFile(the(dist, "*.pyz")) as archive:
-        bundled = {PurePosixPath(name).parts[1] for name in archive.namelist() if name.startswith("licenses/")}
+        bundled = {PurePosixPath(name).parts[1] for name in file_names(archive) if name.startswith("licenses/")}
     assert {component["name"].replace("-", "_") for component in document["components"]} == bundled
     assert {row["ref"] for row in document["dependencies"]} == {
         *(component["bom-ref"] for component in document["components"]),
@@ -275,10 +275,15 @@ def _without_lines(text: str) -> str:
     return " ".join(text.replace(" \\\n", " ").split())
 
 
+def file_names(archive: ZipFile) -> list[str]:
+    """Return the names of an archive without its directories."""
+    return [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+
+
 def test_the_single_file_contains_no_compiled_code_and_all_licences(dist: Path) -> None:
     with ZipFile(the(dist, "*.pyz")) as archive:
-        names = {PurePosixPath(name) for name in archive.namelist()}
-        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {stat.S_IFREG | 0o644}
+        names = set(map(PurePosixPath, file_names(archive)))
+        assert {archive.getinfo(name).external_attr >> 16 for name in file_names(archive)} == {stat.S_IFREG | 0o644}
     assert not {name for name in names if name.suffix in {".so", ".pyd"}}
     assert {"agent", "psutil"} & {name.parts[1] for name in names if name.parts[0] == "source"} == {"agent"}
     carried = {name.parts[1] for name in names if name.parts[0] == "licenses"}
@@ -289,7 +294,7 @@ def test_the_single_file_contains_no_compiled_code_and_all_licences(dist: Path) 
 def test_the_single_file_has_byte_code_for_each_python_of_this_machine(dist: Path) -> None:
     modules: dict[str, set[str]] = {}
     with ZipFile(the(dist, "*.pyz")) as archive:
-        for name in map(PurePosixPath, archive.namelist()):
+        for name in map(PurePosixPath, file_names(archive)):
             if name.suffix in {".py", ".pyc"} and len(name.parts) > 1:
                 modules.setdefault(name.parts[0], set()).add(str(PurePosixPath(*name.parts[1:]).with_suffix("")))
     assert set(modules) == {"source", *(one.directory for one in interpreters())}

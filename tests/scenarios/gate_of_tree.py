@@ -13,4 +13,4 @@ NAME = "gate-of-tree"
 @expand(options=HOST, printed=REPORT)
 def gate_of_tree(*, service: str = "", options: HostOptions, printed: ReportOptions) -> None:
     """Run the gate of a service below --root."""
-    verbs_without_options.gate(options, printed, service=service)
+    verbs_without_options.gate(service=service, options=options, printed=printed)

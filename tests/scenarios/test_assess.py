@@ -87,16 +87,13 @@ def test_only_choices_of_the_site_are_open_after_apply(node: HostTree) -> None:
     assert "result 0: No open controls" in done.stdout
 
 
-AWS = ("--aws-account", "123456789012", "--aws-region", "eu-central-1")
-
-
 @pytest.mark.parametrize("report_format", Format)
 def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
     node: HostTree, tmp_path: Path, report_format: Format
 ) -> None:
     """Content and exit code are the same. Only the owner can read the file, and one line summarizes it."""
     file = tmp_path / "report"
-    options = ("--format", report_format, *(AWS if report_format is Format.ASFF else ()))
+    options = ("--format", report_format)
     printed = assess(node, *options)
     kept = assess(node, *options, "--output", str(file))
     assert (printed.code, kept.code, bool(kept.stderr)) == (3, 3, report_format is Format.OPENREPORTS)
@@ -128,10 +125,6 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--format", "asff"), "cannot use --format asff without --aws-account"),
-        (("--format", "asff", *AWS[:2]), "cannot use --format asff without --aws-region"),
-        (("--format", "asff", *AWS, "--aws-product-arn", "x"), "cannot use --aws-product-arn: found x"),
-        (("--format", "sarif", *AWS), "cannot use --aws-account with --format sarif: only asff supports it"),
         (
             ("--format", "sarif", "--framework", "stig"),
             "cannot use --framework with --format sarif: it requires auto, table, plain, json, html",
@@ -312,7 +305,7 @@ def test_no_report_contains_a_secret(node: HostTree) -> None:
     key = "c2VjcmV0IG9mIHRoZSBjbHVzdGVy"
     assert key in node[f"{DATA_DIR}/server/cred/encryption-config.json"].read_text()
     for report_format in Format:
-        done = assess(node, "-v", "--format", report_format, *(AWS if report_format is Format.ASFF else ()))
+        done = assess(node, "-v", "--format", report_format)
         # The control is in each format with all controls.
         assert "EventRateLimit" in done.stdout or report_format in (Format.OPENMETRICS, Format.CKLB)
         assert "s3cret" not in done.stdout

@@ -357,7 +357,6 @@ _NO_TAG = ["k3s-harden", "host:5000/k3s-harden", f"a:{'1' * 64}", f"a@sha256:{SH
         (("assessment-job",), "without --node or --all-nodes"),
         (("assessment-job", "--node", "worker-1", "--all-nodes"), "or with both"),
         (("assessment-job", "--node", "worker-1", "--every", "1"), "a Job assesses once"),
-        (("assessment-job", "--all-nodes", "--format", "asff"), "which names an account"),
         (("assessment-job", "--all-nodes", "--namespace", "kube-system"), "cannot use the namespace kube-system"),
         *((("upgrade-plan", "--image", name), f"{_PLAN}{name}") for name in _NO_TAG),
     ],

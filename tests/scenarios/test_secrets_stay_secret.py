@@ -172,7 +172,6 @@ BROKEN = (
     "etcd-arg: [experimental=https://u:{secret}@b]",
     "# token: {secret}",
 )
-AWS = ("--aws-account", "123456789012", "--aws-region", "eu-central-1")
 FORMATS = tuple(format_.value for format_ in Format if format_ is not Format.AUTO)
 
 
@@ -216,10 +215,7 @@ def outputs(host: HostTree, *, quick: bool = False) -> list[str]:
     if not quick:
         runs += [("check", "-v", "--format", format_) for format_ in ("table", "plain", "json")]
         runs += [("diff", "-v", "--format", "plain"), ("apply", "-v"), ("assess", "-v", "--role", "server")]
-        runs += [
-            ("assess", "--role", "server", "--format", format_, *(AWS if format_ == "asff" else ()))
-            for format_ in FORMATS
-        ]
+        runs += [("assess", "--role", "server", "--format", format_) for format_ in FORMATS]
         runs += [("drift", "--role", "server"), ("check", "--config", str(host[CONFIG]))]
         runs += [("preflight", "v1.37", "-v", "--format", format_) for format_ in ("table", "plain", "json")]
     found = [host.run(*words) for words in runs]

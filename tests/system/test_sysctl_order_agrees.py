@@ -19,8 +19,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.base.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
-from agent.base.linux.sysctl_values import kernel_integer
+from agent.base.linux.sysctl_order import (
+    CREDENTIALS,
+    DIRECTORIES,
+    SYSCTL_CONF,
+    SysctlFile,
+    SysctlReader,
+    at_boot,
+    kernel_integer,
+)
 
 pytestmark = [
     pytest.mark.root,

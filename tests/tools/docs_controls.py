@@ -21,14 +21,13 @@ from agent.cluster.kubernetes.queries import (
     Query,
     kubelet_configuration,
 )
-from agent.harden.guide import headings
+from agent.harden.guide import guide_row
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.guide.guide_files import DirectoryRow, FileRow
 from agent.harden.guide.guide_row import GuideControl
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.guide.sysctls import SysctlRow
-from agent.k3s.cis.numbers import Number, only_in_frameworks
-from agent.k3s.cis.versions import Benchmark, up_to
+from agent.k3s.cis.versions import Benchmark, Number, only_in_frameworks, up_to
 from agent.reports import remediation
 from agent.verbs.explain import origin_in_words
 from tests.tools.markdown import anchor, escaped, generated, page, prose, table
@@ -52,7 +51,7 @@ def guide_controls() -> str:
             ((f"[`{c.id}`](#{_anchor(c)})", c.title, str(c.applies), ", ".join(c.origin.cis)) for c in CONTROLS),
         ),
     ]
-    for heading in headings.IN_ORDER:
+    for heading in guide_row.IN_ORDER:
         parts.append(f"## {heading}")
         for control in CONTROLS:
             if control.origin.heading == heading:

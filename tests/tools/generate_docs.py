@@ -1,4 +1,4 @@
-"""Generator of docs/reference, and of the picture and a sentence in the README: `make docs`.
+"""Generator of docs/reference, of the picture and a sentence in the README, and of a drop-in: `make docs`.
 
 Each page is a function from the code to text. A test compares all pages with the files in docs/. The program prints the
 name of each file that it wrote.
@@ -28,14 +28,14 @@ from agent.base.report import Report
 from agent.base.value import replace
 from agent.cli.command_line import whole_program
 from agent.findings.machine.reason import REASONS
-from agent.harden.changes import journal, last_run, notifications, publication_files, state
+from agent.harden.changes import journal, last_run, state
 from agent.harden.changes.observation_mark import OBSERVES
 from agent.harden.desired import resources as desired
 from agent.harden.guide.guide_files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS, OptionRow
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts
-from agent.harden.node.gate_units import PACKAGED_PROGRAM
+from agent.harden.node.gate_units import DROPIN, PACKAGED_PROGRAM
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, Risk, risks
 from agent.harden.settings.schema import Overrides, Settings
@@ -421,14 +421,14 @@ def _resources() -> str:
                 (f"`{last_run.RECORD}`", "0600", "version, settings and day of the last successful run, for the gate"),
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
-                (f"`{notifications.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
-                (f"`{notifications.COMMAND}`", "0600", "command of the site that gets them"),
+                (f"`{state.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
+                (f"`{state.COMMAND}`", "0600", "command of the site that gets them"),
                 (
-                    f"`{publication_files.PUBLICATION}`",
+                    f"`{state.PUBLICATION}`",
                     "0600",
                     "with `publish`: what the Node of this host should have",
                 ),
-                (f"`{publication_files.SENT}`", "0600", "digest and time of what was sent to the Node last"),
+                (f"`{state.SENT}`", "0600", "digest and time of what was sent to the Node last"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),
@@ -537,6 +537,12 @@ def _with_releases(readme: str) -> str:
     return docs_releases.with_releases(readme, text, docs_releases.releases_url(pyproject))
 
 
+def _dropin_of_agents() -> str:
+    """Return the drop-in of k3s-agent.service: that of servers, without the timer for their ServiceAccounts."""
+    text = (CHECKOUT / f"systemd/k3s.service.d/{DROPIN}").read_text(encoding="utf-8")
+    return text.replace(" k3s-harden-service-accounts.timer", "")
+
+
 _PAGES: Mapping[str, Callable[[], str]] = {
     "howto/host.md": docs_host.host_page,
     "reference/controls.md": docs_controls.controls,
@@ -549,6 +555,7 @@ _PAGES: Mapping[str, Callable[[], str]] = {
     "reference/resources.md": _resources,
     "reference/modules.md": _modules,
     "reference/platforms.md": docs_platforms.platforms,
+    f"../systemd/k3s-agent.service.d/{DROPIN}": _dropin_of_agents,
     "../README.md": lambda: _with_releases("README.md"),
     "../README.zh.md": lambda: _with_releases("README.zh.md"),
 }

@@ -13,8 +13,7 @@ from agent.assess.checks.sysctls_and_directories import KernelParameter
 from agent.base.model import FileMode, FixOwner, Instruction, Location, Remediation
 from agent.base.report import Fact
 from agent.harden.guide.sysctls import SYSCTLS
-from agent.k3s.cis.numbers import Numbers
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Benchmark, Numbers
 
 WHEN = 1_800_000_000.0
 """Seconds since the epoch."""

@@ -6,7 +6,7 @@ import ast
 import builtins
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +29,7 @@ WINGS: dict[str, str] = {
 """The folders of agent/, lowest first, each with the order of its packages; the dot is the folder's own modules.
 
 A module imports from lower wings and, within its wing, from packages further left. Modules of one package can import
-each other.
+one another, but not in a circle.
 """
 
 NOT_IMPORTING_EACH_OTHER = (
@@ -186,6 +186,25 @@ def exits(tree: ast.AST, module: str) -> list[str]:
     return [f"{module}:{use.line} uses {use.name}" for use in uses(tree) if use.name in ways]
 
 
+def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Return the modules of each circle of imports."""
+    reached: dict[str, set[str]] = {}
+    for module in graph:
+        found, waiting = set[str](), [*graph[module]]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += graph[name]
+        reached[module] = found
+    groups = {
+        frozenset(other for other in found if module in reached[other])
+        for module, found in reached.items()
+        if module in found
+    }
+    return sorted(map(sorted, groups))
+
+
 def hidden_imports(tree: ast.AST, module: str) -> list[str]:
     """Describe imports by a function call, which these tests cannot analyze."""
     ways = frozenset({"__import__", "importlib.import_module", "importlib.util.spec_from_file_location"})
@@ -234,6 +253,24 @@ def test_imports_are_statements(parsed: tuple[str, Path, ast.Module]) -> None:
     """The tests above cannot detect an import by a function call."""
     module, _, tree = parsed
     assert hidden_imports(tree, module) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports in functions and those for type checkers are imports, too."""
+    found = modules()
+    graph = {
+        module: {
+            use.name if use.name in found else use.name.rpartition(".")[0]
+            for use in imports(parsed_once(path), module, is_package=path.name == "__init__.py")
+        }
+        & found.keys() - {module}
+        for module, path in found.items()
+    }
+    assert circles(graph) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": "b", "b": "c", "c": "b", "d": "a"}) == [["b", "c"]]
 
 
 def test_each_package_is_in_the_table_once() -> None:

@@ -28,8 +28,8 @@ class Way(NamedTuple):
 FILE = f"K3S_CONFIG_FILE={SITE}/config.yaml"
 WAYS = {
     "programs-before-k3s": Way(
-        "Environment=K3S_CONFIG_FILE=/srv/o.yaml\nExecStart=/usr/bin/env -u K3S_CONFIG_FILE ionice -c 2 -n 0 nice -n -5"
-        f" chrt --other 0 /usr/bin/taskset -c 0 env {FILE} {K3S} server"
+        "Environment=K3S_CONFIG_FILE=/srv/o.yaml\nExecStart=/usr/bin/env A=b /usr/bin/ionice -c 2 -n 0 /usr/bin/nice"
+        f" -n -5 /usr/bin/chrt --other 0 /usr/bin/taskset -c 0 /usr/bin/env {FILE} {K3S} server"
     ),
     "continued-line-of-a-file": Way(
         f"EnvironmentFile=/etc/default/k3s\nExecStart={K3S} server $K3S_ARGS",
@@ -60,6 +60,10 @@ WAYS = {
         f"{SITE}/systemd-nspawn",
     ),
     "BindPaths": Way(f"BindPaths={SITE}:/etc/rancher/k3s"),
+    **{
+        f"directory{path.replace('/', '-')}": Way(f"ExecStart={K3S} server -c {path}/site.yaml", f"{path}/site.yaml")
+        for path in ("/root/site", "/home", "/usr/local/etc", "/boot", "/tmp/site")  # noqa: S108 - in a container
+    },
 }
 """By what leads to the configuration."""
 UNKNOWN_TO_CHECK = {"continued-line-of-a-file", "value-of-another-line"}
@@ -110,6 +114,8 @@ FOLLOWED_BEFORE = {
     "condition": f"ExecStart=/bin/sh -c '[ -d {SITE} ] && export {FILE}; exec {K3S} server'",
     "runner": f"ExecStart=/usr/bin/nohup prlimit --nofile=1024 {K3S} server -c {SITE}/config.yaml",
     "script of that name": f"ExecStart=/opt/k3s server -c {SITE}/config.yaml",
+    "env": f"ExecStart=env -u A {K3S} server -c {SITE}/config.yaml",
+    "PAM": f"KillMode=mixed\nPAMName=login\nExecStart={K3S} server -c {SITE}/config.yaml",
 }
 """Services of which an earlier release followed the command, and this one does not."""
 FORGET_CONFIGURATION = f"""
@@ -135,8 +141,67 @@ def test_an_upgrade_blocks_no_k3s_that_the_earlier_release_let_start(node: Node)
             node.systemctl("restart", SERVER)
             flags = node.starts()[-1].flags
             assert {f"node-label=way={name.split()[0]}", "protect-kernel-defaults=true"} <= set(flags), name
-        assert f"{SITE}/config.yaml is the configuration of K3s by a record" in node.harden("check").out, name
+        done = node.harden("check", check=False)
+        assert f"{SITE}/config.yaml is the configuration of K3s by a record" in done.out, name
+        assert done.code == 3, name
         node.run(f"systemctl stop {SERVER}; rm -rf {SITE}")
+
+
+SERVER_FILES = "/var/lib/rancher/k3s/server"
+AUDIT = "kube-apiserver-arg: [audit-policy-file=/srv/audit.yaml]\n"
+POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: %s}]\n"
+REFUSED = {
+    "empty": (f"ExecStart={K3S} server --config=", "reads no configuration file"),
+    "empty word": (f"ExecStart={K3S} server -c ''", "reads no configuration file"),
+    "unset variable": (f"ExecStart={K3S} server --config=${{UNSET}}", "reads no configuration file"),
+    "before the role": (f"ExecStart={K3S} --data-dir --config=/srv/a.yaml server", "not followed"),
+    "name of the program": (f"ExecStart=@{K3S} --config=/srv/a.yaml server", "not followed"),
+    "slash": (f"ExecStart={K3S} server -c /srv/none/", "no file of this host"),
+    "standard input": (f"ExecStart={K3S} server -c /dev/stdin\nStandardInput=file:/srv/a.yaml", "no file of this host"),
+    "working directory": (f"ExecStart={K3S} server -c /proc/self/cwd/a.yaml\nWorkingDirectory=/srv", "no file of this"),
+    "link": (f"ExecStart={K3S} server -c /srv/link.yaml\nWorkingDirectory=/srv", "no file of this host"),
+    "options of env": (f"ExecStart=/usr/bin/env --chdir=/srv {K3S} server -c a.yaml", "not followed"),
+    "relative program": ("ExecStart=k3s server\nExecSearchPath=/usr/local/bin", "no absolute path"),
+    "PAM": ("KillMode=mixed\nPAMName=login", "PAMName= is not followed"),
+    "PermissionsStartOnly": ("PermissionsStartOnly=yes\nProtectHome=tmpfs", "PermissionsStartOnly= is not followed"),
+    "prefix": (f"ExecStart=+{K3S} server\nPrivateTmp=yes", "the prefix of ExecStart="),
+    "what the gate creates": (
+        "InaccessiblePaths=-/etc/rancher/k3s/config.yaml.d",
+        "InaccessiblePaths= is not followed",
+    ),
+    "bound later": (f"BindPaths=-{SERVER_FILES}:/etc/rancher/k3s/config.yaml.d", "can exist when K3s starts"),
+    "drop-ins": ("BindReadOnlyPaths=/srv:/etc/rancher/k3s/config.yaml.d", "other"),
+    "audit policy": ("BindPaths=/srv/no-audit.yaml:/srv/audit.yaml", "another file here"),
+    "its directory": ("TemporaryFileSystem=/srv", "another file here"),
+    "manifests": (f"BindPaths=/srv:{SERVER_FILES}/manifests", "another file here"),
+    "kubelet": ("BindPaths=/srv:/var/lib/rancher/k3s/agent/etc/kubelet.conf.d", "another file here"),
+    "other K3s": ("BindPaths=/srv/k3s:/usr/local/bin/k3s", "another file here"),
+}
+"""Services of which the gate does not know what K3s reads, each with the reason."""
+
+
+def test_a_start_that_is_not_understood_is_blocked_on_a_new_installation(node: Node) -> None:
+    node.put("/etc/k3s-harden/config.yaml", "role: server\n")
+    node.put("/etc/rancher/k3s/config.yaml", AUDIT, "0600")
+    node.put("/srv/audit.yaml", POLICY % "Metadata", "0600")
+    node.put("/srv/no-audit.yaml", POLICY % "None", "0600")
+    node.run(f"cp {K3S} /srv/k3s; ln -s /proc/self/cwd/a.yaml /srv/link.yaml; echo debug: true >/srv/a.yaml")
+    wrong = []
+    for name, (lines, reason) in REFUSED.items():
+        node.run(f"rm -rf /etc/rancher/k3s/config.yaml.d {SERVER_FILES} /run/k3s-harden/ungated.k3s")
+        node.put(DROPIN, _site_unit(lines))
+        node.run(f"systemctl daemon-reload; systemctl reset-failed {SERVER} || true")
+        since = node.run("date +%s.%N").out.strip()
+        node.systemctl("start", SERVER, check=False)
+        node.systemctl("stop", SERVER)
+        out = node.run(f"journalctl --sync; journalctl -o cat -u {GATE} --since=@{since}").out
+        if node.starts() or reason not in out:
+            wrong.append((name, len(node.starts()), out))
+        checked = node.harden("check", check=False)
+        if checked.code != 3 or "k3s-config-unknown" not in checked.out:  # the gate has created what was missing
+            wrong.append((f"check of {name}", checked.code, checked.out))
+        node.run("rm -f /var/lib/k3s-stand-in/starts")
+    assert wrong == []
 
 
 @pytest.mark.own_kernel

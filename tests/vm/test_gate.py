@@ -238,11 +238,15 @@ def test_1_and_2_a_process_killed_at_any_stage_blocks_only_that_start(node: Node
     assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL]
 
 
-@pytest.mark.parametrize("listed", ["1", "1 2 3 SIGTERM", " ".join(map(str, range(1, 256)))], ids=["1", "some", "all"])
-def test_1_a_status_that_the_service_counts_as_success_does_not_open_the_gate(node: Node, listed: str) -> None:
+def _put_site(node: Node, *lines: str, name: str = "50-site") -> None:
+    """Write a drop-in of K3s' service, and let systemd read it."""
+    node.put(f"/etc/systemd/system/k3s.service.d/{name}.conf", "\n".join(("[Service]", *lines, "")))
+    node.systemctl("daemon-reload")
+
+
+def test_1_a_status_that_the_service_counts_as_success_does_not_open_the_gate(node: Node) -> None:
     """systemd applies SuccessExitStatus= to ExecStartPre=, too. Sites set it because K3s exits with 1 when it stops."""
-    node.put("/etc/systemd/system/k3s.service.d/50-site.conf", f"[Service]\nSuccessExitStatus={listed}\n")
-    node.run("systemctl daemon-reload")
+    _put_site(node, "SuccessExitStatus=1 2 143")
     node.break_host()
     node.systemctl("restart", SERVER, check=False)
     _assert_blocked(node)
@@ -250,6 +254,55 @@ def test_1_a_status_that_the_service_counts_as_success_does_not_open_the_gate(no
     node.repair_host()
     node.harden("apply")
     node.wait_until_up()
+
+
+IGNORED = {
+    "INT": "SIGINT",
+    "KILL": "1 SIGKILL",
+    "TERM": "143 SIGTERM",
+    "HUP": f"{' '.join(map(str, range(1, 256)))} SIGHUP",
+}
+
+
+@pytest.mark.parametrize("signal", IGNORED)
+def test_1_a_failure_that_the_service_ignores_does_not_open_the_gate(node: Node, signal: str) -> None:
+    """The drop-in empties the list. Signals end the commands before K3s at any stage, and in the pause."""
+    _put_site(node, f"SuccessExitStatus={IGNORED[signal]}")
+    node.break_host()
+    node.systemctl("start", "--no-block", SERVER)
+    kill = f"p=$({_id(SERVER, 'ControlPID')}); test $p -gt 0 && kill -{signal} $p 2>/dev/null"
+    node.run(f"for _ in $(seq 200); do {kill}; sleep 0.02; done; true")
+    assert node.starts() == []
+    node.repair_host()
+    node.run(f"systemctl stop {SERVER}; systemctl reset-failed {SERVER}", check=False)
+    node.systemctl("start", SERVER)
+
+
+def test_1_a_later_drop_in_that_ignores_failures_is_reported(node: Node) -> None:
+    """The drop-in of the gate cannot empty that list. An upgrade must not block a K3s that started with it."""
+    _put_site(node, "SuccessExitStatus=SIGINT", name="zzzz-site")
+    node.systemctl("restart", SERVER)
+    done = node.harden("check", check=False)
+    assert ("gate-bypassed" in done.out, done.code) == (True, 3)
+
+
+NO_COMMAND = ("SHELLOPTS=noexec", "LD_TRACE_LOADED_OBJECTS=1", "LD_DEBUG=help", "BASH_ENV=/srv/exit", "ENV=/srv/exit")
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_1_variables_of_the_shell_and_of_the_loader_do_not_open_the_gate(node: Node, shell: str) -> None:
+    """With them in K3s' environment, /bin/sh runs no command and ends with 0. A compliant host starts K3s as before."""
+    node.run(f"ln -sf {shell} /bin/sh")
+    for line in NO_COMMAND:
+        _put_site(node, f"Environment={line}")
+        node.systemctl("start", SERVER)
+        node.break_host()
+        node.put("/srv/exit", "exit 0\n")
+        count = len(node.starts())
+        assert node.systemctl("restart", SERVER, check=False).code == 1, line
+        assert len(node.starts()) == count, line
+        node.run(f"systemctl stop {SERVER}; systemctl reset-failed {SERVER}; rm -f {RUN}/ungated.k3s /srv/exit")
+        node.repair_host()
 
 
 def test_1_systemds_start_limit_does_not_stop_the_gate(node: Node) -> None:
@@ -441,6 +494,61 @@ def test_3_a_running_k3s_is_never_stopped_or_restarted(node: Node) -> None:
     assert len(node.starts()) == 1
 
 
+PRETENDS = "#!/bin/bash\nexec -a 'k3s server' /usr/local/bin/k3s-server infinity\n"
+"""A program that check takes for K3s, beside the real one."""
+UNGATED_STARTS = {
+    "k3s-site.service": "printf '[Service]\\nExecStart=/srv/site\\n' >/run/systemd/system/k3s-site.service;"
+    " systemctl daemon-reload; systemctl start k3s-site",
+    "k3s-x.service": "systemd-run --quiet --unit=k3s-x /srv/site",
+    "k3s-post.service": "systemd-run --quiet --unit=k3s-post"
+    " --property='ExecStartPost=/bin/sh -c \"/srv/site >/dev/null 2>&1 &\"' sleep infinity",
+    SERVER: f"printf '[Service]\\nExecStartPost=/bin/sh -c \"/srv/site >/dev/null 2>&1 &\"\\n'"
+    f" >/etc/systemd/system/{SERVER}.d/50-site.conf; systemctl daemon-reload; systemctl restart {SERVER}",
+}
+
+
+@pytest.mark.parametrize("unit", UNGATED_STARTS)
+def test_3_a_k3s_that_no_service_with_the_gate_has_started_is_reported(node: Node, unit: str) -> None:
+    """The name of its unit does not matter. A K3s that its service has started with the gate is not reported."""
+    node.put("/srv/site", PRETENDS, "0755")
+    node.run(f"cp /bin/sleep /usr/local/bin/k3s-server; mkdir -p /etc/systemd/system/{SERVER}.d")
+    node.systemctl("start", SERVER)
+    assert "gate-half-missing" not in node.harden("check", check=False).out
+    node.run(UNGATED_STARTS[unit])
+    node.wait_until("pgrep -f '^k3s server infinity'")
+    done = node.harden("check", check=False)
+    assert f"{unit} has started K3s without the gate" in done.out
+    assert done.code == 3
+
+
+def test_3_two_services_with_one_configuration_do_not_start_with_the_arguments_of_the_other(node: Node) -> None:
+    """A server and an agent at once: one starts with its arguments, and the other one is blocked while that runs."""
+    node.install_k3s("agent", **JOIN)
+    _shorten_the_pause(node)
+    for _ in range(8):
+        node.run(f"systemctl start --no-block {SERVER} {AGENT}")
+        node.wait_until(f"journalctl -b -o cat -u {gate_of(SERVER)} -u {gate_of(AGENT)} | grep start-contested")
+        node.wait_until(f"systemctl is-active {SERVER} {AGENT}")
+        node.run(f"systemctl stop {SERVER} {AGENT}; journalctl --rotate --vacuum-time=1s -q; rm -f {RUN}/ungated.*")
+    starts = node.starts()
+    assert len(starts) >= 8
+    for start in starts:
+        audit = [flag for flag in start.flags if "audit-log-path" in flag]
+        assert len(audit) == (start.command == "server"), start
+        assert any(flag.startswith("protect-kernel-defaults") for flag in start.flags), start
+
+
+def test_3_a_left_over_service_that_does_not_run_blocks_nothing_and_is_reported(node: Node) -> None:
+    """The agent starts beside the server's service, which is disabled but not removed."""
+    node.install_k3s("agent", **JOIN)
+    node.systemctl("disable", SERVER)
+    node.systemctl("start", AGENT)
+    assert f"{SERVER} starts K3s, too" in node.harden("check", check=False).out
+    assert node.systemctl("start", SERVER, check=False).code == 1
+    assert "start-contested" in node.journal(GATE)
+    assert node.is_up(AGENT)
+
+
 # --- 4: the order at boot, and the parts of the gate ---
 
 
@@ -492,6 +600,18 @@ def test_5_the_gate_is_sandboxed_and_still_writes_kernel_values(node: Node) -> N
 
 
 # --- 7: confirmation of a start ---
+
+
+def test_7_a_start_whose_gate_did_not_run_is_reported(node: Node) -> None:
+    """The unit shows K3s another shell, which ends with 0 and runs no command."""
+    node.systemctl("start", SERVER)
+    node.break_host()
+    _put_site(node, "BindPaths=/bin/true:/bin/sh")
+    node.systemctl("restart", SERVER)
+    node.wait_until("systemctl is-failed k3s-harden-started@k3s.service")
+    done = node.harden("check", check=False)
+    assert "the gate did not let this start pass" in done.out
+    assert done.code == 3
 
 
 def test_7_a_start_is_confirmed_and_one_with_other_arguments_is_reported(node: Node) -> None:

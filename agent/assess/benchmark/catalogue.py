@@ -13,8 +13,7 @@ from agent.assess.benchmark.etcd import ETCD
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
 from agent.assess.benchmark.outside_benchmarks import BEYOND
-from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of, only_in_frameworks
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 
 if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl

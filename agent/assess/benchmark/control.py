@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.base import package_data
 from agent.base.model import Instruction, Remediation, StrEnum
 from agent.base.value import Row, Value, replace
-from agent.k3s.cis.numbers import Numbers
+from agent.k3s.cis.versions import Numbers
 from agent.k3s.roles_and_versions import Applies
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.check import Check
     from agent.harden.guide.guide_row import GuideControl
-    from agent.k3s.cis.numbers import Number
-    from agent.k3s.cis.versions import Benchmark
+    from agent.k3s.cis.versions import Benchmark, Number
 
 _NAMES = frozenset({"Kubernetes", "Windows"})
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.check import Manual
-from agent.k3s.cis.numbers import Assessed
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Assessed, Benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

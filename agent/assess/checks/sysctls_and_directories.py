@@ -21,7 +21,7 @@ from agent.assess.checks.answer import (
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.file_modes import below_data_dir
-from agent.base.linux.sysctl_values import same_value
+from agent.base.linux.sysctl_order import same_value
 from agent.base.model import (
     PRIVATE_FILE,
     ROOT,

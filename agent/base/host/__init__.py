@@ -97,8 +97,10 @@ class Host(Value):
         )
 
     @classmethod
-    def tree_at(cls, root: str) -> Host:
+    def tree_at(cls, root: str, hidden: str = "") -> Host:
         """Return the host tree below the absolute path `root`. The current user is shown as root in it.
+
+        Files in the directory `hidden` cannot be read: in a pod, something else is mounted there.
 
         The directory is opened here, and only here. Raises HostError if it does not exist or cannot be opened.
         """
@@ -108,6 +110,7 @@ class Host(Value):
             there = Tree("/", uid, gid).stat(PurePosixPath(root))
             found = f"it is a {there.kind}, not a directory" if isinstance(there, DirectoryEntry) else _NONE
             raise HostError(f"cannot open {root}: {found}")
+        opened.hidden = hidden
         return cls(root=root, run=run_nothing, probe=lambda: (), now=time.time, uid=uid, gid=gid, opened=opened)
 
     @classmethod
@@ -121,7 +124,7 @@ class Host(Value):
         from agent.base.host.probe import k3s_processes
         from agent.base.host.process import run_static
 
-        tree = cls.tree_at(root)
+        tree = cls.tree_at(root, hidden="/dev")
         # Only the /proc of this machine has a number for this process.
         own, first = (PurePosixPath("/proc", name) for name in ("self", "1/mountinfo"))
         if tree.tree.link_target(own) is None or not tree.tree.exists(first):

@@ -74,12 +74,14 @@ class OpenedName(NamedTuple):
 class RootDirectory:
     """The root directory of a tree, which stays open, so that it cannot be exchanged for another one."""
 
-    __slots__ = ("descriptor", "distrusted")
+    __slots__ = ("descriptor", "distrusted", "hidden")
 
     def __init__(self, descriptor: int, distrusted: Distrusted | None) -> None:
         self.descriptor = descriptor
         self.distrusted = distrusted
         """Why nothing is written below it: another user can change its path."""
+        self.hidden = ""
+        """The path of a directory whose files cannot be read, except its null device."""
 
     def __del__(self) -> None:
         os.close(self.descriptor)
@@ -127,6 +129,7 @@ class Root(Value):
                     # In a sticky directory other users cannot replace an entry of root, but they can add entries.
                     self._refuse_distrusted(current, sticky_is_safe=len(remaining) > 1 or last != "keep")
                 name = remaining.pop()
+                self._refuse_hidden(current, name)
                 if name == "..":
                     _close_all(opened, keep=max(1, len(opened) - 1))
                     continue
@@ -153,6 +156,10 @@ class Root(Value):
             yield OpenedName(opened[-1].directory, ".", opened[-1].name)
         finally:
             _close_all(opened)
+
+    def _refuse_hidden(self, directory: OpenedName, name: str) -> None:
+        if self.opened is not None and directory.name == self.opened.hidden and name != "null":
+            raise PermissionError(errno.EACCES, f"{directory.name} of the node is hidden from this pod")
 
     def _link_target(self, link: OpenedName, links: int, *, writing: bool) -> str:
         found = os.stat(link.name, dir_fd=link.directory, follow_symlinks=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.host.paths import RootDirectory, reason_of
 from agent.base.host.tree import Tree, read_descriptor
-from agent.base.linux.file_systems import mount_of, mounted
+from agent.base.linux.file_systems import differs_by_process, mount_of, mounted
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ class ServiceProcess(Value, not_compared=("opened", "root", "tree", "host")):
     tree: Tree
     """The files below its root directory, with its mounts. Symlinks are resolved there."""
     host: Host
-    apart: tuple[PurePosixPath, ...] = ()
-    """Directories in which K3s sees other files than this process, which prepares its start."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -54,7 +52,7 @@ class ServiceProcess(Value, not_compared=("opened", "root", "tree", "host")):
         if absolute is None:
             return None
         real = self.tree.real_path(absolute)
-        if any(real.is_relative_to(place) for place in self.apart):
+        if differs_by_process(real):
             return None
         if self._is_same(real, absolute):
             return real if ".." in absolute.parts else absolute

@@ -24,7 +24,7 @@ from agent.base.host.paths import (
     opened_file,
     reason_of,
 )
-from agent.base.linux.file_systems import file_kind
+from agent.base.linux.file_systems import differs_by_process, file_kind
 from agent.base.model import (
     GROUP_OR_OTHERS_WRITE,
     Absent,
@@ -299,10 +299,16 @@ class Tree(DirectoryTree):
         return None
 
     def real_path(self, path: PurePosixPath) -> PurePosixPath:
-        """Return an absolute path without its symlinks, as far as it exists. They are resolved inside the root."""
+        """Return an absolute path without its symlinks, as far as it exists. They are resolved inside the root.
+
+        A path through /proc or /dev ends there: the symlinks in it have another target for each process.
+        """
+        passed: list[OpenedName] = []
         for existing in (path, *path.parents):
-            with suppress(OSError), self._resolved(existing, "follow") as node:
-                return PurePosixPath(node.parent or node.name, node.name, path.relative_to(existing))
+            with suppress(OSError), self._resolved(existing, "follow", entered=passed.append) as node:
+                real = PurePosixPath(node.parent or node.name, node.name, path.relative_to(existing))
+                ends = (PurePosixPath(directory.name, path.name) for directory in passed)
+                return next(filter(differs_by_process, ends), real)
         return path
 
     def inode(self, path: PurePosixPath) -> tuple[int, int] | None:

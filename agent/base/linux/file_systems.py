@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import stat
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import PurePosixPath
 
 _OCTAL = r"\\([0-7]{3})"
 """A character that the kernel and fstab(5) write as its number, such as a blank."""
 _LEAST_FSTAB_FIELDS = 4
+_OF_ONE_PROCESS = tuple(map(PurePosixPath, ("/proc", "/dev", "/run/credentials")))
 
 REGULAR_FILE = "regular file"
 DIRECTORY = "directory"
@@ -74,6 +75,11 @@ def from_fstab(text: str) -> tuple[Mount, ...]:
         for fields in rows
         if len(fields) >= _LEAST_FSTAB_FIELDS and fields[1].startswith("/") and "noauto" not in fields[3].split(",")
     )
+
+
+def differs_by_process(real: PurePosixPath) -> bool:
+    """Return whether each process can see another file at a path without symlinks, as at /proc/self and /dev/stdin."""
+    return any(real.is_relative_to(top) for top in _OF_ONE_PROCESS)
 
 
 def mount_of(mounts: Sequence[Mount], path: PurePosixPath) -> Mount | None:

@@ -9,16 +9,64 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from fnmatch import translate
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.linux.glob_patterns import LONGEST_PATTERN, expression, globbed, is_glob, is_supported
-from agent.base.linux.sysctl_values import accepted
 from agent.base.model import Location
 from agent.base.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+
+_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+_RANGES = {
+    "vm.overcommit_memory": (0, 2),
+    "vm.panic_on_oom": (0, 2),
+    "kernel.panic": (_INT_MIN, _INT_MAX),
+    "kernel.panic_on_oops": (_INT_MIN, _INT_MAX),
+    "kernel.keys.root_maxkeys": (0, _INT_MAX),
+    "kernel.keys.root_maxbytes": (0, _INT_MAX),
+}
+"""Valid values of the keys that the kubelet checks (Linux: mm/util.c, mm/oom_kill.c, security/keys/sysctl.c)."""
+
+_LONGEST_NUMBER = 20
+"""Characters, sign included. proc_get_long rejects a longer number (Linux: kernel/sysctl.c)."""
+
+
+def kernel_integer(value: str) -> int | None:
+    """Return the number that the kernel stores for a text written to an integer key. None if it rejects the text.
+
+    As proc_dointvec (Linux: kernel/sysctl.c): 0x is hexadecimal, a leading 0 octal, and the text after a blank is
+    ignored, so `1 # comment` is 1.
+    """
+    if value.isdecimal() and value.isascii() and (value[0] != "0" or value == "0") and len(value) < _LONGEST_NUMBER:
+        number = int(value)  # as most values are; the pattern is compiled at its first use
+        return number if number <= _INT_MAX else None
+    match = re.match(r"[ \t\n\v\f\r]*(-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(?:[ \t\n]|\Z)", value)
+    if match is None or len(match[1] + match[2]) > _LONGEST_NUMBER:
+        return None
+    digits = match[2]
+    base = 10 if digits[0] != "0" else 16 if digits[1:2] in {"x", "X"} else 8
+    number = int(match[1] + digits, base)
+    return number if _INT_MIN <= number <= _INT_MAX else None
+
+
+def same_value(first: str, other: str) -> bool:
+    """Return whether two texts give an integer key the same value (`1`, ` 01`, `0x1`, `1 # comment`)."""
+    return first.strip() == other.strip() or (
+        kernel_integer(first) is not None and kernel_integer(first) == kernel_integer(other)
+    )
+
+
+def accepted(key: str, value: str) -> bool:
+    """Return whether the kernel accepts a value for a key that the kubelet checks. True for all other keys."""
+    low, high = _RANGES.get(key, (None, None))
+    number = kernel_integer(value)
+    return low is None or high is None or (number is not None and low <= number <= high)
+
 
 DIRECTORIES = tuple(
     map(
@@ -326,3 +374,44 @@ def _simplified(name: str) -> str:
         while parts[:1] == [".."]:
             del parts[0]
     return "/".join(parts)
+
+
+LONGEST_PATTERN = 1024
+"""Limit of a pattern's length. A longer pattern matches nothing here."""
+
+
+def is_glob(name: str) -> bool:
+    """Return whether the text is a pattern."""
+    return "*" in name or "?" in name or "[" in name
+
+
+def is_supported(pattern: str) -> bool:
+    """Return whether this module can match a pattern: it has no braces, backslashes or character classes."""
+    return not any(unsupported in pattern for unsupported in ("{", "\\", "[:"))
+
+
+def globbed(pattern: str, name: str) -> str | None:
+    """Return the path that glob(3) gives for the key `name`, with the pattern's empty and `.` parts. None: no match."""
+    literal = re.match(r"[^*?\[/.]*", pattern)
+    if len(pattern) > LONGEST_PATTERN or (literal and not name.startswith(literal[0])):
+        return None
+    left = name.split("/")[::-1]
+    path: list[str] = []
+    for part in pattern.split("/"):
+        if part in {"", "."}:
+            path.append(part)
+        elif left and expression(part).fullmatch(left[-1]):
+            path.append(left.pop())
+        else:
+            return None
+    return "/".join(path) if not left and path[-1] not in {"", "."} else None
+
+
+@lru_cache(maxsize=2048)
+def expression(pattern: str, *, is_path: bool = False) -> re.Pattern[str]:
+    """Return a pattern as a regular expression: for one part of a path, as in glob(3), or for a whole path."""
+    no_dot = r"(?!\.)" if pattern[:1] in {"*", "?", "["} and not is_path else ""
+    try:
+        return re.compile(no_dot + translate(re.sub(r"\[\^", "[!", pattern)))
+    except re.error:  # a range such as [z-a], up to Python 3.10
+        return re.compile("(?!)")

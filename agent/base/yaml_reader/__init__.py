@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
+from agent.base import package_data
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.value import Value
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from yaml import Event
+    from yaml import Event, YAMLError
 
     from agent.base.yaml_reader.plain_scalars import ScalarValue
+
 
 MAX_BYTES = 1 << 20
 """Size of a file, in bytes. etcd rejects objects larger than 1.5 MiB, so no real manifest is much larger."""
@@ -33,6 +35,8 @@ MAX_DEPTH = 64
 """Levels of nesting. The deepest PodSecurityPolicy has six. This module and its callers recurse."""
 
 _LONGEST_SHOWN = 60
+_DEEPEST_SIMPLE = 10
+"""Maximum depth of mappings in a simple file."""
 _NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = frozenset(_TAG + name for name in ("bool", "int", "float", "null"))
@@ -106,8 +110,6 @@ def read_documents(
     it has more than `max_bytes`, nests deeper than MAX_DEPTH, or has more than `max_nodes` nodes with aliases expanded
     (a few lines can mean billions).
     """
-    from agent.base.yaml_reader.simple_files import simple_documents
-
     text = _decoded(data, path, max_bytes)
     simple = simple_documents(text) if 2 * text.count("\n") < max_nodes else None
     return tuple(_documents(text, path, max_nodes)) if simple is None else simple
@@ -120,8 +122,6 @@ def read_first_document(data: bytes, path: PurePosixPath) -> Node | None:
     Go's YAML packages do not parse what follows the first document, so it can be anything. Several findings read the
     same file, such as the operator's audit policy, so the last files are kept.
     """
-    from agent.base.yaml_reader.simple_files import simple_documents
-
     text = _decoded(data, path, MAX_BYTES)
     simple = simple_documents(text)
     first = next(_documents(text, path, MAX_NODES) if simple is None else iter(simple), None)
@@ -299,8 +299,6 @@ def _documents(text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Docum
                 next(events)  # the end of the document
                 yield document
     except yaml.YAMLError as error:
-        from agent.base.yaml_reader.mistakes import syntax_error
-
         raise syntax_error(error, text, path) from None
 
 
@@ -377,3 +375,116 @@ def _line(event: Event) -> int:
 
 
 _ANCHOR = "put a text that begins with `*` in quotes, or define the anchor before it"
+
+
+class _Line(NamedTuple):
+    """A line of a simple file: a key with or without a word, a key with an empty mapping, or an item of a list."""
+
+    indent: int
+    key: str | None
+    word: str | None
+    empty: str | None
+    item: str | None
+    number: int
+
+
+def simple_documents(text: str) -> tuple[Document, ...] | None:
+    """Read a file that contains only comments, `key: word`, `key: {}`, and `key:` with a list or a mapping of these.
+
+    None for any other file. PyYAML has the same result, but its import takes longer than the rest of a run without
+    changes. Most files of K3s' configuration are simple, and those that K3s writes for the kubelet and etcd.
+    """
+    lines = _simple_lines(text)
+    if not lines:
+        return None if lines is None else ()
+    mapping, end = _simple_mapping(lines, 0, 0)
+    return (Document(mapping, mapping.line),) if end == len(lines) and mapping.entries else None
+
+
+def _simple_lines(text: str) -> list[_Line] | None:
+    word = r'(?:[\w/](?:[\w./=,@%+:-]*[\w./=,@%+-])?|"[ !#-\[\]-~]*")'
+    indent = rf"((?:  ){{,{_DEEPEST_SIMPLE}}})"
+    pattern = rf"(?:#[ -~]*|{indent}(?:([A-Za-z][\w.+-]{{,99}}):(?: ({word})|( {{}}))?|- ({word})))?\n"
+    match = re.compile(pattern, re.ASCII).match
+    lines: list[_Line] = []
+    number, end = 1, 0
+    while end < len(text):
+        found = match(text, end)
+        if found is None:
+            return None
+        spaces, key, value, empty, item = found.groups()
+        if spaces is not None:
+            lines.append(_Line(len(spaces), key, value, empty, item, number))
+        number += 1
+        end = found.end()
+    return lines
+
+
+def _simple_mapping(lines: list[_Line], at: int, indent: int) -> tuple[YamlMapping, int]:
+    """Return the mapping that begins at a line, and the first line that does not belong to it.
+
+    A file that is not simple has lines that belong to no mapping, or the result is past the last line.
+    """
+    first, entries = lines[at].number, []
+    while at < len(lines) and lines[at].indent == indent and lines[at].key:
+        line, after = lines[at], lines[at + 1] if at + 1 < len(lines) else None
+        at += 1
+        if line.word:
+            node: Node = _word(line.word, line.number)
+        elif line.empty:
+            node = YamlMapping((), line.number)
+        elif after and after.item and after.indent in (indent, indent + 2):
+            node, at = _simple_list(lines, at, after.indent)
+        elif after and after.key and after.indent == indent + 2:
+            node, at = _simple_mapping(lines, at, after.indent)
+        else:
+            return YamlMapping((), first), len(lines) + 1  # a key without a value
+        entries.append(KeyValue(line.key or "", line.number, node))
+    return YamlMapping(tuple(entries), first), at
+
+
+def _simple_list(lines: list[_Line], at: int, indent: int) -> tuple[YamlSequence, int]:
+    first, words = lines[at].number, []
+    while at < len(lines) and lines[at].indent == indent and (item := lines[at].item):
+        words.append(_word(item, lines[at].number))
+        at += 1
+    return YamlSequence(tuple(words), first), at
+
+
+def _word(written: str, line: int) -> Scalar:
+    if written[0] == '"':
+        return Scalar(written[1:-1], written[1:-1], line)
+    return Scalar(resolve(written), written, line)
+
+
+class _Mistake(NamedTuple):
+    """A row of mistakes.tsv."""
+
+    words: str
+    problem: str
+    fix: str
+    begin: str = ""
+
+    def is_in(self, message: str) -> bool:
+        """Return whether a message of PyYAML is about this mistake."""
+        return any(words in message for words in self.words.split(" | "))
+
+
+def syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError:
+    """Return the error for a file that PyYAML rejects, with the line and the fix of a usual mistake."""
+    # PyYAML's own message quotes the line, which can contain a secret. This one has only the kind of the problem. Names
+    # in <> are tokens of YAML.
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
+    hint = ""
+    mistakes = [_Mistake(*cells) for cells in package_data.rows("base", "yaml_reader", "mistakes.tsv")]
+    found = next((mistake for mistake in mistakes if mistake.is_in(problem)), None)
+    if found is not None:
+        # Of the mark, only the index does not depend on what ends a line: YAML counts U+2028, too.
+        character = text[mark.index : mark.index + 1] if mark and "{}" in found.problem else ""
+        found = mistakes[0] if character == "\t" else found
+        problem, hint = found.problem.format(character), found.fix
+        mark = (getattr(error, "context_mark", None) if found.begin else None) or mark
+    else:
+        problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
+    return InputError(Location(path, mark.line + 1 if mark else 0), f"the file is not YAML: {problem}", hint)

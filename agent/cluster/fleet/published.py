@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent.base.times import parse_timestamp, timestamp
 from agent.cluster.fleet.node_arguments import compared_values, leaked_secrets, options_of, parsed_json
 from agent.cluster.kubernetes.parsing import as_mapping
-from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
-from agent.cluster.nodes import NODE_ARGUMENTS
-from agent.k3s.lifecycle import ended_on
-from agent.k3s.roles_and_versions import Role
+from agent.cluster.node_status import NODE_ARGUMENTS, PREFIX, Annotation, PublishedResult
+from agent.k3s.roles_and_versions import Role, ended_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.cluster.fleet.node_arguments import parsed_json
 from agent.cluster.kubernetes.parsing import as_mapping, as_string
-from agent.cluster.nodes import SERVER_LABEL, parse_node
+from agent.cluster.node_status import SERVER_LABEL, parse_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import package_data
 from agent.cluster.kubernetes.objects import RbacRule, Subject
 from agent.cluster.kubernetes.parsing import as_list, at
-from agent.cluster.kubernetes.pod_security import PodSecurityLevel
-from agent.cluster.kubernetes.pod_security_rules import LATEST, violations
+from agent.cluster.kubernetes.pod_security import LATEST, PodSecurityLevel, violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,14 +6,14 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from agent.base.value import Value
-from agent.cluster.kubernetes.label_selectors import selects
-from agent.cluster.kubernetes.network_policies import OUTSIDE, Client
+from agent.cluster.kubernetes.network_policies import OUTSIDE, Client, Target, numbers
+from agent.cluster.kubernetes.parsing import selects
 from agent.cluster.kubernetes.running_objects import ObjectName
-from agent.cluster.kubernetes.traffic_objects import Target, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from agent.cluster.kubernetes.network_policies import PodNetwork
     from agent.cluster.kubernetes.running_objects import (
         Mention,
         Monitor,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         Service,
         ServicePort,
     )
-    from agent.cluster.kubernetes.traffic_objects import PodNetwork
 
 _LB_NAME, _LB_NAMESPACE = "svccontroller.k3s.cattle.io/svcname", "svccontroller.k3s.cattle.io/svcnamespace"
 """Labels of the pods of ServiceLB (k3s, pkg/cloudprovider/servicelb.go)."""

@@ -257,3 +257,25 @@ def named_row(cells: Json, columns: Mapping[str, int]) -> NamedObject:
     texts = [as_string(cell) for cell in as_list(cells)]
     name, kind = (texts[at] if at is not None and at < len(texts) else "" for at in map(columns.get, ("Name", "Type")))
     return NamedObject("", name, kind)
+
+
+def selects(selector: Json, labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector selects an object with these labels; an empty or missing one selects all.
+
+    (apimachinery, pkg/apis/meta/v1/helpers.go)
+    """
+    wanted = at(selector, "matchLabels")
+    expressions = map(as_mapping, as_list(as_mapping(selector).get("matchExpressions")))
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _meets(expression, labels) for expression in expressions
+    )
+
+
+def _meets(expression: Mapping[str, Json], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(as_string(expression.get("key"))), as_list(expression.get("values"))
+    return {
+        "In": value is not None and value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }.get(as_string(expression.get("operator")), False)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, Union
 
+from agent.base import package_data
 from agent.base.model import StrEnum
+from agent.cluster.kubernetes.parsing import as_list, as_mapping
 
 if TYPE_CHECKING:
-    from agent.cluster.kubernetes.objects import Namespace
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from agent.cluster.kubernetes.objects import Json, Namespace
     from agent.k3s.admission_configuration import PodSecurity
+
+    Step = Union[str, tuple[str, str]]
+    """A key, or the key of a list and the name of an item."""
+
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 _VERSION = "pod-security.kubernetes.io/enforce-version"
@@ -100,3 +110,204 @@ def level_of(namespace: Namespace, defaults: PodSecurityDefaults) -> PodSecurity
 def _minor(version: str) -> int | None:
     found = re.fullmatch(r"v1\.(0|[1-9][0-9]{0,8})", version)
     return int(found[1]) if found else None
+
+
+LATEST = 1 << 16
+"""The minor version of a standard with all rules."""
+_NEVER = LATEST + 1
+
+_LITERALS = {"true": True, "false": False, "0": 0, '""': ""}
+_USER_NAMESPACE = "user-namespace"
+_SECCOMP = "seccomp.security.alpha.kubernetes.io/"
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+
+
+class Violation(NamedTuple):
+    """A field of a pod template that a standard forbids or requires."""
+
+    rule: str
+    """The id of the check in the API server's source."""
+    field: str
+    found: str
+    expected: str
+    fix: tuple[tuple[Step, ...], Json] | None
+    """Where to set which value, None to remove it; no fix if the field asks for what the standard never admits."""
+
+    @property
+    def text(self) -> str:
+        """The field and what was found."""
+        return f"{self.field.removeprefix('spec.')} is {self.found}"
+
+
+class _Rule(NamedTuple):
+    """A row of the table, for one version of the standard."""
+
+    id: str
+    where: str
+    paths: tuple[tuple[str, ...], ...]
+    values: tuple[Json, ...]
+    relation: str
+    expected: str
+    fix: str
+    conditions: frozenset[str]
+
+    def accepts(self, value: Json) -> bool:
+        """Return whether a field may have this value."""
+        if self.relation == "+":
+            return all(expected in as_list(value) for expected in self.values)
+        is_listed = value in self.values or any(
+            known.endswith("*") and str(value).startswith(known[:-1]) for known in self.values if isinstance(known, str)
+        )
+        return is_listed != (self.relation == "!")
+
+
+def violations(
+    template: Mapping[str, Json],
+    level: PodSecurityLevel,
+    minor: int,
+    *,
+    rules: Collection[str] = (),
+    has_gate: bool = False,
+) -> tuple[Violation, ...]:
+    """Return what a pod template violates; empty if the standard `level` of version 1.`minor` admits its pods.
+
+    `rules` limits the answer. `has_gate` is the feature gate UserNamespacesPodSecurityStandards of the API
+    servers 1.29 to 1.34.
+    """
+    spec = as_mapping(template.get("spec"))
+    annotations = as_mapping(as_mapping(template.get("metadata")).get("annotations"))
+    containers = [
+        ((kind, str(container.get("name"))), container)
+        for kind in _CONTAINERS
+        for container in map(as_mapping, as_list(spec.get(kind)))
+    ]
+    pod = {
+        _USER_NAMESPACE: spec.get("hostUsers") is False,
+        "windows": as_mapping(spec.get("os")).get("name") == "windows",
+    }
+    return tuple(
+        violation
+        for rule in _rules(level, minor, has_gate=has_gate)
+        if (not rules or rule.id in rules) and not any(pod.get(condition) for condition in rule.conditions)
+        for violation in (
+            _in_annotations(rule, annotations) if rule.where == "annotations" else _in_spec(rule, spec, containers)
+        )
+    )
+
+
+def merged_fix(template: Mapping[str, Json], found: Iterable[Violation]) -> Mapping[str, Json] | None:
+    """Return the strategic merge patch of a template that corrects all violations; None if there is none.
+
+    There is none for a container that the template does not have: a webhook adds it to pods.
+    """
+    spec, metadata = (as_mapping(template.get(key)) for key in ("spec", "metadata"))
+    names = {(kind, str(item.get("name"))) for kind in _CONTAINERS for item in map(as_mapping, as_list(spec.get(kind)))}
+    tree: dict[Step, Json] = {}
+    for violation in found:
+        if violation.fix is None:
+            return None
+        at, value = violation.fix
+        node = tree
+        for step in at[:-1]:
+            if not isinstance(step, str) and step not in names:
+                return None
+            node = node.setdefault(step, {})
+        node[at[-1]] = value
+        if violation.rule.startswith("seccompProfile"):
+            # The API server rejects a field that differs from the annotation, which has no other effect.
+            legacy = (key for key in as_mapping(metadata.get("annotations")) if _SECCOMP in key)
+            tree.setdefault("metadata", {}).setdefault("annotations", {}).update(dict.fromkeys(legacy))
+    return _patch(tree)
+
+
+def _patch(tree: Mapping[Step, Json]) -> dict[str, Json]:
+    patch: dict[str, Json] = {}
+    for step, value in tree.items():
+        below = _patch(value) if isinstance(value, dict) else value
+        if isinstance(step, str) and below != {}:
+            patch[step] = below
+        elif not isinstance(step, str):
+            patch.setdefault(step[0], []).append({"name": step[1], **below})
+    return patch
+
+
+@cache
+def _rules(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> list[_Rule]:
+    """Return the rules that this version of the standard has."""
+    found = []
+    for row in package_data.rows("cluster", "kubernetes", "pod_security_rules.tsv"):
+        name, own, where, paths, allowed, fix, since, until, replaced, conditions = row
+        is_replaced = level is PodSecurityLevel.RESTRICTED and minor >= int(replaced or _NEVER)
+        if is_replaced or not (level.includes(PodSecurityLevel(own)) and int(since) <= minor < int(until or _NEVER)):
+            continue
+        relation = allowed[0] if allowed[0] in "+!" else ""
+        texts = _of_version(allowed.removeprefix(relation), minor)
+        gated = {_USER_NAMESPACE} if has_gate and _USER_NAMESPACE in conditions else set()
+        shown = " or ".join(text for text in texts if text != '""') or "unset"
+        rule = _Rule(
+            name,
+            where,
+            tuple((path,) if where == "annotations" else tuple(path.split(".")) for path in paths.split()),
+            tuple(_LITERALS.get(text, text) for text in texts),
+            relation,
+            {"": shown, "!": f"other than {shown}", "+": f'["{shown}"]'}[relation],
+            fix,
+            frozenset({*_of_version(conditions, minor), *gated}),
+        )
+        found.append(rule)
+    return found
+
+
+def _of_version(words: str, minor: int) -> list[str]:
+    parts = [word.partition("@") for word in words.split()]
+    return [text for text, _, since in parts if minor >= int(since or 0)]
+
+
+def _in_annotations(rule: _Rule, annotations: Mapping[str, Json]) -> Iterator[Violation]:
+    for key, value in annotations.items():
+        if any(key.startswith(prefix) for (prefix,) in rule.paths) and not rule.accepts(value):
+            yield _violation(rule, ("metadata", "annotations", key), value)
+
+
+def _in_spec(
+    rule: _Rule, spec: Mapping[str, Json], containers: list[tuple[tuple[str, str], Mapping[str, Json]]]
+) -> Iterator[Violation]:
+    for path in rule.paths:
+        of_pod = _values(spec, path, ("spec",)) if rule.where != "containers" else []
+        found, without = of_pod[:], []
+        if rule.where != "pod":
+            for at, container in containers:
+                own = _values(container, path, ("spec", at))
+                found += own
+                if "required" in rule.conditions and not own and not of_pod:
+                    without.append(at)
+        yield from (_violation(rule, at, value) for at, value in found if not rule.accepts(value))
+        if without and rule.where == "both":
+            names = ", ".join(name for _, name in without)
+            yield _violation(rule, ("spec", *path), None, f"unset in {names}")
+        else:
+            yield from (_violation(rule, ("spec", at, *path), None) for at in without)
+
+
+def _values(item: Json, path: tuple[str, ...], at: tuple[Step, ...]) -> list[tuple[tuple[Step, ...], Json]]:
+    """Return each value at a path with its location."""
+    for depth, key in enumerate(path):
+        if not isinstance(item, dict):
+            return []
+        if key == "*":
+            # A volume without a source is an emptyDir.
+            return [(at, name) for name, value in item.items() if value is not None and name != "name"]
+        if key.endswith("[]"):
+            inner, rest = (*at, *path[:depth]), path[depth + 1 :]
+            items = ((str(as_mapping(value).get("name", "")), value) for value in as_list(item.get(key[:-2])))
+            return [found for name, value in items for found in _values(value, rest, (*inner, (key[:-2], name)))]
+        item = item.get(key)
+        if item is None:
+            return []
+    return [((*at, *path), item)]
+
+
+def _violation(rule: _Rule, at: tuple[Step, ...], value: Json, missing: str = "unset") -> Violation:
+    texts = (step if isinstance(step, str) else f"{step[0]}[{step[1]}]".replace("[]", "") for step in at)
+    found = missing if value is None else value if isinstance(value, str) else json.dumps(value)
+    return Violation(rule.id, ".".join(texts), found, rule.expected, (at, json.loads(rule.fix)) if rule.fix else None)

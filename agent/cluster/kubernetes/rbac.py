@@ -11,9 +11,8 @@ from agent.cluster.kubernetes.queries import Query
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from agent.cluster.kubernetes.access_reviews import AccessReview
     from agent.cluster.kubernetes.objects import Binding, RbacRole, RbacRule, Subject
-    from agent.cluster.kubernetes.queries import Cluster
+    from agent.cluster.kubernetes.queries import AccessReview, Cluster
 
 QUERIES = (Query.CLUSTER_ROLE_BINDINGS, Query.CLUSTER_ROLES, Query.ROLE_BINDINGS, Query.ROLES)
 """The objects of a cluster that determine all rights."""

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base.model import Instruction, Remediation, ShellCommand
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.parsing import as_mapping
-from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, standard_of
-from agent.cluster.kubernetes.pod_security_rules import merged_fix, violations
+from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, merged_fix, standard_of, violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.cluster.kubernetes.objects import Json, Workload
-    from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard
-    from agent.cluster.kubernetes.pod_security_rules import Violation
+    from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard, Violation
 
 _EXEMPT_NAMESPACES = "pod-security.exempt-namespaces"
 _COPIES = {("Deployment", "ReplicaSet"), ("CronJob", "Job")}

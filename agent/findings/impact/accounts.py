@@ -10,9 +10,9 @@ from agent.findings.impact import Break, Reason, Topic, When, advice, listed
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from agent.cluster.kubernetes.network_policies import PodNetwork
     from agent.cluster.kubernetes.objects import Binding
     from agent.cluster.kubernetes.running_objects import Running
-    from agent.cluster.kubernetes.traffic_objects import PodNetwork
 
 _DEFAULT = "default"
 _SYSTEM_ROLE = "system:"

@@ -13,9 +13,9 @@ from agent.findings.impact import Break, Reason, Topic, When, advice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.cluster.kubernetes.network_policies import PodNetwork
     from agent.cluster.kubernetes.pod_security import PodSecurityDefaults
     from agent.cluster.kubernetes.running_objects import Running
-    from agent.cluster.kubernetes.traffic_objects import PodNetwork
     from agent.cluster.pod_security_probe import UnexpectedAnswer
 
 _REJECTED = "violates PodSecurity "

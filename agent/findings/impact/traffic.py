@@ -12,9 +12,8 @@ from agent.base.model import Instruction, Remediation
 from agent.base.value import replace
 from agent.base.yaml_reader import plain, read_documents
 from agent.cluster.kubernetes.declared_paths import DeclaredPaths, Flow, is_balancer
-from agent.cluster.kubernetes.network_policies import Client, Policies, parse_policy
+from agent.cluster.kubernetes.network_policies import Client, Policies, Target, parse_policy
 from agent.cluster.kubernetes.running_objects import ObjectName, own_labels
-from agent.cluster.kubernetes.traffic_objects import Target
 from agent.findings.impact import Break, Reason, Topic, When, advice, listed
 from agent.harden.desired.resources import network_policies
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.base.linux.kernel_objects import TrackedConnection
-    from agent.cluster.kubernetes.network_policies import NetworkPolicy
+    from agent.cluster.kubernetes.network_policies import NetworkPolicy, PodNetwork
     from agent.cluster.kubernetes.running_objects import NetworkPod
-    from agent.cluster.kubernetes.traffic_objects import PodNetwork
     from agent.harden.settings.schema import Settings
     from agent.k3s.allow_rule import Labels
 

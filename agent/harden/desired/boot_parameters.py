@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.linux.sysctl_order import SysctlFile, SysctlReader, at_boot, excluded
-from agent.base.linux.sysctl_values import same_value
+from agent.base.linux.sysctl_order import SysctlFile, SysctlReader, at_boot, excluded, same_value
 from agent.base.model import File, Location
 from agent.base.value import Value
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS

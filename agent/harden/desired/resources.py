@@ -21,8 +21,8 @@ from agent.harden.guide import guide_files as rows
 from agent.harden.guide import manifests
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.k3s.config import dropin
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.config_writer import dropin
 from agent.k3s.default_paths import NETWORK_LEASES
 from agent.k3s.roles_and_versions import Role
 

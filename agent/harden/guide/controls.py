@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.harden.guide import headings
+from agent.harden.guide import guide_row
 from agent.harden.guide.guide_files import DIRECTORIES, FILES
 from agent.harden.guide.guide_row import GuideControl, Origin
 from agent.harden.guide.k3s_options import OPTIONS
@@ -11,7 +11,7 @@ from agent.k3s.roles_and_versions import ON_SERVERS
 
 DEFAULT_SERVICE_ACCOUNTS = GuideControl(
     id="default-service-accounts",
-    origin=Origin(headings.SERVICE_ACCOUNTS, ("5.1.5",)),
+    origin=Origin(guide_row.SERVICE_ACCOUNTS, ("5.1.5",)),
     by_hand=(
         "For each namespace: kubectl patch serviceaccount default -n NAMESPACE -p 'automountServiceAccountToken: false'"
     ),
@@ -21,7 +21,7 @@ DEFAULT_SERVICE_ACCOUNTS = GuideControl(
 CONTROLS: tuple[GuideControl, ...] = tuple(
     sorted(
         (*SYSCTLS, *DIRECTORIES, *FILES, *OPTIONS, DEFAULT_SERVICE_ACCOUNTS),
-        key=lambda control: headings.IN_ORDER.index(control.origin.heading),
+        key=lambda control: guide_row.IN_ORDER.index(control.origin.heading),
     )
 )
 """All rows, in the order of the guide's headings."""

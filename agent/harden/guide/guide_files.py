@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE, FileMode
-from agent.harden.guide import headings
+from agent.harden.guide import guide_row
 from agent.harden.guide.guide_row import GuideControl, Origin
 from agent.harden.guide.sysctls import PARAMETERS_FILE
 from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
@@ -72,11 +72,11 @@ def _rendered(  # noqa: PLR0913 - the fields of a row, passed by name
     )
 
 
-SERVER_DIRECTORY = _directory("server", headings.POD_SECURITY)
+SERVER_DIRECTORY = _directory("server", guide_row.POD_SECURITY)
 
-MANIFESTS = _directory("server/manifests", headings.POD_SECURITY)
+MANIFESTS = _directory("server/manifests", guide_row.POD_SECURITY)
 
-AUDIT_LOGS = _directory("server/logs", headings.AUDIT)
+AUDIT_LOGS = _directory("server/logs", guide_row.AUDIT)
 
 DIRECTORIES: tuple[DirectoryRow, ...] = (SERVER_DIRECTORY, MANIFESTS, AUDIT_LOGS)
 """Parents before their children, in the order of creation."""
@@ -85,7 +85,7 @@ KERNEL_PARAMETERS_FILE = FileRow(
     id="kernel-parameters-file",
     path=PurePosixPath(PARAMETERS_FILE),
     mode=PUBLIC_FILE,
-    origin=Origin(headings.KERNEL_PARAMETERS),
+    origin=Origin(guide_row.KERNEL_PARAMETERS),
     by_hand=(
         f"Write the four lines 'key=value' to {PARAMETERS_FILE}, mode {PUBLIC_FILE}, owner root, and run 'sudo sysctl"
         " --system'."
@@ -93,13 +93,13 @@ KERNEL_PARAMETERS_FILE = FileRow(
     applies=EVERYWHERE,
 )
 
-AUDIT_POLICY = _rendered("audit-policy", "server/audit.yaml", "audit-policy", Origin(headings.AUDIT, ("3.2.1",)))
+AUDIT_POLICY = _rendered("audit-policy", "server/audit.yaml", "audit-policy", Origin(guide_row.AUDIT, ("3.2.1",)))
 
 POD_SECURITY_POLICIES = _rendered(
     "pod-security-policies",
     POLICY_FILE,
     "policy --k3s-version 1.24",
-    Origin(headings.POD_SECURITY, ("5.2.1", "5.2.2", "5.2.3", "5.2.4", "5.2.5", "5.2.6", "5.2.7", "5.2.8", "5.2.9")),
+    Origin(guide_row.POD_SECURITY, ("5.2.1", "5.2.2", "5.2.3", "5.2.4", "5.2.5", "5.2.6", "5.2.7", "5.2.8", "5.2.9")),
     applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
 )
 
@@ -107,18 +107,18 @@ POD_SECURITY_ADMISSION = _rendered(
     "pod-security-admission",
     "server/psa.yaml",
     "psa",
-    Origin(headings.POD_SECURITY),
+    Origin(guide_row.POD_SECURITY),
     applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     afterwards="; then set admission-control-config-file to the file.",
 )
 
-NETWORK_POLICIES = _rendered("network-policies", POLICY_FILE, "policy", Origin(headings.NETWORK_POLICIES))
+NETWORK_POLICIES = _rendered("network-policies", POLICY_FILE, "policy", Origin(guide_row.NETWORK_POLICIES))
 
 K3S_CONFIG = _rendered(
     "k3s-config",
     f"{K3S_CONFIG_FILE}.d/{DROPIN_NAME}",
     "k3s-config",
-    Origin(headings.TEMPLATE),
+    Origin(guide_row.TEMPLATE),
     applies=EVERYWHERE,
     afterwards="; then restart K3s.",
 )

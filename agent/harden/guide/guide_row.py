@@ -1,9 +1,9 @@
-"""The fields that all rows of the guide share."""
+"""A row of the guide, and the headings of the guide in English."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.base import package_data
 from agent.base.value import Row, Value
@@ -78,3 +78,27 @@ def _table() -> dict[str, _Texts]:
     """Return the texts in controls.tsv by the ID of the control, or by ID and versions if rows with the ID differ."""
     table = package_data.rows("harden", "guide", "controls.tsv")
     return {name: _Texts(*("" if text == "-" else text for text in texts)) for name, *texts in table}
+
+
+PROTECT_KERNEL_DEFAULTS: Final = "Ensure protect-kernel-defaults is set"
+KERNEL_PARAMETERS: Final = "Set kernel parameters"
+POD_SECURITY: Final = "Pod Security"
+NETWORK_POLICIES: Final = "Network Policies"
+AUDIT: Final = "API Server audit configuration"
+CONTROLLER_MANAGER: Final = "Controller Manager Requirements"
+SERVICE_ACCOUNTS: Final = "Configure default Service Account"
+TEMPLATE: Final = "Reference Hardened K3s Template Configuration"
+
+IN_ORDER: Final = (
+    PROTECT_KERNEL_DEFAULTS,
+    KERNEL_PARAMETERS,
+    POD_SECURITY,
+    NETWORK_POLICIES,
+    AUDIT,
+    CONTROLLER_MANAGER,
+    SERVICE_ACCOUNTS,
+    TEMPLATE,
+)
+
+K3S_GUIDE: Final = "the K3s project's own CIS Hardening Guide"
+"""The source for versions that the guide does not cover (k3s-io/docs, docs/security/hardening-guide.md)."""

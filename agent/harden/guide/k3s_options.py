@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent.harden.guide import headings
+from agent.harden.guide import guide_row
 from agent.harden.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, ListIncludes, ListSubsetOf
 from agent.harden.guide.guide_files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.guide.guide_row import GuideControl, Origin
@@ -98,17 +98,17 @@ _AUDIT: tuple[OptionRow, ...] = (
         "audit-policy-file",
         f"{{data_dir}}/{AUDIT_POLICY.path}",
         AbsolutePath("an audit policy"),
-        origin=Origin(headings.AUDIT, ("3.2.1",)),
+        origin=Origin(guide_row.AUDIT, ("3.2.1",)),
     ),
     _api_server(
         "audit-log-path",
         f"{{data_dir}}/{AUDIT_LOGS.path}/audit.log",
         AbsolutePath("a log file"),
-        origin=Origin(headings.AUDIT, ("1.2.18",)),
+        origin=Origin(guide_row.AUDIT, ("1.2.18",)),
     ),
-    _api_server("audit-log-maxage", "30", AtLeast(30), origin=Origin(headings.AUDIT, ("1.2.19",))),
-    _api_server("audit-log-maxbackup", "10", AtLeast(10), origin=Origin(headings.AUDIT, ("1.2.20",))),
-    _api_server("audit-log-maxsize", "100", AtLeast(100), origin=Origin(headings.AUDIT, ("1.2.21",))),
+    _api_server("audit-log-maxage", "30", AtLeast(30), origin=Origin(guide_row.AUDIT, ("1.2.19",))),
+    _api_server("audit-log-maxbackup", "10", AtLeast(10), origin=Origin(guide_row.AUDIT, ("1.2.20",))),
+    _api_server("audit-log-maxsize", "100", AtLeast(100), origin=Origin(guide_row.AUDIT, ("1.2.21",))),
 )
 
 
@@ -117,21 +117,21 @@ _ADMISSION: tuple[OptionRow, ...] = (
         "enable-admission-plugins",
         "NodeRestriction,PodSecurityPolicy,ServiceAccount",
         ListIncludes(("NodeRestriction", "PodSecurityPolicy")),
-        origin=Origin(headings.TEMPLATE, ("1.2.15", "5.2", "1.2.13")),
+        origin=Origin(guide_row.TEMPLATE, ("1.2.15", "5.2", "1.2.13")),
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
     ),
     _api_server(
         "enable-admission-plugins",
         "NodeRestriction,ServiceAccount",
         ListIncludes(("NodeRestriction",)),
-        origin=Origin(headings.TEMPLATE, ("1.2.15", "1.2.13")),
+        origin=Origin(guide_row.TEMPLATE, ("1.2.15", "1.2.13")),
         applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
     _api_server(
         "admission-control-config-file",
         f"{{data_dir}}/{POD_SECURITY_ADMISSION.path}",
         AbsolutePath("an AdmissionConfiguration"),
-        origin=Origin(headings.POD_SECURITY, beyond=headings.K3S_GUIDE),
+        origin=Origin(guide_row.POD_SECURITY, beyond=guide_row.K3S_GUIDE),
         applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
 )
@@ -143,7 +143,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         Duration("300s"),
         # The default is a limit of 60 s, which CIS recommends to change only as needed.
         unset_complies=True,
-        origin=Origin(headings.TEMPLATE, ("1.2.22",)),
+        origin=Origin(guide_row.TEMPLATE, ("1.2.22",)),
         applies=Applies(SERVERS, _COVERED),
     ),
     _api_server(
@@ -151,14 +151,14 @@ _REQUESTS: tuple[OptionRow, ...] = (
         "true",
         Boolean(expected=True),
         unset_complies=True,
-        origin=Origin(headings.TEMPLATE, ("1.2.24",)),
+        origin=Origin(guide_row.TEMPLATE, ("1.2.24",)),
         applies=Applies(SERVERS, _COVERED),
     ),
     _api_server(
         "service-account-extend-token-expiration",
         "false",
         Boolean(expected=False),
-        origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
+        origin=Origin(guide_row.TEMPLATE, beyond=guide_row.K3S_GUIDE),
         applies=Applies(SERVERS, VersionRange(first=29)),
     ),
 )
@@ -176,10 +176,10 @@ def _gc_threshold(value: str, origin: Origin, versions: VersionRange) -> OptionR
 
 
 _GARBAGE: tuple[OptionRow, ...] = (
-    _gc_threshold("10", Origin(headings.CONTROLLER_MANAGER, ("1.3.1",)), VersionRange(last=28)),
+    _gc_threshold("10", Origin(guide_row.CONTROLLER_MANAGER, ("1.3.1",)), VersionRange(last=28)),
     _gc_threshold(
         "100",
-        Origin(headings.CONTROLLER_MANAGER, ("1.3.1",), beyond=headings.K3S_GUIDE),
+        Origin(guide_row.CONTROLLER_MANAGER, ("1.3.1",), beyond=guide_row.K3S_GUIDE),
         VersionRange(first=29),
     ),
 )
@@ -200,7 +200,7 @@ SECRETS_ENCRYPTION = OptionRow(
     value="true",
     meets=Boolean(expected=True),
     unset_complies=False,
-    origin=Origin(headings.TEMPLATE),
+    origin=Origin(guide_row.TEMPLATE),
     by_hand=(
         f"For a new cluster, put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before the first start of K3s. For a"
         " cluster that has data, K3s supports this only from its releases of January 2026 on"
@@ -222,7 +222,7 @@ PROTECT_KERNEL_DEFAULTS = OptionRow(
     value="true",
     meets=Boolean(expected=True),
     unset_complies=False,
-    origin=Origin(headings.PROTECT_KERNEL_DEFAULTS, ("4.2.6",)),
+    origin=Origin(guide_row.PROTECT_KERNEL_DEFAULTS, ("4.2.6",)),
     by_hand=(
         f"Set the kernel parameters first, then put 'protect-kernel-defaults: true' into {K3S_CONFIG_FILE} and restart"
         " K3s."
@@ -245,7 +245,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         "true",
         Boolean(expected=True),
         unset_complies=True,
-        origin=Origin(headings.TEMPLATE, ("4.2.7",)),
+        origin=Origin(guide_row.TEMPLATE, ("4.2.7",)),
         applies=Applies(versions=_COVERED),
     ),
     _kubelet(
@@ -253,14 +253,14 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         "5m",
         Duration("5m"),
         unset_complies=True,
-        origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
+        origin=Origin(guide_row.TEMPLATE, beyond=guide_row.K3S_GUIDE),
         applies=Applies(versions=_PAST_THE_GUIDE),
     ),
     _kubelet(
         "tls-cipher-suites",
         ",".join(_STRONG_CIPHERS),
         ListSubsetOf(suites_with_long_names(_STRONG_CIPHERS)),
-        origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
+        origin=Origin(guide_row.TEMPLATE, beyond=guide_row.K3S_GUIDE),
         applies=Applies(versions=_PAST_THE_GUIDE),
     ),
 )
@@ -275,7 +275,7 @@ def _on_request(name: str, value: str, meets: Criterion, versions: VersionRange)
         name,
         value,
         meets,
-        origin=Origin(headings.TEMPLATE, beyond="CIS Kubernetes Benchmark"),
+        origin=Origin(guide_row.TEMPLATE, beyond="CIS Kubernetes Benchmark"),
         applies=Applies(versions=versions),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.harden.guide import headings
+from agent.harden.guide import guide_row
 from agent.harden.guide.guide_row import GuideControl, Origin
 from agent.k3s.roles_and_versions import EVERYWHERE
 
@@ -50,7 +50,7 @@ def _written(key: str, value: str, beyond: str = "") -> SysctlRow:
         f"Put the line '{key}={value}' into {PARAMETERS_FILE} and run 'sudo sysctl --system'. Then 'sysctl {key}' must"
         f" print {value}; otherwise a file that sorts later overrides it at boot."
     )
-    origin = Origin(headings.KERNEL_PARAMETERS, beyond=beyond)
+    origin = Origin(guide_row.KERNEL_PARAMETERS, beyond=beyond)
     return SysctlRow(key, origin, by_hand, EVERYWHERE, key, value, written=True, compared=not beyond)
 
 
@@ -60,7 +60,7 @@ def _verified(key: str, value: str) -> SysctlRow:
         f" 'grep -rs {key.rpartition('.')[2]} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d',"
         f" remove the line and run 'sudo sysctl -w {key}={value}'."
     )
-    origin = Origin(headings.KERNEL_PARAMETERS, beyond=_KUBELET)
+    origin = Origin(guide_row.KERNEL_PARAMETERS, beyond=_KUBELET)
     return SysctlRow(key, origin, by_hand, EVERYWHERE, key, value, written=False, compared=True)
 
 

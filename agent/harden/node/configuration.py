@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError
 from agent.base.host.directories import MOST_FILES, DirectoryEntry, Total, too_many
-from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET
+from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET, differs_by_process
 from agent.base.model import Location, Unreadable
 from agent.base.value import Value
 from agent.harden.guide.guide_files import DROPIN_NAME
@@ -44,6 +44,8 @@ class Configuration(Value):
     """What could not be read or parsed, of the services that start K3s, too."""
     broken_links: tuple[PurePosixPath, ...] = ()
     """Drop-ins that are symbolic links to missing files. K3s then ignores all of its configuration files."""
+    differing: tuple[PurePosixPath, ...] = ()
+    """Files and directories that lead to where each process sees another file."""
 
 
 def read_configuration(
@@ -67,6 +69,7 @@ def read_configuration(
         invalid_files=tuple(reader.invalid_files),
         unreadable=(*unread, *reader.unreadable, *merged.unjudged),
         broken_links=tuple(reader.broken_links),
+        differing=tuple(reader.differing),
     )
 
 
@@ -99,6 +102,7 @@ class _Reader:
         self.invalid_files: list[InputError] = []
         self.broken_links: list[PurePosixPath] = []
         self.unreadable: list[HardenError] = []
+        self.differing: list[PurePosixPath] = []
 
     def texts(self, config_path: PurePosixPath) -> tuple[ConfigText, ...]:
         """Read the main file and its drop-ins, in K3s' order."""
@@ -158,6 +162,8 @@ class _Reader:
 
         None if K3s exits at the path: it continues only if the error of stat(2) is that the file does not exist.
         """
+        if differs_by_process(self._tree.real_path(path)):
+            self.differing.append(path)
         found = self._tree.stat(path)
         if isinstance(found, Unreadable) and not found.access_denied:
             self.invalid_files.append(InputError(Location(path), found.reason))

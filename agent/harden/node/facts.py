@@ -95,6 +95,12 @@ class HostFacts(Value):
         usual = "k3s.service" if self.role is Role.SERVER else "k3s-agent.service"
         return usual if self.unit is None else self.unit.path.name
 
+    @property
+    def sharing(self) -> tuple[K3sUnit, ...]:
+        """The other services with the same main configuration file."""
+        path = self.configuration.path
+        return tuple(unit for unit in self.units if unit != self.unit and unit.config_path == path)
+
     @cached_property
     def dropin_path(self) -> PurePosixPath:
         """Path of k3s-harden's drop-in for K3s' configuration, in the directory named after K3s' main file."""

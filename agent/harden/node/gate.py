@@ -10,12 +10,12 @@ from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.systemd import Systemd
 from agent.base.linux.file_systems import REGULAR_FILE
-from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
-from agent.base.model import Unreadable
+from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES, assignments
+from agent.base.model import Location, Unreadable
 from agent.base.value import Value, replace
 from agent.harden.node import gate_units, masks_and_dropins, openrc
 from agent.harden.node.gate_exceptions import read_exceptions
-from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, gate_instance, is_of_k3s
+from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, GateCommand, gate_instance, is_of_k3s
 from agent.harden.node.loaded_service import changed_since_load
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent.base.errors import HardenError
     from agent.base.host import Host
     from agent.harden.node.gate_exceptions import GateExceptions
-    from agent.harden.node.gate_units import Difference, GateCommand
+    from agent.harden.node.gate_units import Difference
 
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111
@@ -56,7 +56,7 @@ class Gate(Value):
     is_stale: bool = False
     """Whether systemd still uses older unit files than those on the disk."""
     replaced: tuple[GateCommand, ...] = ()
-    """What lets the template or an instance succeed without `k3s-harden gate`, in the unit or a drop-in of it."""
+    """What lets the template, an instance or a service succeed without `k3s-harden gate`, in the unit or a drop-in."""
     differences: tuple[Difference, ...] = ()
     """How the template and the drop-ins of services differ from those of this version."""
     unusable: Mapping[PurePosixPath, ProgramProblem] = MappingProxyType({})
@@ -120,6 +120,7 @@ def detect_gate(host: Host) -> Gate:
     )
     if mask is not None:
         return found
+    later = [command for service in dropins for command in _ignoring(masks_and_dropins.read_dropins(host, service, []))]
     texts = {path: host.tree.text_if_readable(path) for path in (*templates[:1], *instances)}
     for name in (TEMPLATE, *map(gate_instance, dropins)):
         texts.update(masks_and_dropins.read_dropins(host, name, unread))
@@ -127,7 +128,7 @@ def detect_gate(host: Host) -> Gate:
         found,
         template=template,
         mounts=gate_units.required_mounts("\n".join(texts.values())),
-        replaced=tuple(_replaced(host, template, texts, dropins)),
+        replaced=(*_replaced(host, template, texts, dropins), *later),
         differences=tuple(_differences(host, template, dropins)),
         unusable=_unusable(host, texts),
         unread=tuple(unread),
@@ -152,6 +153,14 @@ def _replaced(
         location = located.get(found.key, found.location)
         same = (command for command in in_files if command.key == found.key)
         yield next(same, replace(found, location=location))
+
+
+def _ignoring(texts: Mapping[PurePosixPath, str]) -> Iterator[GateCommand]:
+    """Yield the lines of a service's drop-ins after that of the gate, which empties the first of these lists."""
+    for path, text in texts.items():
+        for line, key, value in assignments(text) if path.name > DROPINS[0] else ():
+            if (key == "SuccessExitStatus" and value) or (key == "UnsetEnvironment" and not value):
+                yield GateCommand(f"{key}={value}", Location(path, line), key)
 
 
 def _differences(

@@ -36,9 +36,6 @@ _OWN = r"k3s-harden(@.*|-(check|notify@.*|publish|service-accounts|started@.*))?
 PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 """The program in the units of this package."""
 
-WRITABLE_HOME = "ProtectHome=no"
-"""Setting of the gate for a data directory in a home directory."""
-
 _REQUIRED = {"Type": "oneshot", "RemainAfterExit": "no", "SuccessExitStatus": "", "RootDirectory": "", "RootImage": ""}
 """Settings without which the unit can succeed though `k3s-harden gate` failed, did not run, or saw another root."""
 
@@ -48,8 +45,6 @@ _OTHER_FILES = (
 )
 """Settings with which the gate sees other files than the host, except below /proc."""
 
-_READ_ONLY_HOME = "ProtectHome=read-only"
-_READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
 _NOT_OF_THIS_HOST = "--help|-h|--version|--root(=.*)?"
 """Options with which the gate judges nothing, or another host."""
 _PREFIXES = "-@:+!|"
@@ -118,8 +113,6 @@ def unit_content(name: str, program: PurePosixPath, data_dir: PurePosixPath) -> 
     """Return a unit or drop-in, by its name below a directory of units, for this program and data directory."""
     text = package_data.read("units", *name.split("/")).decode()
     replaced = {str(PACKAGED_PROGRAM): unit_word(program), str(DEFAULT_DATA_DIR): unit_word(data_dir)}
-    if name in (TEMPLATE, UNIT) and is_in_a_home(data_dir):
-        replaced[_READ_ONLY_HOME] = WRITABLE_HOME
     return re.sub("|".join(map(re.escape, replaced)), lambda found: replaced[found[0]], text).encode()
 
 
@@ -127,11 +120,6 @@ def unit_word(path: PurePosixPath) -> str:
     """Return a path as one word of a unit: % begins a specifier, and a blank ends a word (systemd.syntax(7))."""
     text = str(path).replace("%", "%%")
     return text if re.fullmatch(r"[\w./%+,:=@-]+", text) else f'"{text}"'
-
-
-def is_in_a_home(path: PurePosixPath) -> bool:
-    """Return whether the gate can write a path only with WRITABLE_HOME."""
-    return any(path.is_relative_to(place) for place in _READ_ONLY_FOR_THE_GATE)
 
 
 def gate_command(path: PurePosixPath, text: str) -> GateCommand | None:

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import Total
-from agent.base.host.process import SEARCH_PATH
+from agent.base.host.systemd import Systemd
+from agent.base.linux.file_systems import differs_by_process
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.value import replace
 from agent.harden.node import masks_and_dropins
-from agent.harden.node.gate_units import DROPINS, is_of_k3s, template_of
+from agent.harden.node.gate_units import DROPINS, gate_instance, is_of_k3s, template_of
 from agent.harden.node.loaded_service import loaded_settings
 from agent.k3s.service_files import files_of_unit, parse_settings, predicted_service
 from agent.k3s.services import OPENRC_DIRECTORY, K3sUnit, OtherProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
     from agent.base.host.probe import K3sProcess
     from agent.base.host.tree import Tree
-    from agent.k3s.options import Word
     from agent.k3s.roles_and_versions import Role
 
 _RUNLEVELS = PurePosixPath("/etc/runlevels")
@@ -88,21 +88,42 @@ def candidate_units(
     If there is none of both, all of this role, as on a host tree whose services are not enabled yet.
     """
     suitable = tuple(unit for unit in units if role in (None, unit.role))
-    running = {name for process in processes for name in _control_groups(host, process.pid)}
+    running = {unit for process in processes for unit in _unit_of(host, process.pid)}
     started = tuple(unit for unit in suitable if unit.path.name in running)
     return started or tuple(unit for unit in suitable if _starts_at_boot(host, unit.path.name)) or suitable
 
 
 def other_units(host: Host, processes: Sequence[K3sProcess]) -> tuple[str, ...]:
-    """Return the units of running K3s processes that are in no service of K3s by its name, such as a user's session."""
-    groups = (tuple(_control_groups(host, process.pid)) for process in processes)
-    units = ([name for name in names if "." in name] for names in groups if not any(map(is_of_k3s, names)))
-    return tuple(names[-1] for names in units if names)
+    """Return the units that have started a running K3s in another way than by a service with the gate in effect."""
+    found = ((unit, process.pid) for process in processes for unit in _unit_of(host, process.pid))
+    return tuple(dict.fromkeys(unit for unit, pid in found if not _is_gated(host, unit, pid)))
 
 
-def _control_groups(host: Host, pid: int) -> Iterator[str]:
+def _unit_of(host: Host, pid: int) -> tuple[str, ...]:
+    """Return the unit of systemd, not of a user's manager, that has a process; empty if none has, as under OpenRC."""
     for line in host.tree.text_if_readable(PurePosixPath(f"/proc/{pid}/cgroup")).splitlines():
-        yield from line.split(":", 2)[-1].split("/")
+        _, controllers, path = line.split(":", 2)
+        units = [name for name in path.split("/") if "." in name and not name.endswith(".slice")]
+        if controllers in ("", "name=systemd") and units:
+            return (units[0],)
+    return ()
+
+
+def _is_gated(host: Host, unit: str, pid: int) -> bool:
+    """Return whether ExecStart= of a service with the gate has started a process; True if the process has ended."""
+    if not is_of_k3s(unit):
+        return False
+    try:
+        found = Systemd(host).properties(unit)
+        in_effect = any(
+            f"start {gate_instance(unit)}" in " ".join(words) and "ignore-failure" not in flags
+            for _, words, flags, *_ in found["ExecStartPreEx"][-1:]
+        )
+        parent = host.tree.text_if_readable(PurePosixPath(f"/proc/{pid}/stat")).rpartition(")")[2].split()[1:2]
+        # With the option `log`, K3s is a child of the main process.
+        return in_effect and (parent == [] or found["MainPID"] in (pid, int(parent[0])))
+    except (HostError, KeyError, TypeError, ValueError, IndexError):
+        return any(host.tree.exists(top / f"{unit}.d" / name) for top in UNIT_DIRECTORIES for name in DROPINS)
 
 
 def _starts_at_boot(host: Host, name: str) -> bool:
@@ -142,9 +163,7 @@ def _unit(host: Host, path: PurePosixPath, unread: list[HardenError], *, asks: b
     return followed(loaded) if loaded else found
 
 
-def is_program(tree: Tree, name: PurePosixPath, environment: Mapping[str, Word]) -> bool:
+def is_program(tree: Tree, path: PurePosixPath) -> bool:
     """Return whether a program can be one that is followed; False for a script, whose text can do anything."""
-    path = environment["PATH"].text if "PATH" in environment else ":".join(SEARCH_PATH)
-    places = [name] if name.is_absolute() else [PurePosixPath("/", top, name) for top in path.split(":")]
-    found = next((place for place in places if tree.inode(place) is not None), None)
-    return (len(name.parts) == 1 or name.is_absolute()) and (found is None or tree.is_elf(found) is not False)
+    is_followed = path.is_absolute() and not differs_by_process(tree.real_path(path))
+    return is_followed and (tree.inode(path) is None or tree.is_elf(path) is not False)

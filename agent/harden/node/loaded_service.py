@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
 from agent.base.host.systemd import Systemd
-from agent.base.linux.unit_files import dropin_directories, specified, words
+from agent.base.linux.unit_files import assignments, dropin_directories, specified, words
 from agent.base.model import Location
 from agent.base.value import replace
 from agent.harden.node.masks_and_dropins import unit_text
@@ -18,7 +18,7 @@ from agent.k3s.service_files import assigned, parse_settings
 from agent.k3s.services import Command, FilesOfUnit, ServiceSettings, hidden_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
-_NOT_FOLLOWED = ("MountImages", "ExtensionImages", "ExtensionDirectories", "PAMName")
-"""Properties with which K3s gets files or variables that others do not show."""
+_NOT_FOLLOWED = (
+    *("ExtensionDirectories", "ExtensionImages", "InaccessiblePaths", "MountImages", "PAMName"),
+    "RootDirectoryStartOnly",
+)
+"""Properties with which K3s gets files or variables that the command of the gate does not have, or can create."""
+
+_OFF = ("", "0", "f", "false", "n", "no", "off")
+_FOLLOWED_FLAGS = {"ambient", "ignore-failure", "no-env-expand", "no-setuid"}
 
 _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 """Location of a variable of systemd itself; DefaultEnvironment= or `systemctl set-environment` can have set it."""
@@ -62,7 +68,6 @@ def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) 
             environment_files=tuple(PurePosixPath(file) for file, _ in found["EnvironmentFiles"]),
             unset=tuple(found["UnsetEnvironment"]),
             files=FilesOfUnit(host.tree.real_path, found["WorkingDirectory"], _mounts(host, found)),
-            unknown=next((f"{name}= is not followed" for name in _NOT_FOLLOWED if found.get(name)), ""),
         )
     return None
 
@@ -73,7 +78,8 @@ def settings_of_commands(
     """Return the commands of a service by its properties, and a function that locates texts in the service's files."""
     # Debian 12 and older name the directory by its link /lib.
     files = (re.sub("^/lib/", "/usr/lib/", file) for file in (found["FragmentPath"], *found["DropInPaths"]) if file)
-    parsed = parse_settings(path, {file: unit_text(host, file, unread) for file in map(PurePosixPath, files)})
+    texts = {file: unit_text(host, file, unread) for file in map(PurePosixPath, files)}
+    parsed = parse_settings(path, texts)
     locations = _locations(path.name, parsed)
 
     def located(texts: Iterable[str]) -> tuple[Word, ...]:
@@ -81,8 +87,9 @@ def settings_of_commands(
 
     settings = ServiceSettings(
         commands=tuple(
-            Command(located((program, *arguments[1:])), "no-env-expand" not in flags)
-            for program, arguments, flags, *_ in found["ExecStartEx"]
+            # K3s looks for --config in its own name, too, which the prefix @ sets.
+            Command(located((name if name.startswith("-") else program, *arguments)), "no-env-expand" not in flags)
+            for program, (name, *arguments), flags, *_ in found["ExecStartEx"]
         ),
         before_start=located(
             ("-" if "ignore-failure" in flags else "") + " ".join(arguments)
@@ -91,8 +98,21 @@ def settings_of_commands(
         resets=parsed.resets,
         is_loaded=True,
         needs_reload=found["NeedDaemonReload"],
+        not_followed=next(_not_followed(host, found, texts.values()), ""),
     )
     return settings, located
+
+
+def _not_followed(host: Host, found: Mapping[str, Any], texts: Iterable[str]) -> Iterator[str]:
+    # A hidden property, which systemd does not list (systemd, src/core/dbus-service.c).
+    in_files = (key for text in texts for _, key, value in assignments(text) if value.strip().lower() not in _OFF)
+    yield from (f"{key}= is not followed" for key in in_files if key == "PermissionsStartOnly")
+    yield from (f"{name}= is not followed" for name in _NOT_FOLLOWED if found.get(name))
+    flags = {flag for _, _, flags, *_ in found["ExecStartEx"] for flag in flags}
+    yield from (f"the prefix of ExecStart= for `{flag}` is not followed" for flag in sorted(flags - _FOLLOWED_FLAGS))
+    for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
+        if is_optional and not host.tree.exists(PurePosixPath(source)):
+            yield f"{source} for BindPaths= at {place} is missing, and can exist when K3s starts"
 
 
 def changed_since_load(host: Host, paths: Iterable[PurePosixPath]) -> bool | None:
@@ -110,12 +130,8 @@ def _mounts(host: Host, found: Mapping[str, Any]) -> dict[PurePosixPath, PurePos
     hidden = hidden_directories(found["ProtectHome"], private_tmp=found["PrivateTmp"])
     for place in (*hidden, *(PurePosixPath(place) for place, _ in found["TemporaryFileSystem"])):
         mounts[host.tree.real_path(place)] = None
-    for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
-        if not is_optional or host.tree.exists(PurePosixPath(source)):
-            mounts[host.tree.real_path(PurePosixPath(place))] = PurePosixPath(source)
-    for place in found["InaccessiblePaths"]:
-        path = host.tree.real_path(PurePosixPath(place.lstrip("-+")))
-        mounts = {**{other: source for other, source in mounts.items() if not other.is_relative_to(path)}, path: None}
+    for source, place, *_ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
+        mounts[host.tree.real_path(PurePosixPath(place))] = PurePosixPath(source)
     return mounts
 
 

@@ -27,12 +27,11 @@ from agent.k3s.services import (
     Command,
     K3sUnit,
     ServiceSettings,
-    hidden_directories,
     started_service,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from agent.base.host import Host
     from agent.base.host.service_process import ServiceProcess
@@ -73,25 +72,23 @@ def starting_service(host: Host, name: str) -> StartingService | None:
         raise HostError(f"cannot determine what {unit} starts: systemd shows {error!r}") from error
 
 
-def start_problem(
-    host: Host, start: StartingService, config_path: PurePosixPath, files: Iterable[PurePosixPath]
-) -> str:
+def start_problem(host: Host, start: StartingService, config_path: PurePosixPath) -> str:
     """Look at the start again, and return how it differs from what was judged; empty if it does not.
 
     systemd has the same control process as before, so its number was that of no other process meanwhile.
-    `config_path` is the main configuration file that was judged, and `files` are others that K3s reads.
+    `config_path` is the main configuration file that was judged.
     """
     again = starting_service(host, start.name)
     if again is None or (again.process, again.shown) != (start.process, start.shown):
         return "its command, variables or directory changed while the gate was running"
     process, service = start.process, start.service
-    seen = process.absolute(PurePosixPath(service.given_config)) if isinstance(service, K3sUnit) else None
+    given = service.given_config if isinstance(service, K3sUnit) and service.config_path is not None else ""
+    seen = process.absolute(PurePosixPath(given)) if given else None
     tree = process.tree
     by_k3s, judged = configuration_texts(tree, seen or config_path), configuration_texts(host.tree, config_path)
     if [(text.path.name, text.data) for text in by_k3s] != [(text.path.name, text.data) for text in judged]:
         return f"it sees other files than this host in {seen or config_path} or its drop-ins, or they have just changed"
-    other = next((path for path in files if tree.inode(path) != host.tree.inode(path)), None)
-    return f"it sees another file than this host at {other}" if other else ""
+    return ""
 
 
 def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
@@ -120,19 +117,9 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
     path = PurePosixPath(found["FragmentPath"]).with_name(found["Id"])
     settings, located = settings_of_commands(host, path, found, [])
     variables = dict(assigned(located(process.variables)))
-    settings = replace(settings, files=replace(process, apart=tuple(_apart(process, found))))
+    settings = replace(settings, files=process)
     service = started_service(path, settings, variables, partial(is_program, process.tree))
     return StartingService(unit.removesuffix(".service"), process, {name: found[name] for name in _COMPARED}, service)
-
-
-def _apart(process: ServiceProcess, found: Mapping[str, Any]) -> Iterable[PurePosixPath]:
-    """Yield the directories in which the process of ExecStart= sees other files than that of ExecStartPre=."""
-    if found["RootDirectoryStartOnly"] and (found["RootDirectory"] or found["RootImage"]):
-        yield PurePosixPath("/")
-    if any("privileged" in flags for _, _, flags, *_ in found["ExecStartEx"]):
-        yield from hidden_directories("", private_tmp=True)
-    if "CREDENTIALS_DIRECTORY" in process.environment:  # systemd 247 makes it only for ExecStart=
-        yield PurePosixPath(process.environment["CREDENTIALS_DIRECTORY"])
 
 
 def _started_by_openrc(host: Host, name: str) -> StartingService | None:

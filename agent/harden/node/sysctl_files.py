@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HardenError, HostError
 from agent.base.host.directories import MOST_FILES, DirectoryEntry, too_many
 from agent.base.linux.file_systems import CHARACTER_DEVICE, DIRECTORY
-from agent.base.linux.glob_patterns import LONGEST_PATTERN
 from agent.base.linux.sysctl_order import (
     CREDENTIALS,
     DIRECTORIES,
+    LONGEST_PATTERN,
     MOST_BYTES,
     MOST_PATTERNS,
     SYSCTL_CONF,

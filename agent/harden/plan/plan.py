@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Union
 
-from agent.base.linux.sysctl_values import same_value
+from agent.base.linux.sysctl_order import same_value
 from agent.base.model import (
     PUBLIC_DIRECTORY,
     ROOT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
 from agent.harden.settings.value_kinds import InvalidValue, ValueKind, is_empty, string_of, unique_fields
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
-from agent.k3s.components.names import is_label, is_label_value, is_qualified_name
+from agent.k3s.go_values import is_label, is_label_value, is_qualified_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings.loading import SettingsError
-from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of, only_in_frameworks
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 from agent.k3s.spelling import Spelling
 
 if TYPE_CHECKING:

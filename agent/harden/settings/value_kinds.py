@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.value import Value
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternatives, describe_node, duplicates, shown
 from agent.harden.guide.manifests import EventRateLimit
-from agent.k3s.components.names import is_label
+from agent.k3s.go_values import is_label
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, OTHER_ROLES, Version
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.base.model import Observed, Resource
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
-    from agent.harden.changes.notifications import NotificationState
+    from agent.harden.changes.state import NotificationState
     from agent.harden.desired.boot_parameters import Override
     from agent.harden.desired.resources import Inputs
     from agent.harden.node.facts import HostFacts
@@ -112,8 +112,14 @@ class Situation(Value):
     substitute: Substitute | None = None
     recorded_config: PurePosixPath | None = None
     """K3s' main configuration file, if only an earlier release has found it."""
+    unseen: tuple[PurePosixPath, ...] = ()
+    """Files that K3s reads, and that it can see otherwise than this host."""
+    unseen_before: bool = False
+    """Whether an earlier release, which did not look for them, let K3s start."""
     start_problem: str = ""
     """How the start that waits for this run differs from what was judged."""
+    rivals: tuple[str, ...] = ()
+    """The services that start or run, and need other content in the files of the start that waits for this run."""
     notifications: NotificationState | None = None
     """None if the settings have no `drift.notify`."""
 

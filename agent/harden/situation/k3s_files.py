@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,18 @@ class K3sFiles(Value):
     """What is at a path at which a component reads or writes a file, if it is none: a directory, a FIFO, ..."""
     image_archives: tuple[PurePosixPath, ...]
     """Archives in agent/images, which K3s imports at its start, if registries.yaml names no mirror."""
+
+    @property
+    def judged(self) -> set[PurePosixPath]:
+        """The paths of the configurations and policies of components; a key or a token can be anything."""
+        others = {named.path for named in self.named_paths if not re.search("config|policy", named.option)}
+        named = (
+            *self.contents,
+            *(named.path for named in self.named_paths),
+            *(file.path for file in self.kubelet.files),
+        )
+        policies = (path for top, files in self.policies.items() for path in (top.path, *(files or ())))
+        return {*named, *policies} - others
 
 
 def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable: list[HardenError]) -> K3sFiles:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
-from agent.base.model import File, FilePermissions, Location
+from agent.base.model import Directory, File, FilePermissions, Location
 from agent.base.value import replace
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
@@ -35,22 +35,24 @@ from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.settings.stages import stages_of
 from agent.harden.settings.waivers import Waivers, WaiverScope
 from agent.harden.situation import JournalState, Situation, Substitute, k3s_files, run_record
+from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.default_paths import CERTIFICATE_DIRECTORIES
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from agent.base.host import Host
     from agent.base.model import Observed, Resource
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
-    from agent.harden.changes.notifications import NotificationState
+    from agent.harden.changes.state import NotificationState
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.network_leases import NetworkLeases
     from agent.harden.node.site_files import Site
     from agent.harden.settings.schema import Settings
     from agent.harden.situation import Request
+    from agent.harden.situation.k3s_files import K3sFiles
 
 
 def observe_situation(host: Host, request: Request) -> Situation:
@@ -127,6 +129,9 @@ def _observe(
     found_gate = in_effect or gate.detect_gate(host)
     unreadable += (*files.manifests.unreadable, *found_gate.unread)
     day = run_record.day_to_record(last, today, waivers, for_gate=request.for_gate)
+    unseen = tuple(_unseen(host, host_facts, expected, files))
+    unseen_before = run_record.is_of_predecessor(last)
+    record = run_record.next_record(site, settings, host_facts, last, day)
     return Situation(
         settings=settings,
         facts=host_facts,
@@ -148,9 +153,11 @@ def _observe(
         unreadable=tuple({error.message: error for error in unreadable}.values()),
         today=today,
         for_gate=request.for_gate,
-        to_record=run_record.next_record(site, settings, host_facts, last, day),
+        to_record=replace(record, k3s_config=last.k3s_config) if unseen and unseen_before else record,
         recorded_config=None if site.settings.k3s_config else settings.k3s_config,
-        start_problem=_start_problem(host, request, host_facts, expected),
+        unseen=unseen,
+        unseen_before=unseen_before,
+        start_problem=_start_problem(host, request, host_facts),
         notifications=_notifications(host, settings),
     )
 
@@ -170,26 +177,40 @@ def _facts(host: Host, request: Request, site: Site, last: LastRun) -> tuple[Set
     if recorded is not None:
         with suppress(UsageError):
             found = read(recorded)
-            if found.unit is None and run_record.is_for(last, found):
+            if (found.unit is None or found.unit.config_path is None) and run_record.is_for(last, found):
                 return recorded, found
     return settings, read(settings)
 
 
-def _start_problem(host: Host, request: Request, host_facts: HostFacts, expected: Sequence[Resource]) -> str:
+def _start_problem(host: Host, request: Request, host_facts: HostFacts) -> str:
     """Look at the start again after everything was read."""
     if request.start is None:
         return ""
     from agent.harden.node.starting_service import start_problem  # only the gate needs it
 
-    data_dir = host_facts.data_dir
-    files = [row.path for row in expected if isinstance(row, File) and row.path.is_relative_to(data_dir)]
-    return start_problem(host, request.start, host_facts.configuration.path, (data_dir, *files))
+    return start_problem(host, request.start, host_facts.configuration.path)
+
+
+def _unseen(host: Host, found: HostFacts, expected: Sequence[Resource], files: K3sFiles) -> Iterator[PurePosixPath]:
+    """Yield the files with K3s' hardening, and its program, that K3s can see otherwise than this host."""
+    yield from found.configuration.differing
+    if found.unit is None:
+        return
+    rows = (row.path for row in expected if isinstance(row, (Directory, File)))
+    below = [path for path in rows if path.is_relative_to(found.data_dir)]
+    others = (found.data_dir / "server/cred", found.data_dir / KUBELET_DIRECTORY)
+    paths = {found.unit.binary, *others, *below, *files.judged}
+    if str(found.configuration.path) == found.unit.given_config:
+        paths |= {found.dropin_path.parent, *found.configuration.files}
+    for path in sorted(paths):
+        if found.unit.on_host(path) not in (path, host.tree.real_path(path)):
+            yield path
 
 
 def _notifications(host: Host, settings: Settings) -> NotificationState | None:
     if settings.drift_notify is None:
         return None
-    from agent.harden.changes.notifications import notification_state
+    from agent.harden.changes.state import notification_state
 
     return notification_state(host, PurePosixPath(settings.drift_notify[0]))
 

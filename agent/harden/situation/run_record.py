@@ -15,11 +15,17 @@ from agent.harden.node.version import RecordedVersion
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.base.host import Host
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.site_files import Site
     from agent.harden.settings.schema import Settings
     from agent.harden.settings.waivers import Waivers
+
+
+_FOLLOWED = "-"
+"""Recorded instead of a configuration if nothing was unknown. Releases that followed more recorded an empty text."""
 
 
 class Today(Value):
@@ -54,17 +60,22 @@ def settings_of_predecessor(host: Host, settings: Settings, last: LastRun) -> Se
     That release let K3s start, so the upgrade must not block it. Its journal has the drop-in that it wrote. None if
     there is none, or if the setting `k3s-config` exists.
     """
-    if settings.k3s_config is not None or not last.day or last.k3s_config == "":
+    if settings.k3s_config is not None or not last.day or last.k3s_config == _FOLLOWED:
         return None
-    path = _configured(host) if last.k3s_config is None else PurePosixPath(last.k3s_config.partition(" ")[2])
+    path = PurePosixPath(last.k3s_config.partition(" ")[2]) if last.k3s_config else _configured(host)
     role = Role(*last.versions) if len(last.versions) == 1 else None
     return None if path is None else replace(settings, k3s_config=path, role=settings.role or role)
 
 
 def is_for(last: LastRun, facts: HostFacts) -> bool:
     """Return whether the recorded configuration is for the commands of these facts, which are not followed."""
-    recorded = last.k3s_config and last.k3s_config.partition(" ")[0]
-    return facts.other_programs != () and recorded in (None, _fingerprint(facts))
+    commands = _commands(facts)
+    return commands != [] and (not last.k3s_config or last.k3s_config.partition(" ")[0] == _fingerprint(commands))
+
+
+def is_of_predecessor(last: LastRun) -> bool:
+    """Return whether a release that followed more let K3s start, and this one has not seen everything since."""
+    return last.day != "" and not last.k3s_config
 
 
 def _configured(host: Host) -> PurePosixPath | None:
@@ -78,12 +89,19 @@ def _configured(host: Host) -> PurePosixPath | None:
     return None
 
 
-def _fingerprint(facts: HostFacts) -> str:
-    """Return a hash of the commands of services that are not followed."""
+def _commands(facts: HostFacts) -> list[str]:
+    """Return the services that are not followed, each with the words of its command."""
+    found = [f"{other.unit}\0{word.text}\0" for other in facts.other_programs for word in other.command]
+    unit = facts.unit
+    if unit is not None and unit.config_problem:
+        found += [f"{unit.path}\0{text}\0" for text in (*(w.text for w in unit.settings.words), unit.config_problem)]
+    return found
+
+
+def _fingerprint(commands: Iterable[str]) -> str:
     import hashlib
 
-    texts = (f"{other.unit}\0{word.text}\0" for other in facts.other_programs for word in other.command)
-    return hashlib.sha256("".join(texts).encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256("".join(commands).encode(errors="surrogateescape")).hexdigest()
 
 
 def expiry_day(last: LastRun, now: Today, *, for_gate: bool) -> str:
@@ -111,7 +129,7 @@ def next_record(site: Site, settings: Settings, facts: HostFacts, last: LastRun,
     elif facts.version_is_known and not facts.detected_version.recorded:
         by_role[role], programs[role] = facts.version, ""
     is_recorded = settings.k3s_config is not None and site.settings.k3s_config is None
-    config = f"{_fingerprint(facts)} {settings.k3s_config}" if is_recorded else ""
+    config = f"{_fingerprint(_commands(facts))} {settings.k3s_config}" if is_recorded else _FOLLOWED
     return LastRun(day, by_role, recorded, {name: program for name, program in programs.items() if program}, config)
 
 

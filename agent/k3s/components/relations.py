@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.k3s.components.syntaxes import syntax
+from agent.k3s.components.tables import syntax
 from agent.k3s.components.values import Pairs
 from agent.k3s.go_values import duration
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.k3s.components import tables, values
-from agent.k3s.components.names import is_label_value, is_qualified_name
 from agent.k3s.components.relations import controller_runs
-from agent.k3s.components.syntaxes import SIGNALS
-from agent.k3s.go_values import FALSE, TRUE
+from agent.k3s.components.tables import SIGNALS
+from agent.k3s.go_values import FALSE, TRUE, is_label_value, is_qualified_name
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:

@@ -8,18 +8,9 @@ from agent.reports.formats import Format, Verbosity, fitting
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment
-    from agent.reports.assessments.asff import AwsAccount
 
 
-def present_assessment(  # noqa: PLR0913 - each is an option of the command line
-    assessment: Assessment,
-    output_format: Format,
-    verbosity: Verbosity,
-    stream: TextIO,
-    *,
-    beyond: bool = False,
-    aws: AwsAccount | None = None,
-) -> None:
+def present_assessment(assessment: Assessment, output_format: Format, verbosity: Verbosity, stream: TextIO) -> None:
     """Write the assessment to `stream`; characters that its encoding lacks are replaced."""
     output_format = output_format.on(stream)
     if output_format is Format.TABLE:
@@ -28,21 +19,15 @@ def present_assessment(  # noqa: PLR0913 - each is an option of the command line
 
         assessment_table(cleaned(assessment), verbosity, stream)
     else:
-        stream.write(fitting(assessment_text(assessment, output_format, verbosity, beyond=beyond, aws=aws), stream))
+        stream.write(fitting(assessment_text(assessment, output_format, verbosity), stream))
 
 
 def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
-    assessment: Assessment,
-    output_format: Format,
-    verbosity: Verbosity = Verbosity.NORMAL,
-    *,
-    beyond: bool = False,
-    aws: AwsAccount | None = None,
+    assessment: Assessment, output_format: Format, verbosity: Verbosity = Verbosity.NORMAL
 ) -> str:
     """Return the assessment in a format, ended by a line break; auto is plain lines.
 
-    `verbosity` changes only the formats for people, HTML excepted; the others are always complete. `beyond` adds the
-    controls beyond the benchmark to the JSON of kube-bench. `aws` is required for ASFF.
+    `verbosity` changes only the formats for people, HTML excepted; the others are always complete.
     """
     if output_format in (Format.PLAIN, Format.AUTO):
         from agent.reports.assessments.plain_assessment import assessment_lines
@@ -63,7 +48,7 @@ def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
     if output_format is Format.KUBE_BENCH:
         from agent.reports.assessments.kube_bench import as_kube_bench
 
-        return as_kube_bench(assessment, beyond=beyond)
+        return as_kube_bench(assessment)
     if output_format is Format.JUNIT:
         from agent.reports.assessments.junit import as_junit
 
@@ -72,10 +57,6 @@ def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
         from agent.reports.assessments.sarif import as_sarif
 
         return as_sarif(assessment)
-    if output_format is Format.ASFF:
-        from agent.reports.assessments.asff import as_asff
-
-        return as_asff(assessment, aws)
     if output_format is Format.OPENREPORTS:
         from agent.reports.assessments.openreports import as_openreports
 

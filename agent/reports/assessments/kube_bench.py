@@ -35,16 +35,18 @@ _OURS = ("node", SECTIONS[""])
 _STATES = ("pass", "fail", "warn", "info")
 
 
-def as_kube_bench(assessment: Assessment, *, beyond: bool = False) -> str:
-    """Return one JSON object on one line, as kube-bench prints it; `beyond` adds the controls beyond the benchmark.
+def of_benchmark(assessment: Assessment) -> Assessment:
+    """Return the assessment without the controls beyond the benchmark.
 
     Their numbers and their part do not exist in kube-bench, so readers may reject them.
     """
+    return replace(assessment, verdicts=tuple(verdict for verdict in assessment.verdicts if verdict.number))
+
+
+def as_kube_bench(assessment: Assessment) -> str:
+    """Return one JSON object on one line, as kube-bench prints it."""
     import json
 
-    if not beyond:
-        numbered = (verdict for verdict in assessment.verdicts if verdict.number)
-        assessment = replace(assessment, verdicts=tuple(numbered))
     parts: dict[str, list[tuple[str, Sequence[Verdict]]]] = {}
     for section, verdicts in by_section(assessment).items():
         parts.setdefault(section.partition(".")[0], []).append((section, verdicts))

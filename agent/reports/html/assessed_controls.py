@@ -11,7 +11,7 @@ from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import references_of
 from agent.base.model import FixOwner
-from agent.k3s.cis.numbers import Assessed
+from agent.k3s.cis.versions import Assessed
 from agent.reports import remediation
 from agent.reports.assessments.common import UNNUMBERED, expiry, is_new, origin, verdict_number, verdicts_in_order
 from agent.reports.html.elements import (

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from agent.harden.guide.guide_files import FileRow
     from agent.harden.node.facts import HostFacts
-    from agent.verbs.render.assessment_job import AssessmentJob
     from agent.verbs.render.cloud_init import Joining
+    from agent.verbs.render.pods import AssessmentJob
 
 
 class _Source(NamedTuple):

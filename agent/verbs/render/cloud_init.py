@@ -14,7 +14,7 @@ from agent import __releases__, __version__
 from agent.base.errors import UsageError
 from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE
 from agent.harden.node.configuration import dropin_directory
-from agent.k3s.config_writer import dropin
+from agent.k3s.config import dropin
 from agent.k3s.default_paths import DEFAULT_DATA_DIR, TOKEN_FILE
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
 

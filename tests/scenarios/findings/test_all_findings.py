@@ -86,6 +86,7 @@ NOT_IN_A_TREE = {
     "impact-unknown",
     "k3s-released",
     "gate-not-loaded",
+    "start-contested",
     "clock-implausible",
     "expired-waiver-applied",
     "recorded-settings-used",

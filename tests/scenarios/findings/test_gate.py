@@ -16,6 +16,7 @@ from agent.verbs import check_and_apply as verbs
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     GATE_DROPIN,
+    SERVICE_DROPIN,
     Case,
     Edit,
     Seen,
@@ -137,6 +138,12 @@ CASES = (
     Case("release-in-effect", released(uptime="100.99 5"), released(uptime="1000.01 5"),
          Seen("/run/k3s-harden/release.k3s", "k3s-harden apply", found=f"released by {_BY}"),
          cure=removed("/run/k3s-harden/release.k3s")),
+    Case("gate-bypassed", name="a failure that a later drop-in ignores",
+         problem=installed_gate(written(_LAST, "[Service]\nSuccessExitStatus=1 SIGINT\n")),
+         neighbour=installed_gate(
+             written(SERVICE_DROPIN.format("site"), "[Service]\nSuccessExitStatus=SIGINT\nUnsetEnvironment=\n")),
+         seen=Seen(_LAST + ":2", f"sudo rm {_LAST}", expected="k3s-harden gate", found="SuccessExitStatus=1 SIGINT"),
+         cure=removed(_LAST)),
     Case("gate-before-mount",
          both(
              both(written("/usr/lib/systemd/systemd", ""),
@@ -181,12 +188,14 @@ def test_a_masked_drop_in_is_reported_with_its_mask(hardened: Hardened) -> None:
         ("/system.slice/kubernetes.service", "kubernetes.service"),
         ("/user.slice/user-0.slice/session-3.scope", "session-3.scope"),
         ("/system.slice/k3s.service/init", ""),
-        ("/user.slice/user@1000.service/app.slice/k3s-rootless.service", ""),
+        ("/user.slice/user-0.slice/user@0.service/app.slice/k3s.service", "user@0.service"),
+        ("/system.slice/k3s-site.service", "k3s-site.service"),
+        ("/site.slice/k3s.service", ""),
         ("/", ""),
     ],
 )
-def test_a_k3s_that_runs_in_no_service_of_k3s_is_reported(hardened: Hardened, group: str, unit: str) -> None:
-    """By a service with another name, by hand or by cron, K3s starts without the gate."""
+def test_a_k3s_that_no_service_with_the_gate_has_started_is_reported(hardened: Hardened, group: str, unit: str) -> None:
+    """By another service, by a user's manager, by hand or by cron, K3s starts without the gate."""
     host = hardened()
     host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
     host.unit("server")

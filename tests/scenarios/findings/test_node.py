@@ -31,7 +31,7 @@ CASES = (
       )),
     Case("k3s-command-unknown",
          written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=-/usr/local/bin/start-k3s.sh --token=abc\n"),
-         both(written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/bin/env k3s server\n"),
+         both(written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/bin/env /usr/local/bin/k3s server\n"),
              written("/etc/systemd/system/k3s-snapshot.service", "[Service]\nExecStart=/usr/local/bin/snapshot.sh\n")),
          Seen("/etc/systemd/system/k3s.service:2",
              "let the service start `k3s server` or `k3s agent`, and move the options to K3s' files at {location};"

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from agent import __releases__, __version__
-from agent.verbs.render.image import IMAGE
+from agent.verbs.render.pods import IMAGE
 from tests.tools.dist.build import build_time
 from tests.tools.dist.bundle import TarEntry, archive_of, debian_packages
 from tests.tools.dist.sbom import package_urls, sbom

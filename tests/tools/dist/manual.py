@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from agent import __version__
 from agent.base.errors import ExitCode
 from agent.base.host import LOCK
-from agent.harden.changes import notifications, publication_files
+from agent.harden.changes import state
 from agent.harden.changes.journal import BACKUPS, JOURNAL
 from agent.harden.changes.last_run import RECORD
 from agent.harden.changes.observation_mark import OBSERVES
@@ -42,10 +42,10 @@ _FILES = (
     (RECORD, "Version, settings and day of the last successful run, for the gate."),
     (REPORT, "Previous assessment, for the daily comparison."),
     (METRICS, "Metrics of that assessment, for a textfile collector."),
-    (notifications.DIRECTORY, "Notifications of the site that wait for their delivery."),
-    (notifications.COMMAND, "Command of the site that gets them."),
-    (publication_files.PUBLICATION, "With the setting publish: what the Node of this host should have."),
-    (publication_files.SENT, "Digest and time of what was sent to the Node last."),
+    (state.DIRECTORY, "Notifications of the site that wait for their delivery."),
+    (state.COMMAND, "Command of the site that gets them."),
+    (state.PUBLICATION, "With the setting publish: what the Node of this host should have."),
+    (state.SENT, "Digest and time of what was sent to the Node last."),
     (LOCK, "Lock of the run that makes changes."),
 )
 _EXAMPLES = (

@@ -110,6 +110,9 @@ def _archive(head: bytes, contents: Mapping[PurePosixPath, bytes], epoch: int) -
     buffer = io.BytesIO(head)
     buffer.seek(len(head))
     with ZipFile(buffer, "w", compresslevel=9) as archive:
+        # A package without __init__.py is found by the entry of its directory.
+        for directory in sorted({str(parent) for path in contents for parent in path.parents} - {"."}):
+            archive.writestr(ZipInfo(f"{directory}/", time.gmtime(epoch)[:6]), b"")
         for path, data in contents.items():
             entry = ZipInfo(str(path), time.gmtime(epoch)[:6])
             loaded = path.suffix == ".pyc" and path.parts[1] == _STORED

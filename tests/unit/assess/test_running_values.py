@@ -15,7 +15,7 @@ from agent.assess.evidence import all_evidence
 from agent.assess.verdict import verdict
 from agent.cluster.kubernetes.objects import Json
 from agent.cluster.kubernetes.queries import Cluster, Query
-from agent.cluster.nodes import parse_node
+from agent.cluster.node_status import parse_node
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
 from agent.reports.assessments.common import noted

@@ -18,8 +18,17 @@ import pytest
 from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.cluster import reader
-from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
-from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, FLAGS, METADATA, REQUESTS, TABLE, Cluster, Query
+from agent.cluster.kubernetes.queries import (
+    ACCESS_REVIEWS,
+    EVERYBODY,
+    FLAGS,
+    METADATA,
+    REQUESTS,
+    TABLE,
+    AccessReview,
+    Cluster,
+    Query,
+)
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
 from tests.unit.cluster.api_server import TLS, Answer, ApiServer, Handler, drop_connection

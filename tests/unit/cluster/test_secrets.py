@@ -14,7 +14,6 @@ from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import FLAGS, REQUESTS, Query
 from agent.reports.assessments import assessment_text
-from agent.reports.assessments.asff import account as aws_account
 from agent.reports.formats import Format, Verbosity
 from agent.verbs.assess import with_next_steps
 from agent.verbs.drift import drift
@@ -146,11 +145,7 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
             "6 workloads: StatefulSet shop/web, Deployment shop/idle, DaemonSet shop/idle and 3 more"
         )
         assert by_id["secrets-as-files"].evidence[0].observation.endswith("environment variables: db")
-        aws = aws_account("123456789012", "eu-central-1", None)
-        texts = {
-            format_.value: assessment_text(found, format_, Verbosity.VERBOSE, beyond=True, aws=aws)
-            for format_ in Format
-        }
+        texts = {format_.value: assessment_text(found, format_, Verbosity.VERBOSE) for format_ in Format}
         before = dict(contents(host.root))
         texts["log"] = "\n".join(
             drift(

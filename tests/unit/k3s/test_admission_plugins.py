@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.harden.guide.k3s_options import OPTIONS
-from agent.k3s.admission_plugins import is_unknown
+from agent.k3s.admission_configuration import is_unknown
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
 

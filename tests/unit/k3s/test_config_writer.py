@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from agent.k3s.config import dropin
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.config_writer import dropin
 
 DROPINS = PurePosixPath("/etc/rancher/k3s/config.yaml.d")
 

@@ -16,7 +16,7 @@ from agent.base.model import (
     Restart,
     ShellCommand,
 )
-from agent.cli.caller import caller
+from agent.cli.command_line import repeated_options
 from agent.reports.remediation import Caller, addressed, numbered_steps, text
 from tests.tools import generate_docs
 
@@ -88,9 +88,7 @@ def test_a_command_has_only_options_of_its_verb_and_changes_only_the_host_tree(
     command: OwnCommand | ShellCommand, expected: str
 ) -> None:
     """An ordinary user owns the tree; other programs still need root there."""
-    of_user = Caller(
-        needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"), accepted=caller("/").accepted
-    )
+    of_user = Caller(needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"), accepted=repeated_options)
     assert of_user.command(command) == expected
 
 
@@ -104,7 +102,7 @@ def test_a_command_repeats_each_option_of_the_run_that_its_verb_has(verb: str) -
     has = {name for parameter in generate_docs.click_commands()[verb].params for name in parameter.opts}
     has -= {"--k3s-version"} if verb == "preflight" else set()  # its own is the current version
     options = tuple(f"{name} X" for name in HOST_OPTIONS)
-    words = caller("/", options).command(OwnCommand(verb)).split()
+    words = Caller(options=options, accepted=repeated_options).command(OwnCommand(verb)).split()
     assert [name for name in HOST_OPTIONS if name in words] == [name for name in HOST_OPTIONS if name in has]
 
 

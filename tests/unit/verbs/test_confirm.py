@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ class Site:
     def __init__(self, root: Path, *logs: str, state: str = "active", invocation: str = ID, judged: str = "") -> None:
         self.root, self.logs, self.clock = root, list(logs), Clock()
         self.shown = f"ActiveState={state}\nInvocationID={invocation}\n"
+        self.gate = ""
         for path in ("run/systemd/system/.keep", "usr/bin/systemctl", "usr/bin/journalctl"):
             put(root, path, "", mode=0o755)
         put(root, "run/k3s-harden/judged.k3s", f"{ID}\n{judged or JUDGED}")
@@ -54,7 +56,7 @@ class Site:
         """Answer as systemctl and journalctl."""
         assert min(timeout, largest_output) > 0
         if argv[0].endswith("systemctl"):
-            return Completed(0, self.shown, "")
+            return Completed(0, self.gate if argv[-1].startswith("k3s-harden@") else self.shown, "")
         assert argv[-1] == f"_SYSTEMD_INVOCATION_ID={ID}"
         return Completed(0, self.logs.pop(0) if len(self.logs) > 1 else self.logs[0], "")
 
@@ -93,6 +95,31 @@ def test_other_arguments_are_reported(tmp_path: Path, component: str, before: st
         confirm(site.host, "k3s")
     assert raised.value.message.endswith(f": {difference}")
     assert (site.result("unhardened"), site.result("unconfirmed")) == (f"{difference}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("ran", "result", "release", "is_reported"),
+    [
+        (99, "success", "", True),
+        (0, "success", "", True),
+        (150, "exit-code", "", True),
+        (150, "success", "", False),
+        (250, "exit-code", "", False),
+        (99, "success", "1000 alice", False),
+    ],
+    ids=["of an earlier start", "never", "failed", "of this start", "by hand, later", "released"],
+)
+def test_a_start_that_its_gate_did_not_let_pass_is_reported(
+    tmp_path: Path, ran: int, result: str, release: str, *, is_reported: bool
+) -> None:
+    """systemd has the times. K3s was inactive until 100, and its process began at 200."""
+    site = Site(tmp_path, logged(API_SERVER, KUBELET))
+    site.shown += "InactiveExitTimestampMonotonic=100\nExecMainStartTimestampMonotonic=200\n"
+    site.gate = f"Result={result}\nExecMainStartTimestampMonotonic={ran}\n"
+    put(site.root, "run/k3s-harden/ungated.k3s", release)
+    with pytest.raises(HostError, match="without its gate") if is_reported else nullcontext():
+        confirm(site.host, "k3s")
+    assert site.result("unhardened") == ("the gate did not let this start pass\n" if is_reported else "")
 
 
 def test_a_text_of_a_pod_in_the_log_of_the_kubelet_is_no_evidence(tmp_path: Path) -> None:

@@ -334,7 +334,7 @@ K3S_SERVER = "/usr/local/bin/k3s server"
 SITE_CONFIG = "/srv/site.yaml"
 FOLLOWED = {
     "plain": f"ExecStart={K3S_SERVER}",
-    "env": f"ExecStart=env -u A /usr/bin/nice -n -5 {K3S_SERVER} -c {SITE_CONFIG}",
+    "env": f"ExecStart=/usr/bin/env A=b /usr/bin/nice -n -5 {K3S_SERVER} -c {SITE_CONFIG}",
     "environment file": f"EnvironmentFile=-/etc/k3s.env\nExecStart={K3S_SERVER}",
     "equal commands": f"Type=oneshot\nExecStart={K3S_SERVER}\nExecStart={K3S_SERVER}",
 }
@@ -345,20 +345,29 @@ NOT_FOLLOWED = {
     "root": f"RootDirectory=/srv\nExecStart={K3S_SERVER}",
     "several commands": f"Type=oneshot\nExecStart=/bin/prepare\nExecStart={K3S_SERVER} -c {SITE_CONFIG}",
     "specifier": f"ExecStart={K3S_SERVER} -c %E/site.yaml",
+    "options of env": f"ExecStart=env -u A {K3S_SERVER} -c {SITE_CONFIG}",
+    "relative program": f"ExecStart=k3s server -c {SITE_CONFIG}",
+    "empty --config": f"ExecStart={K3S_SERVER} --config=",
+    "configuration of one process": f"ExecStart={K3S_SERVER} --config=/dev/stdin",
+    "PAM": f"PAMName=login\nExecStart={K3S_SERVER} -c {SITE_CONFIG}",
 }
 
 
-def upgraded(node: Node, unit: str, lines: str, role: str) -> None:
-    """Harden a host whose service has these lines, and leave what a release without the record of k3s-config left."""
+def upgraded(node: Node, unit: str, lines: str, role: str, recorded: str | None = None) -> None:
+    """Harden a host whose service has these lines, and leave what an earlier release left that followed it.
+
+    The first releases recorded no k3s-config, and the next ones an empty one.
+    """
     node.put("etc/k3s.env", f"K3S_CONFIG_FILE={SITE_CONFIG}\n")
     node.put("etc/lines.env", f"K3S_ARGS='--debug \\\n -c {SITE_CONFIG}'\n")
-    node.put(unit, f"[Service]\n{lines}\n".replace("server", role))
     node.put(SETTINGS, f"role: {role}\nk3s-config: {SITE_CONFIG}\n")
+    node.put(unit, f"[Service]\nExecStart=/opt/start-k3s {role}\n")
     assert node.run("apply").exit_code is ExitCode.COMPLIANT
     (node.root / SETTINGS).unlink()
     record = json.loads((node.root / RECORD).read_text())
     del record["k3s-config"]
-    node.put(RECORD, json.dumps(record))
+    node.put(RECORD, json.dumps({**record, **({} if recorded is None else {"k3s-config": recorded})}))
+    node.put(unit, f"[Service]\n{lines}\n".replace("server", role))
 
 
 @pytest.mark.parametrize("kind", FOLLOWED)
@@ -370,20 +379,27 @@ def test_an_upgrade_follows_the_service_of_the_earlier_release(node: Node, kind:
         assert kinds(report).isdisjoint({"k3s-config-recorded", "k3s-config-unknown"})
 
 
-@pytest.mark.parametrize(("kind", "role"), [*((kind, "server") for kind in NOT_FOLLOWED), ("shell", "agent")])
+@pytest.mark.parametrize(
+    ("kind", "role", "recorded"),
+    [
+        *((kind, "server", recorded) for kind in NOT_FOLLOWED for recorded in (None, "")),
+        *(("shell", "agent", None), ("empty --config", "agent", "")),
+    ],
+)
 def test_an_upgrade_keeps_the_configuration_of_a_service_that_is_not_followed_any_more(
-    node: Node, kind: str, role: str
+    node: Node, kind: str, role: str, recorded: str | None
 ) -> None:
     """The journal has the drop-in of the earlier release, which followed it. Another command is not followed."""
     unit = "etc/systemd/system/k3s.service" if role == "server" else "etc/systemd/system/k3s-agent.service"
     (node.root / "etc/systemd/system/k3s.service").unlink()
-    upgraded(node, unit, NOT_FOLLOWED[kind], role)
+    upgraded(node, unit, NOT_FOLLOWED[kind], role, recorded)
     for _ in range(2):
         report = node.run("gate")
         assert report.exit_code is ExitCode.COMPLIANT
         assert SITE_CONFIG in only(report, "k3s-config-recorded").message
+        assert node.run("check").exit_code is ExitCode.NOT_COMPLIANT
     node.put(unit, f"[Service]\n{NOT_FOLLOWED[kind]}\n".replace("server", f"{role} --debug"))
-    with pytest.raises(UsageError) if role == "agent" else nullcontext():
+    with pytest.raises(UsageError) if (kind, role) == ("shell", "agent") else nullcontext():
         assert only(node.run("gate"), "k3s-config-unknown").blocks_gate
 
 

@@ -1,4 +1,4 @@
-"""The shell script in the drop-ins of K3s' services, run with stand-ins for systemctl and sleep."""
+"""The shell scripts in the drop-ins of K3s' services, run with stand-ins for systemctl and sleep."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ echo "$*" >>{place}/asked
 test -z "$SYSTEMD_OFFLINE" || exit 0
 case "$*" in
     start*) . {place}/gate ;;
-    show*SuccessExitStatus*) /bin/cat {place}/statuses ;;
+    show*RestartPreventExitStatus*) /bin/cat {place}/statuses ;;
     show*=ActiveState*) echo ActiveState=$(/bin/cat {place}/active) ;;
+    show*=StateChangeTimestampMonotonic*) echo 100 ;;
+    show*=ExecMainStartTimestampMonotonic*) /bin/cat {place}/ran ;;
     show*=ConditionResult,SubState,Result,ExecMainStatus*)
         echo ExecMainStatus=$(/bin/cat {place}/status)
         echo ConditionResult=$(/bin/cat {place}/condition)
@@ -34,17 +36,17 @@ case "$*" in
         ;;
 esac
 """
-RAN = "cd {place}; echo yes >condition; echo dead >state; echo 0 >status; echo success >result"
-PASSES = RAN
+PASSES = "cd {place}; echo yes >condition; echo dead >state; echo 0 >status; echo success >result; echo 101 >ran"
 FAILS = "exit 1"
 SKIPPED = "echo no >{place}/condition"
 
 
-def script(service: str) -> str:
-    """Return the script that systemd runs for this service, unescaped by the rules of systemd.service(5)."""
+def scripts(service: str) -> list[str]:
+    """Return the scripts that systemd runs for this service, unescaped by the rules of systemd.service(5)."""
     text = (UNITS / f"{service}.service.d/zzz-k3s-harden.conf").read_text().replace("\\\n", " ")
-    found: list[str] = re.findall(r"^ExecStartPre=!/bin/sh -c '(.*)'$", text, re.MULTILINE)
-    return found[0].replace("$$", "$").replace("%n", f"{service}.service").replace("%N", service)
+    found: list[str] = re.findall(r"^ExecStartPre=.*?/bin/sh -c '(.*)'$", text, re.MULTILINE)
+    assert len(found) == 2
+    return [one.replace("$$", "$").replace("%n", f"{service}.service").replace("%N", service) for one in found]
 
 
 class Starts:
@@ -61,7 +63,7 @@ class Starts:
             (self.tools / name).symlink_to(shutil.which(name) or "/")
         self.tool("systemctl", SYSTEMCTL.format(place=place))
         self.tool("sleep", f"#!/bin/sh\necho sleep >>{place}/asked\n")
-        (place / "statuses").write_text("k3s.service\n\n\n\n")
+        (place / "statuses").write_text("\n")
         (place / "uptime").write_text("100.99 5.0\n")
         for name, text in (
             ("active", "inactive"),
@@ -69,6 +71,7 @@ class Starts:
             ("state", "dead"),
             ("status", "0"),
             ("result", "success"),
+            ("ran", "99"),
         ):  # of an earlier success
             (place / name).write_text(text)
 
@@ -77,19 +80,26 @@ class Starts:
         (self.tools / name).write_text(text)
         (self.tools / name).chmod(0o755)
 
-    def begin(self, gate: str) -> subprocess.Popen[bytes]:
-        """Start K3s with a gate that runs these commands, and return the process of ExecStartPre=."""
-        (self.place / "gate").write_text(gate.format(place=self.place) + "\n")
-        (self.place / "asked").write_text("")
-        text = script("k3s").replace("/run/k3s-harden", str(self.run)).replace("seconds=55", "seconds=5")
+    def begin(self, number: int) -> subprocess.Popen[bytes]:
+        """Start one of the commands of ExecStartPre=, which run one after the other."""
+        text = scripts("k3s")[number].replace("/run/k3s-harden", str(self.run)).replace("seconds=55", "seconds=5")
         text = text.replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"PATH={self.tools}")
         text = text.replace("sleep 55", "sleep 5").replace("/proc/uptime", str(self.place / "uptime"))
-        # Variables of K3s, with which systemctl would do nothing.
-        return subprocess.Popen(["/bin/sh", "-c", text], env={"PATH": "/srv", "SYSTEMD_OFFLINE": "1"}, umask=0)
+        # Variables of K3s, with which systemctl would do nothing. The second command gets none.
+        variables = {"PATH": "/srv", "SYSTEMD_OFFLINE": "1"} if number == 0 else {}
+        return subprocess.Popen(["/bin/sh", "-c", text], env=variables, umask=0)
+
+    def prepare(self, gate: str) -> None:
+        """Let the next gate run these commands."""
+        (self.place / "gate").write_text(gate.format(place=self.place) + "\n")
+        (self.place / "asked").write_text("")
 
     def start(self, gate: str) -> int:
-        """Start K3s with a gate that runs these commands, and return the exit code of ExecStartPre=."""
-        return self.begin(gate).wait()
+        """Start K3s with a gate that runs these commands, and return the exit code that decides."""
+        self.prepare(gate)
+        (self.place / "ran").write_text("99")
+        self.begin(0).wait()
+        return self.begin(1).wait()
 
     def asked(self, what: str) -> int:
         """Return how often the last start ran this command."""
@@ -105,40 +115,26 @@ def starts(tmp_path: Path) -> Starts:
     return Starts(tmp_path)
 
 
-def test_all_services_have_the_same_gate() -> None:
-    """Only the timers differ: agents have no ServiceAccounts to patch."""
-    server, agent = ((UNITS / f"{name}.service.d/zzz-k3s-harden.conf").read_text() for name in SERVICES)
-    assert server.partition("\n[Service]\n")[2] == agent.partition("\n[Service]\n")[2]
-    assert server.replace(" k3s-harden-service-accounts.timer", "") == agent
-
-
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_script_is_valid_shell(service: str) -> None:
     """systemd passes it on unchanged: it contains no quote that ends it, and only the specifiers %n and %N."""
-    text = script(service)
-    assert "'" not in text
-    assert "%" not in text
-    assert "\\" not in text
-    done = subprocess.run(["/bin/sh", "-n", "-c", text], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    for text in scripts(service):
+        assert "'" not in text
+        assert "%" not in text
+        assert "\\" not in text
+        done = subprocess.run(["/bin/sh", "-n", "-c", text], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
-    ("listed", "expected"),
-    [("143 SIGTERM\n\n\n", 1), ("1\n2\n\n", 3), ("1 2\n\n3 4\n", 5), (" ".join(map(str, range(1, 256))), -9)],
+    ("listed", "expected"), [("\n", 1), ("1 2\n", 3), ("143 SIGTERM\n", 1), (" ".join(map(str, range(1, 256))), 199)]
 )
-def test_a_blocked_start_ends_with_a_status_in_no_list_of_the_service(
+def test_a_blocked_start_ends_with_a_status_after_which_systemd_tries_again(
     starts: Starts, listed: str, expected: int
 ) -> None:
-    """systemd applies SuccessExitStatus= and the lists of Restart= to the command; SIGKILL is the last resort."""
-    (starts.place / "statuses").write_text(f"k3s.service\n{listed}")
+    """It is not in RestartPreventExitStatus=, unless all are."""
+    (starts.place / "statuses").write_text(listed)
     assert starts.start(FAILS) == expected
-
-
-def test_a_blocked_start_ends_with_no_status_if_the_lists_are_not_known(starts: Starts) -> None:
-    """In another root directory systemctl shows nothing and ends with 0."""
-    (starts.place / "statuses").write_text("Running in chroot, ignoring command.\n")
-    assert starts.start(FAILS) == -9
 
 
 def test_a_gate_that_ran_before_this_start_lets_it_not_pass(starts: Starts) -> None:
@@ -148,15 +144,26 @@ def test_a_gate_that_ran_before_this_start_lets_it_not_pass(starts: Starts) -> N
     assert starts.asked("start") == 2
 
 
-def test_a_start_that_is_ended_during_the_gate_does_not_pass(starts: Starts) -> None:
-    """With SIGTERM in SuccessExitStatus=, systemd would take a shell that this signal ended for a success.
+def test_a_gate_of_an_earlier_start_lets_it_not_pass(starts: Starts) -> None:
+    """A first command that runs nothing ends with 0, as with SHELLOPTS=noexec, or is killed. The second one decides."""
+    assert starts.start(PASSES) == 0
+    (starts.place / "ran").write_text("99")
+    assert starts.begin(1).wait() == 1
 
-    Its operator has stopped K3s, so apply must not start it.
-    """
+
+def test_no_signal_or_status_of_the_service_is_a_success() -> None:
+    """systemd would take it for a success of these commands, too. An empty value removes what files before it list."""
+    for service in SERVICES:
+        assert "\nSuccessExitStatus=\n" in (UNITS / f"{service}.service.d/zzz-k3s-harden.conf").read_text()
+
+
+def test_a_start_that_is_stopped_during_the_gate_is_no_block(starts: Starts) -> None:
+    """Its operator has stopped K3s, so apply must not start it."""
     starts.start(FAILS)
     waits = starts.place / "waits"
     os.mkfifo(waits)
-    process = starts.begin(f"read -r _ <{waits}")
+    starts.prepare(f"read -r _ <{waits}")
+    process = starts.begin(0)
     with waits.open("w"):  # opened as soon as the gate runs
         process.terminate()
         assert (process.wait(), starts.files()) == (1, set())
@@ -173,13 +180,12 @@ def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
     [
         FAILS,
         SKIPPED,
-        f"{PASSES}; exit 1",
         "kill -KILL $$",
         f"{PASSES}; echo 3 >{{place}}/status",
         f"{PASSES}; echo running >{{place}}/state",
         f"{PASSES}; echo exec-condition >{{place}}/result",
     ],
-    ids=["fails", "skipped", "fails late", "killed", "failure that a drop-in ignores", "not awaited", "ExecCondition="],
+    ids=["fails", "skipped", "killed", "failure that a drop-in ignores", "not awaited", "ExecCondition="],
 )
 def test_k3s_is_blocked_by_a_gate_that_did_not_run_and_succeed(starts: Starts, gate: str) -> None:
     """An earlier success is ignored. The first attempt ends at once, the next ones after a pause."""
@@ -193,13 +199,14 @@ def test_k3s_is_blocked_by_a_gate_that_did_not_run_and_succeed(starts: Starts, g
     assert starts.files() == set()
 
 
-def test_the_end_of_the_pause_runs_the_gate_again_in_the_same_attempt(starts: Starts) -> None:
-    """apply and release end it by removing the file. If the gate fails again, the attempt ends."""
-    for gate, code in ((FAILS, 1), (f"test -e {starts.ungated} && exit 1; {PASSES}", 0)):
-        starts.start(FAILS)
-        starts.tool("sleep", f"#!/bin/sh\necho sleep >>{starts.place}/asked; /bin/rm -f {starts.ungated}\n")
-        assert starts.start(gate) == code
-        assert (starts.asked("sleep"), starts.asked("start")) == (1, 2)
+@pytest.mark.parametrize(("does", "code"), [("", 1), ("echo 101 alice >{0.release}", 0)], ids=["apply", "release"])
+def test_the_end_of_the_pause_ends_the_attempt(starts: Starts, does: str, code: int) -> None:
+    """Both verbs end it by removing the file. After apply, systemd's next attempt runs the gate."""
+    starts.start(FAILS)
+    text = f"echo sleep >>{starts.place}/asked; {does.format(starts)}\n/bin/rm -f {starts.ungated}"
+    starts.tool("sleep", f"#!/bin/sh\n{text}\n")
+    assert starts.start(FAILS) == code
+    assert (starts.asked("sleep"), starts.asked("start")) == (1, 1)
 
 
 def test_a_stop_in_the_pause_ends_it_and_is_no_block(starts: Starts) -> None:
@@ -260,7 +267,6 @@ def test_a_release_that_cannot_be_used_up_lets_no_start_pass(starts: Starts) -> 
         starts.release.write_text("101 alice\n")
         subprocess.run(["mount", "-o", "remount,ro", str(starts.run)], check=True)
         assert starts.start(FAILS) == 1
-        assert starts.start(PASSES) == 0
 
 
 def broken(starts: Starts) -> Iterator[str]:
@@ -289,6 +295,6 @@ def test_k3s_stays_blocked_if_any_program_of_the_script_fails_or_is_killed(
         starts.run.mkdir()
         for file in files:
             (starts.run / file).write_text("100 alice\n" if file == "release.k3s" else "")
-        assert starts.start(FAILS) in (1, -9), name
+        assert starts.start(FAILS) == 1, name
     assert starts.start(FAILS) == 1
     assert starts.start(PASSES) == 0

@@ -21,7 +21,7 @@ from agent.base.host.process import Completed
 from agent.base.model import Remediation
 from agent.base.value import replace
 from agent.findings.gate_faults import GATE_FINDINGS
-from agent.harden.changes.notifications import (
+from agent.harden.changes.state import (
     COMMAND,
     DIRECTORY,
     command_problem,

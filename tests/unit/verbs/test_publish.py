@@ -22,8 +22,8 @@ from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.base.value import replace
 from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, PREFIX, Annotation
-from agent.cluster.own_node import node_name
-from agent.harden.changes.publication_files import PUBLICATION, SENT
+from agent.cluster.own_objects import node_name
+from agent.harden.changes.state import PUBLICATION, SENT
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.verbs.drift import drift

@@ -13,7 +13,7 @@ from agent.base.report import no_progress
 from agent.base.times import timestamp
 from agent.cluster.fleet.members import Requirement
 from agent.cluster.fleet.published import FleetNode
-from agent.harden.changes.publication_files import PUBLICATION
+from agent.harden.changes.state import PUBLICATION
 from agent.verbs.fleet import Sources
 from agent.verbs.fleet import fleet as read_fleet
 from tests.ssh_key import new_key

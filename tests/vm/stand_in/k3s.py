@@ -72,7 +72,10 @@ def version() -> str:
 
 def configured_flags(command_line: list[str]) -> list[tuple[str, str]]:
     """Return the flags of config.yaml and its drop-ins, as k3s pkg/configfilearg/parser.go, readConfigFile."""
-    main = os.environ.get("K3S_CONFIG_FILE") or given(parsed(command_line), "config", "c") or DEFAULT_CONFIG
+    main = os.environ.get("K3S_CONFIG_FILE") or given(parsed(command_line), "config", "c")
+    if main == "":
+        return []
+    main = main or DEFAULT_CONFIG
     directory = Path(f"{main}.d")
     files = [Path(main)] if Path(main).exists() else []
     if directory.is_dir():

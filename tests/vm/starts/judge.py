@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, "/root/k3s-harden/source")
 
@@ -18,15 +18,21 @@ from agent.harden.node.installed_services import installed_units
 from agent.harden.node.starting_service import start_problem, starting_service
 from agent.k3s.services import K3sUnit, OtherProgram
 
+WATCHED = ("/srv/policy.yaml", "/var/lib/rancher/k3s/server/audit.yaml", "/srv/real/a.yaml")
+"""Files as a configuration names them."""
+
 
 def described(service: object) -> dict[str, object]:
     """Return what is known of a service."""
     if not isinstance(service, K3sUnit):
         return {"unknown": getattr(service, "reason", "nothing")}
+    if service.on_host(service.binary) != service.binary:
+        return {"unknown": "k3s-config-unknown names the program"}
     return {
         "arguments": [word.text for word in service.arguments],
         "variables": {name: word.text for name, word in service.environment.items()},
         "config": str(service.config_path or ""),
+        "files": {path: str(service.on_host(PurePosixPath(path)) or "") for path in WATCHED},
     }
 
 
@@ -38,7 +44,7 @@ def judged(host: Host, name: str) -> dict[str, object]:
             return {"refused": "no start waits"}
         found = described(start.service)
         path = start.service.config_path if isinstance(start.service, K3sUnit) else None
-        return {**found, "changed": start_problem(host, start, path, ()) if path else ""}
+        return {**found, "changed": start_problem(host, start, path) if path else ""}
     except HardenError as error:
         return {"refused": error.message}
 

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.checks.answer import kubectl_get
 from agent.assess.checks.cluster.rule import Listed
 from agent.cluster.kubernetes import rbac
-from agent.cluster.kubernetes.access_reviews import ALL_OF_THEM, EVERYBODY, AccessReview, account_of
 from agent.cluster.kubernetes.built_in_objects import CLUSTER_ADMIN, SYSTEM_NAMESPACE
 from agent.cluster.kubernetes.objects import Subject
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.queries import ALL_OF_THEM, EVERYBODY, AccessReview, Query, account_of
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.cluster.kubernetes.access_reviews import ReviewedAccount
-    from agent.cluster.kubernetes.queries import Cluster
+    from agent.cluster.kubernetes.queries import Cluster, ReviewedAccount
     from agent.cluster.kubernetes.rbac import RbacRight, RightHolder
 
 MOST_ABOUT_EVERYBODY, MOST_ABOUT_OTHERS = 490, 2000

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.base.model import Step
-    from agent.cluster.kubernetes.access_reviews import AccessReview
-    from agent.cluster.kubernetes.queries import Cluster
+    from agent.cluster.kubernetes.queries import AccessReview, Cluster
 
 
 def _parsed(rules: str) -> tuple[RbacRight, ...]:

@@ -11,7 +11,7 @@ from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.base.model import Instruction
 from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
-from agent.cluster.kubernetes.label_selectors import selects
+from agent.cluster.kubernetes.parsing import selects
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_with_controllers
 from agent.k3s.roles_and_versions import Component

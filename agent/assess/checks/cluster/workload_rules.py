@@ -9,18 +9,16 @@ from agent.assess.checks.answer import NO_ANSWER, Answer, ControlStatus, Evidenc
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.base.errors import InputError
 from agent.base.model import Instruction
-from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
 from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
-from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
-from agent.cluster.kubernetes.pod_security_rules import violations
-from agent.cluster.kubernetes.queries import PROBES, Query
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of, violations
+from agent.cluster.kubernetes.queries import EVERYBODY, PROBES, AccessReview, Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s import admission_configuration
-from agent.k3s.admission_plugins import POD_SECURITY
+from agent.k3s.admission_configuration import POD_SECURITY
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.go_values import TRUE
 from agent.k3s.roles_and_versions import WITH_POD_SECURITY_POLICY, Component

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.yaml_reader import BoundsError, YamlMapping, first_object, mappings, part, shown
-from agent.k3s.admission_plugins import POD_SECURITY
+from agent.k3s.admission_configuration import POD_SECURITY
 from agent.k3s.components import prediction
 from agent.k3s.components.effective_arguments import EffectiveArgument, EffectiveArguments
 from agent.k3s.components.files import api_server_files, static_policies

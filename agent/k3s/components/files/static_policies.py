@@ -28,7 +28,7 @@ from agent.base.yaml_reader import (
 from agent.k3s import admission_configuration
 from agent.k3s.components.files.decoding import FileRejection, is_set, located
 from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_fields, scopes
-from agent.k3s.components.names import is_subdomain
+from agent.k3s.go_values import is_subdomain
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:

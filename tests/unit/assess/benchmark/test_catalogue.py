@@ -22,8 +22,7 @@ from agent.assess.checks.check import Manual
 from agent.base import package_data
 from agent.base.model import Instruction
 from agent.harden.guide.controls import CONTROLS
-from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of, only_in_frameworks
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 
 TABLES = {
     "api_server": API_SERVER,

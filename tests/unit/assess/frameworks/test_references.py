@@ -18,8 +18,7 @@ from agent.assess.frameworks.references import (
 )
 from agent.base import package_data
 from agent.harden.settings.known_controls import require_known
-from agent.k3s.cis.numbers import only_in_frameworks
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Benchmark, only_in_frameworks
 from tests.unit.harden.settings.test_waivers import waiver
 
 KNOWN = {control.id for control in catalogue.all_controls()}

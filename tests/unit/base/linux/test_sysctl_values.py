@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.base.linux.sysctl_values import accepted, same_value
+from agent.base.linux.sysctl_order import accepted, same_value
 
 
 def test_values_are_equal_if_the_kernel_parses_the_same_number() -> None:

@@ -25,7 +25,6 @@ from agent.base.yaml_reader import (
     shown,
 )
 from agent.base.yaml_reader.plain_scalars import resolve
-from agent.base.yaml_reader.simple_files import simple_documents
 
 PATH = PurePosixPath("/etc/site.yaml")
 
@@ -319,6 +318,6 @@ BLOCKS = st.one_of(
 @example("a:\n- b\n  - c\n")
 @example('# a comment\n\nb+:\n  - 010\n# another\nc: off\nb+:\n  - "x: y # z"\n')
 def test_the_simple_reader_agrees_with_pyyaml(text: str) -> None:
-    simple = simple_documents(text)
+    simple = yaml_reader.simple_documents(text)
     if simple is not None:
         assert repr(simple) == repr(tuple(yaml_reader._documents(text, PATH, 100)))

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from agent.cluster.fleet.members import Requirement, make_fleet
-from agent.cluster.nodes import parse_node
+from agent.cluster.node_status import parse_node
 from agent.reports.fleet_report import present_fleet
 from agent.reports.formats import FLEET_FORMATS
 from tests.unit.cluster.fleet.sample_nodes import NOW, node

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.cluster.fleet.members import Requirement, make_fleet
-from agent.cluster.nodes import parse_node
+from agent.cluster.node_status import parse_node
 from tests.unit.cluster.fleet.sample_nodes import NOW, node
 
 

@@ -14,8 +14,7 @@ from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.check import Manual, NotInK3s
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.cluster.fleet.published import LEAST_EVALUATED, FleetNode, fleet_node
-from agent.cluster.node_status import Annotation, PublishedResult
-from agent.cluster.nodes import parse_node
+from agent.cluster.node_status import Annotation, PublishedResult, parse_node
 from agent.harden.settings.schema import Publish, Settings
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.roles_and_versions import ALL_VERSIONS, Role

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from agent.cluster.kubernetes import parsing
-from agent.cluster.kubernetes.pod_security import PodSecurityLevel
-from agent.cluster.kubernetes.pod_security_rules import Violation, merged_fix, violations
+from agent.cluster.kubernetes.pod_security import PodSecurityLevel, Violation, merged_fix, violations
 
 DATA = Path(__file__).parents[3] / "data/pod-security"
 BASELINE, RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED

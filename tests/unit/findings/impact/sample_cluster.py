@@ -13,8 +13,7 @@ from agent.base.linux.kernel_objects import TrackedConnection
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import METADATA
-from agent.cluster.reader import LIMITS
-from agent.cluster.running import read_running
+from agent.cluster.reader import LIMITS, read_running
 from agent.findings.impact import Break, Impact
 from agent.findings.impact.evaluation import Inputs, evaluate
 from agent.harden.settings.schema import Settings

@@ -8,7 +8,7 @@ from agent.base.errors import ExitCode, HostError
 from agent.base.host.https import Response
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel
-from agent.cluster.running import read_running
+from agent.cluster.reader import read_running
 from agent.findings.impact import Topic, When
 from agent.harden.settings.schema import Settings
 from tests.unit.findings.impact.sample_cluster import (

@@ -10,7 +10,7 @@ import pytest
 
 from agent.base import package_data
 from agent.base.value import replace
-from agent.harden.guide import headings
+from agent.harden.guide import guide_row
 from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.guide_files import DIRECTORIES, FILES
 from agent.harden.guide.guide_row import GuideControl
@@ -29,7 +29,7 @@ def test_controls_contain_each_row_once() -> None:
 
 
 def test_controls_are_in_the_order_of_the_guide() -> None:
-    places = [headings.IN_ORDER.index(control.origin.heading) for control in CONTROLS]
+    places = [guide_row.IN_ORDER.index(control.origin.heading) for control in CONTROLS]
     assert places == sorted(places)
 
 

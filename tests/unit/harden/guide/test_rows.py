@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.harden.guide import headings, k3s_options
+from agent.harden.guide import guide_row, k3s_options
 from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.guide_files import DIRECTORIES, FILES, POD_SECURITY_POLICIES
 from agent.harden.guide.k3s_options import OPTIONS
@@ -162,5 +162,5 @@ def test_cis_numbers_are_those_of_the_guide() -> None:
 
 
 def test_headings_are_those_of_the_guide() -> None:
-    assert headings.IN_ORDER == guide.HEADINGS
+    assert guide_row.IN_ORDER == guide.HEADINGS
     assert {row.origin.heading for row in CONTROLS} == set(guide.HEADINGS)

@@ -30,6 +30,25 @@ def test_files_are_in_the_order_in_which_k3s_reads_them(tmp_path: Path) -> None:
     assert (found.invalid_files, found.broken_links, found.unreadable) == ((), (), ())
 
 
+@pytest.mark.parametrize(
+    ("link", "target"), [(f"{DROPINS}/z.yaml", "/srv/z"), (DROPINS, "/proc/self/cwd"), (MAIN, "/srv/z")]
+)
+def test_a_file_that_leads_to_where_each_process_sees_another_one_is_named(
+    tmp_path: Path, link: str, target: str
+) -> None:
+    """K3s has another current directory than this program."""
+    put(tmp_path, "srv/z.yaml", "debug: true\n")
+    put(tmp_path, f"{DROPINS}/a.yaml", "debug: true\n")
+    (tmp_path / "srv/z").symlink_to("/proc/self/cwd/z.yaml")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cwd").symlink_to("/srv")
+    assert configuration_of(tmp_path).differing == ()
+    if link == DROPINS:
+        (tmp_path / DROPINS).rename(tmp_path / "away")
+    (tmp_path / link).symlink_to(target)
+    assert PurePosixPath(f"/{link}") in configuration_of(tmp_path).differing
+
+
 def test_the_drop_in_of_k3s_harden_is_only_in_the_merged_configuration(tmp_path: Path) -> None:
     """The operator's configuration is the same before and after apply."""
     put(tmp_path, MAIN, "debug: true\n")

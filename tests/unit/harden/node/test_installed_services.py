@@ -9,7 +9,9 @@ import pytest
 from agent.base.errors import HardenError
 from agent.base.host.directories import MOST_FILES
 from agent.base.host.tree import LARGEST_TEXT
+from agent.findings.node import unknown_config
 from agent.harden.node.installed_services import installed_units
+from agent.k3s.default_paths import DEFAULT_DATA_DIR
 from agent.k3s.services import K3sUnit, OtherProgram
 from tests.fake import fake_host
 from tests.k3s_tree import put
@@ -136,6 +138,9 @@ def unknown(root: Path, service: str = "k3s.service") -> str:
         "ExecStart=\nExecStart=/usr/local/bin/k3s server -c $HOME",
         "ExecStart=\nExecStart=/usr/local/bin/k3s server -c $NOTIFY_SOCKET",
         "ExecStart=/usr/local/bin/k3s server --again",
+        "ExecStart=\nExecStart=-+/usr/local/bin/k3s server",
+        "PAMName=login",
+        "PermissionsStartOnly=yes",
         "PassEnvironment=K3S_URL",
         "BindPaths=/srv:/etc/rancher",
         "RootDirectory=/srv",
@@ -243,9 +248,11 @@ def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:
         ("--config /a.yaml", "", "/a.yaml"),
         ("-c /a.yaml", "", "/a.yaml"),
         ("--config=/a.yaml --config=/b.yaml", "", "/a.yaml"),
-        ("--config", "", "/etc/rancher/k3s/config.yaml"),
         ("", "/c.yaml", "/c.yaml"),
         ("--config /a.yaml", "/c.yaml", "/c.yaml"),
+        ("--config= --config=/a.yaml", "/c.yaml", "/c.yaml"),
+        ("-c //a.yaml", "", "/a.yaml"),
+        ("-c /srv//./a.yaml", "", "/srv/a.yaml"),
     ],
 )
 def test_the_variable_k3s_config_file_overrides_the_argument_config(
@@ -255,6 +262,41 @@ def test_the_variable_k3s_config_file_overrides_the_argument_config(
     put(tmp_path, UNIT.lstrip("/"), START.format(f"server {words}") + ENVIRONMENT_FILE)
     put(tmp_path, f"{UNIT}.env".lstrip("/"), f"K3S_CONFIG_FILE={variable}\n")
     assert installed(tmp_path).config_path == PurePosixPath(path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("--config=", "-c=", "--config ''", '-c ""', "--config=${UNSET}", "-c ${UNSET}", "--config", "-c"),
+        *("--config= --config=/a.yaml", "--token a -c= --debug"),
+    ],
+)
+def test_k3s_reads_no_configuration_if_the_argument_config_is_empty(tmp_path: Path, words: str) -> None:
+    """No setting can say otherwise. An empty variable does not count."""
+    put(tmp_path, UNIT.lstrip("/"), START.format(f"server {words}") + ENVIRONMENT_FILE)
+    put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_CONFIG_FILE=\n")
+    unit = installed(tmp_path)
+    assert (unit.given_config, unit.config_path) == ("", None)
+    (problem,) = unknown_config(unit, [], DEFAULT_DATA_DIR, PurePosixPath("/etc/rancher/k3s/config.yaml"))
+    assert "K3s reads no configuration file" in problem.message
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("/proc/self/environ", "/proc/self/fd/0", "//proc/self/cwd/a", "/dev/stdin", "/dev/shm/a", "/srv/link"),  # noqa: S108 - no file is created
+        *("/srv/../proc/self/cwd/a", "/run/credentials/k3s.service/a", "proc/self/cwd/a", "HTTPS://a/b", "http:a"),
+        *("/srv/a.yaml/", "/srv/a.yaml/.", ".", "/"),
+    ],
+)
+def test_a_configuration_that_each_process_sees_otherwise_is_unknown(tmp_path: Path, given: str) -> None:
+    """K3s appends `.d` to the text of the path, so it has no drop-ins of its own after a slash."""
+    (tmp_path / "srv").mkdir()
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "srv/link").symlink_to("/proc/self/cwd/a")
+    (tmp_path / "proc/self/cwd").symlink_to("/srv")
+    put(tmp_path, UNIT.lstrip("/"), START.format(f"server -c {given}"))
+    assert installed(tmp_path).config_path is None
 
 
 def test_the_repr_of_a_unit_omits_tokens(tmp_path: Path) -> None:
@@ -303,8 +345,8 @@ def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: li
     [
         ("/usr/bin/env A=b /usr/local/bin/k3s server --a", ["--a"]),
         ("/usr/bin/nice -n 5 /usr/local/bin/k3s agent --a", ["--a"]),
-        ("/usr/bin/ionice -c2 -n 7 nice -n -5 -- /usr/local/bin/k3s server --a", ["--a"]),
-        ("/usr/bin/chrt --idle 0 taskset -c 0-3 env -u A -- /usr/local/bin/k3s server --a", ["--a"]),
+        ("/usr/bin/ionice -c2 -n 7 /bin/nice -n -5 -- /usr/local/bin/k3s server --a", ["--a"]),
+        ("/usr/bin/chrt --idle 0 /usr/bin/taskset -c 0-3 /usr/bin/env A=b /usr/local/bin/k3s server --a", ["--a"]),
         ("/usr/local/bin/k3s --debug --data-dir /srv server --a", ["--a"]),
         ("/opt/k3s-v1.34 server --a", ["--a"]),
     ],
@@ -318,11 +360,9 @@ def test_k3s_can_be_started_by_another_program(tmp_path: Path, command: str, wor
 @pytest.mark.parametrize(
     ("command", "variables"),
     [
-        ("/usr/bin/env --unset=K3S_SELINUX K3S_URL=b /usr/local/bin/k3s server", {"K3S_URL": "b"}),
-        ("env K3S_URL=b --unset=K3S_SELINUX k3s server", {"K3S_URL": "b", "K3S_SELINUX": "yes"}),
-        ("env -i -u A K3S_URL=b k3s server", {"K3S_URL": "b"}),
-        ("env - K3S_URL=b=c k3s server", {"K3S_URL": "b=c"}),
-        ("nice env -u K3S_URL k3s server", {"K3S_SELINUX": "yes"}),
+        ("/usr/bin/env K3S_URL=b /usr/local/bin/k3s server", {"K3S_URL": "b", "K3S_SELINUX": "yes"}),
+        ("/usr/bin/env K3S_URL=b=c A=b /usr/local/bin/k3s server", {"K3S_URL": "b=c", "K3S_SELINUX": "yes"}),
+        ("/usr/bin/nice /usr/bin/env K3S_SELINUX= /usr/local/bin/k3s server", {"K3S_URL": "a", "K3S_SELINUX": ""}),
     ],
 )
 def test_variables_of_what_starts_k3s_are_followed(tmp_path: Path, command: str, variables: dict[str, str]) -> None:
@@ -341,6 +381,22 @@ def test_variables_of_what_starts_k3s_are_followed(tmp_path: Path, command: str,
         "/usr/bin/nohup /usr/local/bin/k3s server",
         "/usr/bin/nice -x /usr/local/bin/k3s server",
         "/usr/bin/env -C /srv /usr/local/bin/k3s server -c a",
+        "/usr/bin/env --chdir=/srv /usr/local/bin/k3s server -c a",
+        "/usr/bin/env A=b --chdir=/srv /usr/local/bin/k3s server -c a",
+        "/usr/bin/env -i /usr/local/bin/k3s server",
+        "/usr/bin/env - /usr/local/bin/k3s server",
+        "/usr/bin/env -iS '/usr/local/bin/k3s server -c /srv/a'",
+        "/usr/bin/env '--split-string=K3S_CONFIG_FILE=/srv/a /usr/local/bin/k3s' server",
+        "/usr/bin/env -u A -- /usr/local/bin/k3s server",
+        "k3s server",
+        "env /usr/local/bin/k3s server",
+        "/usr/bin/nice k3s server",
+        "./k3s server",
+        "/proc/self/cwd/k3s server",
+        "/usr/local/bin/k3s --data-dir --config=/srv/a server",
+        "/usr/local/bin/k3s -d -c server",
+        "@/usr/local/bin/k3s --config=/srv/a server",
+        "@/usr/local/bin/k3s -c server",
         "/usr/bin/chrt -p 1 /usr/local/bin/k3s server",
         "/usr/bin/chroot /srv /usr/local/bin/k3s server",
         "/bin/sh -c",

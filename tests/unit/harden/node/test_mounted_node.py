@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.base.errors import HardenError, HostError
+from agent.base.errors import AccessDeniedError, HardenError, HostError
 from agent.base.host import Host
 from agent.base.host.systemd import Systemd
 from agent.base.linux.file_systems import Mount
+from agent.base.model import Unreadable
 from agent.harden.node.installed_services import installed_units
 from agent.harden.node.machine.storage_facts import read_storage
 from agent.harden.node.platform import detect_platform
@@ -68,6 +69,22 @@ def test_systemd_is_not_asked(root: Path) -> None:
         put(root, path, "")
     assert not Systemd(mounted(root)).is_running
     assert Systemd(mounted(root)).reads_units
+
+
+def test_a_file_in_dev_cannot_be_read(root: Path) -> None:
+    """Something else is mounted there, so it would look missing. A link to the null device masks a file."""
+    (root / "dev").mkdir()
+    link, mask = root / "etc/config", root / "etc/mask"
+    put(root, "etc/other", "")
+    link.symlink_to("/dev/mapper/config")
+    mask.symlink_to("/dev/null")
+    tree = mounted(root).tree
+    for path in ("/dev/mapper/config", "/etc/config", "/etc/../dev/other"):
+        with pytest.raises(AccessDeniedError, match="/dev of the node is hidden from this pod"):
+            tree.read(PurePosixPath(path))
+        assert isinstance(tree.stat(PurePosixPath(path)), Unreadable)
+    assert tree.read(PurePosixPath("/etc/mask")) is None
+    assert tree.names(PurePosixPath("/dev")) == ()
 
 
 def test_a_program_without_libraries_runs(root: Path) -> None:

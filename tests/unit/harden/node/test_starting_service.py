@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,7 +15,11 @@ from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.value import replace
+from agent.findings import collect_findings
 from agent.harden.node.starting_service import start_problem, starting_service
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from agent.k3s.services import K3sUnit, OtherProgram
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
@@ -57,6 +63,7 @@ class Machine:
             "ExecStartEx": [started(K3S, "server", "$ARGS", "--x=${X}")],
             "ExecStartPreEx": [started("/sbin/modprobe", "overlay"), gate()],
             **dict.fromkeys(("RootDirectory", "RootImage"), ""),
+            **dict.fromkeys(("BindPaths", "BindReadOnlyPaths"), ()),
             "RootDirectoryStartOnly": False,
         }
         self.variables = {"ARGS": "--a 'b c'", "INVOCATION_ID": bytes(INVOCATION).hex(), "K3S_URL": "u"}
@@ -79,7 +86,7 @@ class Machine:
         get = ("call", MANAGER[0], PATH, "org.freedesktop.DBus.Properties", "GetAll", "s", "")
         shown = {name: {"data": value} for name, value in self.shown.items()}
         busctl: tuple[str, ...] = ("/usr/bin/busctl", "--json=short", *get)
-        programs = {busctl: Completed(0, json.dumps({"data": [shown]}), "")}
+        programs = {busctl: Completed(0, json.dumps({"data": [shown]}), ""), (K3S, "--version"): Completed(1, "", "")}
         return fake_host(self.root, programs=Programs(programs), is_live=True)
 
     def service(self) -> K3sUnit | OtherProgram | None:
@@ -96,7 +103,7 @@ class Machine:
         """Return what the second look at the start finds."""
         start = starting_service(self.host, "k3s")
         assert start is not None
-        return start_problem(self.host, start, PurePosixPath(CONFIG), ())
+        return start_problem(self.host, start, PurePosixPath(CONFIG))
 
 
 @pytest.fixture
@@ -160,9 +167,13 @@ def test_a_command_after_that_of_an_earlier_release_blocks_no_k3s(machine: Machi
     ("changes", "config"),
     [
         ({"RootDirectoryStartOnly": True, "RootDirectory": "/srv"}, None),
-        ({"RootDirectoryStartOnly": True}, CONFIG),
-        ({"ExecStartEx": [started(K3S, "server", flags=("privileged",))]}, CONFIG),
-        ({"ExecStartEx": [started(K3S, "server", "-c", TEMPORARY, flags=("privileged",))]}, None),
+        ({"ExecStartEx": [started(K3S, "server", flags=("privileged",))]}, None),
+        ({"ExecStartEx": [[K3S, ["-c", "server"], [], 0, 0, 0, 0, 0, 0, 0]]}, "other"),
+        ({"PAMName": "login"}, None),
+        ({"InaccessiblePaths": ["-/etc/rancher/k3s/config.yaml.d"]}, None),
+        ({"BindPaths": [["/var/lib/rancher/k3s/server", "/etc/rancher/k3s/config.yaml.d", True, 0]]}, None),
+        ({"ExecStartEx": [started(K3S, "server", "-c", "/dev/stdin")]}, None),
+        ({"ExecStartEx": [started(K3S, "server", "--config=${NONE}")]}, None),
         ({"ExecStartEx": [started(K3S, "server", "-c", TEMPORARY)]}, TEMPORARY),
         ({"ExecStartEx": [started(K3S, "server", "-c", "${CREDENTIALS_DIRECTORY}/a")]}, None),
         ({"ExecStartEx": [started(K3S, "server", "-c", "/x/$$a", flags=("no-env-expand",))]}, "/x/$$a"),
@@ -173,7 +184,19 @@ def test_files_that_the_process_cannot_see_are_unknown_if_k3s_reads_them(
 ) -> None:
     machine.shown.update(changes)
     machine.variables["CREDENTIALS_DIRECTORY"] = "/run/credentials/k3s.service"
-    assert machine.config() == (config and PurePosixPath(config))
+    if config == "other":
+        assert isinstance(machine.service(), OtherProgram)
+    else:
+        assert machine.config() == (config and PurePosixPath(config))
+
+
+@pytest.mark.parametrize(("value", "is_known"), [("yes", False), ("On", False), ("no", True), ("", True)])
+def test_a_setting_that_systemd_does_not_list_is_read_from_the_files(
+    machine: Machine, value: str, is_known: object
+) -> None:
+    """Without its sandbox, the command of the gate sees files that K3s does not see."""
+    put(machine.root, UNIT.lstrip("/"), f"[Service]\nPermissionsStartOnly={value}\n")
+    assert (machine.config() is not None) is is_known
 
 
 def test_a_variable_that_each_process_has_of_its_own_is_unknown_if_the_command_uses_it(machine: Machine) -> None:
@@ -212,12 +235,12 @@ def test_a_change_during_the_gate_is_found(machine: Machine) -> None:
     put(machine.root, CONFIG.lstrip("/"), "debug: true\n")
     start = starting_service(machine.host, "k3s")
     assert start is not None
-    assert start_problem(machine.host, start, PurePosixPath(CONFIG), ()) == ""
+    assert start_problem(machine.host, start, PurePosixPath(CONFIG)) == ""
     machine.variables["K3S_URL"] = "other"
-    assert "changed while the gate was running" in start_problem(machine.host, start, PurePosixPath(CONFIG), ())
+    assert "changed while the gate was running" in start_problem(machine.host, start, PurePosixPath(CONFIG))
     machine.variables["K3S_URL"] = "u"
     machine.shown["ExecStartEx"] = [started(K3S, "server")]
-    assert "changed while the gate was running" in start_problem(machine.host, start, PurePosixPath(CONFIG), ())
+    assert "changed while the gate was running" in start_problem(machine.host, start, PurePosixPath(CONFIG))
 
 
 def test_other_files_than_those_of_the_host_are_found(machine: Machine, tmp_path: Path) -> None:
@@ -229,3 +252,48 @@ def test_other_files_than_those_of_the_host_are_found(machine: Machine, tmp_path
     assert machine.problem() == ""
     put(tmp_path, f"view/{CONFIG}.d/99-site.yaml", "protect-kernel-defaults: false\n")
     assert "it sees other files than this host" in machine.problem()
+
+
+def unseen(machine: Machine, record: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield each file that K3s can see otherwise, with whether it blocks K3s; `record` is of the last run."""
+    (machine.root / "var/lib/k3s-harden/last-run.json").unlink(missing_ok=True)
+    if record:
+        put(machine.root, "var/lib/k3s-harden/last-run.json", record, mode=0o600)
+    host = machine.host
+    start = starting_service(host, "k3s")
+    request = Request(Overrides(k3s_version="1.34"), for_gate=True, service="k3s", start=start)
+    situation = observe_situation(host, request)
+    for found in collect_findings(situation):
+        if found.message.startswith("K3s can see another file"):
+            yield found.found, found.blocks_gate
+    if situation.unseen_before and situation.unseen:
+        assert situation.to_record.k3s_config == "", "the next run does not block K3s either"
+
+
+@pytest.mark.parametrize(
+    ("path", "config"),
+    [
+        ("srv/audit.yaml", "kube-apiserver-arg: [audit-policy-file=/srv/audit.yaml]\n"),
+        ("srv/psa.yaml", "kube-apiserver-arg: [admission-control-config-file=/srv/psa.yaml]\n"),
+        ("srv/kubelet.yaml", "kubelet-arg: [config=/srv/kubelet.yaml]\n"),
+        ("var/lib/rancher/k3s/server/manifests/policy.yaml", ""),
+        ("usr/local/bin/k3s", ""),
+    ],
+)
+def test_a_file_that_k3s_sees_otherwise_blocks_it_unless_an_earlier_release_let_it_start(
+    machine: Machine, tmp_path: Path, path: str, config: str
+) -> None:
+    machine.seen = tmp_path / "view"
+    machine.shown["ExecStartEx"] = [started(K3S, "server")]
+    for top in ("srv", "etc", "var/lib", "usr/local/bin", "view"):
+        (tmp_path / top).mkdir(parents=True, exist_ok=True)
+    put(tmp_path, CONFIG.lstrip("/"), config)
+    put(tmp_path, path, "\x7fELF")
+    subprocess.run(["cp", "-al", *(tmp_path / top for top in ("srv", "etc", "var", "usr")), machine.seen], check=True)
+    assert f"/{path}" not in dict(unseen(machine))
+    (machine.seen / path).unlink()
+    put(machine.seen, path, "\x7fELF of another file")
+    assert dict(unseen(machine))[f"/{path}"] is True
+    record = {"schema": 1, "day": "2026-01-01", "versions": {}, "settings": None, "k3s-config": ""}
+    assert dict(unseen(machine, json.dumps(record)))[f"/{path}"] is False
+    assert dict(unseen(machine, json.dumps({**record, "k3s-config": "-"})))[f"/{path}"] is True

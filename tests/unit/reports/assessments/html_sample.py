@@ -12,8 +12,7 @@ from agent.assess.checks.check import Manual, NotInK3s
 from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.base.report import Fact
 from agent.base.value import replace
-from agent.k3s.cis.numbers import Assessed
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Assessed, Benchmark
 from tests.unit.reports.assessments import samples
 from tests.unit.reports.assessments.samples import at, steps
 

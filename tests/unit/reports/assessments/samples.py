@@ -21,8 +21,7 @@ from agent.base.value import replace
 from agent.harden.guide.criteria import Boolean, NotEmpty
 from agent.harden.guide.guide_files import SERVER_DIRECTORY
 from agent.harden.guide.sysctls import SYSCTLS
-from agent.k3s.cis.numbers import Assessed, Number
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Assessed, Benchmark, Number
 from agent.k3s.roles_and_versions import Component
 from tests.unit.assessed import RATINGS
 

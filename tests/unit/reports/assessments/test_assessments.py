@@ -13,7 +13,6 @@ from agent.base.report import NextStep
 from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.reports.assessments import assessment_text, present_assessment
-from agent.reports.assessments.asff import account
 from agent.reports.assessments.common import (
     addressed_assessment,
     assessment_result,
@@ -37,12 +36,11 @@ from tests.unit.reports.assessments.samples import (
 )
 from tests.unit.reports.reports import Stream
 
-AWS = account("123456789012", "eu-central-1", None)
 FORMATS = [output_format for output_format in Format if output_format is not Format.AUTO]
 
 
 def shown(assessment: Assessment, output_format: Format, stream: Stream) -> str:
-    present_assessment(assessment, output_format, Verbosity.NORMAL, stream, aws=AWS)
+    present_assessment(assessment, output_format, Verbosity.NORMAL, stream)
     return stream.text
 
 
@@ -70,7 +68,7 @@ def test_no_format_has_a_secret_in_a_next_step(output_format: Format) -> None:
         NextStep(ShellCommand("env K3S_TOKEN=hunter2 sh"), "p"),
         NextStep(Instruction("set password=hunter2")),
     )
-    assert "hunter2" not in assessment_text(replace(FULL, next_steps=steps), output_format, aws=AWS)
+    assert "hunter2" not in assessment_text(replace(FULL, next_steps=steps), output_format)
 
 
 @given(assessment=hostile())
@@ -153,7 +151,7 @@ def test_each_format_has_the_approver_of_a_waiver(output_format: Format) -> None
     """Metrics have no texts of people."""
     assert WAIVED.waiver
     verdict = WAIVED._replace(waiver=WAIVED.waiver._replace(approved_by="Ann"))
-    report = assessment_text(replace(FULL, verdicts=(verdict,)), output_format, Verbosity.VERBOSE, aws=AWS)
+    report = assessment_text(replace(FULL, verdicts=(verdict,)), output_format, Verbosity.VERBOSE)
     assert any(text in report for text in ("approved by Ann", '"approved_by": "Ann"', ">Ann</td>"))
 
 

@@ -15,8 +15,7 @@ from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, W
 from agent.assess.benchmark.control import Severity
 from agent.base.model import FixOwner
 from agent.base.report import Fact
-from agent.k3s.cis.numbers import Assessed
-from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Assessed, Benchmark
 from agent.reports import remediation
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format

@@ -13,6 +13,7 @@ from agent.base.report import Fact
 from agent.base.value import replace
 from agent.reports import remediation
 from agent.reports.assessments import assessment_text
+from agent.reports.assessments.kube_bench import of_benchmark
 from agent.reports.formats import Format
 from tests.unit.reports.assessments.samples import (
     CANNOT_TELL,
@@ -43,7 +44,7 @@ NODE_TYPES = {"master", "node", "etcd", "controlplane", "policies"}
 
 def read(assessment: Assessment, *, beyond: bool = True) -> Any:  # noqa: ANN401 - JSON
     """Return the parsed report, by default with the controls beyond the benchmark."""
-    return json.loads(assessment_text(assessment, Format.KUBE_BENCH, beyond=beyond))
+    return json.loads(assessment_text(assessment if beyond else of_benchmark(assessment), Format.KUBE_BENCH))
 
 
 def result(verdict: Verdict) -> dict[str, Any]:

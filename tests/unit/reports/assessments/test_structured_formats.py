@@ -11,11 +11,9 @@ from hypothesis import given
 from agent.assess.assessment import Assessment
 from agent.k3s.cis.versions import Benchmark
 from agent.reports.assessments import assessment_text
-from agent.reports.assessments.asff import account
 from agent.reports.formats import Format
 from tests.unit.reports.assessments import (
     real_nodes,
-    test_asff,
     test_cklb,
     test_json_assessment,
     test_junit,
@@ -28,13 +26,11 @@ from tests.unit.reports.assessments import (
 from tests.unit.reports.assessments.html_sample import of_catalogue
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FULL, NOTHING, hostile
 
-AWS = account("123456789012", "eu-central-1", None)
 JUDGES: dict[Format, Callable[[Assessment], None]] = {
     Format.JSON: test_json_assessment.validate,
     Format.KUBE_BENCH: test_kube_bench.validate,
     Format.JUNIT: test_junit.validate,
     Format.SARIF: test_sarif.validate,
-    Format.ASFF: test_asff.validate,
     Format.OPENREPORTS: test_openreports.validate,
     Format.OPENMETRICS: test_openmetrics.validate,
     Format.CKLB: test_cklb.validate,
@@ -73,7 +69,7 @@ def test_a_report_with_hostile_text_is_valid(output_format: Format, assessment: 
 @given(assessment=hostile())
 def test_a_report_has_no_control_characters(output_format: Format, assessment: Assessment) -> None:
     """For programs it is ASCII, which is valid in every encoding of the stream."""
-    text = assessment_text(assessment, output_format, aws=AWS)
+    text = assessment_text(assessment, output_format)
     assert [line for line in text.split("\n") if not line.isprintable()] == []
     assert output_format in FOR_PEOPLE or text.isascii()
 
@@ -81,6 +77,6 @@ def test_a_report_has_no_control_characters(output_format: Format, assessment: A
 @EACH
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_a_report_is_reproducible_and_ends_with_a_line_break(output_format: Format, assessment: Assessment) -> None:
-    text = assessment_text(assessment, output_format, aws=AWS)
+    text = assessment_text(assessment, output_format)
     assert text.endswith("\n")
-    assert text == assessment_text(assessment, output_format, aws=AWS)
+    assert text == assessment_text(assessment, output_format)

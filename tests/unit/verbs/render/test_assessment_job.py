@@ -10,8 +10,7 @@ import yaml
 from agent.base.errors import UsageError
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, Version
-from agent.verbs.render.assessment_job import AssessmentJob
-from agent.verbs.render.image import IMAGE
+from agent.verbs.render.pods import IMAGE, AssessmentJob
 from tests.unit.harden.guide.test_schemas import MINORS, complaints
 
 ONE = AssessmentJob("node-1", "audit", IMAGE, 24)
@@ -28,10 +27,10 @@ def test_a_pod_that_writes_a_report_has_a_network() -> None:
 
 
 def mount(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the one mount of a pod without what is the same in all."""
+    """Return the mount of the node without what is the same in all."""
     (container,) = found["spec"]["template"]["spec"]["containers"]
-    (only,) = container["volumeMounts"]
-    return {key: value for key, value in only.items() if key not in {"name", "mountPath", "readOnly"}}
+    of_node, _ = container["volumeMounts"]
+    return {key: value for key, value in of_node.items() if key not in {"name", "mountPath", "readOnly"}}
 
 
 @pytest.mark.parametrize("minor", MINORS)
@@ -51,7 +50,14 @@ def test_a_pod_has_the_least_rights_that_reading_needs() -> None:
     assert (context["runAsUser"], context["runAsGroup"], context["runAsNonRoot"]) == (1879048192, 1879048192, True)
     assert "privileged" not in context
     assert objects(ONE)["NetworkPolicy"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    assert template.pop("volumes") == [{"name": "root", "hostPath": {"path": "/", "type": "Directory"}}]
+    assert [(found["mountPath"], found["readOnly"]) for found in container["volumeMounts"]] == [
+        ("/host", True),
+        ("/host/dev", True),
+    ]
+    assert template.pop("volumes") == [
+        {"name": "empty", "emptyDir": {}},
+        {"name": "root", "hostPath": {"path": "/", "type": "Directory"}},
+    ]
     del template["affinity"]
     assert template == {
         "restartPolicy": "Never",

@@ -9,9 +9,8 @@ import pytest
 from agent.assess.checks.answer import Answer
 from agent.assess.checks.cluster import access_answers, access_rules
 from agent.assess.checks.cluster.access_answers import MOST_ABOUT_EVERYBODY, MOST_ABOUT_OTHERS
-from agent.cluster.kubernetes.access_reviews import ALL_OF_THEM, EVERYBODY, AccessReview, account_of
 from agent.cluster.kubernetes.objects import Subject
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.queries import ALL_OF_THEM, EVERYBODY, AccessReview, Query, account_of
 from tests.unit.assess.checks.cluster.test_all_rules import (
     FAIL,
     MANUAL,

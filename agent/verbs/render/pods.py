@@ -1,4 +1,4 @@
-"""Manifests that assess nodes with `kubectl apply`, without installing anything on them. Pure."""
+"""Manifests of pods with the image of this program: a Job or DaemonSet that assesses, and an upgrade plan."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from agent import __version__
 from agent.base import package_data
 from agent.base.errors import UsageError
 from agent.base.value import Value
-from agent.verbs.render.image import IMAGE
 
 if TYPE_CHECKING:
     from agent.k3s.roles_and_versions import Version
+
+
+IMAGE = f"k3s-harden.internal/k3s-harden:{__version__}"
+"""The domain .internal is reserved for private use, so no registry has it: a node has the image, or the pod fails."""
+
 
 _FIRST_WITHOUT_POLICIES = 25
 """The first minor version without PodSecurityPolicies."""
@@ -65,7 +70,7 @@ class AssessmentJob(Value):
     def _complete(self, workload: dict[str, Any], version: Version) -> None:
         pod = workload["spec"]["template"]["spec"]
         (container,) = pod["containers"]
-        (mount,) = container["volumeMounts"]
+        mount, _ = container["volumeMounts"]
         # Only a reference of the user's own can be pulled.
         container.update(image=self.image, imagePullPolicy="Never" if self.image == IMAGE else "IfNotPresent")
         pod["automountServiceAccountToken"] = self.reports_to_api
@@ -81,3 +86,49 @@ class AssessmentJob(Value):
             del pod["affinity"], pod["restartPolicy"]  # both are of the Job, whose pod the template shares
             container["args"].append(f"--every={self.every:g}")
         container["args"] += [*(("--report-to-api",) if self.reports_to_api else ()), *self.arguments]
+
+
+_NAME = r"[a-z0-9][\w./:-]*"
+_PLAN = """\
+# With this Plan, the system-upgrade-controller brings k3s-harden {version} to all nodes, one after the other.
+# For an image that was imported to the nodes, its ConfigMap default-controller-env must have
+# SYSTEM_UPGRADE_JOB_IMAGE_PULL_POLICY=IfNotPresent instead of Always. A Plan cannot set this.
+apiVersion: upgrade.cattle.io/v1
+kind: Plan
+metadata:
+  name: k3s-harden
+  namespace: system-upgrade
+  annotations:
+    # Without it, the controller ignores a change of the arguments.
+    upgrade.cattle.io/digest: spec.upgrade.args,spec.upgrade.envs
+spec:
+  concurrency: 1
+  exclusive: true
+  jobActiveDeadlineSecs: 900
+  serviceAccountName: system-upgrade
+  nodeSelector:
+    matchExpressions:
+      - {{key: kubernetes.io/os, operator: In, values: [linux]}}
+  tolerations:
+    - operator: Exists
+  # The controller appends the version as tag to an image that has neither a tag nor a digest.
+  version: "{label}"
+  upgrade:
+    image: "{image}"
+    args: [upgrade-node]
+"""
+
+
+def upgrade_plan(image: str) -> bytes:
+    """Return the Plan for an image. Raises UsageError for a reference whose tag cannot be that of a label, too."""
+    if pinned := re.fullmatch(rf"{_NAME}@sha256:([0-9a-f]{{64}})", image, re.ASCII):
+        reference, label = image, f"sha256-{pinned[1][:12]}"
+    elif tagged := re.fullmatch(rf"({_NAME}):(\w(?:[\w.-]{{0,61}}\w)?)", image, re.ASCII):
+        reference, label = tagged[1], tagged[2]
+    else:
+        expected = "expected NAME@sha256:DIGEST, or NAME:TAG with a tag of at most 63 characters"
+        raise UsageError(
+            f"cannot use --image: found {image}, {expected}",
+            "pass a reference such as registry.example/k3s-harden:1.0.0",
+        )
+    return _PLAN.format(version=__version__, image=reference, label=label).encode()

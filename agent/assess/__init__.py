@@ -1,1 +1,0 @@
-"""Assessment of a node against a benchmark."""

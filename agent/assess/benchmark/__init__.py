@@ -1,1 +1,0 @@
-"""Controls of the CIS Kubernetes benchmarks for a K3s node, as typed rows."""

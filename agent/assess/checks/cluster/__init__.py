@@ -1,1 +1,0 @@
-"""Checks that ask the API server: rights, workloads, namespaces and Secrets of the cluster."""

@@ -1,1 +1,0 @@
-"""Reading of the evidence on a host that checks ask for."""

@@ -1,1 +1,0 @@
-"""The machine, and what all packages share."""

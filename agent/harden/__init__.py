@@ -1,1 +1,0 @@
-"""What a host should have, and how it gets it."""

@@ -1,1 +1,0 @@
-"""The journal, and the execution of a plan. Only this package changes resources."""

@@ -1,1 +1,0 @@
-"""The hardening guide as typed rows and files. Pure."""

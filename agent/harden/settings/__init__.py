@@ -1,1 +1,0 @@
-"""Settings of a site: schema, kinds of values, waivers, loading."""

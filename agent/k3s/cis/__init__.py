@@ -1,1 +1,0 @@
-"""The CIS benchmarks for K3s: their versions, and the numbers of their controls. Pure."""

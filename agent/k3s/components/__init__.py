@@ -1,1 +1,0 @@
-"""Arguments, feature gates and configuration files that the components of Kubernetes accept. Pure."""

@@ -1,1 +1,0 @@
-"""Files that components of Kubernetes read when they start, by kind. Pure."""

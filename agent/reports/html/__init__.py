@@ -1,1 +1,0 @@
-"""The HTML pages of an assessment and of a fleet, and the elements that they share."""
