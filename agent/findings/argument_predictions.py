@@ -31,7 +31,7 @@ def with_arguments(facts: HostFacts) -> list[Component]:
 
 def is_described(facts: HostFacts) -> bool:
     """Return whether the tables describe the version of this host. Otherwise nothing is predicted from them."""
-    return facts.version_is_known and tables.describe(facts.version.minor)
+    return facts.version_is_known and tables.describe_or_preview(facts.version)
 
 
 def problems(situation: Situation, cause: str) -> Iterator[Problem]:

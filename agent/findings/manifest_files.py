@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 _WORDS_OF_PROBLEMS = (b"PodSecurityPolicy", b"NetworkPolicy", b"<")
-_OLD_API = rb"/v[12]beta[123]\b"
+_OLD_API = rb"/v[12](alpha|beta)[123]\b"
 _PACKAGED = frozenset({"ccm", "coredns", "local-storage", "metrics-server", "rolebindings", "runtimes", "traefik"})
 """Manifests and directories that K3s writes again at each start (k3s, pkg/deploy)."""
 _PLACEHOLDER = r"<[^<>\n]+>"

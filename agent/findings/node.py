@@ -13,7 +13,7 @@ from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.default_paths import K3S_BINARY
 from agent.k3s.redaction import redacted
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role, ended_on
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, PREVIEWED, Role, ended_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,10 +105,15 @@ def version_differs(situation: Situation) -> Iterator[Problem]:
 @note(remediation="upgrade k3s-harden if a newer release exists")
 def version_newer(situation: Situation) -> Iterator[Problem]:
     """This K3s version is newer than the newest known version, whose hardening applies."""
-    if situation.facts.version.minor > NEWEST_KNOWN.minor:
-        yield Problem(
-            f"K3s {situation.facts.version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply",
+    version = situation.facts.version
+    if version.is_preview:
+        message = (
+            f"Kubernetes v{version.family} is not final: the feature gates, removed APIs and notes of {PREVIEWED} are"
+            f" known, and the other rows are those for v{NEWEST_KNOWN.family}"
         )
+        yield Problem(message)
+    elif version.minor > NEWEST_KNOWN.minor:
+        yield Problem(f"K3s {version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply")
 
 
 @warning(remediation=f"upgrade K3s; `k3s-harden preflight v{NEWEST_KNOWN.family}` checks this host for it")

@@ -60,6 +60,11 @@ class Version(NamedTuple):
         return bool(self.patch or self.build)
 
     @property
+    def is_preview(self) -> bool:
+        """Whether it is the minor version of which facts are known before its first release. A release can differ."""
+        return NEWEST_KNOWN.minor < self.minor <= NEWEST_PREVIEW.minor and not self.is_release
+
+    @property
     def is_plausible(self) -> bool:
         """Whether K3s can have such a release: not one of another distribution, and not minor versions ahead."""
         is_of_k3s = re.fullmatch(r"(-rc\d+)?\+k3s\d+", self.build, re.ASCII) is not None
@@ -80,6 +85,12 @@ class Version(NamedTuple):
 
 NEWEST_KNOWN = Version(1, 37, 0)
 """The newest minor version that the guide's rows were checked against."""
+
+NEWEST_PREVIEW = Version(1, 38, 0)
+"""The newest minor version of which facts are known. preflight accepts it before its first release."""
+
+PREVIEWED = "v1.38.0-beta.0"
+"""The release of Kubernetes that these facts are from."""
 
 EXAMPLE_MINOR = NEWEST_KNOWN.family
 """The version of K3s in examples."""

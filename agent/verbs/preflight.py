@@ -16,7 +16,7 @@ from agent.harden.plan.preflight_result import Preflight, compared_findings, not
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s import upgrade_notes
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR, NEWEST_KNOWN, Version
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR, NEWEST_KNOWN, NEWEST_PREVIEW, Version
 from agent.verbs.advice import next_steps
 from agent.verbs.check_and_apply import items_of
 from agent.verbs.k3s_state import installed_k3s
@@ -50,9 +50,10 @@ def target_version(text: str) -> Version:
             "pass the version of K3s that you will install",
         )
     require_covered(target)
-    if target.minor > NEWEST_KNOWN.minor:
+    if target.minor > NEWEST_KNOWN.minor and not target.is_preview:
         raise UsageError(
-            f"cannot check K3s {shown_version(target)}: this release knows K3s up to v{NEWEST_KNOWN.family}",
+            f"cannot check K3s {shown_version(target)}: this release knows K3s up to v{NEWEST_KNOWN.family}, and"
+            f" v{NEWEST_PREVIEW.family} as a preview",
             "upgrade k3s-harden if a newer release exists",
         )
     return target

@@ -53,6 +53,45 @@ def test_an_upgrade_over_several_minor_versions_begins_with_the_steps_to_the_nex
     assert [any("AllowServiceLB" in step for step in steps), "INSTALL_K3S_CHANNEL=v1.35" in steps[-1]] == [True, True]
 
 
+def test_a_preview_is_checked_for_what_is_known_of_it(hardened: Hardened) -> None:
+    """Gates that v1.38 removes or locks are found. No step installs a version that does not exist yet."""
+    host = hardened("server", "1.37")
+    found = preflight(host, "1.38")
+    assert (found["exit_code"], ids(found, "findings")) == (0, ["version-newer"])
+    assert "v1.38.0-beta.0" in found["findings"][0]["message"]
+    assert "user-namespace-ranges" in ids(found, "notes")
+    text = host.run("preflight", "1.38", "--format", "plain").stdout
+    assert "result 0: K3s v1.38 would start as far as it could be checked" in text
+    host.write(CONFIG, "kubelet-arg: [feature-gates=NodeSwap=true]\nkube-proxy-arg: [feature-gates=AllBeta=true]\n")
+    host.write(f"{CONFIG}.d/1.yaml", "kube-apiserver-arg: ['feature-gates=StrictIPCIDRValidation=false']\n")
+    assert "feature-gate-invalid" not in ids(preflight(host, "1.37"), "findings")
+    found = preflight(host, "1.38")
+    gates = [finding["message"] for finding in found["findings"] if finding["id"] == "feature-gate-invalid"]
+    assert (found["exit_code"], len(gates)) == (3, 2)
+    assert any("NodeSwap was removed in 1.38" in message for message in gates)
+    assert any("StrictIPCIDRValidation is locked to true in 1.38" in message for message in gates)
+    assert not any("get.k3s.io" in step["command"] for step in found["next_steps"])
+
+
+@pytest.mark.parametrize(
+    ("removed", "kind", "minor"),
+    [
+        ("certificates.k8s.io/v1alpha1", "ClusterTrustBundle", 37),
+        ("networking.k8s.io/v1beta1", "ServiceCIDR", 37),
+        ("scheduling.k8s.io/v1alpha2", "Workload", 37),
+        ("storage.k8s.io/v1beta1", "VolumeAttributesClass", 37),
+        ("metrics.k8s.io/v1alpha1", "PodMetrics", 38),
+    ],
+)
+def test_an_api_of_a_manifest_is_reported_from_the_version_without_it_on(
+    removed: str, kind: str, minor: int, hardened: Hardened
+) -> None:
+    host = hardened("server", "1.36")
+    host.write(f"{MANIFESTS}/own.yaml", f"apiVersion: {removed}\nkind: {kind}\nmetadata:\n  name: own\n")
+    for target in (36, 37, 38):
+        assert ("manifest-api-removed" in ids(preflight(host, f"1.{target}"), "findings")) == (target >= minor)
+
+
 def test_changes_that_apply_makes_do_not_prevent_an_upgrade(hardened: Hardened) -> None:
     """From v1.24 to v1.25, apply replaces the plugin and the policies, and adds psa.yaml."""
     host = hardened("server", "1.24")
@@ -227,7 +266,9 @@ def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> Non
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("v1.38", ("v1.38", "up to v1.37")),
+        ("v1.39", ("v1.39", "up to v1.37")),
+        ("v1.38.0", ("v1.38.0+k3s1", "up to v1.37", "v1.38 as a preview")),
+        ("v1.38.0+k3s1", ("v1.38.0+k3s1", "up to v1.37")),
         ("v1.22", ("v1.22", "v1.23 or newer")),
         ("v1.34.3+rke2r1", ("'v1.34.3+rke2r1'",)),
         ("v1.33", ("downgrade from v1.34 to v1.33",)),

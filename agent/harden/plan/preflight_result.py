@@ -29,7 +29,9 @@ _OF_TODAY = frozenset({"restart-needed", "file-edited", "version-differs"})
 An upgrade restarts K3s and replaces its program. The finding edited-file-insufficient reports an insufficient edit.
 """
 
-_LIMITS = frozenset({"component-arguments-not-checked", "k3s-config-not-read", "no-kernel-here", "not-readable"})
+_LIMITS = frozenset(
+    {"component-arguments-not-checked", "k3s-config-not-read", "no-kernel-here", "not-readable", "version-newer"}
+)
 """Findings about a check that was not possible. They are shown even if they are not new."""
 
 

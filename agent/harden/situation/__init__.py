@@ -142,7 +142,7 @@ class Situation(Value):
         from agent.k3s.components import prediction, tables  # on few hosts
 
         facts = self.facts
-        if not facts.version_is_known or not tables.describe(facts.version.minor):
+        if not facts.version_is_known or not tables.describe_or_preview(facts.version):
             return ()
         run = (component for component in Component if not not_run(component, facts))
         minor = facts.version.minor

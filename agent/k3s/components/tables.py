@@ -15,16 +15,17 @@ from agent.base.value import Value
 from agent.k3s.components import values
 from agent.k3s.components.values import LISTS, MAPPINGS
 from agent.k3s.go_values import accepted, duration, is_label, is_label_value, is_qualified_name, is_subdomain, number
+from agent.k3s.roles_and_versions import NEWEST_PREVIEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from agent.k3s.roles_and_versions import Component
+    from agent.k3s.roles_and_versions import Component, Version
 
 
 FIRST_MINOR = 34
 LAST_MINOR = 37
-"""The minors that the tables describe."""
+"""The minors that the tables describe. Of a preview they have the feature gates; the rest is that of the last minor."""
 
 FLAGS = "flags.tsv"
 FEATURE_GATES = "feature_gates.tsv"
@@ -62,6 +63,11 @@ class FeatureGate(Value):
 def describe(minor: int) -> bool:
     """Return whether the tables describe a minor version."""
     return FIRST_MINOR <= minor <= LAST_MINOR
+
+
+def describe_or_preview(version: Version) -> bool:
+    """Return whether the tables describe a version, or what is known of it before its first release."""
+    return describe(version.minor) or version.is_preview
 
 
 def has_flags(component: Component, minor: int) -> bool:
@@ -164,9 +170,13 @@ def _rows(prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def minors_in(text: str) -> range:
-    """Return the minors of a cell such as `34-36`, `37` or, for 36 and all later ones, `36-`; all if it is empty."""
+    """Return the minors of a cell such as `34-36`, `37` or, for 36 and all later ones, `36-`; all if it is empty.
+
+    A preview counts as the last minor.
+    """
     first, dash, last = text.partition("-")
-    return range(int(first or FIRST_MINOR), int(last or (first if text and not dash else LAST_MINOR)) + 1)
+    stop = int(last or (first if text and not dash else LAST_MINOR))
+    return range(int(first or FIRST_MINOR), (NEWEST_PREVIEW.minor if stop == LAST_MINOR else stop) + 1)
 
 
 @cache

@@ -113,7 +113,7 @@ def steps_before_upgrade(
 ) -> tuple[NextStep, ...]:
     """Return the next steps of an upgrade to a version of K3s: after `first` come apply and the installation.
 
-    `again` is the command of this run. The gate runs apply before that version starts.
+    `again` is the command of this run. The gate runs apply before that version starts. A preview cannot be installed.
     """
     steps = [*first]
     if result.exit_code:
@@ -124,6 +124,8 @@ def steps_before_upgrade(
         ]
         steps += _in_order(needs, _WITHOUT_RESTART)
         steps.append(NextStep(again, "check again, and continue only if it ends with result 0"))
+    if target.is_preview:
+        return tuple(steps)
     if result.changes and not has_gate:
         steps += (k3s.stop(),) if k3s.runs else ()
         steps.append(NextStep(OwnCommand(_APPLY), f"apply the hardening of {result.target}"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.k3s.roles_and_versions import NEWEST_PREVIEW, OLDEST_COVERED, Role, Version
 from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
 
 FROM_35 = ("cgroup-v1-not-supported", "pod-infra-container-image-removed")
 SNAPSHOT, SERVERS, ONE = "snapshot-first", "servers-first", "one-minor-at-a-time"
+EPOCH = "manifests-of-the-epoch"
 
 
 def ids(current: str, target: str, role: Role = Role.SERVER, *, has_etcd: bool = False) -> list[str]:
@@ -22,7 +23,7 @@ def test_each_note_has_a_source_and_a_known_version() -> None:
     for note in NOTES:
         minors = [minor for minor, _ in note.since]
         assert minors == list(range(minors[0], minors[-1] + 1))
-        assert OLDEST_COVERED.minor < minors[0] <= minors[-1] <= NEWEST_KNOWN.minor
+        assert OLDEST_COVERED.minor < minors[0] <= minors[-1] <= NEWEST_PREVIEW.minor
         assert note.source
         assert note.text.endswith(".")
 
@@ -36,7 +37,12 @@ def test_each_note_has_a_source_and_a_known_version() -> None:
         ("v1.34.9+k3s1", "1.35", [SNAPSHOT, *FROM_35]),
         ("", "v1.35.1+k3s1", [SNAPSHOT, *FROM_35]),
         ("v1.33.13+k3s1", "1.34", [SNAPSHOT, "ingress-nginx-not-exempt"]),
-        ("1.34", "1.37", [SNAPSHOT, ONE, "traefik-chart-40", *FROM_35, "event-qps-unlimited"]),
+        (
+            "1.34",
+            "1.37",
+            [SNAPSHOT, ONE, "traefik-chart-40", *FROM_35, "strict-ip-addresses", "event-qps-unlimited", EPOCH],
+        ),
+        ("v1.37.1+k3s1", "1.38", [SNAPSHOT, "user-namespace-ranges"]),
     ],
 )
 def test_a_server_gets_the_notes_between_two_versions(current: str, target: str, expected: list[str]) -> None:
