@@ -2,7 +2,6 @@
 
 # Assigned here so that the environment cannot set them. Only the command line can: make run ROOT=/.
 ROOT :=
-TESTS :=
 ARCH :=
 ROLE :=
 K3S_VERSION :=
@@ -11,7 +10,6 @@ K3S :=
 START :=
 TESTS :=
 T :=
-TESTS :=
 COMPONENTS :=
 GUESTS :=
 SUITE := trixie
