@@ -157,18 +157,19 @@ def test_the_drift_check_reports_a_new_administrator_but_not_an_outage(stopping:
     assert drift() == []
 
 
-def test_without_an_answer_the_controls_stay_manual(stopping: Node) -> None:
+def test_without_an_answer_the_controls_are_unknown(stopping: Node) -> None:
     """While K3s is stopped, the report contains the commands to run, and a note with the reason."""
     node = stopping
     node.run("pkill", "-STOP", "kube-apiserver")
     started = time.monotonic()
     report = assessed(node)
     assert time.monotonic() - started < 15
-    assert "kubectl get clusterrolebindings" in report.of("rbac-cluster-admin")["reason"]
+    assert report.of("rbac-cluster-admin")["reason"] == "the API server did not answer"
+    assert "kubectl get clusterrolebindings" in report.of("rbac-cluster-admin")["remediation"]
     assert [note for note in report.notes if note.startswith("the cluster was not assessed: ")]
     node.run("pkill", "-KILL", "kube-apiserver")
     report = assessed(node)
-    assert report.status("rbac-cluster-admin") == "MANUAL"
+    assert report.status("rbac-cluster-admin") == "UNKNOWN"
 
 
 def test_the_number_of_requests_grows_with_pages_and_not_with_objects(api: Node) -> None:

@@ -139,9 +139,9 @@ def test_the_complete_report_of_a_node_is_accepted(definitions: Node) -> None:
 _KUBECTL = """\
 #!/bin/sh
 # Each cluster is in namespaces of its own, so kubectl enters them.
-case $* in *--context=*) cluster=${*##*--context=} ;; *) exec KUBECTL "$@" ;; esac
+case $1 in --context=*) cluster=${1#--context=} && shift ;; *) exec KUBECTL "$@" ;; esac
 export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
-exec nsenter --target="$(cat "$PLACE/$cluster")" --mount --net KUBECTL "$1" "$2" "$3"
+exec nsenter --target="$(cat "$PLACE/$cluster")" --mount --net KUBECTL "$@"
 """
 
 
