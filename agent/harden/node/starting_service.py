@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _BUS = PurePosixPath("/run/dbus/system_bus_socket")
 _START_PRE = "start-pre"
 _COMPARED = ("ControlPID", "ExecStartEx", "ExecStartPreEx", "InvocationID", "SubState")
+_DECIDES = ": decides after systemctl"
 _AGAIN = "systemd starts K3s again within seconds, and with it the gate"
 
 
@@ -101,7 +102,8 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
         raise HostError(f"cannot judge the start of {unit}: systemd read its files again in the meantime", _AGAIN)
     ((text, flags),) = running
     starts_gate = f"start {gate_instance(unit)}"
-    if starts_gate not in text:
+    # The last command of the drop-in waits for the next attempt, and the gate has judged this one already.
+    if starts_gate not in text or (text == commands[-1][0] and f"{_DECIDES} {starts_gate}" in text):
         return None
     has_dropin = any(PurePosixPath(path).name == DROPIN for path in found["DropInPaths"])
     is_followed = has_dropin and starts_gate not in commands[-1][0]
