@@ -271,7 +271,7 @@ def started_unhardened(situation: Situation) -> Iterator[Problem]:
     """
     find = Instruction("find out what changed K3s' files or systemd's environment during the start")
     for service, difference in situation.gate.exceptions.unhardened.items():
-        message = f"{service} runs otherwise than the gate judged"
+        message = f"{service} does not run as its gate judged"
         found = "; ".join(difference.splitlines())
         fix = steps(find, ShellCommand(f"sudo systemctl restart {service}"))
         yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), remediation=fix)

@@ -113,7 +113,7 @@ class Situation(Value):
     recorded_config: PurePosixPath | None = None
     """K3s' main configuration file, if only an earlier release has found it."""
     unseen: tuple[PurePosixPath, ...] = ()
-    """Files that K3s reads, and that it can see otherwise than this host."""
+    """Files that K3s reads, and of which it can see others than this host."""
     unseen_before: bool = False
     """Whether an earlier release, which did not look for them, let K3s start."""
     start_problem: str = ""

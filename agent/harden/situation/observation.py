@@ -192,7 +192,7 @@ def _start_problem(host: Host, request: Request, host_facts: HostFacts) -> str:
 
 
 def _unseen(host: Host, found: HostFacts, expected: Sequence[Resource], files: K3sFiles) -> Iterator[PurePosixPath]:
-    """Yield the files with K3s' hardening, and its program, that K3s can see otherwise than this host."""
+    """Yield files of K3s' hardening, and its program, of which K3s can see others than this host."""
     yield from found.configuration.differing
     if found.unit is None:
         return
