@@ -156,6 +156,17 @@ def test_a_start_that_cannot_be_judged_is_refused(machine: Machine, changes: dic
         starting_service(machine.host, "k3s")
 
 
+def test_a_gate_that_is_started_during_the_pause_of_k3s_judges_no_start(machine: Machine) -> None:
+    """The second command of the drop-in waits then. It has no process of its own that the gate could judge."""
+    text = ": decides after systemctl start k3s-harden@k3s.service"
+    decides = started("/bin/sh", "-c", text, flags=("privileged",), pid=PID)
+    machine.shown["ExecStartPreEx"] = [gate(pid=0), decides]
+    assert starting_service(machine.host, "k3s") is None
+    machine.shown["ExecStartPreEx"] = [gate(pid=0), decides, started("/bin/true")]
+    with pytest.raises(HostError, match="other commands of ExecStartPre= follow it"):
+        starting_service(machine.host, "k3s")
+
+
 def test_a_command_after_that_of_an_earlier_release_blocks_no_k3s(machine: Machine) -> None:
     """Its drop-in sorted before others. `check` reports it until `install` runs."""
     machine.shown["DropInPaths"] = ["/etc/systemd/system/k3s.service.d/10-k3s-harden.conf"]
