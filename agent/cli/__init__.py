@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from agent.base.errors import AccessDeniedError, ExitCode, HardenError, InputError, RootRequiredError
 from agent.cli import interrupts
-from agent.cli.streams import discard_output, open_standard_streams, print_error
+from agent.cli.streams import discard, open_standard_streams, print_error
 from agent.cli.verbs_without_options import VERBS_WITHOUT_OPTIONS
 
 
@@ -51,7 +51,7 @@ def _fail_to_write(error: OSError) -> NoReturn:
         print_error(f"cannot install the completion: {error.filename}: {error.strerror}")
     else:
         # Typer could not print its help: verbs report other errors of the operating system as HardenError.
-        discard_output()
+        discard(sys.stdout)
         print_error(f"cannot print: {error.strerror}")
     sys.exit(int(ExitCode.ERROR))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.errors import CommandHint, ExitCode
@@ -69,26 +69,31 @@ def printing(
         yield
         sys.stdout.flush()
     except OSError as error:
-        discard_output()
+        discard(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             print_error(f"cannot print the report: {error.strerror}", _CHANGED if changed else _UNCHANGED)
             if decides:
                 raise SystemExit(int(exit_code if changed else exit_code or ExitCode.ERROR)) from error
 
 
-def discard_output() -> None:
-    """Discard standard output from now on: Python flushes it once more when it exits, and would print a traceback."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def discard(stream: TextIO) -> None:
+    """Discard what is printed to the stream from now on.
+
+    Python flushes its streams once more when it exits. If that fails, the exit code is 120 instead of the program's.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_error(message: str, hint: str = "") -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
     from agent.reports.formats import fitting
 
-    with suppress(OSError):
+    try:
         lines = error_lines(message, hint, _width(sys.stderr))
         sys.stderr.write(fitting("".join(f"{line}\n" for line in lines), sys.stderr))
         sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
 
 
 def error_lines(message: str, hint: str, width: int) -> list[str]:
