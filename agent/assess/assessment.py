@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.checks.answer import ControlStatus, Evidence
 from agent.assess.site_choices import SiteChoices
 from agent.base.errors import ExitCode
-from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Remediation
+from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair
 from agent.base.value import Value
 from agent.k3s.cis.versions import Assessed
 
@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
     evidence: tuple[Evidence, ...]
     reason: str
     """Why it is not applicable, unknown or needs a person."""
-    remediation: Remediation
+    repair: Repair
     """The fix if the control is open; its owner meets the control if it passes."""
     waiver: Waiver | None = None
 
@@ -73,7 +73,7 @@ class Verdict(NamedTuple):
     @property
     def awaits_correction_of(self) -> Location | None:
         """The first file, or line of it, that has to be corrected before there is evidence; None if there is none."""
-        steps = self.remediation.steps if self.status is ControlStatus.UNKNOWN else ()
+        steps = self.repair.steps if self.status is ControlStatus.UNKNOWN else ()
         return steps[0].location if steps and isinstance(steps[0], Instruction) else None
 
     @property
@@ -84,7 +84,7 @@ class Verdict(NamedTuple):
     @property
     def owner(self) -> FixOwner:
         """The owner of the fix."""
-        return self.remediation.owner
+        return self.repair.owner
 
 
 class Note(NamedTuple):
@@ -92,7 +92,7 @@ class Note(NamedTuple):
 
     message: str
     location: Location | None = None
-    remediation: Remediation = NO_REMEDIATION
+    repair: Repair = NO_REPAIR
     finding: str = ""
     """The id of the finding that the note is about; empty if it is about none."""
     prevents_start: bool = False
@@ -101,7 +101,7 @@ class Note(NamedTuple):
     @classmethod
     def to_do(cls, message: str, step: str) -> Note:
         """Return a note about no location with one step."""
-        return cls(message, None, Remediation((Instruction(step),)))
+        return cls(message, None, Repair((Instruction(step),)))
 
 
 class Assessment(Value):

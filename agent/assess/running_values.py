@@ -10,7 +10,8 @@ from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidenc
 from agent.assess.checks.answer import NO_ANSWER, complete_steps
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.errors import InputError
-from agent.base.model import Instruction, Location, Remediation
+from agent.base.model import Location
+from agent.base.repair import Instruction, Repair
 from agent.base.report import NODE_UID, Fact
 from agent.base.value import replace
 from agent.cluster.kubernetes.parsing import as_mapping
@@ -42,10 +43,8 @@ if TYPE_CHECKING:
 _COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 """The queries whose number of objects is a fact of an assessment."""
 
-_RESTART = Remediation((Instruction("restart K3s"),))
-_HIDE = Remediation(
-    (Instruction("replace the secret, and set it in K3s' configuration file instead of the command line"),)
-)
+_RESTART = Repair((Instruction("restart K3s"),))
+_HIDE = Repair((Instruction("replace the secret, and set it in K3s' configuration file instead of the command line"),))
 _MOST_NOTES = 20
 _LOG = "audit-log-path"
 RANCHER = "cattle-system"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.checks.answer import Answer, ChangedBy, Evidence, UnmetRequirement
 from agent.assess.checks.check import DATA_DIR, NotInK3s
-from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation
+from agent.base.model import Location
+from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, RunVerb
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.components.effective_arguments import GivenBy
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Waiver
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.k3s.cis.versions import Benchmark
 
 _WAIVABLE = (ControlStatus.FAIL, ControlStatus.MANUAL)
@@ -29,12 +30,12 @@ _MOST_EVIDENCE = 100
 
 _ROLE = {Role.SERVER: "a server", Role.AGENT: "an agent"}
 
-_APPLY = OwnCommand("apply")
+_APPLY = RunVerb("apply")
 _CLUSTER_OBJECT = Instruction(
     "edit the Cluster object below spec.rkeConfig, in machineGlobalConfig or in the machineSelectorConfig of this node"
 )
 _BY_RANCHER = (
-    OwnCommand("render", ("rancher-cluster",)),
+    RunVerb("render", ("rancher-cluster",)),
     Instruction("put the output into the Cluster object"),
 )
 _MET_BY = {
@@ -74,7 +75,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         found=f"{answer.found} (default of K3s {node.facts.version})" if is_default else answer.found,
         evidence=evidence,
         reason=answer.reason,
-        remediation=_remediation_of(control, answer, node.available_settings),
+        repair=_repair_of(control, answer, node.available_settings),
         waiver=waiver if is_waived else None,
     )
 
@@ -89,48 +90,46 @@ def _mismatch(control: BenchmarkControl, node: AssessedNode) -> str:
     return ""
 
 
-def _remediation_of(control: BenchmarkControl, answer: Answer, settings: Mapping[str, str]) -> Remediation:
+def _repair_of(control: BenchmarkControl, answer: Answer, settings: Mapping[str, str]) -> Repair:
     """Return the fix of an open control with its owner. If the control passes, the owner is who meets it.
 
     `settings` has the line of each setting that the site can add, by its key.
     """
     if answer.status is ControlStatus.NOT_APPLICABLE:
-        return NO_REMEDIATION
+        return NO_REPAIR
     if answer.status is ControlStatus.PASS:
-        return Remediation(owner=_MET_BY[answer.given_by])
+        return Repair(owner=_MET_BY[answer.given_by])
     unmet = answer.unmet
     if answer.status is ControlStatus.FAIL and not unmet.is_complete:
         return _fix(control, unmet, settings.get(control.setting, ""))
     if answer.status is ControlStatus.UNKNOWN and not unmet.edits:
-        return Remediation((OwnCommand("explain", (control.id,)), Instruction("check the control by hand")))
+        return Repair((RunVerb("explain", (control.id,)), Instruction("check the control by hand")))
     owner = FixOwner.K3S if unmet.changed_by is ChangedBy.K3S else FixOwner.OPERATOR
-    return Remediation((*_upwards(unmet.edits), *unmet.then), owner, unmet.restart)
+    return Repair((*_upwards(unmet.edits), *unmet.then), owner, unmet.restart)
 
 
-def _fix(control: BenchmarkControl, unmet: UnmetRequirement, setting: str) -> Remediation:
+def _fix(control: BenchmarkControl, unmet: UnmetRequirement, setting: str) -> Repair:
     if unmet.changed_by is ChangedBy.APPLY:
         owner = FixOwner.OPERATOR if unmet.before_apply else FixOwner.APPLY
-        return Remediation((*unmet.before_apply, _APPLY), owner, unmet.restart)
+        return Repair((*unmet.before_apply, _APPLY), owner, unmet.restart)
     caution = (Instruction(control.caution),) if control.caution else ()
     by_hand = (Instruction(control.needed_by_hand),) if control.needed_by_hand else ()
     add = (Instruction(f"add `{setting}`", Location(DEFAULT_SETTINGS)),) if setting else ()
-    own = control.remediation or Remediation()
+    own = control.repair or Repair()
     edits = _upwards(unmet.edits) if unmet.edits else own.steps
     if unmet.changed_by is ChangedBy.RANCHER:
         # From the Cluster object, Rancher writes K3s' configuration of its nodes.
         is_rendered = isinstance(control.guide, OptionRow)
-        return Remediation(_BY_RANCHER if is_rendered else (_CLUSTER_OBJECT, *caution, *by_hand, *edits))
+        return Repair(_BY_RANCHER if is_rendered else (_CLUSTER_OBJECT, *caution, *by_hand, *edits))
     if setting and unmet.changed_by is ChangedBy.SITE:
         # A list of arguments has one author: by hand, it would repeat what the setting adds.
         is_other_way = bool(edits) and not control.check.is_decided_by_argument
-        alternative = Remediation((*caution, *by_hand, *edits)) if is_other_way else None
-        return Remediation(
-            (*caution, *unmet.before_apply, *add, _APPLY), restart=unmet.restart, alternative=alternative
-        )
+        alternative = Repair((*caution, *by_hand, *edits)) if is_other_way else None
+        return Repair((*caution, *unmet.before_apply, *add, _APPLY), restart=unmet.restart, alternative=alternative)
     if by_hand and add:  # the setting includes the additional step, and `apply` follows the edits
-        return Remediation((*caution, *edits, *add, *unmet.then), restart=unmet.restart)
+        return Repair((*caution, *edits, *add, *unmet.then), restart=unmet.restart)
     restart, alternative = (unmet.restart, None) if unmet.edits else (own.restart, own.alternative)
-    return Remediation((*caution, *by_hand, *edits, *unmet.then), restart=restart, alternative=alternative)
+    return Repair((*caution, *by_hand, *edits, *unmet.then), restart=restart, alternative=alternative)
 
 
 def _upwards(steps: Iterable[Step]) -> tuple[Step, ...]:

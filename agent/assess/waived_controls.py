@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Note, Waiver
 from agent.assess.benchmark.catalogue import controls_named
-from agent.base.model import Instruction, Remediation
+from agent.base.repair import Instruction, Repair
 from agent.base.value import Value
 from agent.harden.guide.controls import CONTROLS
 
@@ -112,7 +112,7 @@ def _matches(waiver: SiteWaiver, benchmark: Benchmark) -> tuple[Sequence[Benchma
 
 
 def _note(waiver: SiteWaiver, message: str, step: str) -> Note:
-    return Note(message, waiver.location, Remediation((Instruction(step),)))
+    return Note(message, waiver.location, Repair((Instruction(step),)))
 
 
 def _ids(controls: Iterable[BenchmarkControl]) -> str:

@@ -1,4 +1,4 @@
-"""Types that all packages share: modes, owners, locations, remediations and the resources of a host.
+"""Types that all packages share: modes, owners, locations and the resources of a host.
 
 Desired, observed and recorded state have the same types, so apply, check, diff and revert share one comparison.
 Paths are PurePosixPath as seen on the host, without the prefix of --root.
@@ -9,10 +9,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Union
 
-from agent.base.value import Value, replace
+from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import PurePosixPath
 
 _ALL_BITS = 0o7777
@@ -140,84 +139,6 @@ class Location(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}" if self.line else str(self.path)
-
-
-class FixOwner(StrEnum):
-    """The owner of a fix."""
-
-    APPLY = "apply"
-    OPERATOR = "operator"
-    K3S = "k3s"
-    NONE = "none"
-
-
-class Restart(Enum):
-    """What has to restart before a remediation takes effect."""
-
-    NOT_NEEDED = "not needed"
-    K3S = "K3s"
-
-
-_OF_UNITS = frozenset({".conf", ".service"})
-"""Suffixes of files that systemd reads when it loads units; an environment file is read at each start."""
-
-
-class OwnCommand(Value):
-    """A verb of k3s-harden. Presenters add sudo and the options of the current run."""
-
-    verb: str
-    options: tuple[str, ...] = ()
-    piped_to: str = ""
-    """The command line that reads its output; empty if none does."""
-
-
-class ShellCommand(Value):
-    """A complete command line of another program, ready to paste."""
-
-    line: str
-
-
-class Instruction(Value):
-    """A step that no command does: a sentence in the imperative, without its final period."""
-
-    text: str
-    location: Location | None = None
-    """The file, or the line of it, that the step edits."""
-
-    @property
-    def edits_unit(self) -> bool:
-        """Return whether the step edits a unit or a drop-in of one, which systemd reads again only after a reload."""
-        path = self.location.path if self.location else None
-        return path is not None and path.suffix in _OF_UNITS and "/systemd/system/" in str(path)
-
-
-Step = Union[OwnCommand, ShellCommand, Instruction]
-
-
-class Remediation(Value):
-    """Steps that fix one problem, in order."""
-
-    steps: tuple[Step, ...] = ()
-    owner: FixOwner = FixOwner.OPERATOR
-    restart: Restart = Restart.NOT_NEEDED
-    alternative: Remediation | None = None
-    """Another way to the same result, by hand."""
-
-    @property
-    def needs_daemon_reload(self) -> bool:
-        """Return whether systemd has to read its units again before anything restarts."""
-        return any(isinstance(step, Instruction) and step.edits_unit for step in self.steps)
-
-    def mapped(self, change: Callable[[Step], Step]) -> Remediation:
-        """Return the remediation with each step changed, including those of the alternative."""
-        if not self.steps and self.alternative is None:
-            return self
-        alternative = self.alternative and self.alternative.mapped(change)
-        return replace(self, steps=tuple(map(change, self.steps)), alternative=alternative)
-
-
-NO_REMEDIATION = Remediation(owner=FixOwner.NONE)
-"""Nothing has to be done."""
 
 
 class Times(NamedTuple):

@@ -9,13 +9,14 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agent.base.errors import ExitCode
-from agent.base.model import NO_REMEDIATION, FixOwner, Location, Remediation, StrEnum
+from agent.base.model import Location, StrEnum
+from agent.base.repair import NO_REPAIR, FixOwner, Repair
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from agent.base.model import Step
+    from agent.base.repair import Step
 
 GATE_VERB = "gate"
 """The verb whose exit code states only whether K3s may start."""
@@ -106,7 +107,7 @@ class Finding(NamedTuple):
     expected: str = ""
     found: str = ""
     location: Location | None = None
-    remediation: Remediation = NO_REMEDIATION
+    repair: Repair = NO_REPAIR
     resource: str = ""
     """The id of the resource that has the problem, if it is one of the report's; it is then the item's problem, too."""
     prediction: Prediction | None = None
@@ -272,5 +273,5 @@ def _object_of(finding: Finding, open_ids: Collection[str]) -> str:
     A finding that apply fixes, in a file that differs, is the same problem as the difference.
     """
     path = str(finding.location.path) if finding.location is not None else ""
-    is_same = finding.remediation.owner is FixOwner.APPLY and path in open_ids
+    is_same = finding.repair.owner is FixOwner.APPLY and path in open_ids
     return finding.resource or (path if is_same else "")

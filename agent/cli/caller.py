@@ -11,7 +11,7 @@ from shlex import join, quote, split
 from typing import TYPE_CHECKING
 
 from agent.base.errors import CommandHint
-from agent.reports.remediation import PROGRAM, Caller
+from agent.reports.repair_texts import PROGRAM, Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.harden.settings.schema import Overrides
     from agent.harden.situation import Request
-    from agent.reports.remediation import Caller
+    from agent.reports.repair_texts import Caller
 
 
 class RoleChoice(StrEnum):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent.assess.frameworks import Framework
     from agent.assess.report_comparison import Comparison
     from agent.base.report import Report, Wording
-    from agent.reports.remediation import Caller
+    from agent.reports.repair_texts import Caller
 
 
 class ReportOptions(Value):

@@ -62,4 +62,4 @@ def _cases(kind: FindingKind, problems: Iterator[Problem]) -> Iterator[Finding]:
     left = sum(1 for _ in problems)
     if left:
         again = instruction("fix these, then run this again")
-        yield kind.case(Problem(f"{left} more findings of this kind are not shown", remediation=again))
+        yield kind.case(Problem(f"{left} more findings of this kind are not shown", repair=again))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Location, OwnCommand, Restart
+from agent.base.model import Location
+from agent.base.repair import Restart, RunVerb
 from agent.findings.registry import Problem, correction, edit_of_k3s_config, error, instruction, no, steps, warning, yes
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @error(
     blocks_gate=no("The API server exits, so nothing runs without the plugins."),
     prevents_start=yes("The API server exits at an unknown plugin, and at one that is both enabled and disabled."),
-    remediation="remove the plugin or the extra comma from the list; then restart K3s",
+    repair="remove the plugin or the extra comma from the list; then restart K3s",
 )
 def admission_plugins_refused(situation: Situation) -> Iterator[Problem]:
     """An admission plugin is unknown to this K3s version, or is both enabled and disabled.
@@ -54,7 +55,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no("Once apply enables the plugin, the API server exits, so nothing runs without it."),
     prevents_start=no("The API server starts until apply enables the plugin."),
-    remediation="remove the plugin from disable-admission-plugins before apply; then restart K3s",
+    repair="remove the plugin from disable-admission-plugins before apply; then restart K3s",
 )
 def admission_plugins_conflict(situation: Situation) -> Iterator[Problem]:
     """An admission plugin that apply will enable is disabled. K3s starts now, and exits at both after apply."""
@@ -68,7 +69,7 @@ def admission_plugins_conflict(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=yes("The API server starts without Pod Security admission."),
     prevents_start=no("The API server supports disabling the plugin."),
-    remediation="remove PodSecurity from the list; then restart K3s",
+    repair="remove PodSecurity from the list; then restart K3s",
 )
 def pod_security_disabled(situation: Situation) -> Iterator[Problem]:
     """The admission plugin PodSecurity is disabled, so psa.yaml has no effect. K3s does not log that."""
@@ -82,7 +83,7 @@ def pod_security_disabled(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=yes("The API server starts without the configuration of the other file, which can be psa.yaml."),
     prevents_start=no("The API server reads the last file only."),
-    remediation="merge the files into one, and remove the argument; then restart K3s",
+    repair="merge the files into one, and remove the argument; then restart K3s",
 )
 def two_admission_configurations(situation: Situation) -> Iterator[Problem]:
     """The API server has two different files as its admission configuration, and reads only the operator's, the last.
@@ -94,7 +95,7 @@ def two_admission_configurations(situation: Situation) -> Iterator[Problem]:
         yield from (_not_read(situation, value, values) for value in values[:-1])
 
 
-@warning(remediation="merge the files into one, and remove the argument; then restart K3s")
+@warning(repair="merge the files into one, and remove the argument; then restart K3s")
 def admission_configuration_ignored(situation: Situation) -> Iterator[Problem]:
     """The API server ignores the operator's admission configuration, because a later drop-in sets another file.
 
@@ -106,7 +107,7 @@ def admission_configuration_ignored(situation: Situation) -> Iterator[Problem]:
         yield from (_not_read(situation, value, values) for value in usable)
 
 
-@warning(remediation="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s")
+@warning(repair="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s")
 def split_admission_plugins(situation: Situation) -> Iterator[Problem]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
     values = situation.facts.merged_config.argument(Component.API_SERVER, ADMISSION_PLUGINS_ARGUMENT)
@@ -115,11 +116,11 @@ def split_admission_plugins(situation: Situation) -> Iterator[Problem]:
         has_ours = any(value.location.path == situation.facts.dropin_path for value in values)
         message = f"{ADMISSION_PLUGINS_ARGUMENT} is set {len(values)} times; kube-bench reads only the first value"
         expected = "one value, joined by commas"
-        fix = steps(*joined, *((OwnCommand("apply"),) if has_ours else ()), restart=Restart.K3S)
+        fix = steps(*joined, *((RunVerb("apply"),) if has_ours else ()), restart=Restart.K3S)
         yield Problem(message, expected, " and ".join(value.text for value in values), values[0].location, fix)
 
 
-@warning(remediation="name a mirror that serves the images, or set `always-pull-images: false`")
+@warning(repair="name a mirror that serves the images, or set `always-pull-images: false`")
 def images_without_registry(situation: Situation) -> Iterator[Problem]:
     """AlwaysPullImages is enabled on an air-gapped node: its images are archives, and no mirror is configured.
 
@@ -145,7 +146,7 @@ def _not_read(situation: Situation, value: ConfigValue, values: tuple[ConfigValu
     extra = values[-1] if value.location.path == situation.facts.dropin_path else value
     message = f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_ARGUMENT} again"
     fix = edit_of_k3s_config("merge the files into one, and remove the argument", extra.location)
-    return Problem(message, expected="one file", found=f"{len(values)} files", location=value.location, remediation=fix)
+    return Problem(message, expected="one file", found=f"{len(values)} files", location=value.location, repair=fix)
 
 
 def listed_plugins(situation: Situation, argument: str) -> dict[str, list[ConfigValue]]:

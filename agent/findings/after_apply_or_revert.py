@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.model import Location, OwnCommand, Remediation, Restart
+from agent.base.model import Location
+from agent.base.repair import Repair, Restart, RunVerb
 from agent.base.report import Level
 from agent.findings.registry import KINDS, UNINSTALL, Problem, instruction, no, register, steps
 
@@ -29,7 +30,7 @@ OBJECTS_REMAIN = register(
 
     K3s does not delete objects when their manifest is removed. Delete them with kubectl, on one server.
     """,
-    remediation="delete the objects with kubectl, on one server",
+    repair="delete the objects with kubectl, on one server",
 )
 
 ACCOUNTS_REMAIN = register(
@@ -39,14 +40,14 @@ ACCOUNTS_REMAIN = register(
 
     They are objects of the cluster, not files of a server. Without a K3s that runs it is not known which these are.
     """,
-    remediation="run `sudo k3s-harden service-accounts --undo` on one server",
+    repair="run `sudo k3s-harden service-accounts --undo` on one server",
 )
 
 K3S_RELEASED = register(
     "k3s-released",
     Level.NOTE,
     explanation="After an apply, K3s is started: the gate blocked its last start, and the host is compliant now.",
-    remediation="",
+    repair="",
 )
 
 GATE_REMAINS = register(
@@ -56,7 +57,7 @@ GATE_REMAINS = register(
 
     It does so at K3s' next start. Files of a package are removed with the package.
     """,
-    remediation="run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
+    repair="run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
 )
 
 CONFIG_WRITABLE = register(
@@ -68,7 +69,7 @@ CONFIG_WRITABLE = register(
     k3s-config-directory-access, k3s-config-access and k3s-config-drop-ins-access. A waiver with the ID of the control
     accepts the access.
     """,
-    remediation="run the commands of the report, so that only root can write",
+    repair="run the commands of the report, so that only root can write",
 )
 
 NOT_RECORDED = register(
@@ -78,7 +79,7 @@ NOT_RECORDED = register(
 
     The journal was deleted, or another program copied the drop-in to this host. The hardening stays.
     """,
-    remediation="restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand",
+    repair="restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand",
 )
 
 
@@ -90,7 +91,7 @@ BREAKS_AT_ONCE = register(
     Only the first run on a server where K3s runs asks the API server. `k3s-harden impact` shows all objects, also those
     that break later.
     """,
-    remediation="admit its traffic by `network-policies.allow`, postpone it by `stages`, or pass --accept-impact",
+    repair="admit its traffic by `network-policies.allow`, postpone it by `stages`, or pass --accept-impact",
     blocks_gate=_NOTHING_CHANGED,
     prevents_start=_NOTHING_CHANGED,
 )
@@ -102,7 +103,7 @@ IMPACT_UNKNOWN = register(
 
     Only the first run on a server where K3s runs asks the API server, for ten seconds at most.
     """,
-    remediation="find out why the API server does not answer, or pass --accept-impact",
+    repair="find out why the API server does not answer, or pass --accept-impact",
     blocks_gate=_NOTHING_CHANGED,
     prevents_start=_NOTHING_CHANGED,
 )
@@ -125,10 +126,10 @@ def breaking_at_once(breaks: Sequence[Break]) -> tuple[Finding, ...]:
     for entry in breaks[:_MOST_NAMED]:
         verb = "breaks" if entry.is_certain else "may break"
         message = f"{entry.object} {verb} {entry.when}: {entry.reasons[0]}"
-        found.append(Problem(message, remediation=entry.remediation))
+        found.append(Problem(message, repair=entry.repair))
     left = len(breaks) - len(found)
     if left:
-        found.append(Problem(f"{left} more objects break at once", remediation=steps(OwnCommand("impact"))))
+        found.append(Problem(f"{left} more objects break at once", repair=steps(RunVerb("impact"))))
     return tuple(map(BREAKS_AT_ONCE.case, found))
 
 
@@ -144,7 +145,7 @@ GATE_NOT_ENFORCED = register(
 
     The gate would harden the host at K3s' next start, and break workloads without a warning.
     """,
-    remediation="run `sudo k3s-harden apply` first, or `sudo k3s-harden install --enforce`",
+    repair="run `sudo k3s-harden apply` first, or `sudo k3s-harden install --enforce`",
     blocks_gate=_NOTHING_CHANGED,
     prevents_start=_NOTHING_CHANGED,
 )
@@ -158,8 +159,8 @@ def not_enforced() -> Finding:
 def without_runs(dropin: PurePosixPath) -> Finding:
     """Return the finding about a drop-in of K3s that no run of the journal has written."""
     message = "nothing was undone: the journal has no run, and the hardening stays"
-    remediation = instruction("restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand")
-    return NOT_RECORDED.case(Problem(message, location=Location(dropin), remediation=remediation))
+    repair = instruction("restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand")
+    return NOT_RECORDED.case(Problem(message, location=Location(dropin), repair=repair))
 
 
 def after_release(services: Iterable[str]) -> tuple[Finding, ...]:
@@ -182,17 +183,17 @@ def after_revert(
     found = []
     if left.objects:
         options = ("policy", f"--k3s-version {_INSTALLED_VERSION}", *([f"--config {settings}"] if settings else ()))
-        delete = steps(OwnCommand("render", options, piped_to=_DELETE))
+        delete = steps(RunVerb("render", options, piped_to=_DELETE))
         message = f"K3s keeps {len(left.objects)} objects of the removed manifest; delete them on one server"
-        found.append(OBJECTS_REMAIN.case(Problem(message, found=_first(left.objects), remediation=delete)))
+        found.append(OBJECTS_REMAIN.case(Problem(message, found=_first(left.objects), repair=delete)))
     if left.accounts is None or left.accounts:
         message = "default ServiceAccounts stay as service-accounts has changed them"
-        undo = steps(OwnCommand("service-accounts", ("--undo",)))
+        undo = steps(RunVerb("service-accounts", ("--undo",)))
         names = "not known: the API server does not answer" if left.accounts is None else _first(left.accounts)
-        found.append(ACCOUNTS_REMAIN.case(Problem(message, found=names, remediation=undo)))
+        found.append(ACCOUNTS_REMAIN.case(Problem(message, found=names, repair=undo)))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
         message = "K3s still runs with the reverted configuration"
-        found.append(KINDS["restart-needed"].case(Problem(message, remediation=Remediation(restart=Restart.K3S))))
+        found.append(KINDS["restart-needed"].case(Problem(message, repair=Repair(restart=Restart.K3S))))
     if undone and gate.template is not None:
         found.append(_remaining(gate.template, gate))
     return tuple(found)
@@ -205,5 +206,5 @@ def _first(names: Sequence[str]) -> str:
 
 def _remaining(unit: PurePosixPath, gate: Gate) -> Finding:
     message = "the gate is still installed and hardens this host again at K3s' next start"
-    remediation = instruction("remove the package k3s-harden") if gate.packaged else UNINSTALL
-    return GATE_REMAINS.case(Problem(message, location=Location(unit), remediation=remediation))
+    repair = instruction("remove the package k3s-harden") if gate.packaged else UNINSTALL
+    return GATE_REMAINS.case(Problem(message, location=Location(unit), repair=repair))

@@ -61,7 +61,7 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Problem]:
                 yield Problem(
                     f"K3s does not start: the kubelet rejects a file of its configuration: {problem.problem}",
                     location=problem.location,
-                    remediation=edit_of_k3s_config("correct the file", problem.location),
+                    repair=edit_of_k3s_config("correct the file", problem.location),
                     prediction=Prediction("agent/k3s/components/configuration_fields.tsv", "cmd/kubelet/app/server.go"),
                 )
 

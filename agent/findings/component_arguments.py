@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import Location, Restart
+from agent.base.model import Location
+from agent.base.repair import Restart
 from agent.base.report import Prediction
 from agent.base.yaml_reader import shown
 from agent.findings.registry import Problem, error, instruction, is_managed, misconfigured, no, note, warning, yes
@@ -57,7 +58,7 @@ def _predicted(situation: Situation, cause: str) -> Iterator[Problem]:
 @error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at an argument that it does not have."),
-    remediation="remove or correct the argument; then restart K3s",
+    repair="remove or correct the argument; then restart K3s",
 )
 def component_argument_unknown(situation: Situation) -> Iterator[Problem]:
     """An argument of a component does not exist in this version of Kubernetes.
@@ -68,7 +69,7 @@ def component_argument_unknown(situation: Situation) -> Iterator[Problem]:
     return _predicted(situation, Cause.UNKNOWN_ARGUMENT)
 
 
-@warning(remediation="write the name with hyphens; then restart K3s")
+@warning(repair="write the name with hyphens; then restart K3s")
 def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
     """The name of an argument has underscores, which only the kubelet reads as hyphens when K3s runs it.
 
@@ -91,7 +92,7 @@ def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at a value that it cannot parse or does not accept."),
-    remediation="correct the value; then restart K3s",
+    repair="correct the value; then restart K3s",
 )
 def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
     """An argument of a component has a value that the component rejects when it starts.
@@ -105,7 +106,7 @@ def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at a feature gate that it does not have, or that is locked."),
-    remediation="remove or correct the feature gate; then restart K3s",
+    repair="remove or correct the feature gate; then restart K3s",
 )
 def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
     """A feature gate does not exist in this version of Kubernetes, is locked, or has no boolean value.
@@ -118,7 +119,7 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("The API server exits at a configuration file that it cannot use."),
-    remediation="correct the file or the path; then restart K3s",
+    repair="correct the file or the path; then restart K3s",
 )
 def component_file_invalid(situation: Situation) -> Iterator[Problem]:
     """A file that an argument of a component names has content that the component rejects when it starts.
@@ -146,7 +147,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Problem]:
         yield from static_policy_directories.rejected(situation)
 
 
-@note(remediation="upgrade K3s, or remove the settings `admission-policies`")
+@note(repair="upgrade K3s, or remove the settings `admission-policies`")
 def admission_policies_unsupported(situation: Situation) -> Iterator[Problem]:
     """The settings choose admission policies, and this K3s version does not load them from files. None is written."""
     facts = situation.facts
@@ -157,7 +158,7 @@ def admission_policies_unsupported(situation: Situation) -> Iterator[Problem]:
 
 
 @warning(
-    remediation="add a policy with a binding, or remove the directory from the configuration; then restart K3s",
+    repair="add a policy with a binding, or remove the directory from the configuration; then restart K3s",
 )
 def admission_policies_not_enforced(situation: Situation) -> Iterator[Problem]:
     """An admission policy from a file, or one of the settings, has no effect, or others can end it.
@@ -174,7 +175,7 @@ def admission_policies_not_enforced(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=yes("The API server starts without the default standard that the guide requires."),
     prevents_start=no("The API server accepts the file."),
-    remediation="set `enforce: restricted` in the file, or remove the argument; then restart K3s",
+    repair="set `enforce: restricted` in the file, or remove the argument; then restart K3s",
 )
 def pod_security_not_enforced(situation: Situation) -> Iterator[Problem]:
     """The operator's admission configuration does not make `restricted` the default of Pod Security.
@@ -188,7 +189,7 @@ def pod_security_not_enforced(situation: Situation) -> Iterator[Problem]:
         yield from not_enforced(situation, named, data)
 
 
-@warning(remediation="remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`")
+@warning(repair="remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`")
 def pod_security_exempts(situation: Situation) -> Iterator[Problem]:
     """The operator's admission configuration exempts more from Pod Security than the guide and the settings.
 
@@ -222,7 +223,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
 @error(
     blocks_gate=yes("The API server starts and writes no audit log."),
     prevents_start=no("The API server accepts the policy."),
-    remediation="correct the rules of the file; then restart K3s",
+    repair="correct the rules of the file; then restart K3s",
 )
 def audit_policy_logs_nothing(situation: Situation) -> Iterator[Problem]:
     """The audit policy of the operator logs no request, for example because all of its rules have the level None.
@@ -239,7 +240,7 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("The kubelet v1.35 and newer exits on a host with control groups of version 1."),
-    remediation="boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
+    repair="boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
 )
 def cgroup_v1_refused(situation: Situation) -> Iterator[Problem]:
     """The host has control groups of version 1, and the kubelet exits there by default since v1.35.
@@ -267,7 +268,7 @@ _WITHOUT_CGROUP_V1 = 35
 @error(
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("k3s agent exits at an option that it does not have."),
-    remediation="remove the option; then restart K3s",
+    repair="remove the option; then restart K3s",
 )
 def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
     """An option is unknown to k3s agent, which exits at it, or is one of three at which K3s v1.25 exits.
@@ -289,7 +290,7 @@ def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("K3s exits at a value that it cannot parse or does not accept."),
-    remediation="correct the value; then restart K3s",
+    repair="correct the value; then restart K3s",
 )
 def k3s_option_invalid(situation: Situation) -> Iterator[Problem]:
     """An option of K3s has a value of the wrong kind, outside an enumeration, or without an option that it needs.
@@ -309,7 +310,7 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Problem]:
                 yield problem._replace(prediction=Prediction("agent/k3s/option_values.py", "k3s, pkg/cli/cmds"))
 
 
-@warning(remediation="correct or remove the option; then restart K3s")
+@warning(repair="correct or remove the option; then restart K3s")
 def k3s_option_ignored(situation: Situation) -> Iterator[Problem]:
     """k3s server has no such option in this version, and ignores it with a warning in its log."""
     facts = situation.facts
@@ -343,7 +344,7 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
 
 
 @note(
-    remediation=(
+    repair=(
         "compare the arguments with the reference of that version of Kubernetes, or pass the version, such as "
         f"--k3s-version {EXAMPLE_MINOR} if it is unknown"
     ),
@@ -370,5 +371,5 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
             yield Problem(
                 f"k3s-harden cannot tell whether {' and '.join(components)} of {version} will accept the configured "
                 "arguments",
-                remediation=instruction(fix),
+                repair=instruction(fix),
             )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.model import File, Instruction, Location, OwnCommand, Restart
+from agent.base.model import File, Location
+from agent.base.repair import Instruction, Restart, RunVerb
 from agent.base.yaml_reader import plain
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.findings import pod_security_configuration
@@ -196,5 +197,5 @@ def _unknown(error: InputError, expected: str, restart: Restart = Restart.K3S) -
 def _forced(found: Problem, restart: Restart = Restart.K3S) -> Problem:
     """Return the case of an edited file with its remediation."""
     edit = steps(Instruction("correct the edit", found.location), restart=restart)
-    force = steps(OwnCommand("apply", ("--force",)), restart=restart, alternative=edit)
-    return found._replace(remediation=force, resource=str(found.location.path) if found.location else "")
+    force = steps(RunVerb("apply", ("--force",)), restart=restart, alternative=edit)
+    return found._replace(repair=force, resource=str(found.location.path) if found.location else "")

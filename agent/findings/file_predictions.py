@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Instruction, Location, Restart
+from agent.base.model import Location
+from agent.base.repair import Instruction, Restart
 from agent.base.report import Prediction
 from agent.findings.admission import listed_plugins
 from agent.findings.registry import (
@@ -67,7 +68,7 @@ def logs_nothing(situation: Situation) -> Iterator[Problem]:
             with suppress(InputError):  # the API server exits, or the file is too large to be read
                 for found in without_rules_that_log(named.path, data):
                     step = Instruction("correct the rules", found.location)
-                    yield found._replace(remediation=steps(step, restart=Restart.K3S))
+                    yield found._replace(repair=steps(step, restart=Restart.K3S))
 
 
 def without_rules_that_log(path: PurePosixPath, data: bytes) -> Iterator[Problem]:
@@ -138,6 +139,6 @@ def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Pro
     return Problem(
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
         location=problem.location,
-        remediation=by_owner(situation, named.path, by_hand),
+        repair=by_owner(situation, named.path, by_hand),
         prediction=(isinstance(problem, FileRejectionError) and problem.prediction) or by_reader,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import Directory, File, Instruction, Location, OwnCommand
+from agent.base.model import Directory, File, Location
+from agent.base.repair import Instruction, RunVerb
 from agent.findings.registry import (
     APPLY,
     Problem,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 @error(
     blocks_gate=yes("K3s starts with a policy or an option that does not meet the control."),
     prevents_start=no("K3s accepts the file."),
-    remediation="correct the edit, or run `sudo k3s-harden apply --force`, which keeps a backup; then restart K3s",
+    repair="correct the edit, or run `sudo k3s-harden apply --force`, which keeps a backup; then restart K3s",
 )
 def edited_file_insufficient(situation: Situation) -> Iterator[Problem]:
     """A managed file was edited, and its content does not meet the control any more.
@@ -58,7 +59,7 @@ def edited_file_insufficient(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=yes("An empty policy or configuration does not protect anything."),
     prevents_start=no("If K3s rejects the damaged file, another finding reports that."),
-    remediation="run `sudo k3s-harden apply`",
+    repair="run `sudo k3s-harden apply`",
 )
 def file_damaged(situation: Situation) -> Iterator[Problem]:
     """A managed file is empty or contains only NUL bytes, as after a power failure or with a full disk.
@@ -77,7 +78,7 @@ def file_damaged(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no("The content can meet the control. If it does not, edited-file-insufficient blocks the gate."),
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
-    remediation="move an intended change to its setting or another file; then run `sudo k3s-harden apply --force`",
+    repair="move an intended change to its setting or another file; then run `sudo k3s-harden apply --force`",
 )
 def file_edited(situation: Situation) -> Iterator[Problem]:
     """A managed file has content that k3s-harden did not write: it was edited, or existed before the first apply.
@@ -90,14 +91,14 @@ def file_edited(situation: Situation) -> Iterator[Problem]:
             message = "file has content that k3s-harden did not write"
             place = _SETTINGS.get(PurePosixPath(refusal.id).name, "another file in its directory")
             move = Instruction(f"move an intended change of {refusal.id} to {place}")
-            fix = steps(OwnCommand("diff"), move, OwnCommand("apply", ("--force",)))
-            yield Problem(message, location=Location(PurePosixPath(refusal.id)), remediation=fix, resource=refusal.id)
+            fix = steps(RunVerb("diff"), move, RunVerb("apply", ("--force",)))
+            yield Problem(message, location=Location(PurePosixPath(refusal.id)), repair=fix, resource=refusal.id)
 
 
 @error(
     blocks_gate=yes("Other users can read or replace files that K3s trusts."),
     prevents_start=no("K3s does not check the modes of these files and directories."),
-    remediation="run `sudo k3s-harden apply`",
+    repair="run `sudo k3s-harden apply`",
 )
 def mode_loosened(situation: Situation) -> Iterator[Problem]:
     """The permissions of a managed file or directory are more open than the guide allows.
@@ -115,7 +116,7 @@ def mode_loosened(situation: Situation) -> Iterator[Problem]:
             yield Problem(message, str(resource.mode), str(now.mode), Location(resource.path), fix, resource.id)
 
 
-@warning(remediation="make sure that role and version are correct; then remove the file")
+@warning(repair="make sure that role and version are correct; then remove the file")
 def left_over(situation: Situation) -> Iterator[Problem]:
     """A file that k3s-harden wrote is not part of the hardening for this role, K3s version or manager.
 
@@ -124,18 +125,18 @@ def left_over(situation: Situation) -> Iterator[Problem]:
     for path, content in situation.obsolete.items():
         message = "k3s-harden wrote this file, but this host should not have it"
         fix = steps(Instruction("make sure that role and version are correct"), rm_command(path))
-        yield Problem(message, found=f"{len(content)} bytes", location=Location(path), remediation=fix)
+        yield Problem(message, found=f"{len(content)} bytes", location=Location(path), repair=fix)
 
 
-@warning(remediation="run `sudo k3s-harden apply`")
+@warning(repair="run `sudo k3s-harden apply`")
 def interrupted_run(situation: Situation) -> Iterator[Problem]:
     """An earlier run was interrupted. The next apply completes its journal record and removes temporary files."""
     for run in situation.journal.runs:
         if not run.finished:
-            yield Problem("an earlier run was interrupted", location=Location(run.path), remediation=APPLY)
+            yield Problem("an earlier run was interrupted", location=Location(run.path), repair=APPLY)
 
 
-@warning(remediation="restore the record from a backup, or move it away; then that run cannot be reverted")
+@warning(repair="restore the record from a backup, or move it away; then that run cannot be reverted")
 def journal_damaged(situation: Situation) -> Iterator[Problem]:
     """A record of the journal is invalid, or others can write its directory, or another file is in its place.
 
@@ -143,4 +144,4 @@ def journal_damaged(situation: Situation) -> Iterator[Problem]:
     as edited.
     """
     for path, damage in situation.journal.damaged.items():
-        yield Problem(damage.message, location=Location(path), remediation=instruction(damage.hint))
+        yield Problem(damage.message, location=Location(path), repair=instruction(damage.hint))

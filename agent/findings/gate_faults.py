@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.linux.unit_files import PACKAGED_UNITS
-from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, Repair, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import (
     APPLY,
@@ -51,7 +52,7 @@ _K3S_IS_FINE = no("K3s itself is not affected.")
 @error(
     blocks_gate=_GATE_ONLY,
     prevents_start=no("Only the gate does: without its unit, the drop-in blocks K3s."),
-    remediation="run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
+    repair="run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
 )
 def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
@@ -71,30 +72,30 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
                 f"{service} does not start: its gate is {state}",
                 expected=str(openrc.START) if situation.gate.is_openrc else TEMPLATE,
                 location=Location(path),
-                remediation=replace(unmask, alternative=UNINSTALL),
+                repair=replace(unmask, alternative=UNINSTALL),
             )
         return
     for service in (unit.path.name for unit in situation.facts.units):
         if service in dropins or service.endswith(".service") is situation.gate.is_openrc:
             continue
         expected = str(openrc.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}"
-        fix = INSTALL if situation.gate.is_openrc else steps(OwnCommand("install", (f"--unit {service}",)))
+        fix = INSTALL if situation.gate.is_openrc else steps(RunVerb("install", (f"--unit {service}",)))
         mask = situation.gate.masked_dropins.get(service)
         fix, place = (fix, template) if mask is None else (file_removal(mask), mask)
-        yield Problem(f"{service} starts without the gate", expected, location=Location(place), remediation=fix)
+        yield Problem(f"{service} starts without the gate", expected, location=Location(place), repair=fix)
     reported = {unit.path.name for unit in situation.facts.units} - {*dropins}
     reported |= {service for service, _, _ in _unguarded(situation)}
     for unit in () if situation.gate.is_openrc else situation.facts.other_units:
         message, expected = f"{unit} has started K3s without the gate", "ExecStart= of k3s.service or k3s-NAME.service"
         stop = Instruction(f"stop this K3s, and let {expected} start it, for which install adds the gate")
         if unit not in reported:
-            yield Problem(message, expected, location=Location(template), remediation=steps(stop))
+            yield Problem(message, expected, location=Location(template), repair=steps(stop))
 
 
 @error(
     blocks_gate=_GATE_ONLY,
     prevents_start=_K3S_IS_FINE,
-    remediation="name the later drop-in so that it sorts before that of the gate, or run `sudo k3s-harden install`",
+    repair="name the later drop-in so that it sorts before that of the gate, or run `sudo k3s-harden install`",
 )
 def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
@@ -120,7 +121,7 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
             f"{service} starts without the gate: its ExecStartPre= is not the last one that runs",
             expected=f"systemctl start {gate_instance(service)}",
             location=by,
-            remediation=steps(edit) if by.path != path else _restored(path),
+            repair=steps(edit) if by.path != path else _restored(path),
         )
 
 
@@ -141,7 +142,7 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
 @error(
     blocks_gate=yes("It would change files that another K3s reads at its start."),
     prevents_start=_K3S_IS_FINE,
-    remediation="disable the service that is left over, or give each its own `--config` and `--data-dir`",
+    repair="disable the service that is left over, or give each its own `--config` and `--data-dir`",
 )
 def start_contested(situation: Situation) -> Iterator[Problem]:
     """Another service of K3s starts or runs with the same configuration file, and needs other content in its drop-in.
@@ -152,13 +153,13 @@ def start_contested(situation: Situation) -> Iterator[Problem]:
     for rival in situation.rivals:
         message = f"{rival} starts or runs with the same configuration, and needs other content in {path}"
         fix = instruction("disable the service that is left over, or give each its own `--config` and `--data-dir`")
-        yield Problem(message, location=Location(path), remediation=fix)
+        yield Problem(message, location=Location(path), repair=fix)
 
 
 @error(
     blocks_gate=_GATE_ONLY,
     prevents_start=_K3S_IS_FINE,
-    remediation=(
+    repair=(
         "install the program again, restrict it to root, or run `sudo k3s-harden install` with the right --program"
     ),
 )
@@ -170,10 +171,10 @@ def gate_program_unusable(situation: Situation) -> Iterator[Problem]:
     for program, problem in situation.gate.unusable.items():
         message = f"the gate cannot use its program {program}: {problem.problem}"
         fix = steps(Instruction(problem.hint)) if problem.hint else replace(INSTALL, alternative=UNINSTALL)
-        yield Problem(message, location=Location(program), remediation=fix)
+        yield Problem(message, location=Location(program), repair=fix)
 
 
-@warning(remediation="run `sudo k3s-harden install`, or install the package again if it has the file")
+@warning(repair="run `sudo k3s-harden install`, or install the package again if it has the file")
 def gate_unit_differs(situation: Situation) -> Iterator[Problem]:
     """The gate's unit, or its drop-in of a K3s service, is not the one of this version of k3s-harden.
 
@@ -190,14 +191,14 @@ def gate_unit_differs(situation: Situation) -> Iterator[Problem]:
             yield Problem(message, expected, difference.found.strip(), difference.location, _restored(path))
 
 
-def _restored(path: PurePosixPath) -> Remediation:
+def _restored(path: PurePosixPath) -> Repair:
     """Return the remediation for a file of the gate, which `install` or the package writes again."""
     if path.is_relative_to(PACKAGED_UNITS):
         return instruction("install the package k3s-harden again, which restores the file", Location(path))
     return INSTALL
 
 
-@error(blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, remediation="run `sudo systemctl daemon-reload`")
+@error(blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, repair="run `sudo systemctl daemon-reload`")
 def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
     """systemd still uses older unit files than those on the disk, so K3s can start without the gate.
 
@@ -205,10 +206,10 @@ def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
     """
     if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
         message = "systemd has not read the current unit files of K3s and its gate"
-        yield Problem(message, remediation=_command("sudo systemctl daemon-reload"))
+        yield Problem(message, repair=_command("sudo systemctl daemon-reload"))
 
 
-@warning(remediation="run `sudo k3s-harden install`")
+@warning(repair="run `sudo k3s-harden install`")
 def gate_before_mount(situation: Situation) -> Iterator[Problem]:
     """The gate does not wait for the mount of K3s' data directory, because its unit names another directory.
 
@@ -225,7 +226,7 @@ def gate_before_mount(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, f"RequiresMountsFor={data_dir}", found, Location(gate.template), INSTALL)
 
 
-@note(remediation="read the reason with `systemctl status` of the gate's unit")
+@note(repair="read the reason with `systemctl status` of the gate's unit")
 def start_blocked(situation: Situation) -> Iterator[Problem]:
     """The gate refused the last start of a K3s service. systemd tries again about once a minute.
 
@@ -236,7 +237,7 @@ def start_blocked(situation: Situation) -> Iterator[Problem]:
         yield Problem(
             f"the gate blocked the last start of {service}",
             location=Location(file_of_service(service, UNGATED)),
-            remediation=instruction(f"read the log of {service}, such as /var/log/{service}.log")
+            repair=instruction(f"read the log of {service}, such as /var/log/{service}.log")
             if situation.gate.is_openrc
             else _command(f"systemctl status {gate_instance(service)}"),
         )
@@ -245,7 +246,7 @@ def start_blocked(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no("It reports an earlier start. The gate checks the host again at the next start."),
     prevents_start=_K3S_IS_FINE,
-    remediation="run `sudo k3s-harden apply`",
+    repair="run `sudo k3s-harden apply`",
 )
 def started_without_gate(situation: Situation) -> Iterator[Problem]:
     """Root let a K3s service start once without its gate (k3s-harden release --once).
@@ -255,13 +256,13 @@ def started_without_gate(situation: Situation) -> Iterator[Problem]:
     for service, by in situation.gate.exceptions.released.items():
         message = f"{service} started without its gate"
         found = f"released by {by}"
-        yield Problem(message, found=found, location=Location(file_of_service(service, UNGATED)), remediation=APPLY)
+        yield Problem(message, found=found, location=Location(file_of_service(service, UNGATED)), repair=APPLY)
 
 
 @error(
     blocks_gate=no("It reports an earlier start. The gate judges the next one again."),
     prevents_start=_K3S_IS_FINE,
-    remediation="find out what changed K3s' files or systemd's environment during the start; then restart K3s",
+    repair="find out what changed K3s' files or systemd's environment during the start; then restart K3s",
 )
 def started_unhardened(situation: Situation) -> Iterator[Problem]:
     """K3s runs a component with other arguments than those that the gate judged, or the gate has not judged this start.
@@ -273,11 +274,11 @@ def started_unhardened(situation: Situation) -> Iterator[Problem]:
     for service, difference in situation.gate.exceptions.unhardened.items():
         message = f"{service} does not run as its gate judged"
         found = "; ".join(difference.splitlines())
-        fix = steps(find, ShellCommand(f"sudo systemctl restart {service}"))
-        yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), remediation=fix)
+        fix = steps(find, Run(f"sudo systemctl restart {service}"))
+        yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), repair=fix)
 
 
-@note(remediation="run `sudo k3s-harden assess --cluster`, which asks the components")
+@note(repair="run `sudo k3s-harden assess --cluster`, which asks the components")
 def start_not_confirmed(situation: Situation) -> Iterator[Problem]:
     """K3s logged no arguments within ten minutes, so its start could not be compared with what the gate judged.
 
@@ -285,11 +286,11 @@ def start_not_confirmed(situation: Situation) -> Iterator[Problem]:
     """
     for service, reason in situation.gate.exceptions.unconfirmed.items():
         message = f"the last start of {service} could not be compared with what the gate judged: {reason}"
-        fix = steps(OwnCommand("assess", ("--cluster",)))
-        yield Problem(message, location=Location(file_of_service(service, UNCONFIRMED)), remediation=fix)
+        fix = steps(RunVerb("assess", ("--cluster",)))
+        yield Problem(message, location=Location(file_of_service(service, UNCONFIRMED)), repair=fix)
 
 
-@warning(remediation="run `sudo k3s-harden apply`, which ends the release on a compliant host")
+@warning(repair="run `sudo k3s-harden apply`, which ends the release on a compliant host")
 def release_in_effect(situation: Situation) -> Iterator[Problem]:
     """Root has released a K3s service: its next start passes without the gate (k3s-harden release --once).
 
@@ -299,8 +300,8 @@ def release_in_effect(situation: Situation) -> Iterator[Problem]:
     for service, release in situation.gate.exceptions.releases.items():
         message = f"the next start of {service} passes without its gate, if it is before {release.until}"
         found = f"released by {release.by}"
-        yield Problem(message, found=found, location=Location(file_of_service(service, RELEASE)), remediation=APPLY)
+        yield Problem(message, found=found, location=Location(file_of_service(service, RELEASE)), repair=APPLY)
 
 
-def _command(line: str) -> Remediation:
-    return steps(ShellCommand(line))
+def _command(line: str) -> Repair:
+    return steps(Run(line))

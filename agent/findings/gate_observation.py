@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Location, OwnCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, RunVerb
 from agent.findings.registry import Problem, error, no, steps, warning
 from agent.harden.changes.observation_mark import OBSERVES
 
@@ -17,15 +18,15 @@ OBSERVING = ("gate-observes", "gate-observes-too-long")
 
 _MOST_DAYS = 30
 _FIX = steps(
-    OwnCommand("impact"),
+    RunVerb("impact"),
     Instruction("fix what breaks, or postpone it by `stages`"),
-    OwnCommand("apply"),
-    alternative=steps(OwnCommand("install", ("--enforce",))),
+    RunVerb("apply"),
+    alternative=steps(RunVerb("install", ("--enforce",))),
 )
 _GENERAL = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
 
 
-@warning(remediation=_GENERAL)
+@warning(repair=_GENERAL)
 def gate_observes(situation: Situation) -> Iterator[Problem]:
     """The gate hardens nothing and blocks nothing, because its package was installed on a cluster that ran.
 
@@ -38,7 +39,7 @@ def gate_observes(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no("The gate observes, so it blocks nothing."),
     prevents_start=no("K3s itself is not affected."),
-    remediation=_GENERAL,
+    repair=_GENERAL,
 )
 def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
     """The gate has observed for 30 days or longer, so K3s still starts unhardened."""
@@ -49,7 +50,7 @@ def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
 def _problem(situation: Situation) -> Problem:
     since = situation.gate_observes_since
     message = f"the gate observes since {since}: K3s starts even if this host is not hardened"
-    return Problem(message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), remediation=_FIX)
+    return Problem(message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), repair=_FIX)
 
 
 def _days(situation: Situation) -> int:

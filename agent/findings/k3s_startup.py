@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, LimitError
-from agent.base.model import Instruction, Location, OwnCommand, Restart
+from agent.base.model import Location
+from agent.base.repair import Instruction, Restart, RunVerb
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.registry import (
@@ -47,7 +48,7 @@ _SMALLER = "make it smaller, or merge the files"
 @error(
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("K3s exits if it cannot parse a file of its configuration, and waits forever at a FIFO."),
-    remediation="correct the YAML or the value, or remove the directory, FIFO or broken link",
+    repair="correct the YAML or the value, or remove the directory, FIFO or broken link",
 )
 def k3s_config_broken(situation: Situation) -> Iterator[Problem]:
     """K3s cannot read a file of its configuration.
@@ -57,16 +58,16 @@ def k3s_config_broken(situation: Situation) -> Iterator[Problem]:
     """
     for problem in situation.facts.merged_config.startup_problems(situation.facts.role):
         fix = instruction(problem.hint or "correct the YAML", problem.location)
-        yield Problem(f"K3s does not start: {problem.problem}", location=problem.location, remediation=fix)
+        yield Problem(f"K3s does not start: {problem.problem}", location=problem.location, repair=fix)
     for problem in situation.facts.configuration.invalid_files:
         fix = instruction(f"remove {problem.location}, or replace it")
-        yield Problem(f"K3s does not start: {problem.message}", location=problem.location, remediation=fix)
+        yield Problem(f"K3s does not start: {problem.message}", location=problem.location, repair=fix)
 
 
 @error(
     blocks_gate=yes("K3s reads what this program did not, and can start with any option."),
     prevents_start=no("The content is not known."),
-    remediation="make the file smaller, or remove drop-ins; then restart K3s",
+    repair="make the file smaller, or remove drop-ins; then restart K3s",
 )
 def k3s_config_not_read(situation: Situation) -> Iterator[Problem]:
     """A part of K3s' configuration exceeds a limit of this program, but not those of K3s and systemd.
@@ -76,7 +77,7 @@ def k3s_config_not_read(situation: Situation) -> Iterator[Problem]:
     """
     for problem in not_read(situation):
         location = problem.location if isinstance(problem, InputError) else None
-        yield Problem(problem.message, location=location, remediation=instruction(_SMALLER))
+        yield Problem(problem.message, location=location, repair=instruction(_SMALLER))
 
 
 def not_read(situation: Situation) -> Iterator[HardenError]:
@@ -91,19 +92,19 @@ def not_read(situation: Situation) -> Iterator[HardenError]:
 @error(
     blocks_gate=yes("K3s starts without the hardened configuration."),
     prevents_start=no("K3s continues without its configuration files."),
-    remediation="remove the file",
+    repair="remove the file",
 )
 def k3s_config_ignored(situation: Situation) -> Iterator[Problem]:
     """A drop-in of K3s' configuration is a symbolic link to a missing file, so K3s ignores all configuration files."""
     for path in situation.facts.configuration.broken_links:
         message = "K3s ignores all files of its configuration: this drop-in is a symbolic link to a missing file"
-        yield Problem(message, location=Location(path), remediation=file_removal(path))
+        yield Problem(message, location=Location(path), repair=file_removal(path))
 
 
 @error(
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("k3s agent exits at an option of k3s server."),
-    remediation="remove the option",
+    repair="remove the option",
 )
 def server_key_on_agent(situation: Situation) -> Iterator[Problem]:
     """The configuration of an agent sets an option that only k3s server has. systemd restarts k3s agent forever."""
@@ -112,13 +113,13 @@ def server_key_on_agent(situation: Situation) -> Iterator[Problem]:
             if key in SERVER_ONLY_KEYS:
                 message = f"K3s does not start: `{key}` is not a valid k3s agent option"
                 fix = instruction(f"remove `{key}`", location)
-                yield Problem(message, found=key, location=location, remediation=fix)
+                yield Problem(message, found=key, location=location, repair=fix)
 
 
 @error(
     blocks_gate=no("The API server exits, so nothing runs without an audit log."),
     prevents_start=yes("The API server exits if its audit policy is missing, invalid, or has no rules."),
-    remediation="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
+    repair="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
 )
 def audit_policy_unusable(situation: Situation) -> Iterator[Problem]:
     """The audit policy of the API server is missing, is invalid, or has no rules."""
@@ -137,7 +138,7 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no("The API server exits, so nothing runs without admission control."),
     prevents_start=yes("The API server exits if the file is missing or invalid, or lacks a plugin's configuration."),
-    remediation="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
+    repair="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
 )
 def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
     """The admission configuration of the API server is missing or invalid.
@@ -169,7 +170,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
 
 
 @warning(
-    remediation="create or correct the file, or remove the argument; then run `sudo k3s-harden apply`, and restart K3s",
+    repair="create or correct the file, or remove the argument; then run `sudo k3s-harden apply`, and restart K3s",
 )
 def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
     """The operator's audit policy or admission configuration is missing or invalid, so K3s uses that of the hardening.
@@ -187,16 +188,16 @@ def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
                 message = f"K3s uses {values[-1].text} instead of {value.text}: {facts.unusable_files[value.text]}"
                 fix = steps(
                     Instruction(f"create or correct {value.text}, or remove `{name}`", value.location),
-                    OwnCommand("apply"),
+                    RunVerb("apply"),
                     restart=Restart.K3S,
                 )
-                yield Problem(message, found=value.text, location=value.location, remediation=fix)
+                yield Problem(message, found=value.text, location=value.location, repair=fix)
 
 
 @error(
     blocks_gate=no("The component exits, so nothing runs without the file."),
     prevents_start=yes("The component that reads the file exits."),
-    remediation="create the file, or correct the path",
+    repair="create the file, or correct the path",
 )
 def named_file_missing(situation: Situation) -> Iterator[Problem]:
     """K3s' configuration sets an argument of a component to a file that does not exist."""
@@ -207,10 +208,10 @@ def named_file_missing(situation: Situation) -> Iterator[Problem]:
         ):
             message = f"K3s does not start: the file of {option} does not exist"
             fix = instruction(f"create {path}, or correct the path", location)
-            yield Problem(message, found=str(path), location=location, remediation=fix)
+            yield Problem(message, found=str(path), location=location, repair=fix)
 
 
-@warning(remediation="write the token of the cluster to the file, mode 0600")
+@warning(repair="write the token of the cluster to the file, mode 0600")
 def token_file_missing(situation: Situation) -> Iterator[Problem]:
     """K3s' configuration names a file with a token, and the file does not exist.
 
@@ -220,7 +221,7 @@ def token_file_missing(situation: Situation) -> Iterator[Problem]:
         if option in TOKEN_FILE_KEYS and path not in situation.k3s_files.contents:
             message = f"K3s waits for the file of {option}, and exits after four minutes"
             fix = instruction(f"write the token to {path}, mode 0600")
-            yield Problem(message, found=f"{path} does not exist", location=location, remediation=fix)
+            yield Problem(message, found=f"{path} does not exist", location=location, repair=fix)
 
 
 def _repaired(problem: Problem, situation: Situation, path: PurePosixPath, location: Location) -> Problem:
@@ -228,7 +229,7 @@ def _repaired(problem: Problem, situation: Situation, path: PurePosixPath, locat
     verb = "correct" if path in situation.k3s_files.contents else "create"
     removal = steps(Instruction("remove the option", location), *APPLY.steps, restart=Restart.K3S)
     fix = by_owner(situation, path, steps(Instruction(f"{verb} {path}"), alternative=removal))
-    return problem._replace(remediation=fix, resource=str(path) if is_managed(situation, path) else "")
+    return problem._replace(repair=fix, resource=str(path) if is_managed(situation, path) else "")
 
 
 def _named(situation: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:

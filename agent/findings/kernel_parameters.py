@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot, same_value
-from agent.base.model import Absent, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
+from agent.base.model import Absent, Location, Sysctl
+from agent.base.repair import Instruction, Repair, Run, RunVerb
 from agent.findings.registry import Problem, error, instruction, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @error(
     blocks_gate=no("The running kernel has the expected value, and the gate checks it again at the next boot."),
     prevents_start=no("The kubelet compares the running value only."),
-    remediation="set the value of the guide, or delete the line",
+    repair="set the value of the guide, or delete the line",
 )
 def sysctl_overridden(situation: Situation) -> Iterator[Problem]:
     """Another file overrides 90-kubelet.conf at the next boot, so a kernel parameter loses its expected value.
@@ -44,7 +45,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Problem]:
         yield Problem(override.message, override.expected, override.found, override.location, fix, resource)
 
 
-@warning(remediation="set the value of the guide, or delete the line")
+@warning(repair="set the value of the guide, or delete the line")
 def sysctl_conf_disagrees(situation: Situation) -> Iterator[Problem]:
     """/etc/sysctl.conf sets a value that differs from the guide. `sysctl --system` applies it; systemd does not.
 
@@ -67,13 +68,13 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Problem]:
             continue
         message = f"`sysctl --system` sets {row.key} to {line.value}"
         fix = instruction(f"set {row.key} to {row.value}, or delete the line", line.location)
-        yield Problem(message, expected=row.value, found=line.value, location=line.location, remediation=fix)
+        yield Problem(message, expected=row.value, found=line.value, location=line.location, repair=fix)
 
 
 @error(
     blocks_gate=no("The kubelet exits, so no workload runs on the unhardened kernel."),
     prevents_start=yes("With protect-kernel-defaults the kubelet exits if one of six kernel parameters differs."),
-    remediation="run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
+    repair="run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
 )
 def kernel_parameter(situation: Situation) -> Iterator[Problem]:
     """The kubelet rejects the value of a kernel parameter.
@@ -98,7 +99,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no("The running kernel has the expected value, and the gate checks it again at the next boot."),
     prevents_start=no("The kubelet compares the running value only."),
-    remediation="set `protect-kernel-defaults: false` in the settings, or remove the waiver",
+    repair="set `protect-kernel-defaults: false` in the settings, or remove the waiver",
 )
 def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
     """The kubelet will reject a waived kernel parameter after the next boot.
@@ -128,7 +129,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=yes("Workloads run on a kernel that does not meet the control."),
     prevents_start=no("Without protect-kernel-defaults the kubelet does not exit."),
-    remediation="set the value with `sysctl -w` and in a file in /etc/sysctl.d",
+    repair="set the value with `sysctl -w` and in a file in /etc/sysctl.d",
 )
 def kernel_default_changed(situation: Situation) -> Iterator[Problem]:
     """A kernel parameter that apply does not write differs from the kernel's default, which is the expected value."""
@@ -138,7 +139,7 @@ def kernel_default_changed(situation: Situation) -> Iterator[Problem]:
         if not row.written and row.key not in situation.waivers.kernel_parameters:
             message = f"{row.key} does not have the kernel's default"
             fix = _set(situation, row, now)
-            yield Problem(message, expected=row.value, found=describe_state(now), remediation=fix, resource=row.key)
+            yield Problem(message, expected=row.value, found=describe_state(now), repair=fix, resource=row.key)
 
 
 @error(
@@ -146,7 +147,7 @@ def kernel_default_changed(situation: Situation) -> Iterator[Problem]:
     prevents_start=no(
         "Without protect-kernel-defaults the kubelet does not exit. With it, kernel-parameter is reported."
     ),
-    remediation="set the parameters on the machine that runs the container; then run `sudo k3s-harden apply`",
+    repair="set the parameters on the machine that runs the container; then run `sudo k3s-harden apply`",
 )
 def kernel_read_only(situation: Situation) -> Iterator[Problem]:
     """Kernel parameters differ and /proc/sys is read-only, as in a container of systemd-nspawn or LXC.
@@ -158,10 +159,10 @@ def kernel_read_only(situation: Situation) -> Iterator[Problem]:
         message = "/proc/sys is read-only, so kernel parameters cannot be set here"
         found = ", ".join(describe_state(situation.observed[row.key]) for row in rows)
         fix = _outside(situation)
-        yield Problem(message, ", ".join(f"{row.key}={row.value}" for row in rows), found, remediation=fix)
+        yield Problem(message, ", ".join(f"{row.key}={row.value}" for row in rows), found, repair=fix)
 
 
-@note(remediation="remove or extend the waiver")
+@note(repair="remove or extend the waiver")
 def waiver_expired(situation: Situation) -> Iterator[Problem]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
     for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
@@ -169,7 +170,7 @@ def waiver_expired(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, found=waiver.expires, location=waiver.location)
 
 
-@note(remediation=_AFTER_BOOT)
+@note(repair=_AFTER_BOOT)
 def no_kernel_here(situation: Situation) -> Iterator[Problem]:
     """The host tree has no /proc/sys, as in the build of an image. Its files set kernel parameters at each boot."""
     if not situation.facts.platform.has_kernel:
@@ -197,13 +198,13 @@ def _waived(row: SysctlRow, waiver: SiteWaiver, when: str, found: str, location:
     message = f"K3s {when}: the kubelet rejects {row.key}, which is waived, so apply does not set it"
     fix = steps(
         Instruction("set `protect-kernel-defaults: false` in the settings"),
-        OwnCommand("apply"),
-        alternative=steps(Instruction("remove the waiver", waiver.location), OwnCommand("apply")),
+        RunVerb("apply"),
+        alternative=steps(Instruction("remove the waiver", waiver.location), RunVerb("apply")),
     )
     return Problem(message, row.value, found, location, fix, row.key)
 
 
-def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:
+def _set(situation: Situation, row: SysctlRow, now: Observed) -> Repair:
     """Return the remediation for a kernel parameter whose running value differs."""
     if isinstance(now, Absent):
         return instruction(f"boot a kernel that has {row.key}")
@@ -215,13 +216,13 @@ def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:
     return instruction(f"run `sudo sysctl -w {line}`, and put that line in a file in /etc/sysctl.d")
 
 
-def _outside(situation: Situation) -> Remediation:
+def _outside(situation: Situation) -> Repair:
     """Return how to set all parameters that differ outside of this container, or of the mount that is read-only."""
     lines = " ".join(f"{row.key}={row.value}" for row in _settable(situation))
     where = "on the machine that runs this container" if situation.facts.platform.container else "where it is writable"
     command = f"printf '%s\\n' {lines} | sudo tee {_OUTSIDE} && sudo sysctl -p {_OUTSIDE}"
     first = Instruction(f"{where}, set the kernel parameters with the next command")
-    return steps(first, ShellCommand(command), OwnCommand("apply"))
+    return steps(first, Run(command), RunVerb("apply"))
 
 
 def _settable(situation: Situation) -> list[SysctlRow]:

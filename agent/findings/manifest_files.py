@@ -36,7 +36,7 @@ _MOST_PARSED = 1 << 20
 @error(
     blocks_gate=no("Pod Security admission has replaced these policies, so K3s is not less protected."),
     prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
-    remediation="run `sudo k3s-harden apply`, or remove the PodSecurityPolicies before this K3s version starts",
+    repair="run `sudo k3s-harden apply`, or remove the PodSecurityPolicies before this K3s version starts",
 )
 def stale_pod_security_policy(situation: Situation) -> Iterator[Problem]:
     """A manifest contains a PodSecurityPolicy, which Kubernetes 1.25 and newer do not support.
@@ -58,13 +58,13 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Problem]:
         expected = f"none since v1.{WITHOUT_POD_SECURITY_POLICY.first}"
         by_hand = instruction("before this K3s version starts, remove the PodSecurityPolicies", location)
         fix = APPLY if str(path) in planned else by_hand
-        yield Problem(message, expected, location=location, remediation=fix)
+        yield Problem(message, expected, location=location, repair=fix)
 
 
 @error(
     blocks_gate=no("The object of earlier starts remains. Other controls are not affected."),
     prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
-    remediation="change the objects to the API version that replaces it",
+    repair="change the objects to the API version that replaces it",
 )
 def manifest_api_removed(situation: Situation) -> Iterator[Problem]:
     """A manifest has an API version that Kubernetes of this version does not have any more.
@@ -88,7 +88,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Problem]:
             yield Problem(message, removal.instead, entry.api_version, location, fix)
 
 
-@warning(remediation="unless you label your namespaces, use the label kubernetes.io/metadata.name")
+@warning(repair="unless you label your namespaces, use the label kubernetes.io/metadata.name")
 def selector_matches_no_namespace(situation: Situation) -> Iterator[Problem]:
     """A NetworkPolicy selects namespaces by the label `name`, which Kubernetes does not set.
 
@@ -106,7 +106,7 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Problem]:
                 yield Problem(message, "kubernetes.io/metadata.name", "name", location, fix)
 
 
-@warning(remediation="before apply, create the policy again with another name, and delete this one")
+@warning(repair="before apply, create the policy again with another name, and delete this one")
 def network_policy_name_taken(situation: Situation) -> Iterator[Problem]:
     """A NetworkPolicy of the site has the name of one in policy.yaml, which replaces it, and later deletes it."""
     own = situation.facts.data_dir / POLICY_FILE
@@ -129,7 +129,7 @@ def name_taken(namespace: str, name: str, location: Location | None = None) -> P
 @error(
     blocks_gate=no("Only that object is missing. Other controls are not affected."),
     prevents_start=no("K3s logs an error for the manifest and continues."),
-    remediation="replace the placeholder with the name",
+    repair="replace the placeholder with the name",
 )
 def manifest_placeholder(situation: Situation) -> Iterator[Problem]:
     """A manifest contains a placeholder such as <NAMESPACE>, so K3s cannot create the object."""
@@ -141,7 +141,7 @@ def manifest_placeholder(situation: Situation) -> Iterator[Problem]:
                 yield Problem(message, found=found, location=Location(entry.path, scalar.line))
 
 
-@warning(remediation="correct the YAML, or remove the symbolic link")
+@warning(repair="correct the YAML, or remove the symbolic link")
 def manifest_broken(situation: Situation) -> Iterator[Problem]:
     """A manifest is not valid YAML. K3s applies nothing of it, not even its valid documents.
 
@@ -152,10 +152,10 @@ def manifest_broken(situation: Situation) -> Iterator[Problem]:
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
             fix = instruction(problem.hint or "correct the YAML", problem.location)
             message = f"K3s does not apply this manifest: {problem.problem}"
-            yield Problem(message, location=problem.location, remediation=fix)
+            yield Problem(message, location=problem.location, repair=fix)
     for link in situation.k3s_files.manifests.broken_links:
         message = "K3s applies no manifest: this one is a symbolic link to a missing file"
-        yield Problem(message, location=Location(link), remediation=file_removal(link))
+        yield Problem(message, location=Location(link), repair=file_removal(link))
 
 
 def beyond_limits(situation: Situation) -> Iterator[InputError]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError
-from agent.base.model import NO_REMEDIATION, Instruction, Location, OwnCommand, Restart, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import NO_REPAIR, Instruction, Restart, Run, RunVerb
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifest_files import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Problem, error, instruction, no, note, steps, warning, yes
@@ -31,7 +32,7 @@ _PASS_VERSION = steps(
 
 
 @note(
-    remediation="make `k3s --version` work, pass --k3s-version VERSION, or set `k3s-version` and keep it current",
+    repair="make `k3s --version` work, pass --k3s-version VERSION, or set `k3s-version` and keep it current",
 )
 def version_assumed(situation: Situation) -> Iterator[Problem]:
     """The K3s version could not be determined, so the newest known version is assumed.
@@ -41,7 +42,7 @@ def version_assumed(situation: Situation) -> Iterator[Problem]:
     facts = situation.facts
     if not (facts.version_is_known or facts.detected_version.unanswered or situation.had_pod_security_policies):
         message = f"the K3s version could not be determined: {_reason(situation)}; {facts.version} is assumed"
-        yield Problem(message, remediation=_PASS_VERSION)
+        yield Problem(message, repair=_PASS_VERSION)
 
 
 def _reason(situation: Situation) -> str:
@@ -51,7 +52,7 @@ def _reason(situation: Situation) -> str:
 @error(
     blocks_gate=yes("A K3s v1.24 would start without its PodSecurityPolicies."),
     prevents_start=no("K3s reads the files of the hardening for the newest version."),
-    remediation="make `k3s --version` work, or set `k3s-version` and keep it current",
+    repair="make `k3s --version` work, or set `k3s-version` and keep it current",
 )
 def version_unknown(situation: Situation) -> Iterator[Problem]:
     """K3s is installed, but printed no version within 15 seconds, and neither a setting nor a record has it.
@@ -60,13 +61,13 @@ def version_unknown(situation: Situation) -> Iterator[Problem]:
     """
     if situation.facts.detected_version.unanswered and not situation.had_pod_security_policies:
         message = f"the K3s version could not be determined: {_reason(situation)}"
-        yield Problem(message, remediation=_PASS_VERSION)
+        yield Problem(message, repair=_PASS_VERSION)
 
 
 @error(
     blocks_gate=yes("The hardening for the assumed version would remove the protection of a K3s v1.24."),
     prevents_start=no("Nothing is changed, so K3s starts as before."),
-    remediation="run `sudo k3s-harden apply --k3s-version VERSION` with the version of K3s",
+    repair="run `sudo k3s-harden apply --k3s-version VERSION` with the version of K3s",
 )
 def other_family_assumed(situation: Situation) -> Iterator[Problem]:
     """The K3s version could not be determined, and an earlier run set up this host for v1.24 or older.
@@ -80,7 +81,7 @@ def other_family_assumed(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, expected, found, Location(situation.facts.data_dir / POLICY_FILE), APPLY_WITH_VERSION)
 
 
-@warning(remediation="remove `k3s-version` from the settings, or omit --k3s-version")
+@warning(repair="remove `k3s-version` from the settings, or omit --k3s-version")
 def version_differs(situation: Situation) -> Iterator[Problem]:
     """The K3s version of the settings or of `--k3s-version` is not the minor version of the installed K3s program.
 
@@ -102,7 +103,7 @@ def version_differs(situation: Situation) -> Iterator[Problem]:
     yield Problem(message, expected, f"{given.version}, from {given.name}", given.location, fix)
 
 
-@note(remediation="upgrade k3s-harden if a newer release exists")
+@note(repair="upgrade k3s-harden if a newer release exists")
 def version_newer(situation: Situation) -> Iterator[Problem]:
     """This K3s version is newer than the newest known version, whose hardening applies."""
     version = situation.facts.version
@@ -116,7 +117,7 @@ def version_newer(situation: Situation) -> Iterator[Problem]:
         yield Problem(f"K3s {version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply")
 
 
-@warning(remediation=f"upgrade K3s; `k3s-harden preflight v{NEWEST_KNOWN.family}` checks this host for it")
+@warning(repair=f"upgrade K3s; `k3s-harden preflight v{NEWEST_KNOWN.family}` checks this host for it")
 def k3s_end_of_life(situation: Situation) -> Iterator[Problem]:
     """Kubernetes publishes no security fixes any more for this minor version of K3s.
 
@@ -130,11 +131,11 @@ def k3s_end_of_life(situation: Situation) -> Iterator[Problem]:
         message = f"Kubernetes v{facts.version.family} has no security fixes any more"
         expected = f"a version that is supported on {situation.today.date}"
         is_newest = facts.version.minor == NEWEST_KNOWN.minor
-        fix = instruction("upgrade k3s-harden, then K3s") if is_newest else NO_REMEDIATION
-        yield Problem(message, expected, f"{facts.version}, supported until {day}", remediation=fix)
+        fix = instruction("upgrade k3s-harden, then K3s") if is_newest else NO_REPAIR
+        yield Problem(message, expected, f"{facts.version}, supported until {day}", repair=fix)
 
 
-@note(remediation="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them")
+@note(repair="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them")
 def rancher_managed(situation: Situation) -> Iterator[Problem]:
     """Rancher writes K3s' configuration on this node, so k3s-harden does not: each would overwrite the other.
 
@@ -144,13 +145,13 @@ def rancher_managed(situation: Situation) -> Iterator[Problem]:
         role = "" if situation.facts.role is Role.SERVER else ", for this agent and all other nodes"
         options = ("rancher-cluster", f"--k3s-version {situation.facts.version.family}")
         message = f"Rancher manages this node; set K3s' arguments and Pod Security in its Cluster object{role}"
-        yield Problem(message, remediation=steps(OwnCommand("render", options)))
+        yield Problem(message, repair=steps(RunVerb("render", options)))
 
 
 @error(
     blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
     prevents_start=no("K3s uses a directory below its working directory or a home."),
-    remediation="write an absolute path, or set `data-dir` in the settings",
+    repair="write an absolute path, or set `data-dir` in the settings",
 )
 def data_dir_not_absolute(situation: Situation) -> Iterator[Problem]:
     """K3s' data directory depends on how K3s is started, so the default directory is hardened.
@@ -179,7 +180,7 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=yes("K3s can read files that are not hardened."),
     prevents_start=no("Nothing is changed, so K3s starts as before."),
-    remediation="let the service start `k3s server` or `k3s agent` on the files of the host, or set `k3s-config`",
+    repair="let the service start `k3s server` or `k3s agent` on the files of the host, or set `k3s-config`",
 )
 def k3s_config_unknown(situation: Situation) -> Iterator[Problem]:
     """K3s starts in a way that cannot be followed, so it is not known which configuration K3s reads.
@@ -198,9 +199,7 @@ def k3s_config_unknown(situation: Situation) -> Iterator[Problem]:
     if situation.start_problem:
         fix = instruction("let K3s see the files of the host; if they have just changed, systemd repeats the start")
         path = facts.unit.path if facts.unit else facts.configuration.path
-        yield Problem(
-            f"cannot judge this start of K3s: {situation.start_problem}", location=Location(path), remediation=fix
-        )
+        yield Problem(f"cannot judge this start of K3s: {situation.start_problem}", location=Location(path), repair=fix)
 
 
 def _unseen(situation: Situation) -> Iterator[Problem]:
@@ -235,7 +234,7 @@ def unknown_config(
 @error(
     blocks_gate=no("An upgrade of this program must not block a K3s that the earlier release let start."),
     prevents_start=no("K3s starts as before."),
-    remediation="set `k3s-config`, or let the service start `k3s server` or `k3s agent` on the files of the host",
+    repair="set `k3s-config`, or let the service start `k3s server` or `k3s agent` on the files of the host",
 )
 def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
     """K3s starts in a way that only earlier releases followed, and the configuration that one of them found is used.
@@ -247,10 +246,10 @@ def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
     if situation.recorded_config is not None:
         message = f"{situation.recorded_config} is the configuration of K3s by a record of an earlier release"
         setting = f"set `k3s-config: {situation.recorded_config}` in {DEFAULT_SETTINGS}"
-        yield Problem(message, location=Location(situation.recorded_config), remediation=instruction(setting))
+        yield Problem(message, location=Location(situation.recorded_config), repair=instruction(setting))
 
 
-@warning(remediation="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files")
+@warning(repair="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files")
 def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
     """A service of K3s starts another program, such as a script, so the command line of K3s is not known.
 
@@ -265,7 +264,7 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, f"ExecStart={K3S_BINARY} {other.role.value}", other.program.text, other.program.location)
 
 
-@note(remediation="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
+@note(repair="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
 def service_not_assessed(situation: Situation) -> Iterator[Problem]:
     """Another service starts K3s in the same role, or with the same configuration.
 
@@ -283,7 +282,7 @@ def service_not_assessed(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=yes("Files of the hardening are missing, and the gate cannot write them."),
     prevents_start=no("K3s starts without the files."),
-    remediation="run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",
+    repair="run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",
 )
 def read_only_etc(situation: Situation) -> Iterator[Problem]:
     """/etc is read-only, as on an immutable system, and files are missing there. They have to be part of the image."""
@@ -291,13 +290,13 @@ def read_only_etc(situation: Situation) -> Iterator[Problem]:
         missing = [change.id for change in situation.plan.changes if change.id.startswith("/etc/")]
         if missing:
             fix = steps(
-                OwnCommand("apply", ("--root IMAGE",)),
-                alternative=steps(Instruction("make /etc writable"), OwnCommand("apply")),
+                RunVerb("apply", ("--root IMAGE",)),
+                alternative=steps(Instruction("make /etc writable"), RunVerb("apply")),
             )
-            yield Problem(f"/etc is read-only, so apply cannot write {' and '.join(missing)}", remediation=fix)
+            yield Problem(f"/etc is read-only, so apply cannot write {' and '.join(missing)}", repair=fix)
 
 
-@warning(remediation="run as root, or correct what cannot be read")
+@warning(repair="run as root, or correct what cannot be read")
 def not_readable(situation: Situation) -> Iterator[Problem]:
     """A file or directory could not be read, so this report does not include its content."""
     elsewhere = {problem.message for problem in not_read(situation)}
@@ -305,10 +304,10 @@ def not_readable(situation: Situation) -> Iterator[Problem]:
         if problem.message not in elsewhere:
             as_root = isinstance(problem, AccessDeniedError)
             correct = problem.hint or f"remove the cause, or move the file away: {problem.message}"
-            yield Problem(problem.message, remediation=instruction("run the command as root" if as_root else correct))
+            yield Problem(problem.message, repair=instruction("run the command as root" if as_root else correct))
 
 
-@warning(remediation="restart the service")
+@warning(repair="restart the service")
 def restart_needed(situation: Situation) -> Iterator[Problem]:
     """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""
     changed = situation.changed_since_start
@@ -318,4 +317,4 @@ def restart_needed(situation: Situation) -> Iterator[Problem]:
         service = quote(situation.facts.service.removesuffix(".service"))
         message = f"{' and '.join(changed)} changed after K3s started"
         command = f"rc-service {service} restart" if situation.gate.is_openrc else f"systemctl restart {service}"
-        yield Problem(message, remediation=steps(ShellCommand(f"sudo {command}")))
+        yield Problem(message, repair=steps(Run(f"sudo {command}")))

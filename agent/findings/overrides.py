@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Location, OwnCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, RunVerb
 from agent.findings.registry import Problem, error, file_removal, instruction, misconfigured, no, steps, warning, yes
 from agent.harden.desired import dropin_options
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
@@ -36,7 +37,7 @@ _ZERO_MEANS_FIVE = VersionRange(27, 36)
 @error(
     blocks_gate=yes("K3s starts without the lost arguments."),
     prevents_start=no("K3s accepts the later list."),
-    remediation="append `+` to the key; then restart K3s",
+    repair="append `+` to the key; then restart K3s",
 )
 def list_dropped(situation: Situation) -> Iterator[Problem]:
     """A later file repeats the key of a list without `+`, so K3s drops the items of earlier files."""
@@ -53,7 +54,7 @@ def list_dropped(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=yes("K3s starts with a value that does not meet the control."),
     prevents_start=no("K3s accepts the value."),
-    remediation="correct the value, or remove the option; then restart K3s",
+    repair="correct the value, or remove the option; then restart K3s",
 )
 def option_overridden(situation: Situation) -> Iterator[Problem]:
     """A later file, or the command line of K3s, sets an option to a value that does not meet the control.
@@ -81,7 +82,7 @@ def option_overridden(situation: Situation) -> Iterator[Problem]:
             yield misconfigured(message, edit, last[0].location, last[0].text, str(option.row.meets))
 
 
-@warning(remediation="remove the option or file, unless your network plugin enforces NetworkPolicies")
+@warning(repair="remove the option or file, unless your network plugin enforces NetworkPolicies")
 def network_policies_inert(situation: Situation) -> Iterator[Problem]:
     """The NetworkPolicies have no effect: K3s' network policy controller is disabled, or K3s skips policy.yaml.
 
@@ -100,13 +101,13 @@ def network_policies_inert(situation: Situation) -> Iterator[Problem]:
     policy = facts.data_dir / NETWORK_POLICIES.path
     if policy.name in manifests.skips:
         skip = manifests.skips[policy.name]
-        yield Problem(f"K3s skips {policy}", found=skip.name, location=Location(skip), remediation=file_removal(skip))
+        yield Problem(f"K3s skips {policy}", found=skip.name, location=Location(skip), repair=file_removal(skip))
     if policy.stem in manifests.disabled:
         location, edit = manifests.disabled[policy.stem], f"remove {policy.stem} from the list"
         yield misconfigured(f"K3s deletes {policy} and its objects", edit, location, f"disable: {policy.stem}")
 
 
-@warning(remediation="remove the option, or let only the cluster's nodes connect to port 6443")
+@warning(repair="remove the option, or let only the cluster's nodes connect to port 6443")
 def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Problem]:
     """K3s before v1.37.1 can serve an optional endpoint of its supervisor to clients without credentials.
 
@@ -126,7 +127,7 @@ def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Problem]:
             yield misconfigured(message, edit, option.location, f"{key}: {option.text}", expected)
 
 
-@warning(remediation="remove the argument, or set it to 50")
+@warning(repair="remove the argument, or set it to 50")
 def event_qps_lowers_limit(situation: Situation) -> Iterator[Problem]:
     """The kubelet's argument `event-qps=0` means 5 events per second up to v1.36, not no limit.
 
@@ -143,7 +144,7 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Problem]:
             yield misconfigured(message, edit, value.location, "event-qps=0", "event-qps=50, the default")
 
 
-@warning(remediation="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings")
+@warning(repair="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings")
 def secrets_not_encrypted(situation: Situation) -> Iterator[Problem]:
     """Kubernetes secrets are in the datastore in plain text.
 
@@ -163,21 +164,19 @@ def secrets_not_encrypted(situation: Situation) -> Iterator[Problem]:
     if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
         message = "this server joins a cluster, and secrets-encryption must be the same on all of its servers"
         fix = instruction("set `secrets-encryption` in the settings to `on` or `off`, as on the others")
-        yield Problem(message, remediation=fix)
+        yield Problem(message, repair=fix)
     elif facts.datastore is Datastore.EXTERNAL and facts.running_since is None:
         message = "cannot determine whether the external datastore has data, so apply does not set secrets-encryption"
         fix = instruction(
             "set `secrets-encryption` in the settings to `on` for a new cluster, otherwise as on its other servers"
         )
-        yield Problem(message, remediation=fix)
+        yield Problem(message, repair=fix)
     elif not dropin_options.starts_a_cluster(facts):
         message = "secrets are not encrypted, and this cluster has data"
-        yield Problem(message, expected="secrets-encryption: true", remediation=_AS_EXPLAINED)
+        yield Problem(message, expected="secrets-encryption: true", repair=_AS_EXPLAINED)
 
 
-_AS_EXPLAINED = steps(
-    OwnCommand("explain", ("secrets-encryption",)), Instruction("follow the steps for this K3s version")
-)
+_AS_EXPLAINED = steps(RunVerb("explain", ("secrets-encryption",)), Instruction("follow the steps for this K3s version"))
 
 
 def _not_yet_encrypted(situation: Situation) -> Iterator[Problem]:
@@ -186,7 +185,7 @@ def _not_yet_encrypted(situation: Situation) -> Iterator[Problem]:
     if dropin_options.is_encrypted_too_late(facts):
         message = f"secrets are not encrypted: K3s {facts.version} cannot encrypt those of a cluster that has data"
         expected = f"{release_enabling_later(facts.version.minor)} or newer"
-        yield Problem(message, expected, str(facts.version), remediation=_AS_EXPLAINED)
+        yield Problem(message, expected, str(facts.version), repair=_AS_EXPLAINED)
     # With an external datastore, the file is missing until K3s has started here.
     elif facts.datastore in (Datastore.SQLITE, Datastore.ETCD) or facts.running_since is not None:
         message = "secrets are not encrypted yet, and this cluster has data"
@@ -197,7 +196,7 @@ def _not_yet_encrypted(situation: Situation) -> Iterator[Problem]:
 @error(
     blocks_gate=no("Secrets are encrypted, which is more than the settings require."),
     prevents_start=no("K3s keeps the option with which it encrypted the secrets."),
-    remediation="set `secrets-encryption` to `on` or `auto`, or first decrypt the secrets",
+    repair="set `secrets-encryption` to `on` or `auto`, or first decrypt the secrets",
 )
 def secrets_encryption_kept(situation: Situation) -> Iterator[Problem]:
     """The settings disable secrets-encryption, but K3s encrypts secrets through the drop-in, so the option remains.

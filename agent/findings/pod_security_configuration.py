@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.model import Instruction, OwnCommand, Restart
+from agent.base.repair import Instruction, Restart, RunVerb
 from agent.cluster.kubernetes.pod_security import FIRST_COMPLETE, PodSecurityDefaults
 from agent.findings.registry import Problem, steps
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
@@ -59,8 +59,8 @@ def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterato
     if found is not None:
         removal = Instruction(f"remove `{ADMISSION_CONFIGURATION_ARGUMENT}`", named.location)
         edit = Instruction(f"set `{found.expected}` in the defaults of PodSecurity", found.location)
-        instead = steps(removal, OwnCommand("apply"), restart=Restart.K3S)
-        yield found._replace(remediation=steps(edit, restart=Restart.K3S, alternative=instead))
+        instead = steps(removal, RunVerb("apply"), restart=Restart.K3S)
+        yield found._replace(repair=steps(edit, restart=Restart.K3S, alternative=instead))
 
 
 def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Problem]:

@@ -8,16 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.model import (
-    NO_REMEDIATION,
-    FixOwner,
-    Instruction,
-    Location,
-    OwnCommand,
-    Remediation,
-    Restart,
-    ShellCommand,
-)
+from agent.base.model import Location
+from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Finding, Level, Prediction
 from agent.base.value import Value
 from agent.harden.plan.plan import WITH_VERSION
@@ -29,52 +21,50 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.harden.situation import Situation
 
     Detector = Callable[[Situation], Iterator["Problem"]]
     """Yields each case of one kind of finding in the state of a host; pure."""
 
-APPLY = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
+APPLY = Repair((RunVerb("apply"),), FixOwner.APPLY)
 
 
-def steps(
-    *in_order: Step, restart: Restart = Restart.NOT_NEEDED, alternative: Remediation | None = None
-) -> Remediation:
+def steps(*in_order: Step, restart: Restart = Restart.NOT_NEEDED, alternative: Repair | None = None) -> Repair:
     """Return a remediation by the operator with these steps."""
-    return Remediation(in_order, restart=restart, alternative=alternative)
+    return Repair(in_order, restart=restart, alternative=alternative)
 
 
-def instruction(text: str, location: Location | None = None, *, restart: Restart = Restart.NOT_NEEDED) -> Remediation:
+def instruction(text: str, location: Location | None = None, *, restart: Restart = Restart.NOT_NEEDED) -> Repair:
     """Return a remediation with one step that the operator does, at `location` if that is a file to edit."""
     return steps(Instruction(text, location), restart=restart)
 
 
-INSTALL = steps(OwnCommand("install"))
-UNINSTALL = steps(OwnCommand("uninstall"))
+INSTALL = steps(RunVerb("install"))
+UNINSTALL = steps(RunVerb("uninstall"))
 APPLY_WITH_VERSION = steps(
     Instruction(f"find out the version of K3s, such as {EXAMPLE_MINOR}, and replace VERSION by it"),
-    OwnCommand("apply", ("--k3s-version VERSION",)),
+    RunVerb("apply", ("--k3s-version VERSION",)),
     alternative=instruction("set `k3s-version: VERSION`", Location(DEFAULT_SETTINGS)),
 )
 """For a host whose version of K3s is unknown, and decides what apply may write."""
 
 
-def edit_of_k3s_config(text: str, location: Location) -> Remediation:
+def edit_of_k3s_config(text: str, location: Location) -> Repair:
     """Return a remediation that edits K3s' configuration, which K3s reads only when it starts."""
     return instruction(text, location, restart=Restart.K3S)
 
 
-def file_removal(path: PurePosixPath) -> Remediation:
+def file_removal(path: PurePosixPath) -> Repair:
     """Return the remediation for a file that has to be removed."""
     return steps(rm_command(path))
 
 
-def rm_command(path: PurePosixPath) -> ShellCommand:
+def rm_command(path: PurePosixPath) -> Run:
     """Return the command that removes a file."""
     import shlex
 
-    return ShellCommand(f"sudo rm {shlex.quote(str(path))}")
+    return Run(f"sudo rm {shlex.quote(str(path))}")
 
 
 def is_managed(situation: Situation, path: PurePosixPath) -> bool:
@@ -82,19 +72,19 @@ def is_managed(situation: Situation, path: PurePosixPath) -> bool:
     return any(resource.id == str(path) for resource in situation.desired)
 
 
-def correction(situation: Situation, location: Location, text: str) -> Remediation:
+def correction(situation: Situation, location: Location, text: str) -> Repair:
     """Return the remediation for an argument at a location: by the owner of that file, or `text` for the operator."""
     if location.path in situation.obsolete:
         return file_removal(location.path)
     return by_owner(situation, location.path, edit_of_k3s_config(text, location))
 
 
-def by_owner(situation: Situation, path: PurePosixPath, by_hand: Remediation) -> Remediation:
+def by_owner(situation: Situation, path: PurePosixPath, by_hand: Repair) -> Repair:
     """Return the remediation for the file at a path: what the operator does by hand, unless apply writes it."""
     return written_by_apply(situation, str(path)) if is_managed(situation, path) else by_hand
 
 
-def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
+def written_by_apply(situation: Situation, resource_id: str) -> Repair:
     """Return the remediation for a managed resource: apply, after what apply requires if it refuses the resource."""
     refusal = next((refusal for refusal in situation.plan.refusals if refusal.id == resource_id), None)
     if refusal is None:
@@ -102,7 +92,7 @@ def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
     if refusal.hint == WITH_VERSION:
         return APPLY_WITH_VERSION
     if refusal.edited:
-        return steps(OwnCommand("apply", ("--force",)))
+        return steps(RunVerb("apply", ("--force",)))
     return steps(Instruction(f"{refusal.id}: {refusal.hint}"), *APPLY.steps)
 
 
@@ -113,7 +103,7 @@ class Problem(NamedTuple):
     expected: str = ""
     found: str = ""
     location: Location | None = None
-    remediation: Remediation = NO_REMEDIATION
+    repair: Repair = NO_REPAIR
     """The steps for this host; without any, the general remediation of the finding, at the location."""
     resource: str = ""
     """The id of the managed resource that has the problem; empty if it is not one."""
@@ -155,7 +145,7 @@ class FindingKind(NamedTuple):
     id: str
     level: Level
     explanation: str
-    remediation: str
+    repair: str
     """What to do in general; empty if nothing. `explain` prints it."""
     blocks_gate: Property = NO
     """Whether K3s would run unhardened or unprotected, so that the gate must block it."""
@@ -166,12 +156,12 @@ class FindingKind(NamedTuple):
 
     def case(self, problem: Problem) -> Finding:
         """Return a case of this kind for the report. Texts are cut: each item of a long list can be a case."""
-        is_general = problem.remediation == NO_REMEDIATION and self.remediation
+        is_general = problem.repair == NO_REPAIR and self.repair
         cut = problem._replace(
             message=_cut(problem.message),
             expected=_cut(problem.expected),
             found=_cut(problem.found),
-            remediation=instruction(self.remediation, problem.location) if is_general else problem.remediation,
+            repair=instruction(self.repair, problem.location) if is_general else problem.repair,
         )
         return Finding(self.id, self.level, self.blocks_gate.holds, self.prevents_start.holds, *cut)
 
@@ -190,42 +180,42 @@ KINDS: dict[str, FindingKind] = {}
 
 
 def finding(
-    level: Level, *, remediation: str, blocks_gate: Property = NO, prevents_start: Property = NO
+    level: Level, *, repair: str, blocks_gate: Property = NO, prevents_start: Property = NO
 ) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of finding."""
 
     def declare(detect: Detector) -> Detector:
         name = detect.__name__.replace("_", "-")
-        register(name, level, detect.__doc__ or "", remediation, blocks_gate, prevents_start, detect)
+        register(name, level, detect.__doc__ or "", repair, blocks_gate, prevents_start, detect)
         return detect
 
     return declare
 
 
-def error(*, remediation: str, blocks_gate: Property, prevents_start: Property) -> Callable[[Detector], Detector]:
+def error(*, repair: str, blocks_gate: Property, prevents_start: Property) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of finding that makes the host not compliant."""
-    return finding(Level.ERROR, remediation=remediation, blocks_gate=blocks_gate, prevents_start=prevents_start)
+    return finding(Level.ERROR, repair=repair, blocks_gate=blocks_gate, prevents_start=prevents_start)
 
 
-def warning(*, remediation: str) -> Callable[[Detector], Detector]:
+def warning(*, repair: str) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of warning."""
-    return finding(Level.WARNING, remediation=remediation)
+    return finding(Level.WARNING, repair=repair)
 
 
-def note(*, remediation: str) -> Callable[[Detector], Detector]:
+def note(*, repair: str) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of note."""
-    return finding(Level.NOTE, remediation=remediation)
+    return finding(Level.NOTE, repair=repair)
 
 
 def register(  # noqa: PLR0913, PLR0917 - the fields of FindingKind
     name: str,
     level: Level,
     explanation: str,
-    remediation: str,
+    repair: str,
     blocks_gate: Property = NO,
     prevents_start: Property = NO,
     detect: Detector | None = None,
 ) -> FindingKind:
     """Declare a kind of finding; without a detector a verb reports it."""
-    KINDS[name] = FindingKind(name, level, explanation, remediation, blocks_gate, prevents_start, detect)
+    KINDS[name] = FindingKind(name, level, explanation, repair, blocks_gate, prevents_start, detect)
     return KINDS[name]

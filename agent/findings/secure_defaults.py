@@ -76,7 +76,7 @@ SECURE_DEFAULTS = (
 
 
 @error(
-    remediation="remove the argument, so that K3s sets its default; then restart K3s",
+    repair="remove the argument, so that K3s sets its default; then restart K3s",
     blocks_gate=yes("Anybody who reaches the port controls the node or reads its data, without credentials."),
     prevents_start=no("The component accepts the value."),
 )
@@ -90,7 +90,7 @@ def component_open(situation: Situation) -> Iterator[Problem]:
     return _replaced(situation, opens=True)
 
 
-@warning(remediation="remove the argument, so that K3s sets its default; then restart K3s")
+@warning(repair="remove the argument, so that K3s sets its default; then restart K3s")
 def secure_default_replaced(situation: Situation) -> Iterator[Problem]:
     """The operator's configuration accepts requests without credentials, which K3s rejects by default.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Instruction, Location, OwnCommand, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import Problem, error, instruction, no, steps, warning
 
@@ -22,7 +23,7 @@ _REPORTED_DAYS_BEFORE = 14
 """A waiver is reported from this number of days before its expiry."""
 
 
-@warning(remediation="correct the settings; then run `sudo k3s-harden check`")
+@warning(repair="correct the settings; then run `sudo k3s-harden check`")
 def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
     """The gate cannot use the settings, so it uses those of the last successful run.
 
@@ -33,11 +34,11 @@ def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
     if used is not None:
         location = used.problem.location if isinstance(used.problem, InputError) else None
         message = f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}"
-        fix = steps(Instruction(used.problem.hint or "correct the settings", location), OwnCommand("check"))
-        yield Problem(message, location=location, remediation=fix)
+        fix = steps(Instruction(used.problem.hint or "correct the settings", location), RunVerb("check"))
+        yield Problem(message, location=location, repair=fix)
 
 
-@warning(remediation="remove or extend the waiver, then run apply")
+@warning(repair="remove or extend the waiver, then run apply")
 def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
     """A waiver has expired since the last successful run, and the gate still applies it.
 
@@ -49,7 +50,7 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
             yield Problem(f"{message}; the gate still applies it", found=waiver.expires, location=waiver.location)
 
 
-@warning(remediation="make the control compliant, or extend the waiver")
+@warning(repair="make the control compliant, or extend the waiver")
 def waiver_expires_soon(situation: Situation) -> Iterator[Problem]:
     """A waiver for this host expires within 14 days. Its control then has to be compliant."""
     scope = replace(situation.waivers.scope, today=situation.today.date)
@@ -67,7 +68,7 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Problem]:
 
 
 @error(
-    remediation="remove the stage from the settings, then run apply; or set a later day",
+    repair="remove the stage from the settings, then run apply; or set a later day",
     blocks_gate=no("The last day of a stage must not block K3s at the next boot of its node."),
     prevents_start=no("The configuration is valid."),
 )
@@ -84,7 +85,7 @@ def stage_expired(situation: Situation) -> Iterator[Problem]:
 
 
 @error(
-    remediation="set `stages.until` to a nearer day",
+    repair="set `stages.until` to a nearer day",
     blocks_gate=no("A rule about the settings must not block K3s at the next boot of its node."),
     prevents_start=no("The configuration is valid."),
 )
@@ -100,7 +101,7 @@ def stage_too_long(situation: Situation) -> Iterator[Problem]:
             yield Problem(f"`{stage}` lasts too long", expected=within, found=stage.until, resource=stage.setting)
 
 
-@warning(remediation="set the clock, such as by time synchronisation")
+@warning(repair="set the clock, such as by time synchronisation")
 def clock_implausible(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is behind the last successful run or this release, so no waiver expires."""
     if not situation.today.is_plausible and any(waiver.expires for waiver in situation.waivers.all):
@@ -108,17 +109,17 @@ def clock_implausible(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, expected=f"{situation.today.not_before} or later", found=situation.today.date)
 
 
-@warning(remediation="run `k3s --version`, and correct what keeps it from working")
+@warning(repair="run `k3s --version`, and correct what keeps it from working")
 def recorded_version_used(situation: Situation) -> Iterator[Problem]:
     """K3s did not print its version, so the version of the last successful run is used."""
     facts = situation.facts
     if facts.detected_version.recorded:
         recorded = f"{facts.version}, which was recorded on {facts.detected_version.recorded}, is used"
-        fix = steps(ShellCommand("k3s --version"), Instruction("correct what keeps it from working"))
-        yield Problem(f"K3s did not print its version; {recorded}", remediation=fix)
+        fix = steps(Run("k3s --version"), Instruction("correct what keeps it from working"))
+        yield Problem(f"K3s did not print its version; {recorded}", repair=fix)
 
 
-@warning(remediation="put the program below a directory that only root can change, with mode 0755")
+@warning(repair="put the program below a directory that only root can change, with mode 0755")
 def notify_command_unusable(situation: Situation) -> Iterator[Problem]:
     """The command of `drift.notify` is not run, so the site gets no notifications of the drift check.
 
@@ -131,10 +132,10 @@ def notify_command_unusable(situation: Situation) -> Iterator[Problem]:
         fix = instruction(
             "put the program below a directory that only root can change, with mode 0755, or correct `drift.notify`"
         )
-        yield Problem(message, location=Location(found.command), remediation=fix)
+        yield Problem(message, location=Location(found.command), repair=fix)
 
 
-@warning(remediation="read the reason with `journalctl -u 'k3s-harden-notify@*'`")
+@warning(repair="read the reason with `journalctl -u 'k3s-harden-notify@*'`")
 def notification_undelivered(situation: Situation) -> Iterator[Problem]:
     """The command of `drift.notify` did not accept a notification of the drift check.
 
@@ -143,5 +144,5 @@ def notification_undelivered(situation: Situation) -> Iterator[Problem]:
     found = situation.notifications
     if found is not None and found.waits_since:
         message = f"the site was not notified: {found.command} has not accepted the notification of {found.waits_since}"
-        fix = steps(ShellCommand("sudo journalctl -u 'k3s-harden-notify@*'"))
-        yield Problem(message, location=Location(found.file), remediation=fix)
+        fix = steps(Run("sudo journalctl -u 'k3s-harden-notify@*'"))
+        yield Problem(message, location=Location(found.file), repair=fix)

@@ -6,7 +6,8 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Instruction, Location, Restart, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, Restart, Run
 from agent.base.yaml_reader import shown
 from agent.findings.admission import listed_plugins
 from agent.findings.file_predictions import context_of
@@ -35,7 +36,7 @@ def rejected(situation: Situation) -> Iterator[Problem]:
             yield Problem(
                 f"K3s does not start: {error.problem}",
                 location=location,
-                remediation=by_owner(situation, target, steps(step, restart=Restart.K3S)),
+                repair=by_owner(situation, target, steps(step, restart=Restart.K3S)),
                 prediction=error.prediction if isinstance(error, FileRejectionError) else None,
             )
 
@@ -46,11 +47,11 @@ def not_enforced(situation: Situation) -> Iterator[Problem]:
     if situation.settings.has_admission_policies and own is not None and not is_managed(situation, own.path):
         message = f"the API server does not load the policies of the settings: it reads {own.path}"
         fix = instruction("add the entries of `k3s-harden render psa` for the policies to the file", own.location)
-        yield Problem(message, location=own.location, remediation=fix)
+        yield Problem(message, location=own.location, repair=fix)
     for path, entry in situation.k3s_files.open_policies.items():
         message, name = f"others than root can change {path}, and so switch its policies off", quote(str(path))
         expected, found = "mode 0755 or stricter, owner root:root", f"mode {entry.mode}, owner {entry.owner}"
-        fix = steps(ShellCommand(f"sudo chown root:root {name}"), ShellCommand(f"sudo chmod go-w {name}"))
+        fix = steps(Run(f"sudo chown root:root {name}"), Run(f"sudo chmod go-w {name}"))
         yield Problem(message, expected, found, Location(path), fix)
     disabled = listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT)
     for directory, files in situation.k3s_files.policies.items():
@@ -86,4 +87,4 @@ def objects_in(files: Mapping[PurePosixPath, bytes | None] | None) -> list[Polic
 
 def _problem(message: str, location: Location) -> Problem:
     step = Instruction("add a policy with a binding, or remove the directory from the configuration", location)
-    return Problem(message, location=location, remediation=steps(step))
+    return Problem(message, location=location, repair=steps(step))

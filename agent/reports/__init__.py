@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from agent.base.report import Report
     from agent.reports.formats import Verbosity
-    from agent.reports.remediation import Caller
+    from agent.reports.repair_texts import Caller
 
 
 def present(
@@ -27,10 +27,10 @@ def present(
     Commands in it call the program as `caller` did, with the host options of the run.
     """
     if report.findings or report.next_steps:
-        from agent.reports.remediation import Caller, addressed, addressed_steps
+        from agent.reports.repair_texts import Caller, addressed, addressed_steps
 
         called = (caller or Caller)()
-        findings = (finding._replace(remediation=addressed(finding.remediation, called)) for finding in report.findings)
+        findings = (finding._replace(repair=addressed(finding.repair, called)) for finding in report.findings)
         steps = addressed_steps(report.next_steps, called)
         report = replace(report, findings=tuple(findings), next_steps=steps)
     output_format = output_format.on(stream)

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from agent.findings.impact import UNDETERMINED
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.formats import Format, Verbosity, fitting
 from agent.reports.text import printable
 
@@ -48,7 +48,7 @@ def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:
                 str(entry.object),
                 _when(entry),
                 _why(entry, is_verbose=is_verbose),
-                remediation.text(entry.remediation),
+                repair_texts.text(entry.repair),
             )
             yield "\t".join(map(printable, texts))
             yield from (f"\t{printable(line)}" for line in _policies(entry) if is_verbose)
@@ -67,7 +67,7 @@ def _print(console: Console, impact: Impact, verbosity: Verbosity) -> None:
             for entry in entries:
                 print_line(console, styled(str(entry.object), "red" if entry.is_certain else "magenta"), 2)
                 print_line(console, styled(_why(entry, is_verbose=is_verbose)), 4, 2)
-                print_fix(console, entry.remediation, 4)
+                print_fix(console, entry.repair, 4)
                 for line in _policies(entry) if is_verbose else ():
                     print_command(console, line, 4)
         for note in impact.notes:
@@ -105,7 +105,7 @@ def _as_json(impact: Impact) -> str:
             "determined": entry.is_certain,
             "condition": entry.condition,
             "reasons": list(map(vars, entry.reasons)),
-            "remediation": remediation.text(entry.remediation),
+            "remediation": repair_texts.text(entry.repair),
             "allow": [{"setting": rule.setting, "network_policy": rule.policy} for rule in entry.allow],
         }
         for entry in impact.breaks

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.k3s.redaction import redacted_all
-from agent.reports import remediation
-from agent.reports.remediation import step_object as as_step
+from agent.reports import repair_texts
+from agent.reports.repair_texts import step_object as as_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,6 @@ def finding_object(finding: Finding) -> dict[str, object]:
     return {
         **finding._asdict(),
         "location": location_object(finding.location),
-        "remediation": remediation.text(finding.remediation),
+        "remediation": repair_texts.text(finding.repair),
         "prediction": finding.prediction and finding.prediction._asdict(),
     }

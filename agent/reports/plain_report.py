@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.formats import Verbosity
 from agent.reports.text import fields, fix, hints, predictions, printable, result, title
 
@@ -33,7 +33,7 @@ def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
         yield from predictions(report)
     yield last
     if report.next_steps:
-        from agent.reports.remediation import step_lines
+        from agent.reports.repair_texts import step_lines
 
         yield from step_lines(report.next_steps)
 
@@ -42,9 +42,9 @@ def entry_line(entry: Entry) -> str:
     """Return an entry as one line: the item, the findings, the fix."""
     about = entry.items[0].id if entry.items else ""
     parts = [*map(_item, entry.items), *(_finding(finding, about) for finding in entry.findings)]
-    text = remediation.text(fix(entry))
+    text = repair_texts.text(fix(entry))
     fixes = dict.fromkeys((*hints(entry), text))
-    return "; ".join((*parts, *map(remediation.labelled, filter(None, fixes))))
+    return "; ".join((*parts, *map(repair_texts.labelled, filter(None, fixes))))
 
 
 def _item(item: Item) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.report import Entry, ItemStatus
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.formats import Format, Verbosity, fitting
 from agent.reports.text import count_of, printable
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agent.harden.plan.preflight_result import Preflight
-    from agent.reports.remediation import Caller
+    from agent.reports.repair_texts import Caller
 
 SCHEMA = 1
 
@@ -28,14 +28,14 @@ def present_preflight(
     caller: Callable[[], Caller] | None = None,
 ) -> None:
     """Write the result to `stream`. Commands in it call the program as `caller` did, for the other version."""
-    called = (caller or remediation.Caller)()
+    called = (caller or repair_texts.Caller)()
     shown = tuple(
         problem._replace(
-            finding=problem.finding._replace(remediation=remediation.addressed(problem.finding.remediation, called))
+            finding=problem.finding._replace(repair=repair_texts.addressed(problem.finding.repair, called))
         )
         for problem in result.problems
     )
-    steps = remediation.addressed_steps(result.next_steps, called)
+    steps = repair_texts.addressed_steps(result.next_steps, called)
     result = result._replace(problems=shown, next_steps=steps)
     output_format = output_format.on(stream)
     if output_format is Format.JSON:
@@ -59,7 +59,7 @@ def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
             lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in result.facts]
         lines += [f"{start}{entry_line(entry)}" for start, _, entries in _parts(result) for entry in entries]
         lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
-        lines += [last, *remediation.step_lines(result.next_steps)]
+        lines += [last, *repair_texts.step_lines(result.next_steps)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -87,7 +87,7 @@ def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -
         print_line(console, Text())
     print_result(console, _summary(result), result.exit_code)
     if verbosity is not Verbosity.QUIET:
-        remediation.print_next_steps(console, result.next_steps)
+        repair_texts.print_next_steps(console, result.next_steps)
 
 
 def _as_json(result: Preflight) -> str:
@@ -108,7 +108,7 @@ def _as_json(result: Preflight) -> str:
         "changes": list(map(item_object, result.changes)),
         "left_after_apply": list(map(item_object, result.left)),
         "notes": [{"id": note.id, "message": note.text, "source": note.source} for note in result.notes],
-        "next_steps": list(map(remediation.step_object, result.next_steps)),
+        "next_steps": list(map(repair_texts.step_object, result.next_steps)),
     }
     return json_text(SCHEMA, "preflight", result.exit_code, content)
 

@@ -9,16 +9,16 @@ from rich.text import Text
 
 from agent.base.errors import ExitCode
 from agent.base.report import ItemStatus, Level
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.formats import Verbosity, fitting
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_command, print_line, styled
-from agent.reports.remediation import print_next_steps
+from agent.reports.repair_texts import print_next_steps
 from agent.reports.text import count_of, fields, fix, hints, predictions, result, stripped, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from agent.base.model import Remediation
+    from agent.base.repair import Repair
     from agent.base.report import Entry, Fact, Finding, Item, Report
 
 # A terminal has a dark or a light background: yellow and bright colors are not readable on white, blue not on black.
@@ -114,16 +114,16 @@ def print_entries(console: Console, entries: Sequence[Entry], *, with_fix: bool)
             if fix(entry).steps or not entry.items:
                 print_fix(console, fix(entry), indent)
             for hint in dict.fromkeys(hints(entry)):
-                print_line(console, styled(remediation.labelled(hint)), indent, 5)
+                print_line(console, styled(repair_texts.labelled(hint)), indent, 5)
         for item in entry.items:
             for line in item.diff.removesuffix("\n").split("\n") if item.diff else ():
                 console.print(styled(line, _DIFF_STYLE.get(line[:1], "")), soft_wrap=True)
 
 
-def print_fix(console: Console, fix_: Remediation, indent: int, label: Text | None = None) -> None:
+def print_fix(console: Console, fix_: Repair, indent: int, label: Text | None = None) -> None:
     """Print the steps of a fix after a label, each from a line of its own on; a command can be pasted."""
     label = label or Text("fix: ")
-    for number, step in remediation.numbered_steps(fix_):
+    for number, step in repair_texts.numbered_steps(fix_):
         head = joined(label, Text(number))
         if step.is_command:
             print_command(console, step.text, indent, head=head)

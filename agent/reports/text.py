@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
-from agent.base.model import NO_REMEDIATION
+from agent.base.repair import NO_REPAIR
 from agent.base.report import GATE_VERB, ItemStatus, Urgency, urgency_of
 from agent.k3s.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.base.model import Remediation
+    from agent.base.repair import Repair
     from agent.base.report import Entry, Finding, Report
 
 
@@ -52,10 +52,10 @@ def predictions(report: Report) -> list[str]:
     ]
 
 
-def fix(entry: Entry) -> Remediation:
+def fix(entry: Entry) -> Repair:
     """Return the remediation of an entry: that of its most urgent finding which has one, or none."""
     ordered = sorted(entry.findings, key=urgency_of)
-    return next((finding.remediation for finding in ordered if finding.remediation != NO_REMEDIATION), NO_REMEDIATION)
+    return next((finding.repair for finding in ordered if finding.repair != NO_REPAIR), NO_REPAIR)
 
 
 def title(report: Report) -> str:
@@ -72,7 +72,7 @@ def result(report: Report) -> str:
 
 def hints(entry: Entry) -> list[str]:
     """Return what to do about the items of an entry; what is edited has the fix of its finding, if there is one."""
-    has_fix = fix(entry) != NO_REMEDIATION
+    has_fix = fix(entry) != NO_REPAIR
     return [item.hint for item in entry.items if item.hint and not (has_fix and item.status is ItemStatus.EDITED)]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.base.errors import UsageError
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.base.value import replace
 from agent.k3s.cis.versions import Benchmark
 from agent.verbs.advice import next_steps

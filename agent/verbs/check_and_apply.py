@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.base.errors import ExitCode, HardenError, HostError
-from agent.base.model import Absent, File, Instruction, OwnCommand, Sysctl
+from agent.base.model import Absent, File, Sysctl
+from agent.base.repair import Instruction, RunVerb
 from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -38,9 +39,9 @@ _LARGEST_COMPARED = 128 * 1024
 _SECONDS = 10.0
 """For all requests to the API server before the first apply."""
 _WAYS_ON = (
-    NextStep(OwnCommand("impact"), "see all objects, when they break, and what to do"),
+    NextStep(RunVerb("impact"), "see all objects, when they break, and what to do"),
     NextStep(Instruction("admit their traffic by `network-policies.allow`, or postpone a part by `stages`")),
-    NextStep(OwnCommand("apply", ("--accept-impact",)), "harden now"),
+    NextStep(RunVerb("apply", ("--accept-impact",)), "harden now"),
 )
 """Next steps if objects break as soon as the first apply writes policy.yaml."""
 
@@ -74,8 +75,8 @@ def diff(host: Host, request: Request) -> Report:
     found = []
     for finding in report.findings:
         # Without the advice to run this verb.
-        steps = tuple(step for step in finding.remediation.steps if step != OwnCommand("diff"))
-        found.append(finding._replace(remediation=replace(finding.remediation, steps=steps)))
+        steps = tuple(step for step in finding.repair.steps if step != RunVerb("diff"))
+        found.append(finding._replace(repair=replace(finding.repair, steps=steps)))
     return _advised(replace(report, findings=tuple(found)), host, situation)
 
 

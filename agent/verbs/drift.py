@@ -14,7 +14,8 @@ from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_ca
 from agent.assess.status_change import status_changes
 from agent.base.errors import HardenError, HostError, InputError
 from agent.base.host.systemd import Systemd
-from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner
+from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
+from agent.base.repair import FixOwner
 from agent.base.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
 from agent.base.value import replace
 from agent.findings.files_and_journal import JOURNAL_DAMAGED
@@ -32,7 +33,7 @@ from agent.reports.assessments import assessment_text
 from agent.reports.assessments.common import assessment_result, cleaned, fact
 from agent.reports.assessments.openmetrics import as_openmetrics
 from agent.reports.formats import Format
-from agent.reports.remediation import Caller, addressed_steps, step_lines
+from agent.reports.repair_texts import Caller, addressed_steps, step_lines
 from agent.reports.text import printable
 from agent.verbs import check_and_apply
 from agent.verbs.advice import next_steps
@@ -105,7 +106,7 @@ def drift(host: Host, request: Request, assess: _Assess, caller: Callable[[], Ca
     changed = {change.verdict.control.id for change in changes}
     left = [verdict for verdict in now.open if verdict.control.id in changed]
     open_by = {owner: [verdict.control.id for verdict in left if verdict.owner is owner] for owner in FixOwner}
-    steps = next_steps.steps_after_drift([note.remediation for note in gaps], open_by)
+    steps = next_steps.steps_after_drift([note.repair for note in gaps], open_by)
     yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())
     is_late = any(note.finding == UNDELIVERED for note in now.notes)
     yield from notify(host, settings, last, now, causes)

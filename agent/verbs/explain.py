@@ -13,7 +13,7 @@ from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, risks
 from agent.harden.settings.schema import Profile
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.prose import WIDEST, two_columns, wrapped
 from agent.reports.text import printable
 from agent.verbs.topics import (
@@ -209,7 +209,7 @@ def _row(row: BenchmarkControl) -> _Parts:
         ("Applies to", "" if is_explained else str(row.applies)),
         ("Provided by", descriptions.provider(row)),
         *_risk(row.setting),
-        ("Remediation", remediation.text(row.repair) if row.repair else ""),
+        ("Remediation", repair_texts.text(row.by_hand) if row.by_hand else ""),
         ("Source", row.source),
     ]
 
@@ -230,7 +230,7 @@ def _finding(kind: FindingKind) -> _Parts:
         ("Details", "\n".join(rest)),
         ("The gate blocks K3s", str(kind.blocks_gate)),
         ("Prevents K3s from starting", str(kind.prevents_start)),
-        ("Remediation", kind.remediation),
+        ("Remediation", kind.repair),
     ]
 
 

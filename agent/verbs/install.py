@@ -11,7 +11,8 @@ from agent.base.errors import HardenError, HostError, UnsupportedHostError, Usag
 from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
-from agent.base.model import Absent, Directory, File, OwnCommand, ShellCommand
+from agent.base.model import Absent, Directory, File
+from agent.base.repair import Run, RunVerb
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
 
 
 _BEFORE_ENFORCING = (
-    NextStep(OwnCommand("impact"), "see what breaks in the cluster"),
-    NextStep(OwnCommand("apply"), "harden this host first"),
-    NextStep(OwnCommand("install", ("--enforce",)), "or harden it at K3s' next start"),
+    NextStep(RunVerb("impact"), "see what breaks in the cluster"),
+    NextStep(RunVerb("apply"), "harden this host first"),
+    NextStep(RunVerb("install", ("--enforce",)), "or harden it at K3s' next start"),
 )
 _LARGEST_SCRIPT = 1 << 12
 _SHARED_FILES = PurePosixPath("/usr/local/share")
@@ -148,7 +149,7 @@ def _withdrawn(host: Host) -> tuple[list[Item], tuple[NextStep, ...]]:
     try:
         return [Item("Node", ItemStatus.CHANGED, withdraw(host, publication))], ()
     except HardenError as error:
-        step = NextStep(ShellCommand(error.hint), "as an administrator of the cluster, remove what this node published")
+        step = NextStep(Run(error.hint), "as an administrator of the cluster, remove what this node published")
         return [Item("Node", ItemStatus.KEPT, error.message)], (step,)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import package_data
 from agent.base.errors import UsageError
 from agent.base.linux.unit_files import PACKAGED_UNITS
-from agent.base.model import EXECUTABLE_FILE, PUBLIC_FILE, File, Instruction
+from agent.base.model import EXECUTABLE_FILE, PUBLIC_FILE, File
+from agent.base.repair import Instruction
 from agent.base.report import NextStep
 from agent.findings.node import unknown_config
 from agent.harden.node import gate, gate_units, openrc
@@ -117,7 +118,7 @@ def installation_for(host: Host, request: Request, named: Sequence[str], program
     blocked = tuple(
         NextStep(step)
         for problem in unknown_config(unit, others, k3s.data_dir, site.k3s_config)
-        for step in (Instruction(f"the gate will block K3s: {problem.message}"), *problem.remediation.steps)
+        for step in (Instruction(f"the gate will block K3s: {problem.message}"), *problem.repair.steps)
     )
     found = Installation(
         program, k3s.data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc, blocked=blocked

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.base.errors import UsageError
-from agent.base.model import FixOwner, Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import FixOwner, Instruction, Repair, Run, RunVerb
 from agent.base.report import ItemStatus, NextStep
 from agent.base.value import replace
 from agent.harden.node.datastore import Datastore, sqlite_database
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from agent.verbs.advice.installed_k3s import InstalledK3s
 
 
-_BY_THE_GATE = Remediation((Instruction("the gate runs apply before that version starts"),), FixOwner.APPLY)
-_BY_HAND = Remediation((Instruction("stop K3s"), OwnCommand("apply"), Instruction("install that version")))
+_BY_THE_GATE = Repair((Instruction("the gate runs apply before that version starts"),), FixOwner.APPLY)
+_BY_HAND = Repair((Instruction("stop K3s"), RunVerb("apply"), Instruction("install that version")))
 """How apply runs for another version. K3s must be stopped: the current version would read files of the other one."""
 
 
@@ -102,14 +103,14 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         purpose = (
             f"check the steps between the versions, too, with the current version, such as {EXAMPLE_MINOR}, as VERSION"
         )
-        with_current = OwnCommand("preflight", (result.target, "--k3s-version VERSION"))
+        with_current = RunVerb("preflight", (result.target, "--k3s-version VERSION"))
         first = (NextStep(with_current, purpose), *first)
     with_version = [f"--k3s-version {given}"] if given else []
     if current is not None and any(note.id == upgrade_notes.ONE_AT_A_TIME for note in result.notes):
         following = f"v{current.major}.{current.minor + 1}"
         purpose = f"upgrade one minor version at a time; first see the steps to {following}"
-        return result._replace(next_steps=(NextStep(OwnCommand("preflight", (following, *with_version)), purpose),))
-    again = OwnCommand("preflight", (result.target, *with_version))
+        return result._replace(next_steps=(NextStep(RunVerb("preflight", (following, *with_version)), purpose),))
+    again = RunVerb("preflight", (result.target, *with_version))
     steps = next_steps.steps_before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
     return result._replace(next_steps=steps)
 
@@ -141,10 +142,10 @@ def _save(k3s: InstalledK3s, facts: HostFacts, target: str) -> Iterator[NextStep
         yield NextStep(Instruction("if the cluster exists already, save its datastore and its server's token"))
     elif datastore is Datastore.EXTERNAL:
         yield NextStep(Instruction("save the external datastore with the tools of its database"))
-        yield NextStep(ShellCommand(token), "save the server's token")
+        yield NextStep(Run(token), "save the server's token")
     elif datastore is Datastore.ETCD and k3s.runs:
-        yield NextStep(ShellCommand("sudo k3s etcd-snapshot save"), "save the datastore")
-        yield NextStep(ShellCommand(token), "save the server's token")
+        yield NextStep(Run("sudo k3s etcd-snapshot save"), "save the datastore")
+        yield NextStep(Run(token), "save the server's token")
     else:
         # A copy is consistent only while nothing writes to the database.
         database = sqlite_database(facts.operator_config.scalar("datastore-endpoint"), k3s.data_dir)
@@ -152,7 +153,7 @@ def _save(k3s: InstalledK3s, facts: HostFacts, target: str) -> Iterator[NextStep
         data = f"{quote(str(database))}*" if is_elsewhere else "db"
         script = f"umask 077; tar -C {quote(str(server))} -czf /root/k3s-before-{target}.tar.gz {data} token"
         yield from (k3s.stop(),) if k3s.runs else ()
-        yield NextStep(ShellCommand(f"sudo sh -c {quote(script)}"), "save the datastore and the server's token")
+        yield NextStep(Run(f"sudo sh -c {quote(script)}"), "save the datastore and the server's token")
         yield from (k3s.start(),) if k3s.runs else ()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
 from agent.assess.benchmark.descriptions import SECTIONS
-from agent.base.model import FixOwner, Remediation, ShellCommand
+from agent.base.repair import FixOwner, Repair, Run
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.reports.html.assessment_page import as_html
@@ -170,7 +170,7 @@ def test_markup_in_values_is_shown_as_text(reader: Reader) -> None:
         expected=payload,
         found=payload,
         evidence=(Evidence(payload, source=payload),),
-        remediation=Remediation((ShellCommand(payload),)),
+        repair=Repair((Run(payload),)),
     )
     reader.open(
         replace(sample.MIXED, node=payload, facts=(Fact(payload, payload, payload),), verdicts=(failed,)),

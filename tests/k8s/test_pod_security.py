@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent.base.model import ShellCommand
+from agent.base.repair import Run
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityDefaults, PodSecurityLevel, merged_fix, violations
@@ -176,7 +176,7 @@ def test_the_pasted_commands_correct_each_controller(server: Node) -> None:
     namespace(server, "pasted", "privileged")
     server.apply(*(controller(kind) for kind in CONTROLLERS.values()))
 
-    def predicted() -> dict[str, ShellCommand]:
+    def predicted() -> dict[str, Run]:
         items = [
             parsed_object(query, item)
             for query in CONTROLLERS
@@ -184,13 +184,13 @@ def test_the_pasted_commands_correct_each_controller(server: Node) -> None:
         ]
         today, tomorrow = (PodSecurityDefaults(level) for level in (PodSecurityLevel.PRIVILEGED, LEVELS[1]))
         found = rejections(items, [Namespace("pasted", {})], today, tomorrow, minor_of(server))
-        return {item.workload.kind: item.remediation.steps[0] for item in found}  # type: ignore[misc]
+        return {item.workload.kind: item.repair.steps[0] for item in found}  # type: ignore[misc]
 
     commands = predicted()
     assert commands.keys() == {*CONTROLLERS.values()}
     for kind, step in commands.items():
         if kind != "Job":
-            assert isinstance(step, ShellCommand)
+            assert isinstance(step, Run)
             server.kubectl(*shlex.split(step.line)[1:])
     assert predicted().keys() == {"Job"}
     templates = [server.get("deployments", "--namespace=pasted")["items"][0]["spec"]["template"]]

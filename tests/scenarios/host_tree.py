@@ -81,7 +81,7 @@ class Finding(NamedTuple):
     found: str
     location: str
     """Path, or path:line; empty if there is none."""
-    remediation: str
+    repair: str
     blocks_gate: bool
     prevents_start: bool
     prediction: dict[str, object] | None = None
@@ -234,8 +234,8 @@ def _finding(found: dict[str, Any]) -> Finding:
     """Read a finding, with commands as they are on the host itself: with sudo, but without host options and chroot."""
     location = found.pop("location")
     found.pop("resource")
-    remediation = _COMMANDS.sub(lambda match: as_named(match[0]), found["remediation"])
-    found["remediation"] = _IN_THE_TREE.sub("sudo ", remediation)
+    repair = _COMMANDS.sub(lambda match: as_named(match[0]), found["remediation"])
+    found["remediation"] = _IN_THE_TREE.sub("sudo ", repair)
     line = f":{location['line']}" if location and location["line"] else ""
     return Finding(**found, location=f"{location['path']}{line}" if location else "")
 

@@ -301,7 +301,7 @@ def test_an_edited_file_that_does_not_meet_its_control_blocks_the_gate(case: str
     found = seen.of("edited-file-insufficient")
     assert {finding.location.partition(":")[0] for finding in found} == {edit.path}
     assert all(finding.blocks_gate and finding.expected and finding.found for finding in found)
-    assert all("run `k3s-harden apply --force`" in finding.remediation for finding in found)
+    assert all("run `k3s-harden apply --force`" in finding.repair for finding in found)
     assert host[edit.path].read_bytes() == content
     assert host.seen("check").of("edited-file-insufficient") == found
     assert host.run("apply", "--force").code == 0

@@ -197,7 +197,7 @@ def test_check_reports_a_masked_unit_or_drop_in_of_the_gate(ready: HostTree, *, 
         finding for finding in ready.seen("check").of("gate-half-missing") if finding.location == dropin("k3s.service")
     )
     assert missing.message.endswith(f"its gate is masked by {GATE}")
-    assert missing.remediation == "run `sudo systemctl unmask k3s-harden@.service`; or run `k3s-harden uninstall`"
+    assert missing.repair == "run `sudo systemctl unmask k3s-harden@.service`; or run `k3s-harden uninstall`"
 
 
 GATE_KINDS = {"gate-bypassed", "gate-unit-differs", "gate-program-unusable", "gate-half-missing"}
@@ -266,7 +266,7 @@ def test_the_gate_of_a_package_is_not_reported(packaged: HostTree, data_dir: str
     unit = f"{PACKAGED_UNITS}/k3s-harden@.service"
     packaged[unit].write_text(packaged[unit].read_text().replace("/usr/bin/k3s-harden gate", "/bin/true"))
     found = packaged.seen("check").only("gate-bypassed")
-    assert found.remediation == (
+    assert found.repair == (
         f"install the package k3s-harden again, which restores the file in {unit}; run `sudo systemctl daemon-reload`"
     )
 
@@ -347,7 +347,7 @@ def test_uninstall_keeps_the_files_of_the_package_and_reports_its_gate(packaged:
     assert packaged[HOOK].exists()
     assert packaged.seen("uninstall").items == {}
     remains = seen.only("gate-remains")
-    assert (remains.location, remains.remediation) == (
+    assert (remains.location, remains.repair) == (
         f"{PACKAGED_UNITS}/k3s-harden@.service",
         "remove the package k3s-harden",
     )
@@ -366,7 +366,7 @@ def test_check_reports_a_gate_that_does_not_wait_for_the_data_directory(
     assert host.seen("check").of("gate-before-mount") == ()
     host.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
     missing = host.seen("check").only("gate-before-mount")
-    assert (missing.expected, missing.remediation) == ("RequiresMountsFor=/srv/k3s", "k3s-harden install")
+    assert (missing.expected, missing.repair) == ("RequiresMountsFor=/srv/k3s", "k3s-harden install")
     assert missing.location == (f"{PACKAGED_UNITS}/k3s-harden@.service" if with_package else GATE)
     host.run("install", *program)
     assert host.seen("check").of("gate-before-mount") == ()

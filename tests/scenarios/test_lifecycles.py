@@ -42,7 +42,7 @@ def test_a_downgrade_restores_pod_security_policies_and_reports_psa_yaml(hardene
     seen = host.seen("check")
     assert (seen.code, seen.ids) == (0, {"left-over"})
     assert seen.only("left-over").location == PSA
-    assert seen.only("left-over").remediation.endswith(f"`sudo rm {PSA}`")
+    assert seen.only("left-over").repair.endswith(f"`sudo rm {PSA}`")
     host[PSA].unlink()
     assert host.seen("check").findings == ()
 
@@ -74,7 +74,7 @@ def test_k3s_of_a_node_managed_by_rancher_is_not_configured(where: str, content:
     host.write(where, content)
     seen = host.seen("check")
     assert seen.facts["managed by Rancher"] == ("yes", where)
-    assert "render rancher-cluster" in seen.only("rancher-managed").remediation
+    assert "render rancher-cluster" in seen.only("rancher-managed").repair
     assert {finding.location for finding in seen.of("left-over")} == {DROPIN, PSA}
     host[DROPIN].unlink()
     host[PSA].unlink()
@@ -92,7 +92,7 @@ def test_apply_is_not_advised_for_a_drop_in_that_it_does_not_write(hardened: Har
     host.write(DROPIN, "kube-apiserver-arg: enable-admission-plugins=PodSecurityPolicy\n", 0o600)
     found = host.seen("check").only("admission-plugins-refused")
     assert found.location == f"{DROPIN}:1"
-    assert found.remediation.startswith("remove PodSecurityPolicy from the list")
+    assert found.repair.startswith("remove PodSecurityPolicy from the list")
 
 
 def test_the_settings_override_the_detection_of_rancher(host: HostTree) -> None:

@@ -56,7 +56,7 @@ def test_no_drop_in_if_a_kernel_value_differs_that_apply_does_not_set(host: Host
     seen = host.seen("apply")
     assert (seen.code, seen.items[DROPIN]) == (4, "refused")
     assert seen.details[DROPIN] == f"not written: it requires {KEY} = 1000000, found 5"
-    assert f"sysctl -w {KEY}=1000000" in seen.only("kernel-default-changed").remediation
+    assert f"sysctl -w {KEY}=1000000" in seen.only("kernel-default-changed").repair
     assert_k3s_would_start(host)
     host.write(SETTINGS, "protect-kernel-defaults: false\n")
     host.run("apply")

@@ -61,7 +61,7 @@ def open_controls(host: HostTree) -> set[str]:
     return {verdict["id"] for verdict in report["verdicts"] if verdict["is_open"]}
 
 
-def test_the_printed_remediation_of_each_control_fixes_it(host: HostTree) -> None:
+def test_the_printed_repair_of_each_control_fixes_it(host: HostTree) -> None:
     """All settings in the report of `assess` are one valid file, with which the controls pass."""
     strict(host)
     host[SETTINGS].unlink()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from agent.base.errors import UsageError
 from agent.base.host import Host
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.base.report import ItemStatus, Report
 from agent.base.value import replace
 from agent.harden.settings.schema import Overrides
@@ -211,7 +211,7 @@ def test_apply_reports_each_path_that_is_still_not_compliant(start: Start, asked
         assert bool(left) <= (seen.exit_code == 3)
         assert bool(left) == (done.exit_code in {1, 4})
         if not left:
-            assert [finding for finding in seen.findings if finding.remediation.owner is FixOwner.APPLY] == []
+            assert [finding for finding in seen.findings if finding.repair.owner is FixOwner.APPLY] == []
         if asked.force:
             assert not any(item.status is ItemStatus.EDITED for item in done.items)
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent.base.errors import HostError, UsageError
 from agent.base.host.process import Completed
-from agent.base.model import ShellCommand
+from agent.base.repair import Run
 from agent.base.value import replace
 from agent.harden.node.gate_units import DROPIN
 from agent.verbs.release import end_exceptions, release_once
@@ -94,7 +94,7 @@ def test_only_services_that_exist_are_released(guarded: Path) -> None:
     (guarded / f"etc/systemd/system/k3s-agent.service.d/{DROPIN}").write_text("# k3s-harden@\n")
     report = release_once(fake_host(guarded, is_live=True), (), 15)
     assert {item.id for item in report.items} == {"k3s.service", "k3s-east.service"}
-    restarts = [one.step for one in report.next_steps if isinstance(one.step, ShellCommand)]
+    restarts = [one.step for one in report.next_steps if isinstance(one.step, Run)]
     assert {one.line for one in restarts} == {"sudo systemctl restart k3s", "sudo systemctl restart k3s-east"}
     assert not (guarded / RUN / "release.k3s-agent").exists()
     for other in ("k3s-agent.service", "k3s-west.service"):
@@ -133,7 +133,7 @@ def test_a_release_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
     assert {file.name for file in run.iterdir()} == {"release.k3s", "release.k3s-east"}
     details = {item.id: item.detail for item in report.items}
     assert details["k3s.service"] == "is being started without the gate"
-    steps = [step.step.line for step in report.next_steps if isinstance(step.step, ShellCommand)]
+    steps = [step.step.line for step in report.next_steps if isinstance(step.step, Run)]
     assert steps == ["sudo systemctl restart k3s-east"]
 
 

@@ -56,4 +56,4 @@ def _rows(*, is_certain: bool) -> Iterator[tuple[str, ...]]:
         if kind.prevents_start.holds == is_certain:
             cause = " ".join(kind.explanation.split("\n\n")[0].split())
             link = f"[`{name}`](../reference/findings.md#{name})"
-            yield f"`{reason.symptom}`", f"{cause} {link}", kind.remediation
+            yield f"`{reason.symptom}`", f"{cause} {link}", kind.repair

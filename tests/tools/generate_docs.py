@@ -212,7 +212,7 @@ def _findings() -> str:
             if reason
             else ()
         )
-        named = (*properties, ("Remediation", kind.remediation), *known)
+        named = (*properties, ("Remediation", kind.repair), *known)
         parts.append("\n".join(f"- {name}: {text}" for name, text in named if text))
     return page(parts)
 

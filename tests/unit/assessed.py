@@ -10,7 +10,8 @@ from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity
 from agent.assess.checks.check import Check
 from agent.assess.checks.file_modes import Permissions
 from agent.assess.checks.sysctls_and_directories import KernelParameter
-from agent.base.model import FileMode, FixOwner, Instruction, Location, Remediation
+from agent.base.model import FileMode, Location
+from agent.base.repair import FixOwner, Instruction, Repair
 from agent.base.report import Fact
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.k3s.cis.versions import Benchmark, Numbers
@@ -70,7 +71,7 @@ def verdict(  # noqa: PLR0913 - each has its default
         found=found,
         evidence=(Evidence(found or "observed", Location(PurePosixPath(where), line)),) if where else (),
         reason=reason,
-        remediation=Remediation((Instruction("fix it"),), owner),
+        repair=Repair((Instruction("fix it"),), owner),
     )
 
 

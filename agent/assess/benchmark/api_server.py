@@ -9,7 +9,7 @@ from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.datastore_checks import OWN_SIGNING_KEY, EncryptionProviders
-from agent.base.model import Instruction, Remediation
+from agent.base.repair import Instruction, Repair
 from agent.harden.guide.criteria import (
     AtLeast,
     Boolean,
@@ -39,7 +39,7 @@ def _includes(plugin: str) -> ArgumentCheck:
     return _argument("enable-admission-plugins", ListIncludes((plugin,)))
 
 
-def _enabled(plugin: str) -> Remediation:
+def _enabled(plugin: str) -> Repair:
     value = ",".join(dict.fromkeys(("NodeRestriction", plugin)))
     key = Component.API_SERVER.config_key
     return in_k3s_config(
@@ -103,7 +103,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         "apiserver-external-ips-denied",
         _includes("DenyServiceExternalIPs"),
         caution="look for Services that use externalIPs, because new external IPs will be rejected",
-        remediation=_enabled("DenyServiceExternalIPs"),
+        repair=_enabled("DenyServiceExternalIPs"),
         setting="deny-service-external-ips",
     ),
     _row(
@@ -113,7 +113,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
             "add an entry for EventRateLimit with its limits to the file that 'admission-control-config-file' names,"
             " because the API server does not start without them"
         ),
-        remediation=_enabled("EventRateLimit"),
+        repair=_enabled("EventRateLimit"),
         setting="event-rate-limit",
     ),
     _row("apiserver-always-admit", without_plugin("AlwaysAdmit", "enable-admission-plugins")),
@@ -121,7 +121,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         "apiserver-always-pull-images",
         _includes("AlwaysPullImages"),
         caution="make sure that a registry serves each image, because containers do not start without it",
-        remediation=_enabled("AlwaysPullImages"),
+        repair=_enabled("AlwaysPullImages"),
         setting="always-pull-images",
     ),
     benchmark_control(
@@ -132,7 +132,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         caution=(
             "create PodSecurityPolicies such as those of policy.yaml, because the plugin admits no pod without a policy"
         ),
-        remediation=_enabled("PodSecurityPolicy"),
+        repair=_enabled("PodSecurityPolicy"),
         guide=_POD_SECURITY_POLICY,
     ),
     _row("apiserver-service-account-plugin", without_plugin("ServiceAccount")),
@@ -140,7 +140,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row(
         _NODE_RESTRICTION.id,
         _includes("NodeRestriction"),
-        remediation=_enabled("NodeRestriction"),
+        repair=_enabled("NodeRestriction"),
         guide=_NODE_RESTRICTION,
     ),
     # Serving
@@ -167,16 +167,16 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row(
         SECRETS_ENCRYPTION.id,
         _argument("encryption-provider-config", NotEmpty()),
-        remediation=Remediation((Instruction(SECRETS_ENCRYPTION.by_hand.removesuffix(".")),)),
+        repair=Repair((Instruction(SECRETS_ENCRYPTION.by_hand.removesuffix(".")),)),
         guide=SECRETS_ENCRYPTION,
     ),
     _row(
         "apiserver-encryption-providers",
         EncryptionProviders(("aescbc", "kms", "secretbox")),
         # One text for one cause: the other control has all steps.
-        remediation=Remediation(
+        repair=Repair(
             (Instruction(f"turn on {SECRETS_ENCRYPTION.id} as its control describes"),),
-            alternative=Remediation(
+            alternative=Repair(
                 (
                     Instruction(
                         "if `k3s secrets-encrypt disable` put identity first, run `k3s secrets-encrypt enable` on one"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.argument_checks import ArgumentCheck
-from agent.base.model import Instruction, Location, Remediation, Restart
+from agent.base.model import Location
+from agent.base.repair import Instruction, Repair, Restart
 from agent.harden.guide.criteria import ListExcludes, ModernTls
 from agent.k3s.default_paths import K3S_CONFIG_FILE
 from agent.k3s.roles_and_versions import Applies, Component
@@ -44,8 +45,8 @@ def left_to_default(
     identifier: str, check: ArgumentCheck, *, applies: Applies, default: str, elsewhere: str = ""
 ) -> BenchmarkControl:
     """Return the control of an argument that nobody has to set; `default` is what applies without it."""
-    remediation = removed(check.component, check.name, default=default, elsewhere=elsewhere)
-    return benchmark_control(identifier, check, applies=applies, remediation=remediation)
+    repair = removed(check.component, check.name, default=default, elsewhere=elsewhere)
+    return benchmark_control(identifier, check, applies=applies, repair=repair)
 
 
 def tls_version(identifier: str, component: Component, applies: Applies) -> BenchmarkControl:
@@ -59,20 +60,20 @@ def without_plugin(plugin: str, argument: str = "disable-admission-plugins") -> 
     return ArgumentCheck(Component.API_SERVER, argument, ListExcludes((plugin,)), unset_passes=True)
 
 
-def in_k3s_config(text: str) -> Remediation:
+def in_k3s_config(text: str) -> Repair:
     """Return an edit of K3s' main configuration file, which takes effect when K3s restarts."""
-    return Remediation((Instruction(text, Location(K3S_CONFIG_FILE)),), restart=Restart.K3S)
+    return Repair((Instruction(text, Location(K3S_CONFIG_FILE)),), restart=Restart.K3S)
 
 
-def added(component: Component, argument: str) -> Remediation:
+def added(component: Component, argument: str) -> Repair:
     """Return the addition of an argument to K3s' configuration."""
     return in_k3s_config(f"add `{argument}` to the list `{component.config_key}`")
 
 
-def removed(component: Component, *names: str, default: str, elsewhere: str = "") -> Remediation:
+def removed(component: Component, *names: str, default: str, elsewhere: str = "") -> Repair:
     """Return the removal of arguments from K3s' configuration, and from `elsewhere`; `default` is what applies then."""
     arguments = " and ".join(f"`{name}`" for name in names)
     text = (
         f"remove {arguments} from the list `{component.config_key}` in K3s' configuration{elsewhere}, because {default}"
     )
-    return Remediation((Instruction(text),), restart=Restart.K3S)
+    return Repair((Instruction(text),), restart=Restart.K3S)

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agent.base import package_data
-from agent.base.model import Instruction, Remediation, StrEnum
+from agent.base.model import StrEnum
+from agent.base.repair import Instruction, Repair
 from agent.base.value import Row, Value, replace
 from agent.k3s.cis.versions import Numbers
 from agent.k3s.roles_and_versions import Applies
@@ -84,7 +85,7 @@ class BenchmarkControl(Row):
     """What to do before any remediation, in the imperative and without its period."""
     needed_by_hand: str = ""
     """An additional step of a fix by hand, which the setting includes. In the form of `caution`."""
-    remediation: Remediation | None = None
+    repair: Repair | None = None
     """The fix by hand; None if it follows from the check."""
     guide: GuideControl | None = None
     """The guide's control that `apply` implements."""
@@ -96,11 +97,11 @@ class BenchmarkControl(Row):
         return self.earlier.get(benchmark, self.check)
 
     @property
-    def repair(self) -> Remediation | None:
+    def by_hand(self) -> Repair | None:
         """The fix by hand, after its caution; None if it follows from the check."""
         before = tuple(map(Instruction, filter(None, (self.caution, self.needed_by_hand))))
-        own = self.remediation or Remediation()
-        return replace(own, steps=(*before, *own.steps)) if before else self.remediation
+        own = self.repair or Repair()
+        return replace(own, steps=(*before, *own.steps)) if before else self.repair
 
     @property
     def recommendation(self) -> str:
@@ -119,7 +120,7 @@ def benchmark_control(  # noqa: PLR0913 - what decides
     earlier: Mapping[Benchmark, Check] = _NOTHING,
     caution: str = "",
     needed_by_hand: str = "",
-    remediation: Remediation | None = None,
+    repair: Repair | None = None,
     guide: GuideControl | None = None,
     texts: GuideControl | None = None,
     setting: str = "",
@@ -140,7 +141,7 @@ def benchmark_control(  # noqa: PLR0913 - what decides
         earlier,
         caution,
         needed_by_hand,
-        remediation,
+        repair,
         guide,
         setting,
     )

@@ -32,7 +32,7 @@ ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
             )
         ),
         applies=ON_SERVERS,
-        remediation=removed(_API_SERVER, "feature-gates", "runtime-config", default="alpha APIs are off by default"),
+        repair=removed(_API_SERVER, "feature-gates", "runtime-config", default="alpha APIs are off by default"),
     ),
     left_to_default(
         "apiserver-approved-cipher-suites",
@@ -58,13 +58,13 @@ ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
     benchmark_control(
         "kubelet-idle-timeout",
         ArgumentCheck(_KUBELET, "streaming-connection-idle-timeout", DurationFrom("5m"), unset_passes=True),
-        remediation=added(_KUBELET, "streaming-connection-idle-timeout=5m"),
+        repair=added(_KUBELET, "streaming-connection-idle-timeout=5m"),
     ),
     benchmark_control(
         "kubelet-static-pod-path",
         ArgumentCheck(_KUBELET, "pod-manifest-path", NotGiven()),
         caution="look for static pods in the directory agent/pod-manifests, because they are deleted",
-        remediation=added(_KUBELET, "pod-manifest-path="),
+        repair=added(_KUBELET, "pod-manifest-path="),
     ),
     tls_version("scheduler-tls-min-version", Component.SCHEDULER, ON_SERVERS),
 )

@@ -73,12 +73,12 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         "kubelet-event-qps",
         _argument("event-qps", AtLeast(0, example=50), unset_passes=True),
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_24), _argument("event-qps", Equals("0"))),
-        remediation=_added("event-qps=50"),
+        repair=_added("event-qps=50"),
     ),
     benchmark_control(
         "kubelet-serving-certificate",
         AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
-        remediation=removed(
+        repair=removed(
             Component.KUBELET,
             "tls-cert-file",
             "tls-private-key-file",
@@ -101,7 +101,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         "kubelet-pod-max-pids",
         _argument("pod-max-pids", POD_MAX_PIDS.meets),
         caution="find out how many processes your largest pod has, and choose a larger number",
-        remediation=_added(f"pod-max-pids={POD_MAX_PIDS.value}"),
+        repair=_added(f"pod-max-pids={POD_MAX_PIDS.value}"),
         setting="pod-max-pids",
     ),
     benchmark_control(
@@ -111,14 +111,14 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             "test your workloads with 'seccompProfile: type: RuntimeDefault' in their security context, because"
             " programs that need a rare system call fail with it"
         ),
-        remediation=_added("seccomp-default=true"),
+        repair=_added("seccomp-default=true"),
         setting="seccomp-default",
     ),
     benchmark_control(
         "kube-proxy-metrics-bind-address",
         ArgumentCheck(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
         caution="run the program that collects the metrics in the host's network",
-        remediation=removed(
+        repair=removed(
             Component.KUBE_PROXY, "metrics-bind-address", default="the default of kube-proxy is 127.0.0.1:10249"
         ),
     ),

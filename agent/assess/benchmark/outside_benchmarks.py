@@ -17,7 +17,7 @@ from agent.assess.checks.sysctls_and_directories import (
     KubeconfigOptions,
     SysctlPrecedence,
 )
-from agent.base.model import Instruction, Remediation, ShellCommand
+from agent.base.repair import Instruction, Repair, Run
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY, DIRECTORIES
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Component
@@ -32,7 +32,7 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
         KernelParameter(row),
         applies=row.applies,
         # The guide does not write parameters whose default is compliant; apply does not undo changes by others.
-        remediation=None if row.written else Remediation((Instruction(row.by_hand.removesuffix(".")),)),
+        repair=None if row.written else Repair((Instruction(row.by_hand.removesuffix(".")),)),
         guide=row if row.written else None,
         texts=row,
     )
@@ -43,10 +43,10 @@ BEYOND: tuple[BenchmarkControl, ...] = (
     benchmark_control(
         "sysctl-precedence",
         SysctlPrecedence(),
-        remediation=Remediation(
+        repair=Repair(
             (
                 Instruction(f"delete the line of the other file, or set it to the value of {PARAMETERS_FILE}"),
-                ShellCommand("sudo sysctl --system"),
+                Run("sudo sysctl --system"),
             )
         ),
     ),

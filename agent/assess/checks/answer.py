@@ -7,7 +7,8 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.evidence import UnknownCause
-from agent.base.model import Instruction, OwnCommand, Restart, StrEnum
+from agent.base.model import StrEnum
+from agent.base.repair import Instruction, Restart, RunVerb
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.assess.checks.evidence import UnknownFile
-    from agent.base.model import Location, Step
+    from agent.base.model import Location
+    from agent.base.repair import Step
     from agent.k3s.components.effective_arguments import GivenBy, UnknownArgument
 
 STAT = "stat --format='%a %U:%G %n'"
@@ -133,13 +135,13 @@ def all_of(unmet: Sequence[UnmetRequirement]) -> UnmetRequirement:
 def determined(unknown: UnknownFile) -> tuple[Step, ...]:
     """Return the steps for a file that could not be read. Root has access that this user does not have."""
     if unknown.cause is UnknownCause.DANGLING:
-        return Instruction(f"create the target of the symlink {unknown.path}, or remove it"), OwnCommand("assess")
-    return (OwnCommand("assess"),) if unknown.cause is UnknownCause.DENIED else made_readable(unknown.path)
+        return Instruction(f"create the target of the symlink {unknown.path}, or remove it"), RunVerb("assess")
+    return (RunVerb("assess"),) if unknown.cause is UnknownCause.DENIED else made_readable(unknown.path)
 
 
 def made_readable(path: PurePosixPath, kind: str = "file") -> tuple[Step, ...]:
     """Return the steps for a file that could not be read, or that is something else."""
-    return Instruction(f"make {path} a {kind} that root can read"), OwnCommand("assess")
+    return Instruction(f"make {path} a {kind} that root can read"), RunVerb("assess")
 
 
 _NOTHING = UnmetRequirement()

@@ -23,7 +23,8 @@ from agent.assess.checks.arguments_in_files import answer_by_file
 from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.base.errors import InputError
-from agent.base.model import Instruction, Location, Restart
+from agent.base.model import Location
+from agent.base.repair import Instruction, Restart
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import ChangedBy, UnmetRequirement
 from agent.assess.checks.check import ArgumentRequirement
-from agent.base.model import Instruction, Location, OwnCommand, Restart
+from agent.base.model import Location
+from agent.base.repair import Instruction, Restart, RunVerb
 from agent.harden.desired.dropin_options import (
     ADMISSION_PLUGINS_ARGUMENT,
     all_plugins,
@@ -35,7 +36,7 @@ ENCRYPTION_ARGUMENT = "encryption-provider-config"
 """The API server's argument that names the encryption configuration."""
 ENCRYPTION = ArgumentRequirement(Component.API_SERVER, ENCRYPTION_ARGUMENT, NotEmpty())
 
-_APPLY = OwnCommand("apply")
+_APPLY = RunVerb("apply")
 _MOST_EDITS = 20
 """Edits of one remediation; after them, the next assessment names the others."""
 _K3S_OPTIONS = {

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, undetermined
 from agent.base.errors import InputError
-from agent.base.model import Location, Restart
+from agent.base.model import Location
+from agent.base.repair import Restart
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
 from agent.k3s.components.effective_arguments import GivenBy
 

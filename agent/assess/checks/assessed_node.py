@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.answer import ChangedBy, UnmetRequirement
 from agent.assess.checks.host_paths import BINARIES, paths_on
 from agent.base.linux.sysctl_order import SYSCTL_CONF, at_boot
-from agent.base.model import DefaultPermissions, FilePermissions, Instruction, OwnCommand, Restart
+from agent.base.model import DefaultPermissions, FilePermissions
+from agent.base.repair import Instruction, Restart, RunVerb
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.settings import schema
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.evidence import CollectedEvidence
     from agent.base.linux.sysctl_order import SysctlAssignment
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.cluster.kubernetes.queries import Cluster
     from agent.harden.desired.dropin_options import ExpectedOption
     from agent.harden.situation import Situation
@@ -80,7 +81,7 @@ class AssessedNode:
         """What has to happen if K3s has not yet written what a check reads."""
         blockers = ", ".join(self.prevents_start)
         first = (Instruction(f"correct what prevents K3s from starting: {blockers}"),) if blockers else ()
-        return UnmetRequirement((*first, Instruction("start K3s"), OwnCommand("assess")), ChangedBy.K3S)
+        return UnmetRequirement((*first, Instruction("start K3s"), RunVerb("assess")), ChangedBy.K3S)
 
     @cached_property
     def at_boot(self) -> Mapping[str, SysctlAssignment | None]:
@@ -141,12 +142,12 @@ class AssessedNode:
         """Return the steps for a file that a component cannot use; None for a plugin that has no file."""
         if path is None:
             step = Instruction("set `event-rate-limit` in the settings, or remove the plugin")
-            return step, OwnCommand("apply")
+            return step, RunVerb("apply")
         refusal = next((item for item in self.situation.plan.refusals if item.id == str(path)), None)
         if refusal is not None and refusal.edited:
-            return (OwnCommand("apply", ("--force",)),)
+            return (RunVerb("apply", ("--force",)),)
         if refusal is not None:
-            return Instruction(refusal.hint), OwnCommand("apply")
+            return Instruction(refusal.hint), RunVerb("apply")
         if any(resource.id == str(path) for resource in self.situation.desired):
-            return (OwnCommand("apply"),)
+            return (RunVerb("apply"),)
         return (Instruction("fix the file, or remove the argument so that apply sets its own"),)

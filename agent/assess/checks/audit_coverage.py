@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count, undetermined
 from agent.assess.checks.check import Manual
 from agent.base.errors import InputError
-from agent.base.model import Instruction, Location, Restart
+from agent.base.model import Location
+from agent.base.repair import Instruction, Restart
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.node.arguments.running_components import not_run
 from agent.k3s import audit_policy

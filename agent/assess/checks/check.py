@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import Answer, ControlStatus, all_of, complete_steps
-from agent.base.model import Instruction
+from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:

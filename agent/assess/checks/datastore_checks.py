@@ -20,7 +20,8 @@ from agent.assess.checks.answer import (
 from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import MissingFile, UnknownCause, UnknownFile
-from agent.base.model import Instruction, Location, OwnCommand, Restart, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, Restart, Run, RunVerb
 from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.running_components import not_run
@@ -31,7 +32,7 @@ from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.harden.guide.criteria import Criterion
     from agent.k3s.components.effective_arguments import EffectiveArgument, Given
 
@@ -225,7 +226,7 @@ class EncryptionProviders(Check):
                 " the present providers after it"
             ),
             Instruction("restart K3s on every server"),
-            ShellCommand("kubectl get secrets --all-namespaces -o json | kubectl replace -f -"),
+            Run("kubectl get secrets --all-namespaces -o json | kubectl replace -f -"),
         )
 
     def _steps(self, providers: tuple[str, ...]) -> tuple[Step, ...]:
@@ -300,5 +301,5 @@ def _unknown(config: UnknownFile, correction: str) -> Answer:
     evidence = (Evidence(config.reason, Location(config.path)),)
     steps = determined(config)
     if config.cause is UnknownCause.INVALID:
-        steps = (Instruction(correction.format(path=config.path)), OwnCommand("assess"))
+        steps = (Instruction(correction.format(path=config.path)), RunVerb("assess"))
     return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, complete_steps(*steps))

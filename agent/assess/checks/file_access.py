@@ -11,7 +11,8 @@ from agent.assess.checks.check import Check
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.file_modes import below_data_dir, not_determined, stat_all
 from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, not_understood, paths_on
-from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Restart, ShellCommand
+from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Location
+from agent.base.repair import Instruction, Restart, Run
 from agent.base.value import Value, replace
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.redaction import HIDDEN
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.evidence import DirectoryAbove, FoundFile, Matches
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.harden.node.facts import HostFacts
 
 _READ, _WRITE, _ENTER = 0o4, 0o2, 0o1
@@ -197,7 +198,7 @@ class NoSecretInServices(Check):
         steps = [removal(key, value, node.facts) for key, value in with_secrets]
         keys = ", ".join(f"`{key}`" for key in dict.fromkeys(key for key, _ in with_secrets))
         steps.append(Instruction(f"add {keys} with the value to {target}"))
-        unmet = node.unmet((*steps, ShellCommand(f"sudo chmod 0600 {quote(str(target))}")), restart=Restart.K3S)
+        unmet = node.unmet((*steps, Run(f"sudo chmod 0600 {quote(str(target))}")), restart=Restart.K3S)
         readable = "secret in `{}`, which all users can read"
         shown = tuple(Evidence(readable.format(key), value.location) for key, value in with_secrets)
         return Answer(ControlStatus.FAIL, shown[0].observation, shown, unmet=unmet)
@@ -308,7 +309,7 @@ def _failed(problems: Sequence[_OpenAccess], node: AssessedNode) -> Answer:
     steps: list[Step] = [
         Instruction(f"use another path than {path}, in a directory that only root can write") for path in moved
     ]
-    steps += [ShellCommand(f"sudo {command} {' '.join(map(quote, paths))}") for command, paths in commands.items()]
+    steps += [Run(f"sudo {command} {' '.join(map(quote, paths))}") for command, paths in commands.items()]
     first = f"{problems[0].path} ({problems[0].observation})"
     subjects = {str(item.path) for item in problems}
     return Answer(

@@ -21,7 +21,8 @@ from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.host_paths import HostPaths, paths_on
-from agent.base.model import PRIVATE_FILE, ROOT, FileMode, FilePermissions, Instruction, Location, ShellCommand
+from agent.base.model import PRIVATE_FILE, ROOT, FileMode, FilePermissions, Location
+from agent.base.repair import Instruction, Run
 from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.datastore import Datastore
 from agent.k3s.components.effective_arguments import GivenBy
@@ -98,7 +99,7 @@ class FileCheck(Check):
                 ControlStatus.FAIL,
                 _one_or_many([self.shown(file) for file in wrong], len(files), self._kind),
                 tuple(Evidence(self.shown(file), Location(file.path)) for file in wrong),
-                unmet=UnmetRequirement((ShellCommand(command),), self.changed_by(wrong, node)),
+                unmet=UnmetRequirement((Run(command),), self.changed_by(wrong, node)),
             )
         if any(match.unknown for match in matches):
             return not_determined(matches)

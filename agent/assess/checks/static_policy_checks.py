@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.checks.answer import Answer, ChangedBy, ControlStatus, Evidence, UnmetRequirement, complete_steps
 from agent.assess.checks.check import Check
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
-from agent.base.model import Instruction, Location, OwnCommand, Restart
+from agent.base.model import Location
+from agent.base.repair import Instruction, Restart, RunVerb
 from agent.base.yaml_reader import mappings, part, shown, texts
 from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.guide_files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
@@ -47,14 +48,14 @@ class PoliciesFromFiles(Check):
         from agent.findings.static_policy_directories import not_enforced, rejected
 
         for problem in (*rejected(situation), *not_enforced(situation)):
-            steps = complete_steps(*problem.remediation.steps, restart=Restart.K3S)
+            steps = complete_steps(*problem.repair.steps, restart=Restart.K3S)
             shows = (Evidence(problem.message, problem.location),)
             return Answer(ControlStatus.FAIL, problem.message, shows, unmet=steps)
         policies, digests = [*_policies(node)], dict(_digests(node))
         evidence = (*(policy.evidence for policy in policies), *digests)
         if cluster is not None and cluster.policies is None:
             reason = cluster.problem or cluster.problems.get("/metrics", "")
-            again = complete_steps(OwnCommand("assess", ("--cluster",)))
+            again = complete_steps(RunVerb("assess", ("--cluster",)))
             return Answer(ControlStatus.UNKNOWN, "", evidence, reason, again)
         if not all(digests.values()):
             restart = complete_steps(Instruction("read in K3s' log why it has not loaded the files; then restart K3s"))

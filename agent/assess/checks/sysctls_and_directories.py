@@ -22,18 +22,8 @@ from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.file_modes import below_data_dir
 from agent.base.linux.sysctl_order import same_value
-from agent.base.model import (
-    PRIVATE_FILE,
-    ROOT,
-    Directory,
-    Instruction,
-    Location,
-    OwnCommand,
-    Restart,
-    ShellCommand,
-    Sysctl,
-    Unreadable,
-)
+from agent.base.model import PRIVATE_FILE, ROOT, Directory, Location, Sysctl, Unreadable
+from agent.base.repair import Instruction, Restart, Run, RunVerb
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.plan.plan import describe_state
 from agent.k3s.components.effective_arguments import GivenBy
@@ -41,11 +31,11 @@ from agent.k3s.components.effective_arguments import GivenBy
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.linux.sysctl_order import SysctlAssignment
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.harden.guide.guide_files import DirectoryRow
     from agent.harden.guide.sysctls import SysctlRow
 
-_APPLY = OwnCommand("apply")
+_APPLY = RunVerb("apply")
 _KUBECONFIG_OPTIONS = ("write-kubeconfig-mode", "write-kubeconfig-group")
 _PROC_SYS = PurePosixPath("/proc/sys")
 _PARAMETERS_PATH = PurePosixPath(PARAMETERS_FILE)
@@ -79,7 +69,7 @@ class KernelParameter(Check):
             setting = f"{row.key}={row.value}"
             edit = Instruction(f"set `{setting}`", Location(_PARAMETERS_PATH))
             # A parameter that the guide does not write has the steps of its control.
-            by_hand = (edit, ShellCommand(f"sudo sysctl -w {setting}")) if row.written else ()
+            by_hand = (edit, Run(f"sudo sysctl -w {setting}")) if row.written else ()
             unmet = complete_steps(*others) if others else UnmetRequirement(by_hand, changed_by)
             return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
         for path in node.unreadable_sysctl_files:
@@ -135,7 +125,7 @@ class GuideDirectory(Check):
             ControlStatus.PASS if is_met else ControlStatus.FAIL,
             found,
             (Evidence(found, Location(path)),),
-            unmet=UnmetRequirement((ShellCommand(command),), changed_by),
+            unmet=UnmetRequirement((Run(command),), changed_by),
             given_by=(GivenBy.DROPIN if node.situation.journal.runs else GivenBy.OPERATOR) if is_met else None,
         )
 

@@ -15,7 +15,8 @@ from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_w
 from agent.assess.site_choices import choices_of
 from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
-from agent.base.model import File, Instruction, Remediation
+from agent.base.model import File
+from agent.base.repair import Instruction, Repair
 from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
@@ -229,11 +230,11 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
     """Yield notes about what would stop K3s at startup, which come first, and about what limits this assessment."""
     for finding in found:
         message = f"{finding.message} ({finding.id})"
-        yield Note(message, finding.location, finding.remediation, finding.id, finding.prevents_start)
+        yield Note(message, finding.location, finding.repair, finding.id, finding.prevents_start)
     if not benchmark.fits.includes(version):
         message = f"{benchmark} is for K3s {benchmark.fits}, and this is {version}"
         step = Instruction(f"omit `--benchmark` to use {fitting_benchmark(version)}, which fits this version")
-        yield Note(message, None, Remediation((step,)))
+        yield Note(message, None, Repair((step,)))
 
 
 def _limits_assessment(kind: FindingKind) -> bool:

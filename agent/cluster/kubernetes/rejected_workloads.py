@@ -7,7 +7,7 @@ import shlex
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.model import Instruction, Remediation, ShellCommand
+from agent.base.repair import Instruction, Repair, Run
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, merged_fix, standard_of, violations
@@ -63,14 +63,14 @@ class RejectedWorkload(NamedTuple):
         return merged_fix(self.workload.template, self.violations)
 
     @property
-    def remediation(self) -> Remediation:
+    def repair(self) -> Repair:
         """The smallest change with which the pods are admitted, and an alternative."""
         namespace = self.workload.namespace
-        label = ShellCommand(f"kubectl label --overwrite namespace {shlex.quote(namespace)} {ENFORCE}={self.label}")
+        label = Run(f"kubectl label --overwrite namespace {shlex.quote(namespace)} {ENFORCE}={self.label}")
         if self.fix is None:
             exempt = Instruction(f"list {namespace} in `{_EXEMPT_NAMESPACES}` of the settings")
-            return Remediation((label,), alternative=Remediation((exempt,)))
-        return Remediation(tuple(_steps(self.workload, self.fix)), alternative=Remediation((label,)))
+            return Repair((label,), alternative=Repair((exempt,)))
+        return Repair(tuple(_steps(self.workload, self.fix)), alternative=Repair((label,)))
 
 
 def judged_workloads(workloads: Iterable[Workload]) -> list[JudgedWorkload]:
@@ -175,7 +175,7 @@ def _violated(
     return [*found.values()]
 
 
-def _steps(workload: Workload, fix: Mapping[str, Json]) -> Iterator[Instruction | ShellCommand]:
+def _steps(workload: Workload, fix: Mapping[str, Json]) -> Iterator[Instruction | Run]:
     """Yield the steps that patch a workload. The template of a pod or Job cannot change."""
     if (workload.kind, workload.controller.partition(" ")[0]) == ("ReplicaSet", "Deployment"):
         yield Instruction(f"complete the rollout of {workload.title}")
@@ -186,6 +186,6 @@ def _steps(workload: Workload, fix: Mapping[str, Json]) -> Iterator[Instruction 
     patch = {"spec": {"template": fix}}
     patch = {"spec": {"jobTemplate": patch}} if workload.kind == "CronJob" else patch
     words = (workload.kind.lower(), workload.name, "--namespace", workload.namespace, "--patch", json.dumps(patch))
-    yield ShellCommand(f"kubectl patch {' '.join(map(shlex.quote, words))}")
+    yield Run(f"kubectl patch {' '.join(map(shlex.quote, words))}")
     if workload.controller:
         yield Instruction(f"change {workload.title} likewise, which would undo the patch")

@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
-from agent.base.model import Instruction, Remediation, StrEnum
+from agent.base.model import StrEnum
+from agent.base.repair import Instruction, Repair
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Break(Value):
     topic: Topic
     when: When
     reasons: tuple[Reason, ...]
-    remediation: Remediation
+    repair: Repair
     allow: tuple[AllowRule, ...] = ()
     """The rules that the remediation adds."""
     condition: str = ""
@@ -91,9 +92,9 @@ UNDETERMINED = "could not be determined"
 _MOST_LISTED = 5
 
 
-def advice(text: str, alternative: str = "") -> Remediation:
+def advice(text: str, alternative: str = "") -> Repair:
     """Return what a person has to do, or what is enough instead."""
-    return Remediation((Instruction(text),), alternative=advice(alternative) if alternative else None)
+    return Repair((Instruction(text),), alternative=advice(alternative) if alternative else None)
 
 
 def listed(names: Sequence[str]) -> str:

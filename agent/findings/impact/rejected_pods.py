@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.model import Remediation, ShellCommand
+from agent.base.repair import Repair, Run
 from agent.cluster.kubernetes.rejected_workloads import rejections
 from agent.cluster.kubernetes.running_objects import ObjectName
 from agent.findings.impact import Break, Reason, Topic, When, advice
@@ -36,7 +36,7 @@ def broken_now(running: Running, cluster: PodNetwork) -> Iterator[Break]:
         elif missing and own not in messages and own == title:
             reason = Reason("status.replicas", f"{missing} fewer than wanted", "all pods that it should have created")
             command = shlex.join(("kubectl", "describe", title.kind, title.name, "-n", title.namespace))
-            fix = Remediation((ShellCommand(command),))
+            fix = Repair((Run(command),))
             yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix, is_certain=False)
 
 
@@ -55,7 +55,7 @@ def pod_security_breaks(
         name = ObjectName(found.workload.namespace, found.workload.kind, found.workload.name)
         reasons = tuple(Reason(violation.field, violation.found, violation.expected) for violation in found.violations)
         condition = "after K3s' next restart"
-        yield Break(name, Topic.POD_SECURITY, When.NEXT_PODS, reasons, found.remediation, condition=condition)
+        yield Break(name, Topic.POD_SECURITY, When.NEXT_PODS, reasons, found.repair, condition=condition)
 
 
 def answered_otherwise(difference: UnexpectedAnswer) -> Break:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.model import Instruction, Remediation
+from agent.base.repair import Instruction, Repair
 from agent.base.value import replace
 from agent.base.yaml_reader import plain, read_documents
 from agent.cluster.kubernetes.declared_paths import DeclaredPaths, Flow, is_balancer
@@ -262,7 +262,7 @@ class _Comparison:
                 yield _at_once(name, reason, fix, is_certain=False)
 
 
-def _at_once(name: ObjectName, reason: Reason, fix: Remediation, *, is_certain: bool = True) -> Break:
+def _at_once(name: ObjectName, reason: Reason, fix: Repair, *, is_certain: bool = True) -> Break:
     return Break(name, Topic.NETWORK_POLICIES, When.AT_ONCE, (reason,), fix, is_certain=is_certain)
 
 
@@ -280,8 +280,8 @@ def _merged(breaks: Iterable[Break]) -> Iterator[Break]:
         everything = (first, *more)
         rules = tuple(dict.fromkeys(rule for entry in everything for rule in entry.allow))
         reasons = tuple(dict.fromkeys(reason for entry in everything for reason in entry.reasons))
-        yield replace(first, reasons=reasons, remediation=_allowing(rules), allow=rules)
+        yield replace(first, reasons=reasons, repair=_allowing(rules), allow=rules)
 
 
-def _allowing(rules: Sequence[AllowRule]) -> Remediation:
-    return Remediation(tuple(Instruction(f"add to `{ALLOW}` of the settings: {rule.setting}") for rule in rules))
+def _allowing(rules: Sequence[AllowRule]) -> Repair:
+    return Repair(tuple(Instruction(f"add to `{ALLOW}` of the settings: {rule.setting}") for rule in rules))

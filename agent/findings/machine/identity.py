@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import __released__
-from agent.base.model import NO_REMEDIATION, Instruction, Location, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import NO_REPAIR, Instruction, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, edit_of_k3s_config, instruction, steps
 from agent.harden.node.machine.identity_facts import TOKEN_OF_CLUSTER
@@ -14,7 +15,7 @@ from agent.k3s.go_values import is_subdomain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.base.model import Remediation
+    from agent.base.repair import Repair
     from agent.harden.situation import Situation
 
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
@@ -23,26 +24,24 @@ _NEW_AUTHORITIES = Instruction(
 )
 
 
-def _set_name(situation: Situation) -> Sequence[ShellCommand]:
+def _set_name(situation: Situation) -> Sequence[Run]:
     if situation.gate.is_openrc:  # its service `hostname` reads this file at boot
-        return ShellCommand("echo NAME | sudo tee /etc/hostname"), ShellCommand("sudo hostname NAME")
+        return Run("echo NAME | sudo tee /etc/hostname"), Run("sudo hostname NAME")
     # Not `hostnamectl hostname`, which systemd has since 249.
-    return (ShellCommand("sudo hostnamectl set-hostname NAME"),)
+    return (Run("sudo hostnamectl set-hostname NAME"),)
 
 
-def _set_time(situation: Situation) -> Remediation:
+def _set_time(situation: Situation) -> Repair:
     if situation.gate.is_openrc:
         return steps(Instruction("start a service that sets the clock, and wait until `date` shows the right time"))
-    return steps(
-        ShellCommand("sudo timedatectl set-ntp true"), Instruction("wait until `timedatectl` shows the right time")
-    )
+    return steps(Run("sudo timedatectl set-ntp true"), Instruction("wait until `timedatectl` shows the right time"))
 
 
 @stops_k3s(
     'Unable to register node with API server: Node "…" is invalid: metadata.name: Invalid value',
     on_trees=True,
     source="seen with the API server: apimachinery, IsDNS1123Subdomain; pkg/util/net.go; #10794, #1120",
-    remediation="set `node-name` or the host name to a name of RFC 1123",
+    repair="set `node-name` or the host name to a name of RFC 1123",
 )
 def node_name_invalid(situation: Situation) -> Iterator[Problem]:
     """The name of the node is not a valid name in Kubernetes, so the node never registers.
@@ -66,7 +65,7 @@ def node_name_invalid(situation: Situation) -> Iterator[Problem]:
     "nodes replace each other in the cluster; Node password rejected, duplicate hostname",
     on_trees=True,
     source="from source: documentation of K3s, Requirements: unique host names; #1120",
-    remediation="set a host name of its own for each node",
+    repair="set a host name of its own for each node",
 )
 def node_name_localhost(situation: Situation) -> Iterator[Problem]:
     """The name of the node is `localhost`. A second node with this name cannot join the cluster."""
@@ -83,7 +82,7 @@ def node_name_localhost(situation: Situation) -> Iterator[Problem]:
     "bootstrap data already found and encrypted with different token",
     on_trees=True,
     source="from source: pkg/cluster/storage.go, getBootstrapKeyFromStorage; #4640, #4910",
-    remediation="configure the token with which the cluster was started",
+    repair="configure the token with which the cluster was started",
 )
 def token_changed(situation: Situation) -> Iterator[Problem]:
     """The configured token is not the one with which the datastore on this server was created.
@@ -105,7 +104,7 @@ def token_changed(situation: Situation) -> Iterator[Problem]:
     "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match",
     on_trees=True,
     source="from source: pkg/agent/config/config.go, getNodeNamedCrt; #6054, #802",
-    remediation="delete the Secret with the node's old password on a server",
+    repair="delete the Secret with the node's old password on a server",
 )
 def node_password_missing(situation: Situation) -> Iterator[Problem]:
     """The password of the node is missing although the node was part of a cluster, as after a reinstallation.
@@ -120,16 +119,16 @@ def node_password_missing(situation: Situation) -> Iterator[Problem]:
         message = "/etc/rancher/node/password is missing, and the kubelet has a certificate of the cluster"
         fix = steps(
             Instruction("restore the file, or run this command on a server"),
-            ShellCommand(f"sudo k3s kubectl -n kube-system delete secret {secret}"),
+            Run(f"sudo k3s kubectl -n kube-system delete secret {secret}"),
         )
-        yield Problem(message, "the file /etc/rancher/node/password", "no such file", remediation=fix)
+        yield Problem(message, "the file /etc/rancher/node/password", "no such file", repair=fix)
 
 
 @stops_k3s(
     "x509: certificate has expired or is not yet valid: current time … is before …",
     on_trees=False,
     source="from source: Go, crypto/x509; #5163, #6368",
-    remediation="correct the clock",
+    repair="correct the clock",
 )
 def clock_behind_certificates(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is earlier than the validity of the cluster's certificates.
@@ -148,7 +147,7 @@ def clock_behind_certificates(situation: Situation) -> Iterator[Problem]:
     "x509: certificate has expired, after the clock was corrected",
     on_trees=False,
     source="from source: #5163, #6368",
-    remediation="correct the clock",
+    repair="correct the clock",
 )
 def clock_behind_program(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is earlier than the release of this program, so new certificates of K3s expire early."""
@@ -156,14 +155,14 @@ def clock_behind_program(situation: Situation) -> Iterator[Problem]:
     today = machine.identity.now
     if machine.is_live and machine.identity.future_certificate is None and today[: len(__released__)] < __released__:
         expected = f"later than {__released__}, the release of k3s-harden"
-        yield Problem("the clock of this host is behind", expected, today, remediation=_set_time(situation))
+        yield Problem("the clock of this host is behind", expected, today, repair=_set_time(situation))
 
 
 @may_fail(
     "x509: certificate has expired or is not yet valid: current time … is after …",
     on_trees=False,
     source="from source: k3s-io/docs, docs/cli/certificate.md",
-    remediation="restart K3s, which renews all certificates but those of authorities",
+    repair="restart K3s, which renews all certificates but those of authorities",
 )
 def certificate_expires(situation: Situation) -> Iterator[Problem]:
     """A certificate of K3s has expired, or will within 30 days.
@@ -174,8 +173,8 @@ def certificate_expires(situation: Situation) -> Iterator[Problem]:
     identity = situation.machine.identity
     for certificate in identity.expiring:
         verb = "has expired" if certificate.until <= identity.now else "expires"
-        rotate = ShellCommand("sudo k3s certificate rotate-ca --path=DIRECTORY")
+        rotate = Run("sudo k3s certificate rotate-ca --path=DIRECTORY")
         message = f"the certificate {verb} on {certificate.until[:10]}"
         expected = "valid for 30 days or more"
-        fix = steps(_NEW_AUTHORITIES, rotate) if certificate.is_authority else NO_REMEDIATION
+        fix = steps(_NEW_AUTHORITIES, rotate) if certificate.is_authority else NO_REPAIR
         yield Problem(message, expected, f"valid until {certificate.until}", Location(certificate.path), fix)

@@ -6,7 +6,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from agent.base.linux.kernel_objects import Missing
-from agent.base.model import Instruction, Location, Remediation, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, Repair, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
 
@@ -25,7 +26,7 @@ _ADD_TO_BOOT_LINE = steps(
         " /boot/firmware/cmdline.txt (before Debian 12, /boot/cmdline.txt), with GRUB in GRUB_CMDLINE_LINUX of"
         " /etc/default/grub"
     ),
-    ShellCommand("sudo reboot"),
+    Run("sudo reboot"),
 )
 
 
@@ -37,7 +38,7 @@ def _runs_pods(situation: Situation) -> bool:
     "failed to find memory cgroup; failed to find cpuset cgroup (v2); pids cgroup controller not found",
     on_trees=False,
     source="from source: pkg/cgroups/cgroups_linux.go, Validate; pkg/daemons/agent/agent_linux.go; #2067, #2721, #3283",
-    remediation="enable the controllers on the command line of the kernel, and boot again",
+    repair="enable the controllers on the command line of the kernel, and boot again",
 )
 def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
     """The kernel does not offer a controller of control groups that K3s requires.
@@ -55,14 +56,14 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
         expected = f"the controllers {', '.join(needed)}"
         found = f"{' '.join(sorted(filter(None, groups.controllers))) or 'none'} in {groups.source}"
         fix = delegate if container else _ADD_TO_BOOT_LINE
-        yield Problem(f"control groups lack {' and '.join(missing)}", expected, found, remediation=fix)
+        yield Problem(f"control groups lack {' and '.join(missing)}", expected, found, repair=fix)
 
 
 @may_fail(
     "Failed to find cpuset cgroup, you may need to add cgroup_enable=cpuset",
     on_trees=False,
     source="from source: pkg/cgroups/cgroups_linux.go, validateCgroupsV1",
-    remediation="append `cgroup_enable=cpuset` to the command line of the kernel",
+    repair="append `cgroup_enable=cpuset` to the command line of the kernel",
 )
 def cgroup_cpuset_missing(situation: Situation) -> Iterator[Problem]:
     """Control groups of version 1 lack the controller cpuset. K3s logs a warning and starts."""
@@ -70,16 +71,16 @@ def cgroup_cpuset_missing(situation: Situation) -> Iterator[Problem]:
     if groups is not None and not groups.is_unified and "cpuset" not in groups.controllers and _runs_pods(situation):
         fix = steps(
             Instruction("append `cgroup_enable=cpuset` to the command line of the kernel"),
-            ShellCommand("sudo reboot"),
+            Run("sudo reboot"),
         )
-        yield Problem("control groups lack cpuset", "cpuset", f"no cpuset in {groups.source}", remediation=fix)
+        yield Problem("control groups lack cpuset", "cpuset", f"no cpuset in {groups.source}", repair=fix)
 
 
 @may_fail(
     "failed to find memory cgroup, on a Raspberry Pi after the boot of this tree",
     on_trees=True,
     source="from source: documentation of K3s, Advanced options, Raspberry Pi; #2067",
-    remediation="append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt",
+    repair="append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt",
 )
 def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
     """The command line of a Raspberry Pi's kernel does not enable the controller memory, which K3s requires.
@@ -103,7 +104,7 @@ def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
     "flannel exited: operation not supported; the network policy controller exits; no overlayfs snapshotter",
     on_trees=False,
     source="from source: pkg/agent/flannel, pkg/agent/netpol, pkg/agent/syssetup; #4234, #5355, #3852, #7118, #12600",
-    remediation="install the kernel's package of modules, and boot again",
+    repair="install the kernel's package of modules, and boot again",
 )
 def kernel_module_missing(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module that this node's configuration of K3s requires, or cannot load it.
@@ -118,7 +119,7 @@ def kernel_module_missing(situation: Situation) -> Iterator[Problem]:
     "flannel exited: operation not supported",
     on_trees=False,
     source="from source: pkg/agent/flannel; #4234, #5355",
-    remediation="install the kernel's package of modules, and boot again",
+    repair="install the kernel's package of modules, and boot again",
 )
 def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module that an agent needs unless its server configures another network.
@@ -134,24 +135,24 @@ def _missing_modules(situation: Situation, *, is_certain: bool) -> Iterator[Prob
             name = needed.module.name
             message = f"the kernel cannot use the module {name}, which {needed.purpose} needs"
             expected = f"{name} loaded, built in, or installed"
-            yield Problem(message, expected, needed.missing.value, remediation=_module_fix(situation, needed))
+            yield Problem(message, expected, needed.missing.value, repair=_module_fix(situation, needed))
 
 
-def _module_fix(situation: Situation, needed: NeededModule) -> Remediation:
+def _module_fix(situation: Situation, needed: NeededModule) -> Repair:
     name = needed.module.name
-    load = ShellCommand(f"sudo modprobe {shlex.quote(name)}")
+    load = Run(f"sudo modprobe {shlex.quote(name)}")
     if needed.missing is Missing.DISABLED:
-        find = ShellCommand(f"grep -rnE 'install +{name.replace('_', '[-_]')} ' /etc/modprobe.d /usr/lib/modprobe.d")
+        find = Run(f"grep -rnE 'install +{name.replace('_', '[-_]')} ' /etc/modprobe.d /usr/lib/modprobe.d")
         return steps(find, Instruction(f"remove the line that disables {name}"), load)
     if needed.missing in {Missing.OTHER_KERNEL, Missing.LOCKED}:
-        return steps(ShellCommand("sudo reboot"))
+        return steps(Run("sudo reboot"))
     package = {
         "dnf install": "kernel-modules-extra-$(uname -r)",
         "apt-get install": "linux-modules-extra-$(uname -r)",
         "zypper install": "kernel-default",
     }.get(situation.machine.package_manager)
     if needed.missing is Missing.NOT_INSTALLED and package is not None:
-        return steps(ShellCommand(f"sudo {situation.machine.package_manager} {package}"), load)
+        return steps(Run(f"sudo {situation.machine.package_manager} {package}"), load)
     return instruction(f"boot a kernel that has {name} ({needed.module.option})")
 
 
@@ -159,16 +160,16 @@ def _module_fix(situation: Situation, needed: NeededModule) -> Remediation:
     "failed to create kubelet: open /dev/kmsg: no such file or directory",
     on_trees=False,
     source="seen with the kubelet: kubernetes, pkg/kubelet/kubelet.go, oomwatcher; testcontainers-java #10125",
-    remediation="give the container the device /dev/kmsg",
+    repair="give the container the device /dev/kmsg",
 )
 def kmsg_not_readable(situation: Situation) -> Iterator[Problem]:
     """/dev/kmsg is missing or cannot be opened, so the kubelet exits. Containers such as those of LXC lack it."""
     problem = situation.machine.kernel.kmsg_problem
     if problem and _runs_pods(situation):
-        fix = steps(ShellCommand("sudo mknod -m 600 /dev/kmsg c 1 11"))
+        fix = steps(Run("sudo mknod -m 600 /dev/kmsg c 1 11"))
         if situation.facts.platform.container:
             fix = instruction(
                 "on the machine that runs this container: pass the device /dev/kmsg to it (LXC:"
                 " lxc.mount.entry = /dev/kmsg dev/kmsg none bind,optional,create=file), and start it again"
             )
-        yield Problem("/dev/kmsg cannot be opened", expected="a readable device", found=problem, remediation=fix)
+        yield Problem("/dev/kmsg cannot be opened", expected="a readable device", found=problem, repair=fix)

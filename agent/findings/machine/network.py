@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Restart, ShellCommand
+from agent.base.repair import Instruction, Restart, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
 from agent.harden.node.machine.network_facts import ONLINE
@@ -22,7 +22,7 @@ _ADDRESS_OPTIONS = ("node-ip", "flannel-iface", "vpn-auth", "vpn-auth-file")
     'no default routes found in "/proc/net/route" or "/proc/net/ipv6_route"',
     on_trees=False,
     source="seen with the API server: pkg/util/net.go, GetHostnameAndIPs; #1144, #6265",
-    remediation="add a default route, or set `node-ip`",
+    repair="add a default route, or set `node-ip`",
 )
 def default_route_missing(situation: Situation) -> Iterator[Problem]:
     """There is no default route and no `node-ip`, so K3s cannot determine the address of the node.
@@ -40,20 +40,20 @@ def default_route_missing(situation: Situation) -> Iterator[Problem]:
             Instruction("set `node-ip: ADDRESS` in K3s' configuration"),
             restart=Restart.K3S,
             alternative=steps(
-                ShellCommand("sudo ip link add dummy0 type dummy"),
-                ShellCommand("sudo ip link set dummy0 up"),
-                ShellCommand("sudo ip addr add 203.0.113.254/31 dev dummy0"),
-                ShellCommand("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
+                Run("sudo ip link add dummy0 type dummy"),
+                Run("sudo ip link set dummy0 up"),
+                Run("sudo ip addr add 203.0.113.254/31 dev dummy0"),
+                Run("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
             ),
         )
-        yield Problem(message, expected, "no default route", remediation=fix)
+        yield Problem(message, expected, "no default route", repair=fix)
 
 
 @stops_k3s(
     "listen tcp :6443: bind: address already in use",
     on_trees=False,
     source="seen with two components: pkg/daemons/control; #5973 (6444), #60 (10250), #1011 (6443)",
-    remediation="stop the other program, or configure another port",
+    repair="stop the other program, or configure another port",
 )
 def port_in_use(situation: Situation) -> Iterator[Problem]:
     """Another program listens on a TCP port that K3s needs.
@@ -64,15 +64,15 @@ def port_in_use(situation: Situation) -> Iterator[Problem]:
         port, owner = conflict.port, conflict.owner
         change = f", or set {port.change} in K3s' configuration" if port.change else ""
         message = f"port {port.number}, on which {port.user} listens, is in use"
-        fix = steps(ShellCommand(f"sudo ss -ltnp 'sport = :{port.number}'"), Instruction(f"stop the program{change}"))
-        yield Problem(message, f"{port.number}/tcp free", f"process {owner.pid} ({owner.name})", remediation=fix)
+        fix = steps(Run(f"sudo ss -ltnp 'sport = :{port.number}'"), Instruction(f"stop the program{change}"))
+        yield Problem(message, f"{port.number}/tcp free", f"process {owner.pid} ({owner.name})", repair=fix)
 
 
 @may_fail(
     "dial tcp 10.43.0.1:443: connect: no route to host, in pods",
     on_trees=True,
     source="from source: documentation of K3s, Requirements; #24, #344, #7013",
-    remediation="make the firewall trust the networks of pods and services",
+    repair="make the firewall trust the networks of pods and services",
 )
 def firewall_blocks_pods(situation: Situation) -> Iterator[Problem]:
     """A firewall is enabled whose rules do not mention the networks of pods and services. K3s starts; its pods fail."""
@@ -89,7 +89,7 @@ def firewall_blocks_pods(situation: Situation) -> Iterator[Problem]:
         commands += ["sudo ufw allow 6443/tcp"]
     message = f"{firewall.name} is enabled and does not trust the networks of pods and services"
     fix = steps(
-        *map(ShellCommand, commands),
+        *map(Run, commands),
         alternative=instruction("disable the firewall, or filter in front of the node"),
     )
-    yield Problem(message, f"a rule for {' and '.join(firewall.untrusted)}", "no rule", remediation=fix)
+    yield Problem(message, f"a rule for {' and '.join(firewall.untrusted)}", "no rule", repair=fix)

@@ -31,20 +31,20 @@ REASONS: dict[str, Reason] = {}
 """By id of the finding, in the order of declaration."""
 
 
-def stops_k3s(symptom: str, *, on_trees: bool, source: str, remediation: str) -> Callable[[Detector], Detector]:
+def stops_k3s(symptom: str, *, on_trees: bool, source: str, repair: str) -> Callable[[Detector], Detector]:
     """Declare a finding of level error: K3s certainly exits, or repeats its start for ever."""
-    return _declared(Reason(symptom, on_trees, source), Level.ERROR, remediation)
+    return _declared(Reason(symptom, on_trees, source), Level.ERROR, repair)
 
 
-def may_fail(symptom: str, *, on_trees: bool, source: str, remediation: str) -> Callable[[Detector], Detector]:
+def may_fail(symptom: str, *, on_trees: bool, source: str, repair: str) -> Callable[[Detector], Detector]:
     """Declare a finding of level warning: K3s starts, or whether it does is not certain."""
-    return _declared(Reason(symptom, on_trees, source), Level.WARNING, remediation)
+    return _declared(Reason(symptom, on_trees, source), Level.WARNING, repair)
 
 
-def _declared(reason: Reason, level: Level, remediation: str) -> Callable[[Detector], Detector]:
+def _declared(reason: Reason, level: Level, repair: str) -> Callable[[Detector], Detector]:
     is_certain = level is Level.ERROR
     prevents = yes(f"K3s fails: {reason.symptom}.") if is_certain else no("K3s starts, or whether it does is unknown.")
-    declare = finding(level, blocks_gate=_BLOCKS_NOTHING, prevents_start=prevents, remediation=remediation)
+    declare = finding(level, blocks_gate=_BLOCKS_NOTHING, prevents_start=prevents, repair=repair)
 
     def note(detect: Detector) -> Detector:
         REASONS[detect.__name__.replace("_", "-")] = reason

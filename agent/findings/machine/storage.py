@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Restart, ShellCommand
+from agent.base.repair import Instruction, Restart, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
 from agent.harden.node.machine.kernel_facts import uses_overlayfs
@@ -31,7 +31,7 @@ _NOT_FOR_OVERLAYFS = frozenset({"overlay", "nfs", "nfs4"})
     "exec: /var/lib/rancher/k3s/data/…/bin/k3s-server: permission denied",
     on_trees=True,
     source="seen on the kernel: cmd/k3s/main.go, stageAndRun; #7296, #7372",
-    remediation="mount the file system of the data directory with `exec`",
+    repair="mount the file system of the data directory with `exec`",
 )
 def data_dir_noexec(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory is mounted with `noexec`, so K3s cannot execute the programs it unpacks.
@@ -48,7 +48,7 @@ def data_dir_noexec(situation: Situation) -> Iterator[Problem]:
     'extracting data: …: read-only file system; "k3s-server": executable file not found in $PATH',
     on_trees=True,
     source="seen on the kernel: cmd/k3s/main.go, extract; #6474",
-    remediation="mount the file system of the data directory with `rw`",
+    repair="mount the file system of the data directory with `rw`",
 )
 def data_dir_read_only(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory is read-only, so K3s can neither unpack its programs nor store data."""
@@ -61,7 +61,7 @@ def data_dir_read_only(situation: Situation) -> Iterator[Problem]:
 def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mount, situation: Situation) -> Problem:
     point = shlex.quote(mount.point)
     keep = Instruction(f"replace `{option}` by `{needed}` for {mount.point} in /etc/fstab or in its mount unit")
-    now = (ShellCommand(f"sudo mount -o remount,{needed} {point}"),) if situation.machine.is_live else ()
+    now = (Run(f"sudo mount -o remount,{needed} {point}"),) if situation.machine.is_live else ()
     message = f"the file system of {directory.path} is mounted with `{option}`"
     fix = steps(
         *now,
@@ -71,14 +71,14 @@ def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mou
             restart=Restart.K3S,
         ),
     )
-    return Problem(message, f"{mount.point} mounted with `{needed}`", option, remediation=fix)
+    return Problem(message, f"{mount.point} mounted with `{needed}`", option, repair=fix)
 
 
 @stops_k3s(
     "extracting data: …: no space left on device",
     on_trees=False,
     source="seen on the kernel: cmd/k3s/main.go, extract; #2372",
-    remediation="free space or inodes on the file system of the data directory",
+    repair="free space or inodes on the file system of the data directory",
 )
 def data_dir_full(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory has no space or no inodes for the programs that K3s unpacks."""
@@ -98,7 +98,7 @@ def data_dir_full(situation: Situation) -> Iterator[Problem]:
     "the node has the condition DiskPressure, and its pods are evicted",
     on_trees=False,
     source="from source: pkg/daemons/agent/agent.go: nodefs.available<5%",
-    remediation="free space on the file system of the data directory",
+    repair="free space on the file system of the data directory",
 )
 def data_dir_nearly_full(situation: Situation) -> Iterator[Problem]:
     """Less than 5 % of the data directory's file system is free, so the kubelet evicts pods (DiskPressure)."""
@@ -116,18 +116,18 @@ def data_dir_nearly_full(situation: Situation) -> Iterator[Problem]:
 def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str, expected: str) -> Problem:
     point = shlex.quote(mount.point)
     commands = (
-        ShellCommand(f"df -h {point}"),
-        ShellCommand(f"sudo du -xh --max-depth=2 {point} | sort -h | tail"),
+        Run(f"df -h {point}"),
+        Run(f"sudo du -xh --max-depth=2 {point} | sort -h | tail"),
     )
     fix = steps(*commands, Instruction(f"free space on {mount.point}, or enlarge it"))
-    return Problem(f"the file system of {directory.path} is {state}", expected=expected, found=found, remediation=fix)
+    return Problem(f"the file system of {directory.path} is {state}", expected=expected, found=found, repair=fix)
 
 
 @stops_k3s(
     '"overlayfs" snapshotter cannot be enabled for "/var/lib/rancher/k3s/agent/containerd"',
     on_trees=True,
     source="seen on the kernel: pkg/daemons/executor, overlayutils.Supported; #3266, #12673, #2755, #495",
-    remediation="set `snapshotter: native`, or a data directory on another file system",
+    repair="set `snapshotter: native`, or a data directory on another file system",
 )
 def snapshotter_unsupported(situation: Situation) -> Iterator[Problem]:
     """The file system of containerd's images does not support the overlayfs snapshotter, which K3s uses by default.
@@ -147,4 +147,4 @@ def snapshotter_unsupported(situation: Situation) -> Iterator[Problem]:
             "set `snapshotter: native` in K3s' configuration, or `data-dir` to a directory on another file system",
             restart=Restart.K3S,
         )
-        yield Problem(message, "a file system such as ext4, or XFS with ftype=1", found, remediation=fix)
+        yield Problem(message, "a file system such as ext4, or XFS with ftype=1", found, repair=fix)

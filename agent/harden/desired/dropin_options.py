@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.model import Instruction
+from agent.base.repair import Instruction
 from agent.harden.guide.criteria import ListIncludes
 from agent.harden.guide.k3s_options import (
     ON_REQUEST,

@@ -13,7 +13,8 @@ from agent.base.report import ItemStatus, Level
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from agent.base.model import Location, Remediation
+    from agent.base.model import Location
+    from agent.base.repair import Repair
     from agent.base.report import Fact, Finding, Item, NextStep
     from agent.k3s.upgrade_notes import UpgradeNote
 
@@ -92,7 +93,7 @@ class Preflight(NamedTuple):
 
 
 def compared_findings(
-    now: Iterable[Finding], before_apply: Iterable[Finding], after_apply: Collection[Finding], fix: Remediation
+    now: Iterable[Finding], before_apply: Iterable[Finding], after_apply: Collection[Finding], fix: Repair
 ) -> tuple[PreflightProblem, ...]:
     """Compare the findings of the current version with those of the other one, before and after apply.
 
@@ -101,7 +102,7 @@ def compared_findings(
     """
     present = {_key(finding) for finding in now}
     left = {_key(finding) for finding in after_apply}
-    fixed = [finding._replace(remediation=fix) for finding in before_apply if _key(finding) not in left]
+    fixed = [finding._replace(repair=fix) for finding in before_apply if _key(finding) not in left]
     found = [
         PreflightProblem(finding, fixed_by_apply=False, is_new=_key(finding) not in present) for finding in after_apply
     ]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.base.errors import InputError
-    from agent.base.model import Location, Step
+    from agent.base.model import Location
+    from agent.base.repair import Step
     from agent.base.report import Prediction
     from agent.k3s.roles_and_versions import Component
 

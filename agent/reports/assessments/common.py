@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.assess.benchmark.descriptions import SECTIONS
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.value import Row, Value, replace
-from agent.reports import remediation as remediations
+from agent.reports import repair_texts
 from agent.reports.formats import Verbosity
 from agent.reports.text import count_of, printable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Evidence, Note, Verdict, Waiver
     from agent.base.report import Fact
-    from agent.reports.remediation import Caller
+    from agent.reports.repair_texts import Caller
 
     _T = TypeVar("_T")
 
@@ -35,7 +35,7 @@ class Awaiting(Value):
     @property
     def line(self) -> str:
         """The entry as one line, whose third word has the ids."""
-        return f"{ControlStatus.UNKNOWN} - {','.join(self.ids)}: {self.sentence}; {remediations.labelled(self.fix)}"
+        return f"{ControlStatus.UNKNOWN} - {','.join(self.ids)}: {self.sentence}; {repair_texts.labelled(self.fix)}"
 
 
 UNNUMBERED = "host"
@@ -67,11 +67,10 @@ def cleaned(value: _T) -> _T:
 def addressed_assessment(assessment: Assessment, caller: Caller) -> Assessment:
     """Return the assessment with complete commands for this caller in remediations."""
     verdicts = (
-        verdict._replace(remediation=remediations.addressed(verdict.remediation, caller))
-        for verdict in assessment.verdicts
+        verdict._replace(repair=repair_texts.addressed(verdict.repair, caller)) for verdict in assessment.verdicts
     )
-    notes = (note._replace(remediation=remediations.addressed(note.remediation, caller)) for note in assessment.notes)
-    steps = remediations.addressed_steps(assessment.next_steps, caller)
+    notes = (note._replace(repair=repair_texts.addressed(note.repair, caller)) for note in assessment.notes)
+    steps = repair_texts.addressed_steps(assessment.next_steps, caller)
     return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes), next_steps=steps)
 
 
@@ -227,7 +226,7 @@ def is_added(assessment: Assessment, verdict: Verdict) -> bool:
 
 def verdict_fix(verdict: Verdict) -> str:
     """Return a verdict's remediation as one line."""
-    return remediations.text(verdict.remediation)
+    return repair_texts.text(verdict.repair)
 
 
 def origin(evidence: Evidence) -> str:
@@ -263,7 +262,7 @@ def noted(note: Note) -> str:
     parts = (
         note.message,
         f"location {note.location}" if note.location else "",
-        remediations.labelled(remediations.text(note.remediation)),
+        repair_texts.labelled(repair_texts.text(note.repair)),
     )
     return "; ".join(filter(None, parts))
 

@@ -8,7 +8,7 @@ from agent.assess.assessment import SCHEMA
 from agent.assess.frameworks.references import references_of
 from agent.assess.provenance import sha256_of_report
 from agent.base.times import timestamp
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.assessments.common import (
     by_section,
     in_baseline,
@@ -18,7 +18,7 @@ from agent.reports.assessments.common import (
     verdict_number,
 )
 from agent.reports.json_report import location_object
-from agent.reports.remediation import step_object as as_step
+from agent.reports.repair_texts import step_object as as_step
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
@@ -54,7 +54,7 @@ def assessment_json(assessment: Assessment) -> str:
             for owner, verdicts in open_by_owner(assessment).items()
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
-        "notes": [{**_located(note), "remediation": remediation.text(note.remediation)} for note in assessment.notes],
+        "notes": [{**_located(note), "remediation": repair_texts.text(note.repair)} for note in assessment.notes],
         "provenance": list(map(vars, assessment.provenance.facts())) if assessment.provenance else [],
         "next_steps": list(map(as_step, assessment.next_steps)),
     }

@@ -160,14 +160,12 @@ class _Document:
         statement = f"{control.rating.reason} {_accepted(verdict) or verdict.reason}".strip() or control.why
         approver = waiver.approved_by if waiver else ""
         props = {"severity": str(control.rating.severity), "approved-by": approver}
-        remediation = self.part(
-            ["remediation", control.id], f"Meet {control.id}", fix, {"owner": owner_name(verdict.owner)}
-        )
+        repair = self.part(["remediation", control.id], f"Meet {control.id}", fix, {"owner": owner_name(verdict.owner)})
         risk = {
             **self.part(["risk", control.id], control.title, control.why, props),
             "statement": statement,
             "status": "deviation-approved" if waiver else "open",
-            "remediations": [{**remediation, "lifecycle": "planned" if waiver else "recommendation"}],
+            "remediations": [{**repair, "lifecycle": "planned" if waiver else "recommendation"}],
             **self._related("observation", [verdict]),
         }
         if waiver and waiver.expires:

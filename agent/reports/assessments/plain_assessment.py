@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.reports.assessments import common
 from agent.reports.formats import Verbosity
-from agent.reports.remediation import labelled, step_lines
+from agent.reports.repair_texts import labelled, step_lines
 from agent.reports.text import printable
 
 if TYPE_CHECKING:

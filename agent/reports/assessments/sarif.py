@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark.control import Severity
-from agent.base.model import Instruction, Location
+from agent.base.model import Location
+from agent.base.repair import Instruction
 from agent.base.times import timestamp
 from agent.k3s.default_paths import K3S_CONFIG_FILE
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.assessments import common
 from agent.reports.assessments.common import in_baseline, owner_name, verdict_fix, verdict_number, waived
 
@@ -95,7 +96,7 @@ def as_sarif(assessment: Assessment) -> str:
 def _rule(verdict: Verdict) -> dict[str, object]:
     control = verdict.control
     rated = control.rating
-    texts = (control.why, remediation.text(control.repair or verdict.remediation))
+    texts = (control.why, repair_texts.text(control.by_hand or verdict.repair))
     return {
         "id": control.id,
         "shortDescription": {"text": _plain(control.recommendation)},
@@ -160,7 +161,7 @@ def _location(verdict: Verdict, evidence: Evidence | None) -> dict[str, object]:
     GitHub ignores results without a file. So an object of the cluster gets a path of its own, and other evidence
     without a file, such as a default of K3s, that of the first edit, or else K3s' main configuration file.
     """
-    steps = verdict.remediation.steps
+    steps = verdict.repair.steps
     edited = (step.location for step in steps if isinstance(step, Instruction) and step.location)
     where = (evidence and evidence.location) or next(edited, Location(K3S_CONFIG_FILE))
     if evidence and evidence.cluster_object:
@@ -187,7 +188,7 @@ def _physical(location: Location) -> dict[str, object]:
 
 
 def _notification(note: Note) -> dict[str, object]:
-    steps = remediation.text(note.remediation)
+    steps = repair_texts.text(note.repair)
     text = f"{note.message}\nRemediation: {steps}" if steps else note.message
     locations = {"locations": [_physical(note.location)]} if note.location else {}
     return {"level": "warning", "message": {"text": _plain(text)}, **locations}

@@ -13,7 +13,7 @@ from agent.assess.assessment import ControlStatus
 from agent.reports.assessments import common
 from agent.reports.formats import Verbosity
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_line, styled
-from agent.reports.remediation import print_next_steps
+from agent.reports.repair_texts import print_next_steps
 from agent.reports.table_report import print_facts, print_fix, print_result, write_captured
 from agent.reports.text import stripped
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.assess.assessment import Assessment, Verdict
-    from agent.base.model import Remediation
+    from agent.base.repair import Repair
     from agent.reports.assessments.common import Awaiting
 
 _STYLE = {
@@ -88,7 +88,7 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
         _heading(console, "Notes")
     for note in assessment.notes:
         print_line(console, styled(note.message, "bold"), hanging=2)
-        _print_details(console, (("location", str(note.location or "")),), note.remediation, 2)
+        _print_details(console, (("location", str(note.location or "")),), note.repair, 2)
     if assessment.verdicts:
         _heading(console, "Summary")
         _print_summary(console, assessment)
@@ -122,7 +122,7 @@ def _print_verdict(
     else:
         start = joined(padded(status, status_column), padded(number, _NUMBER_COLUMN))
         print_line(console, joined(start, _head(assessment, verdict)), hanging=column)
-    fix = verdict.remediation if verdict.is_open else None
+    fix = verdict.repair if verdict.is_open else None
     _print_details(console, _fields(verdict, verbosity), fix, indent_of(console, column))
 
 
@@ -165,7 +165,7 @@ def _print_awaiting(console: Console, group: Awaiting, verbosity: Verbosity) -> 
         print_line(console, joined(_label(name), styled(text)), 2, _FIELD_COLUMN)
 
 
-def _print_details(console: Console, fields: Iterable[tuple[str, str]], fix: Remediation | None, indent: int) -> None:
+def _print_details(console: Console, fields: Iterable[tuple[str, str]], fix: Repair | None, indent: int) -> None:
     for name, text in fields:
         if text:
             print_line(console, joined(_label(name), styled(text)), indent, _FIELD_COLUMN)

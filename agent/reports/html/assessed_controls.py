@@ -10,9 +10,9 @@ from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import references_of
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.k3s.cis.versions import Assessed
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.assessments.common import UNNUMBERED, expiry, is_new, origin, verdict_number, verdicts_in_order
 from agent.reports.html.elements import (
     cell,
@@ -70,7 +70,7 @@ _ASSESSED = {
     Assessed.MANUAL: "manual",
     Assessed.SKIPPED: "not applicable to K3s",
 }
-_REMEDIATION_HEADINGS = {ControlStatus.PASS: "Remediation if it fails", ControlStatus.MANUAL: "Review"}
+_REPAIR_HEADINGS = {ControlStatus.PASS: "Remediation if it fails", ControlStatus.MANUAL: "Review"}
 
 
 class ControlRow(NamedTuple):
@@ -256,7 +256,7 @@ def _control(shown: ControlRow) -> Element:
 def _details(verdict: Verdict) -> Content:
     control, waiver = verdict.control, verdict.waiver
     # The reason of a manual control is also its remediation.
-    is_review = verdict.reason == remediation.text(verdict.remediation)
+    is_review = verdict.reason == repair_texts.text(verdict.repair)
     reason = "" if is_review else verdict.reason
     evidence = []
     for shown in verdict.evidence:
@@ -268,8 +268,8 @@ def _details(verdict: Verdict) -> Content:
         _block("Waiver", [element("p", text) for text in accepted], " waiver"),
         _block("Evidence", [element("ul", evidence, class_="evidence")] if evidence else [], " seen"),
         _block(
-            _REMEDIATION_HEADINGS.get(verdict.status, "Remediation"),
-            step_elements(verdict.remediation),
+            _REPAIR_HEADINGS.get(verdict.status, "Remediation"),
+            step_elements(verdict.repair),
             " remediation same" if is_review else " remediation",
         ),
         _block("Rationale", paragraph(control.why), " why"),

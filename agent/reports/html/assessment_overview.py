@@ -6,9 +6,9 @@ from itertools import permutations, takewhile
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.base.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
-from agent.reports import remediation as remediations
+from agent.reports import repair_texts
 from agent.reports.assessments.common import all_facts, expiry, fact
 from agent.reports.html.assessed_controls import (
     OWNERS,
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from agent.assess.assessment import Assessment, Note, Verdict
-    from agent.base.model import Remediation
+    from agent.base.repair import Repair
     from agent.reports.html.assessed_controls import ControlRow
     from agent.reports.html.elements import Content
-    from agent.reports.remediation import Step
+    from agent.reports.repair_texts import Step
 
 
 def header(assessment: Assessment) -> Element:
@@ -115,7 +115,7 @@ def _open_numbers(counts: Mapping[ControlStatus, int]) -> str:
     return f"{text} and {unknown} could not be determined" if unknown else text
 
 
-def remediation_part(rows: Sequence[ControlRow]) -> Element:
+def repair_part(rows: Sequence[ControlRow]) -> Element:
     """Return the open controls by owner. Controls with the same fix share a row, and fixes their last steps."""
     bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in FixOwner]
     manual = sum(shown.verdict.status is ControlStatus.MANUAL for shown in rows)
@@ -133,18 +133,18 @@ def remediation_part(rows: Sequence[ControlRow]) -> Element:
 
 
 def _fixes(rows: Sequence[ControlRow], owner: FixOwner) -> Iterator[tuple[Content, Content]]:
-    fixes: dict[tuple[str, Remediation], list[ControlRow]] = {}
+    fixes: dict[tuple[str, Repair], list[ControlRow]] = {}
     for shown in rows:
         if shown.verdict.is_open and shown.verdict.owner is owner:
             reason = shown.verdict.reason if shown.verdict.status is ControlStatus.UNKNOWN else ""
-            fixes.setdefault((reason, shown.verdict.remediation), []).append(shown)
+            fixes.setdefault((reason, shown.verdict.repair), []).append(shown)
     # The longest end that two fixes share, such as the restart after a change of the configuration.
-    pairs = permutations((remediations.steps(shared) for _, shared in fixes if not shared.alternative), 2)
+    pairs = permutations((repair_texts.steps(shared) for _, shared in fixes if not shared.alternative), 2)
     ends = (first[len(first) - _in_common(first, other[1:]) :] for first, other in pairs)
     last = max(ends, key=len, default=())
     for (reason, shared), sharing in fixes.items():
         links = element("ul", (element("li", link(shown), baseline_badge(shown)) for shown in sharing), class_="links")
-        listed = remediations.steps(shared)
+        listed = repair_texts.steps(shared)
         own = (
             step_elements(shared)
             if shared.alternative
@@ -190,7 +190,7 @@ def waivers_part(rows: Sequence[ControlRow]) -> Element | None:
 def notes_part(name: str, heading: str, notes: Iterable[Note]) -> Element | None:
     """Return notes on the assessment."""
     items = [
-        element("li", element("p", inline(note.message), location(note.location)), step_elements(note.remediation))
+        element("li", element("p", inline(note.message), location(note.location)), step_elements(note.repair))
         for note in notes
     ]
     return part(name, heading, element("ul", items, class_="notes")) if items else None

@@ -28,7 +28,7 @@ def as_html(assessment: Assessment) -> str:
     main = element(
         "main",
         assessment_overview.notes_part("blockers", "What prevents K3s from starting", blockers),
-        assessment_overview.remediation_part(rows),
+        assessment_overview.repair_part(rows),
         assessment_overview.waivers_part(rows),
         assessment_overview.notes_part(
             "notes", "Notes", (note for note in assessment.notes if not note.prevents_start)

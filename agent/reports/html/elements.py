@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Union
 from xml.etree.ElementTree import Element
 
 from agent.base.times import timestamp
-from agent.reports import remediation as remediations
+from agent.reports import repair_texts
 from agent.reports.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.assess.assessment import ControlStatus
-    from agent.base.model import Remediation
-    from agent.reports.remediation import Step
+    from agent.base.repair import Repair
+    from agent.reports.repair_texts import Step
 
     Content = Union[str, Element, None, Iterable["Content"]]
 
@@ -78,11 +78,11 @@ def paragraph(text: str) -> list[Element]:
     return [element("p", inline(text))] if text else []
 
 
-def step_elements(remediation: Remediation) -> list[Element]:
+def step_elements(repair: Repair) -> list[Element]:
     """Return the steps of a remediation and of its alternative."""
-    blocks = step_blocks(remediations.steps(remediation))
-    if remediation.alternative:
-        blocks += [element("p", "Or:"), *step_elements(remediation.alternative)]
+    blocks = step_blocks(repair_texts.steps(repair))
+    if repair.alternative:
+        blocks += [element("p", "Or:"), *step_elements(repair.alternative)]
     return blocks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import ShellCommand
+from agent.base.repair import Run
 from agent.base.report import NextStep
 from agent.base.value import Value
 from agent.k3s.default_paths import DEFAULT_DATA_DIR, TOKEN_FILE
@@ -57,10 +57,10 @@ class InstalledK3s(Value):
         """Return the stop of the service."""
         return NextStep(self._control("stop"), "stop K3s")
 
-    def _control(self, verb: str) -> ShellCommand:
+    def _control(self, verb: str) -> Run:
         if self.is_openrc:
-            return ShellCommand(f"sudo rc-service {self.service} {verb}")
-        return ShellCommand(f"sudo systemctl {verb} {self.service}")
+            return Run(f"sudo rc-service {self.service} {verb}")
+        return Run(f"sudo systemctl {verb} {self.service}")
 
     @property
     def can_start_a_cluster(self) -> bool:
@@ -98,9 +98,7 @@ class InstalledK3s(Value):
             data_dir = [] if has_default else ["--data-dir", quote(str(self.data_dir))]
             arguments = ["-s -", str(self.role), *data_dir]
         line = " ".join((_INSTALLER, *variables, "sh", *(arguments or ["-"])))
-        return NextStep(
-            ShellCommand(line), f"on the host that boots from this tree, {purpose}" if self.is_tree else purpose
-        )
+        return NextStep(Run(line), f"on the host that boots from this tree, {purpose}" if self.is_tree else purpose)
 
 
 def _release(version: Version) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
-from agent.base.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.repair import FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import Value, replace
 from agent.harden.plan.plan import WITH_VERSION
@@ -15,15 +15,15 @@ from agent.verbs.advice.installed_k3s import InstalledK3s
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.base.report import Entry, Finding, Report
     from agent.harden.plan.preflight_result import Preflight
     from agent.k3s.roles_and_versions import Version
 
 _APPLY, _CHECK, _DIFF, _REVERT = "apply", "check", "diff", "revert"
 _FORCE = "--force"
-_FORCED = OwnCommand(_APPLY, (_FORCE,))
-_ONCE_MORE = OwnCommand(_APPLY)
+_FORCED = RunVerb(_APPLY, (_FORCE,))
+_ONCE_MORE = RunVerb(_APPLY)
 _PURPOSES = {
     _DIFF: "see what apply will change",
     "install": "install the gate",
@@ -49,7 +49,7 @@ def steps_after_run(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
 def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tuple[NextStep, ...]:
     """Return the next steps after revert."""
     is_edited = any(item.status is ItemStatus.EDITED for item in report.items)
-    again = OwnCommand(_REVERT, (*(("--last",) if last else ()), *((_FORCE,) if is_edited else ())))
+    again = RunVerb(_REVERT, (*(("--last",) if last else ()), *((_FORCE,) if is_edited else ())))
     steps = tuple(_repairs(report, k3s, again))
     if is_edited and all(step.step != again for step in steps):
         return (NextStep(again, _purpose(again, 0)), *steps)
@@ -59,18 +59,18 @@ def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tupl
 def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
     """Return the next steps after install, which run the gate for the first time."""
     if report.exit_code:
-        return tuple(_repairs(report, k3s, OwnCommand("install")))
+        return tuple(_repairs(report, k3s, RunVerb("install")))
     if not k3s.is_installed:
         return () if k3s.is_elsewhere else (k3s.install(),)
-    see = NextStep(OwnCommand(_DIFF), "see what the gate will change before the next start of K3s")
+    see = NextStep(RunVerb(_DIFF), "see what the gate will change before the next start of K3s")
     return (see,) if k3s.is_tree else (see, replace(k3s.restart(), purpose="restart K3s through its gate"))
 
 
 def steps_after_uninstall(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
     """Return the next steps after uninstall."""
-    steps = [*_repairs(report, k3s, OwnCommand("uninstall"))]
+    steps = [*_repairs(report, k3s, RunVerb("uninstall"))]
     if not report.exit_code:
-        steps.append(NextStep(OwnCommand(_REVERT), "to undo the hardening, too, revert it"))
+        steps.append(NextStep(RunVerb(_REVERT), "to undo the hardening, too, revert it"))
     return tuple(steps)
 
 
@@ -78,12 +78,12 @@ def steps_after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
     """Return the next steps after a release of K3s' services from the gate."""
     starts = (
         NextStep(
-            ShellCommand(f"sudo systemctl restart {service.removesuffix('.service')}"),
+            Run(f"sudo systemctl restart {service.removesuffix('.service')}"),
             f"start {service} without its gate",
         )
         for service in services
     )
-    return (*starts, NextStep(OwnCommand(_CHECK), "then see what the gate would block, and fix it"))
+    return (*starts, NextStep(RunVerb(_CHECK), "then see what the gate would block, and fix it"))
 
 
 def steps_after_service_accounts(report: Report, *, undo: bool) -> tuple[NextStep, ...]:
@@ -93,11 +93,11 @@ def steps_after_service_accounts(report: Report, *, undo: bool) -> tuple[NextSte
     ]
     if any(item.status in (ItemStatus.FAILED, ItemStatus.KEPT) and item.hint for item in report.items):
         again = ("--undo", "--wait 300") if undo else ("--wait 300",)
-        return (*steps, NextStep(OwnCommand(report.verb, again), "run it again later"))
+        return (*steps, NextStep(RunVerb(report.verb, again), "run it again later"))
     last = (
         NextStep(Instruction("keep `stages.service-accounts: off` on all servers: otherwise timers repeat the change"))
         if undo
-        else NextStep(OwnCommand("assess", ("--cluster",)), "assess the cluster")
+        else NextStep(RunVerb("assess", ("--cluster",)), "assess the cluster")
     )
     return (*steps, last) if report.has_changed else tuple(steps)
 
@@ -108,7 +108,7 @@ def steps_before_upgrade(
     target: Version,
     first: Sequence[NextStep],
     *,
-    again: OwnCommand,
+    again: RunVerb,
     has_gate: bool,
 ) -> tuple[NextStep, ...]:
     """Return the next steps of an upgrade to a version of K3s: after `first` come apply and the installation.
@@ -118,7 +118,7 @@ def steps_before_upgrade(
     steps = [*first]
     if result.exit_code:
         needs = [
-            _Need(urgency_of(problem.finding), problem.finding.message, problem.finding.remediation)
+            _Need(urgency_of(problem.finding), problem.finding.message, problem.finding.repair)
             for problem in result.problems
             if problem.is_decisive
         ]
@@ -128,7 +128,7 @@ def steps_before_upgrade(
         return tuple(steps)
     if result.changes and not has_gate:
         steps += (k3s.stop(),) if k3s.runs else ()
-        steps.append(NextStep(OwnCommand(_APPLY), f"apply the hardening of {result.target}"))
+        steps.append(NextStep(RunVerb(_APPLY), f"apply the hardening of {result.target}"))
     if not k3s.is_elsewhere:
         steps.append(k3s.install(target, f"K3s {result.target}"))
     return tuple(steps)
@@ -142,12 +142,12 @@ def steps_after_assess(
     `open_by` has the ids of the open controls by owner of the fix; those of the operator fail. `undetermined` is the
     number of controls that another assessment determines once a file is corrected.
     """
-    needs = [_Need(urgency_of(finding), finding.message, finding.remediation) for finding in findings]
+    needs = [_Need(urgency_of(finding), finding.message, finding.repair) for finding in findings]
     by_apply, by_operator = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     steps = [*_in_order(needs, k3s, again=_ONCE_MORE if by_apply else None)]
     if by_operator:
         count = f"{len(by_operator)} control{'' if len(by_operator) == 1 else 's'}"
-        explain = OwnCommand("explain", tuple(by_operator[:1]))
+        explain = RunVerb("explain", tuple(by_operator[:1]))
         failing = f"{count} with status FAIL" if undetermined else count
         steps.append(NextStep(explain, f"fix or waive the {failing} of the operator; see, for example"))
     if not k3s.is_installed and not k3s.is_elsewhere and not needs and not by_apply:
@@ -156,11 +156,11 @@ def steps_after_assess(
         steps.append(k3s.start())
     if undetermined:
         count = f"{undetermined} control{'' if undetermined == 1 else 's'}"
-        steps.append(NextStep(OwnCommand("assess"), f"assess again, to determine the {count} with status UNKNOWN"))
+        steps.append(NextStep(RunVerb("assess"), f"assess again, to determine the {count} with status UNKNOWN"))
     return tuple(steps)
 
 
-def steps_after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Sequence[str]]) -> tuple[NextStep, ...]:
+def steps_after_drift(gaps: Iterable[Repair], open_by: Mapping[FixOwner, Sequence[str]]) -> tuple[NextStep, ...]:
     """Return the next steps after the drift check.
 
     `gaps` are the remediations of gaps in the gate. `open_by` has the ids of the controls that changed and
@@ -170,9 +170,9 @@ def steps_after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Se
     by_apply, others = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     # The check runs every day beside a running K3s: it advises no restart.
     steps = [*_in_order(needs, _WITHOUT_RESTART, again=_ONCE_MORE if by_apply else None)]
-    steps += [NextStep(OwnCommand("explain", (control,)), f"see how to fix {control}") for control in others[:_FEW]]
+    steps += [NextStep(RunVerb("explain", (control,)), f"see how to fix {control}") for control in others[:_FEW]]
     if any(open_by.values()):
-        steps.append(NextStep(OwnCommand("assess"), "see the evidence and the fix of each open control"))
+        steps.append(NextStep(RunVerb("assess"), "see the evidence and the fix of each open control"))
     return tuple(steps)
 
 
@@ -181,7 +181,7 @@ class _Need(Value):
 
     urgency: Urgency
     problem: str
-    remediation: Remediation
+    repair: Repair
 
 
 def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
@@ -191,19 +191,19 @@ def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
         if k3s.can_start_a_cluster and report.verb == _APPLY:
             yield k3s.install(joins=True)
         if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
-            accounts = OwnCommand("service-accounts", ("--wait 300",))
+            accounts = RunVerb("service-accounts", ("--wait 300",))
             yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
     elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-released" for finding in report.findings)):
         yield k3s.start()
     if report.verb == _CHECK:
-        yield NextStep(OwnCommand("assess"), "check covers the hardening guide, and assess the CIS benchmark")
+        yield NextStep(RunVerb("assess"), "check covers the hardening guide, and assess the CIS benchmark")
 
 
-def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) -> Iterator[NextStep]:
+def _repairs(report: Report, k3s: InstalledK3s, again: RunVerb = _ONCE_MORE) -> Iterator[NextStep]:
     """Yield the fixes of a report's problems. `again` is the command that completes a partial run."""
     entries = [entry for entry in report.entries if entry.urgency is not Urgency.NONE]
     needs = [
-        _Need(urgency_of(finding), finding.message, finding.remediation)
+        _Need(urgency_of(finding), finding.message, finding.repair)
         for entry in entries
         for finding in _fixable(entry, report)
     ]
@@ -215,13 +215,13 @@ def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) 
             f"replace VERSION with the version of K3s, such as {EXAMPLE_MINOR}, or set `k3s-version` in the settings"
         )
         # All other problems depend on the version.
-        yield NextStep(OwnCommand(verb, ("--k3s-version VERSION",)), purpose)
+        yield NextStep(RunVerb(verb, ("--k3s-version VERSION",)), purpose)
         return
     unread = hints.pop(_AS_ROOT, [])
     if unread:
-        yield NextStep(OwnCommand(report.verb), f"run it again as root, to read {_listed(unread)}")
+        yield NextStep(RunVerb(report.verb), f"run it again as root, to read {_listed(unread)}")
     needs += [
-        _Need(Urgency.BLOCKS_GATE, "", Remediation((Instruction(f"{_listed(ids)}: {hint}"),)))
+        _Need(Urgency.BLOCKS_GATE, "", Repair((Instruction(f"{_listed(ids)}: {hint}"),)))
         for hint, ids in hints.items()
         if not hint.endswith(_AGAIN)
     ]
@@ -238,19 +238,19 @@ _AGAIN = "run this again"
 def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
     """Yield the findings of an entry whose remediation belongs to the next steps."""
     # The verb that just ran did not fix these problems.
-    done = OwnCommand(_APPLY) if report.writes else OwnCommand(_DIFF) if report.verb == _DIFF else None
+    done = RunVerb(_APPLY) if report.writes else RunVerb(_DIFF) if report.verb == _DIFF else None
     for finding in entry.findings:
-        remediation = finding.remediation
-        if remediation.steps == (done,):
+        repair = finding.repair
+        if repair.steps == (done,):
             continue
-        has_command = any(not isinstance(step, Instruction) for step in remediation.steps)
+        has_command = any(not isinstance(step, Instruction) for step in repair.steps)
         if finding.level is not Level.NOTE or has_command or report.verb == _REVERT:
             yield finding
 
 
 def _hints(report: Report, *statuses: ItemStatus) -> dict[str, list[str]]:
     """Return the ids of items by their hint, without those that a finding explains."""
-    explained = {(finding.resource, step) for finding in report.findings for step in finding.remediation.steps}
+    explained = {(finding.resource, step) for finding in report.findings for step in finding.repair.steps}
     found: dict[str, list[str]] = {}
     for item in report.items:
         texts = (item.hint, f"{item.id}: {item.hint}")
@@ -269,7 +269,7 @@ def _in_order(
     needs: Sequence[_Need],
     k3s: InstalledK3s,
     *,
-    again: OwnCommand | None = None,
+    again: RunVerb | None = None,
     changes: int = 0,
     shows_first: bool = False,
 ) -> Iterator[NextStep]:
@@ -286,7 +286,7 @@ def _in_order(
         edits = {edit.step: edit for need in inside for edit in _edits(need) if edit.step not in given}
         given |= edits.keys()
         yield from edits.values()
-        applying = [need.remediation.steps for need in inside if any(map(_is_apply, need.remediation.steps))]
+        applying = [need.repair.steps for need in inside if any(map(_is_apply, need.repair.steps))]
         if not applying and not (again and urgency is Urgency.BLOCKS_GATE):
             continue
         is_forced = any(_FORCED in steps for steps in applying)
@@ -296,13 +296,13 @@ def _in_order(
             continue
         if is_forced:
             # The user saves edited files before the command replaces them.
-            kept = [need for need in needs if need.remediation.steps[-1:] == (_FORCED,)]
+            kept = [need for need in needs if need.repair.steps[-1:] == (_FORCED,)]
             moved = {edit.step: edit for need in kept for edit in _edits(need) if edit.step not in given}
             given |= moved.keys()
             yield from moved.values()
-        if shows_first and OwnCommand(_DIFF) not in given:
-            yield NextStep(OwnCommand(_DIFF), _PURPOSES[_DIFF])
-        given |= {OwnCommand(_DIFF), command, OwnCommand(_APPLY)}
+        if shows_first and RunVerb(_DIFF) not in given:
+            yield NextStep(RunVerb(_DIFF), _PURPOSES[_DIFF])
+        given |= {RunVerb(_DIFF), command, RunVerb(_APPLY)}
         yield NextStep(command, _purpose(command, changes))
     yield from _restart(needs, k3s)
 
@@ -310,18 +310,15 @@ def _in_order(
 def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:
     """Yield the restart, if a remediation takes effect only then."""
     restart = k3s.restart()
-    remediations = [need.remediation for need in needs]
-    if any(remediation.needs_daemon_reload for remediation in remediations) and not k3s.is_tree:
-        yield NextStep(ShellCommand("sudo systemctl daemon-reload"), "make systemd read the changed units")
-    is_needed = any(
-        remediation.restart is not Restart.NOT_NEEDED or restart.step in remediation.steps
-        for remediation in remediations
-    )
+    repairs = [need.repair for need in needs]
+    if any(repair.needs_daemon_reload for repair in repairs) and not k3s.is_tree:
+        yield NextStep(Run("sudo systemctl daemon-reload"), "make systemd read the changed units")
+    is_needed = any(repair.restart is not Restart.NOT_NEEDED or restart.step in repair.steps for repair in repairs)
     if is_needed and k3s.is_installed and not k3s.is_tree:
         yield restart
 
 
-def _purpose(command: OwnCommand, changes: int) -> str:
+def _purpose(command: RunVerb, changes: int) -> str:
     if command == _FORCED:
         return "replace the edited files, and keep backups of them"
     if _FORCE in command.options:
@@ -332,13 +329,13 @@ def _purpose(command: OwnCommand, changes: int) -> str:
 
 
 def _edits(need: _Need) -> Iterator[NextStep]:
-    for step in need.remediation.steps:
+    for step in need.repair.steps:
         if isinstance(step, Instruction):
             yield NextStep(step)
         elif not _is_apply(step):
-            purpose = _PURPOSES.get(step.verb, "") if isinstance(step, OwnCommand) else ""
+            purpose = _PURPOSES.get(step.verb, "") if isinstance(step, RunVerb) else ""
             yield NextStep(step, purpose or need.problem)
 
 
 def _is_apply(step: Step) -> bool:
-    return step in (OwnCommand(_APPLY), _FORCED)
+    return step in (RunVerb(_APPLY), _FORCED)

@@ -20,7 +20,7 @@ class Seen(NamedTuple):
 
     location: str
     """A pattern of fnmatch."""
-    remediation: str
+    repair: str
     """`{location}` stands for the location."""
     expected: str = ""
     found: str = ""
@@ -121,14 +121,14 @@ def nothing(_: HostTree) -> None: ...
 
 def as_described(host: HostTree, finding: Finding) -> None:
     """Run the last command of the remediation."""
-    command = finding.remediation.rpartition("run `")[2].removesuffix("`")
+    command = finding.repair.rpartition("run `")[2].removesuffix("`")
     words = shlex.split(command.removeprefix("sudo "))
     if words[0] == "k3s-harden":
         assert host.run(words[1], *words[2:]).code == 0
     elif words[0] == "rm":
         host[words[1]].unlink()
     else:
-        raise AssertionError(f"unexpected command: {finding.remediation}")
+        raise AssertionError(f"unexpected command: {finding.repair}")
 
 
 def line_deleted(host: HostTree, finding: Finding) -> None:

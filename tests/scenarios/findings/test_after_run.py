@@ -55,7 +55,7 @@ def test_a_revert_on_a_server_reports_remaining_objects(version: str, hardened: 
     host.seen("apply")
     seen = host.seen("revert")
     assert seen.code == 0
-    assert seen.only("objects-remain").remediation == (
+    assert seen.only("objects-remain").repair == (
         "k3s-harden render policy --k3s-version $(k3s --version | awk 'NR == 1 {print $3}')"
         " --config /etc/k3s-harden/config.yaml | sudo k3s kubectl delete --ignore-not-found -f -"
     )
@@ -99,4 +99,4 @@ def test_a_revert_reports_the_installed_gate(hardened: Hardened) -> None:
     host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
     finding = host.seen("revert").only("gate-remains")
     assert finding.location == "/etc/systemd/system/k3s-harden@.service"
-    assert finding.remediation == "k3s-harden uninstall"
+    assert finding.repair == "k3s-harden uninstall"

@@ -33,17 +33,17 @@ def case_id(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+def test_a_finding_has_a_repair_that_fixes_it(case: Case, hardened: Hardened) -> None:
     """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
     host = hardened(case.role, case.version)
     case.problem(host)
     report = host.seen("check")
     # One line can have several problems: a list without `+` drops each item of the k3s-harden drop-in.
     finding, *others = report.of(case.kind)
-    assert all((other.location, other.remediation) == (finding.location, finding.remediation) for other in others)
+    assert all((other.location, other.repair) == (finding.location, finding.repair) for other in others)
     assert fnmatchcase(finding.location, case.seen.location)
-    remediation = case.seen.remediation.replace("{location}", finding.location)
-    assert (finding.expected, finding.found, finding.remediation) == (case.seen.expected, case.seen.found, remediation)
+    repair = case.seen.repair.replace("{location}", finding.location)
+    assert (finding.expected, finding.found, finding.repair) == (case.seen.expected, case.seen.found, repair)
     kind = KINDS[case.kind]
     assert finding.level == str(kind.level)
     assert (finding.blocks_gate, finding.prevents_start) == (kind.blocks_gate.holds, kind.prevents_start.holds)
@@ -158,7 +158,7 @@ def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened
     host.write(SETTINGS, f"role: {case.role}\nk3s-version: '{case.version}'\n")
     done = host.run("gate")
     assert done.code == 0
-    repaired = case.seen.remediation == "k3s-harden apply"
+    repaired = case.seen.repair == "k3s-harden apply"
     assert (f"error {case.kind}: K3s does not start: " in done.stdout) is not repaired
     result = "K3s may start" if repaired else "The gate does not block K3s, but K3s will not start"
     assert f"result 0: {result} (" in done.stdout

@@ -89,9 +89,9 @@ CASES = (
     *(Case("gate-bypassed",
            both(with_service(), written(f"/etc/systemd/{path}", bad)),
            both(with_service(), written(f"/etc/systemd/{path}", good)),
-           Seen(f"/etc/systemd/{path}{line}", remediation, expected=expected, found=found),
+           Seen(f"/etc/systemd/{path}{line}", repair, expected=expected, found=found),
            cure=unchanged, name=path.replace("/", "-"))
-      for path, line, bad, good, remediation, expected, found in (
+      for path, line, bad, good, repair, expected, found in (
           ("system/k3s.service.d/zzz-k3s-harden.conf", "", GATE_DROPIN.replace("ExecStartPre=", "ExecStartPre=-"),
            GATE_DROPIN.replace("ExecStartPre=", "# A comment \\\nExecStartPre="), "k3s-harden install",
            "systemctl start k3s-harden@k3s.service", ""),
@@ -166,7 +166,7 @@ def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardene
     host.unit("server", "--debug", name="k3s-east")
     finding = host.seen("check").only("gate-half-missing")
     assert finding.expected == "k3s-east.service.d/zzz-k3s-harden.conf"
-    assert finding.remediation == "k3s-harden install --unit k3s-east.service"
+    assert finding.repair == "k3s-harden install --unit k3s-east.service"
 
 
 def test_a_masked_drop_in_is_reported_with_its_mask(hardened: Hardened) -> None:
@@ -179,7 +179,7 @@ def test_a_masked_drop_in_is_reported_with_its_mask(hardened: Hardened) -> None:
     linked("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "/dev/null")(host)
     finding = host.seen("check").only("gate-half-missing")
     assert finding.location == "/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf"
-    assert finding.remediation == f"sudo rm {finding.location}"
+    assert finding.repair == f"sudo rm {finding.location}"
 
 
 @pytest.mark.parametrize(

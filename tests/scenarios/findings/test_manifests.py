@@ -73,6 +73,6 @@ def test_apply_removes_the_pod_security_policies_of_k3s_harden(hardened: Hardene
     host.options = ("--role", "server", "--k3s-version", "1.25")
     stale = host.seen("check").of("stale-pod-security-policy")
     assert {finding.location.rpartition(":")[0] for finding in stale} == {POLICY}
-    assert {finding.remediation for finding in stale} == {"k3s-harden apply"}
+    assert {finding.repair for finding in stale} == {"k3s-harden apply"}
     as_described(host, stale[0])
     assert host.seen("check").findings == ()

@@ -10,7 +10,7 @@ from agent.base.host.process import run_nothing
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.roles_and_versions import Role
-from agent.reports.remediation import text
+from agent.reports.repair_texts import text
 from agent.verbs import check_and_apply as verbs
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import Case, Seen, asked_for, both, nothing, of_version, unchanged, written
@@ -126,8 +126,8 @@ def test_a_restart_is_needed_if_a_file_changed_after_k3s_started(
     found = {finding.id: finding for finding in verbs.check(machine, request).findings}
     assert ("restart-needed" in found) == asked
     if asked:
-        assert text(found["restart-needed"].remediation) == "sudo systemctl restart k3s"
+        assert text(found["restart-needed"].repair) == "sudo systemctl restart k3s"
         assert DROPIN in found["restart-needed"].message
         host.write("/sbin/openrc-run", "")
         (on_openrc,) = (item for item in verbs.check(machine, request).findings if item.id == "restart-needed")
-        assert text(on_openrc.remediation) == "sudo rc-service k3s restart"
+        assert text(on_openrc.repair) == "sudo rc-service k3s restart"

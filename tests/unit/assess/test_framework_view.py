@@ -11,7 +11,7 @@ from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.assess.framework_view import coverage, in_framework, rule_results, worst
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import Decision, stig_rules
-from agent.base.model import Remediation
+from agent.base.repair import Repair
 from agent.base.report import K3S_VERSION, Fact
 from agent.base.value import replace
 from tests import stig_states
@@ -60,7 +60,7 @@ def test_each_rule_that_is_decided_here_has_a_state_in_which_it_fails() -> None:
 
 
 def with_status(name: str, status: ControlStatus) -> Verdict:
-    return Verdict(CONTROLS[name], None, status, "", "", (), "", Remediation())
+    return Verdict(CONTROLS[name], None, status, "", "", (), "", Repair())
 
 
 def of(*verdicts: Verdict) -> Assessment:

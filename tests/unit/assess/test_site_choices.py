@@ -8,7 +8,7 @@ import pytest
 
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.site_choices import SiteChoices
-from agent.base.model import NO_REMEDIATION
+from agent.base.repair import NO_REPAIR
 from agent.base.value import replace
 from agent.cluster.node_status import Annotation
 from agent.harden.settings.schema import Settings
@@ -93,7 +93,7 @@ def test_waivers_of_this_host_are_counted_and_all_are_in_the_digest(server: Chec
 def test_what_check_reports_as_an_error_is_never_published_as_compliant(name: str) -> None:
     calm = assessment(verdict(KEYS))
     assert published_result(calm) == "compliant"
-    late = replace(calm, notes=(Note("late", None, NO_REMEDIATION, name),), choices=SiteChoices(postponed=1))
+    late = replace(calm, notes=(Note("late", None, NO_REPAIR, name),), choices=SiteChoices(postponed=1))
     condition = node_condition(late, "")
     assert (published_result(late), condition["status"]) == ("failed", "False")
     ends = ("a stage has passed", "`waivers-must` allows", "observes for too long", "the gate judged")

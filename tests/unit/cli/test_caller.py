@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.base.model import ShellCommand
+from agent.base.repair import Run
 from agent.cli.caller import caller
 
 CHECKOUT = Path(__file__).parents[3]
@@ -54,15 +54,15 @@ def test_a_program_on_the_path_is_called_by_its_name(script: Path, tree: Path) -
 def test_a_tree_without_programs_is_changed_from_outside(tree: Path) -> None:
     """chroot(8) needs the program in the tree. A symlink in a path could lead out, so such a path needs chroot."""
     root = str(tree)
-    command = ShellCommand("sudo rm /etc/x")
+    command = Run("sudo rm /etc/x")
     outside = ("sudo " if os.geteuid() else "") + f"rm '{root}/etc/x'"
     inside = ("sudo " if os.geteuid() else "") + f"chroot '{root}' "
     (tree / "link").symlink_to("/etc")
     assert caller(root).command(command) == outside
     assert caller(f"{root}/").command(command) == outside
-    assert caller(root).command(ShellCommand("sudo rm /link/x")) == f"{inside}rm /link/x"
-    assert caller(root).command(ShellCommand("sudo rm /etc/x && sync")) == f"{inside}rm /etc/x && sync"
-    assert caller(root).command(ShellCommand("sudo sysctl --system")) == f"{inside}sysctl --system"
+    assert caller(root).command(Run("sudo rm /link/x")) == f"{inside}rm /link/x"
+    assert caller(root).command(Run("sudo rm /etc/x && sync")) == f"{inside}rm /etc/x && sync"
+    assert caller(root).command(Run("sudo sysctl --system")) == f"{inside}sysctl --system"
     (tree / "bin").mkdir()
     (tree / "bin/rm").symlink_to("busybox")
     assert caller(root).command(command) == f"{inside}rm /etc/x"

@@ -12,7 +12,7 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.roles_and_versions import NEWEST_KNOWN
-from agent.reports.remediation import text
+from agent.reports.repair_texts import text
 from tests.fake import Clock, fake_host
 
 CHRISTMAS = Clock(1_798_156_800)  # 2026-12-25
@@ -38,7 +38,7 @@ def test_a_version_without_security_fixes_is_a_warning(tmp_path: Path) -> None:
 
 def test_the_newest_known_version_needs_a_newer_release_of_this_program(tmp_path: Path) -> None:
     (finding,) = found(tmp_path, NEWEST_KNOWN.family, clock=Clock(4_070_908_800))
-    assert text(finding.remediation) == "upgrade k3s-harden, then K3s"
+    assert text(finding.repair) == "upgrade k3s-harden, then K3s"
 
 
 @pytest.mark.parametrize("version", ["v1.35.1+k3s1", ""])

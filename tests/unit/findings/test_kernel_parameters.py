@@ -16,7 +16,7 @@ from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
-from agent.reports.remediation import text
+from agent.reports.repair_texts import text
 from agent.verbs import check_and_apply as verbs
 from tests.fake import Clock, fake_host, in_memory
 
@@ -150,7 +150,7 @@ def test_the_kubelet_rejects_a_waived_parameter(verb: Callable[[Host, Request], 
     assert (error.blocks_gate, error.prevents_start) == (False, True)
     assert error.message.startswith("K3s will not start after apply: ")
     assert str(error.location) == f"{SETTINGS}:2"
-    assert "protect-kernel-defaults: false" in text(error.remediation)
+    assert "protect-kernel-defaults: false" in text(error.repair)
 
 
 def test_the_kubelet_accepts_a_waived_parameter_with_the_expected_value(node: Node) -> None:
@@ -177,7 +177,7 @@ def test_a_line_deleted_from_the_managed_file_is_reported(node: Node) -> None:
     (error,) = edits(node, OURS)
     assert error.message.startswith("no file sets kernel.panic at the next boot")
     assert (error.expected, str(error.location)) == ("10", PARAMETERS_FILE)
-    assert text(error.remediation) == "sudo k3s-harden apply --force"
+    assert text(error.repair) == "sudo k3s-harden apply --force"
     (node.root / "etc/sysctl.d/10-site.conf").write_text("kernel.panic = 10\n")
     assert edits(node, OURS) == []
 
@@ -189,22 +189,22 @@ def test_an_edit_that_changes_no_managed_value_is_not_reported(content: str, nod
     assert edits(node, content) == []
 
 
-def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) -> None:
+def test_with_a_read_only_kernel_the_repair_is_for_the_machine(node: Node) -> None:
     """With a read-only /proc/sys, apply and sysctl cannot change the value. It is not always that of a container."""
     verbs.apply(node.host, REQUEST)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
     seen = observe_situation(node.host, REQUEST)
     (problem,) = kernel_parameter(seen)
-    assert text(problem.remediation) == "sudo k3s-harden apply"
+    assert text(problem.repair) == "sudo k3s-harden apply"
     read_only = replace(seen.facts, platform=replace(seen.facts.platform, kernel_is_read_only=True))
     (problem,) = kernel_parameter(replace(seen, facts=read_only))
-    assert text(problem.remediation).startswith("where it is writable, set the kernel parameters with the next command")
-    assert f"printf '%s\\n' {KEY}=1 | sudo tee" in text(problem.remediation)
+    assert text(problem.repair).startswith("where it is writable, set the kernel parameters with the next command")
+    assert f"printf '%s\\n' {KEY}=1 | sudo tee" in text(problem.repair)
     (all_parameters,) = kernel_read_only(replace(seen, facts=read_only))
-    assert all_parameters.remediation == problem.remediation
+    assert all_parameters.repair == problem.repair
     inside = replace(read_only, platform=replace(read_only.platform, container="podman"))
     (problem,) = kernel_parameter(replace(seen, facts=inside))
-    assert text(problem.remediation).startswith("on the machine that runs this container, set the kernel parameters")
+    assert text(problem.repair).startswith("on the machine that runs this container, set the kernel parameters")
 
 
 @pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])
@@ -227,7 +227,7 @@ def test_the_kubelet_rejects_a_waived_parameter_after_the_next_boot(
     (error,) = findings_of(report, "waived-parameter-at-boot")
     assert (error.blocks_gate, error.prevents_start, report.exit_code) == (False, False, 3)
     assert (error.expected, error.found, str(error.location)) == ("1", f"{found} after the next boot", location)
-    assert f"remove the waiver at {SETTINGS}:2" in text(error.remediation)
+    assert f"remove the waiver at {SETTINGS}:2" in text(error.repair)
     assert (f"unless another program sets {KEY}" in error.message) is (not line)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from io import BytesIO, TextIOWrapper
 from pathlib import PurePosixPath
 
-from agent.base.model import Instruction, Location, Remediation
+from agent.base.model import Location
+from agent.base.repair import Instruction, Repair
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, Report
 from agent.reports import present
 from agent.reports.formats import Format, Verbosity
@@ -38,7 +39,7 @@ FULL = Report(
             expected="1",
             found="0",
             location=Location(PurePosixPath("/etc/sysctl.conf"), 3),
-            remediation=Remediation((Instruction("remove it"),)),
+            repair=Repair((Instruction("remove it"),)),
         ),
         Finding(
             "some-warning",
@@ -46,7 +47,7 @@ FULL = Report(
             blocks_gate=False,
             prevents_start=False,
             message="mode is too open",
-            remediation=Remediation((Instruction("tighten it"),)),
+            repair=Repair((Instruction("tighten it"),)),
         ),
         Finding("some-note", Level.NOTE, blocks_gate=False, prevents_start=False, message="kernel is older"),
     ),
@@ -59,7 +60,7 @@ def hostile(text: str) -> Report:
     """Return a report with a text in every field that can come from the host; a line of a diff has no line break."""
     item = Item(f"/etc/{text}", ItemStatus.REFUSED, text, text, diff=f"-{text.replace(chr(10), '')}\n")
     finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message=text, found=text)
-    finding = finding._replace(location=Location(PurePosixPath(text)), remediation=Remediation((Instruction(text),)))
+    finding = finding._replace(location=Location(PurePosixPath(text)), repair=Repair((Instruction(text),)))
     return Report(verb="check", writes=False, facts=(), items=(item,), findings=(finding,))
 
 

@@ -16,11 +16,11 @@ from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, V
 from agent.assess.benchmark import catalogue
 from agent.assess.benchmark.descriptions import SECTIONS
 from agent.base import package_data
-from agent.base.model import Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.html.assessment_page import as_html
 from tests.unit.reports.assessments import html_sample as sample
 from tests.unit.reports.assessments.samples import at, steps
@@ -107,7 +107,7 @@ def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
         expected += [shown.waiver.reason, str(shown.waiver.location)]
         expected.append(f"expires {shown.waiver.expires}" if shown.waiver.expires else "does not expire")
     if shown.status is not ControlStatus.NOT_APPLICABLE:
-        expected += [step.text[1:].replace("`", "") for step in remediation.steps(shown.remediation)]
+        expected += [step.text[1:].replace("`", "") for step in repair_texts.steps(shown.repair)]
     assert [part for part in expected if words(part) not in text] == []
 
 
@@ -130,20 +130,20 @@ APPLY = '<pre class="copy" tabindex="0">sudo <span class="whole">k3s-harden</spa
 @pytest.mark.parametrize(
     ("fix", "shown"),
     [
-        (Remediation((OwnCommand("apply"),)), APPLY),
-        (Remediation((OwnCommand("apply"),), restart=Restart.K3S), f"{APPLY}<p>Restart K3s</p>"),
+        (Repair((RunVerb("apply"),)), APPLY),
+        (Repair((RunVerb("apply"),), restart=Restart.K3S), f"{APPLY}<p>Restart K3s</p>"),
         (
-            Remediation((ShellCommand("sudo sh -c 'chmod a'"),), alternative=steps("x")),
+            Repair((Run("sudo sh -c 'chmod a'"),), alternative=steps("x")),
             """sudo sh <span class="whole">-c</span> 'chmod a'</pre><p>Or:</p><p>X</p>""",
         ),
         (steps("add 'a=b' to K3s' list"), "<p>Add <code>a=b</code> to K3s' list</p>"),
         (steps("K3s' own, as `x` is, and the kubelet's"), "<p>K3s' own, as <code>x</code> is, and the kubelet's</p>"),
         (steps("It's '' or ` or ' a '"), "<p>It's '' or ` or ' a '</p>"),
-        (Remediation((Instruction("edit it", at("/etc/x", 3)),)), "<p>Edit it at /etc/x:3</p>"),
+        (Repair((Instruction("edit it", at("/etc/x", 3)),)), "<p>Edit it at /etc/x:3</p>"),
     ],
 )
-def test_steps_are_paragraphs_and_blocks(fix: Remediation, shown: str) -> None:
-    source = as_html(replace(sample.MIXED, verdicts=(sample.FAILED_BY_HAND._replace(remediation=fix),)))
+def test_steps_are_paragraphs_and_blocks(fix: Repair, shown: str) -> None:
+    source = as_html(replace(sample.MIXED, verdicts=(sample.FAILED_BY_HAND._replace(repair=fix),)))
     assert source.count(shown) == 2
 
 
@@ -225,17 +225,17 @@ def test_fixes_are_grouped_by_owner() -> None:
 
 
 def test_the_last_steps_that_fixes_share_are_shown_once() -> None:
-    apply = OwnCommand("apply")
+    apply = RunVerb("apply")
     fixes_ = (
-        Remediation((Instruction("set a"), apply), restart=Restart.K3S),
-        Remediation((Instruction("set b"), Instruction("set c"), apply), restart=Restart.K3S),
-        Remediation((Instruction("remove d"),), restart=Restart.K3S),
-        Remediation((Instruction("set e"), apply), restart=Restart.K3S, alternative=steps("remove f")),
-        Remediation((), restart=Restart.K3S),
-        Remediation((Instruction("set g"), apply)),
+        Repair((Instruction("set a"), apply), restart=Restart.K3S),
+        Repair((Instruction("set b"), Instruction("set c"), apply), restart=Restart.K3S),
+        Repair((Instruction("remove d"),), restart=Restart.K3S),
+        Repair((Instruction("set e"), apply), restart=Restart.K3S, alternative=steps("remove f")),
+        Repair((), restart=Restart.K3S),
+        Repair((Instruction("set g"), apply)),
     )
     controls = [sample.control(f"one-{number}", f"x {number}", f"1.2.{number}") for number in range(1, 7)]
-    failed = tuple(sample.verdict(row, ControlStatus.FAIL, remediation=fix) for row, fix in zip(controls, fixes_))
+    failed = tuple(sample.verdict(row, ControlStatus.FAIL, repair=fix) for row, fix in zip(controls, fixes_))
     (operator,) = fixes(as_html(replace(sample.MIXED, verdicts=failed)))
     shown = re.sub(r" ?1\.2\.(\d) Ensure that x \d", r" \1:", operator).replace("k3s-harden", "K")
     assert shown.endswith(
@@ -368,7 +368,7 @@ def filled(text: str) -> Assessment:
             found=text,
             evidence=seen,
             reason=text and f"{text}.",
-            remediation=steps(f"{text}."),
+            repair=steps(f"{text}."),
             waiver=shown.waiver and Waiver(text, text, at(f"/{text}")),
         )
         for shown in (sample.FAILED_SECOND, sample.UNKNOWN, sample.WAIVED)

@@ -8,13 +8,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from agent.base.model import Instruction, OwnCommand
+from agent.base.repair import Instruction, RunVerb
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep, Report, Wording
 from agent.base.value import replace
 from agent.reports.formats import Format
 from agent.reports.json_report import SCHEMA as NUMBER
 from agent.reports.json_report import report_json
-from agent.reports.remediation import text
+from agent.reports.repair_texts import text
 from tests.unit.reports.reports import CALM, FULL, shown
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/report.schema.json").read_bytes())
@@ -24,7 +24,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
 ADVISED = replace(
-    CALM, next_steps=(NextStep(Instruction("look at /a")), NextStep(OwnCommand("apply"), "apply the hardening"))
+    CALM, next_steps=(NextStep(Instruction("look at /a")), NextStep(RunVerb("apply"), "apply the hardening"))
 )
 
 
@@ -44,7 +44,7 @@ def test_a_report_is_valid_and_complete(report: Report) -> None:
     for number, finding in enumerate(report.findings):
         found, location = parsed["findings"][number], finding.location
         assert found.pop("location") == (location and {"path": str(location.path), "line": location.line or None})
-        assert found.pop("remediation") == text(finding.remediation)
+        assert found.pop("remediation") == text(finding.repair)
         assert found.items() <= finding._asdict().items()
     steps = [
         {"text": "look at /a", "command": ""},

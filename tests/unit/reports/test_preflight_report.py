@@ -9,13 +9,14 @@ from pathlib import Path, PurePosixPath
 import jsonschema
 import pytest
 
-from agent.base.model import Instruction, Location, OwnCommand, Remediation
+from agent.base.model import Location
+from agent.base.repair import Instruction, Repair, RunVerb
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep
 from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
 from agent.reports.formats import REPORT_FORMATS, Format, Verbosity
 from agent.reports.preflight_report import present_preflight
-from agent.reports.remediation import Caller
+from agent.reports.repair_texts import Caller
 from tests.unit.reports.reports import Stream
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/preflight.schema.json").read_bytes())
@@ -31,9 +32,9 @@ BROKEN = Finding(
     message="K3s does not start",
     found="x\ny",
     location=Location(CONFIG, 3),
-    remediation=Remediation((Instruction("remove x", Location(CONFIG, 3)),)),
+    repair=Repair((Instruction("remove x", Location(CONFIG, 3)),)),
 )
-FIXED = BROKEN._replace(id="fixed", location=None, remediation=Remediation((OwnCommand("apply"),)))
+FIXED = BROKEN._replace(id="fixed", location=None, repair=Repair((RunVerb("apply"),)))
 WEAK = BROKEN._replace(prevents_start=False)
 CALM = Preflight((Fact("role", "agent", "given"),), "", "v1.37", (), (), (), ())
 FULL = Preflight(
@@ -106,7 +107,7 @@ def test_quiet_prints_only_the_result() -> None:
 
 
 def test_the_next_steps_end_each_format() -> None:
-    result = FULL._replace(next_steps=(NextStep(OwnCommand("apply"), "apply the hardening"),))
+    result = FULL._replace(next_steps=(NextStep(RunVerb("apply"), "apply the hardening"),))
     command = "sudo k3s-harden apply --root /mnt"
     formats = [shown(result, format_, caller=lambda: Caller(options=("--root /mnt",))) for format_ in REPORT_FORMATS]
     assert f"next 1: apply the hardening: {command}\n" in formats[0]

@@ -8,12 +8,13 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.base.model import FixOwner, Instruction, Location, OwnCommand, Remediation
+from agent.base.model import Location
+from agent.base.repair import FixOwner, Instruction, Repair, RunVerb
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report, Wording
 from agent.base.value import replace
 from agent.reports import present
 from agent.reports.formats import Format, Verbosity, fitting
-from agent.reports.remediation import Caller
+from agent.reports.repair_texts import Caller
 from agent.reports.text import result
 from tests.unit.reports.reports import CALM, FULL, Stream, shown
 
@@ -44,7 +45,7 @@ def test_symbols_of_the_program_have_an_ascii_form() -> None:
     assert fitting("→ \udc80", Stream("utf-8")) == r"→ \udc80"
 
 
-APPLY = Remediation((OwnCommand("apply"),))
+APPLY = Repair((RunVerb("apply"),))
 
 
 def on_a_tree() -> Caller:
@@ -117,11 +118,10 @@ def test_a_difference_and_its_findings_are_one_problem() -> None:
 
 def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
     differs, at = Item("/a", ItemStatus.DIFFERS, "content"), Location(PurePosixPath("/a"), 3)
-    by_apply = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
-    finding = Finding("f", Level.ERROR, True, False, "m", location=at, remediation=by_apply)  # noqa: FBT003
+    by_apply = Repair((RunVerb("apply"),), FixOwner.APPLY)
+    finding = Finding("f", Level.ERROR, True, False, "m", location=at, repair=by_apply)  # noqa: FBT003
     same, other = (
-        replace(CALM, items=(differs,), findings=(finding._replace(remediation=remediation),))
-        for remediation in (by_apply, APPLY)
+        replace(CALM, items=(differs,), findings=(finding._replace(repair=repair),)) for repair in (by_apply, APPLY)
     )
     assert ("(1 problem)" in result(same), "(2 problems)" in result(other)) == (True, True)
 
@@ -155,7 +155,7 @@ def test_the_result_is_worded_by_the_verb() -> None:
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.JSON])
 def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> None:
     stream = StringIO()
-    finding = FULL.findings[0]._replace(remediation=APPLY)
+    finding = FULL.findings[0]._replace(repair=APPLY)
     present(replace(CALM, findings=(finding,)), output_format, Verbosity.NORMAL, stream, on_a_tree)
     assert "sudo k3s-harden apply --root /mnt" in stream.getvalue()
 
@@ -163,7 +163,7 @@ def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> N
 @pytest.mark.parametrize("verbosity", [Verbosity.NORMAL, Verbosity.VERBOSE])
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
 def test_a_report_ends_with_the_next_steps(output_format: Format, verbosity: Verbosity) -> None:
-    steps = (NextStep(Instruction("look at /a")), NextStep(OwnCommand("apply"), "apply the hardening"))
+    steps = (NextStep(Instruction("look at /a")), NextStep(RunVerb("apply"), "apply the hardening"))
     stream = StringIO()
     present(replace(CALM, next_steps=steps), output_format, verbosity, stream, on_a_tree)
     last = stream.getvalue().partition("Host is compliant")[2].splitlines()[1:]

@@ -8,10 +8,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from agent.base.model import Instruction
+from agent.base.repair import Instruction
 from agent.base.report import Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.assessments.table_assessment import _STYLE
 from agent.reports.formats import Format, Verbosity
 from agent.reports.table_report import _DIFF_STYLE, _LEVEL_STYLE, _STATUS_STYLE, print_report
@@ -44,7 +44,7 @@ def test_everything_is_there_at_any_width(width: int) -> None:
     assert all(line.endswith("/") for line in lines if "/xyz" in line and long_path not in line and line[-3:] != "xyz")
     for finding in report.findings:
         location = str(finding.location or "")
-        fix = remediation.text(finding.remediation)
+        fix = repair_texts.text(finding.repair)
         for value in (finding.id, finding.message, finding.expected, finding.found, location, fix):
             assert words(value) in words(text)
 

@@ -17,7 +17,7 @@ from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.assess.provenance import FileContent
 from agent.base.errors import ExitCode, UsageError
 from agent.base.host.probe import K3sProcess
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.settings.loading import load_settings

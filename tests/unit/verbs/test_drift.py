@@ -21,7 +21,8 @@ from agent.assess.evidence.host_assessment import Scope
 from agent.assess.status_change import StatusChange
 from agent.base.errors import HostError, InputError, LockHeldError
 from agent.base.host.process import Completed
-from agent.base.model import FixOwner, Location, Remediation
+from agent.base.model import Location
+from agent.base.repair import FixOwner, Repair
 from agent.base.value import replace
 from agent.findings.settings import UNDELIVERED
 from agent.harden.guide.sysctls import SYSCTLS
@@ -36,7 +37,7 @@ REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 CRT = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
 
 
-_CLUSTER_NOTES = (Note(f"{CLUSTER_NOT_ASSESSED}: no answer", None, Remediation()),)
+_CLUSTER_NOTES = (Note(f"{CLUSTER_NOT_ASSESSED}: no answer", None, Repair()),)
 
 
 @dataclass
@@ -365,7 +366,7 @@ def test_apply_repairs_with_the_setting(node: Node) -> None:
 @pytest.mark.parametrize("owner", [FixOwner.OPERATOR, FixOwner.K3S, FixOwner.NONE])
 def test_controls_of_other_owners_start_no_repair(owner: FixOwner, node: Node) -> None:
     node.write("/etc/k3s-harden/config.yaml", REPAIRS)
-    node.look(OPEN._replace(remediation=Remediation(owner=owner)))
+    node.look(OPEN._replace(repair=Repair(owner=owner)))
     assert node.assessed == 1
 
 
@@ -458,7 +459,7 @@ def test_metrics_contain_whether_a_notification_was_not_delivered(node: Node) ->
     node.look(OPEN)
     assert "k3s_harden_notification_undelivered" not in node.metrics()
     node.write("/etc/k3s-harden/config.yaml", NOTIFY)
-    for notes, value in (((), 0), ((Note("late", None, Remediation(), UNDELIVERED),), 1)):
+    for notes, value in (((), 0), ((Note("late", None, Repair(), UNDELIVERED),), 1)):
         found = {Scope(): replace(assessment(OPEN), notes=notes)}
         lines = list(drift(fake_host(node.root), REQUEST, found.__getitem__))
         assert lines == ["late"] * value

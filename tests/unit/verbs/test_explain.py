@@ -207,7 +207,7 @@ def test_a_misspelled_id_gets_a_suggestion(name: str, hint: str) -> None:
     assert error.value.hint.startswith(hint)
 
 
-def test_a_finding_has_its_remediation() -> None:
+def test_a_finding_has_its_repair() -> None:
     assert explained("list-dropped").endswith("Remediation\n  append `+` to the key; then restart K3s\n")
     assert "Remediation" not in explained("k3s-released")
 

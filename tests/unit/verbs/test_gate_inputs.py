@@ -18,7 +18,8 @@ import pytest
 from agent.base.errors import ExitCode, HardenError, InputError, UsageError
 from agent.base.host import Host
 from agent.base.host.process import Completed
-from agent.base.model import Instruction, Location, OwnCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, RunVerb
 from agent.base.report import Fact, Finding, ItemStatus, Report
 from agent.base.value import replace
 from agent.findings import collect_findings
@@ -412,7 +413,7 @@ def test_a_gate_that_blocks_again_under_openrc_names_the_log_of_the_service(node
     request = Request(Overrides(role="server"), for_gate=True, service="k3s", start=start)
     situation = observe_situation(node.host, request)
     (found,) = (finding for finding in collect_findings(situation) if finding.id == "start-blocked")
-    assert "/var/log/k3s.log" in str(found.remediation)
+    assert "/var/log/k3s.log" in str(found.repair)
 
 
 def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
@@ -444,7 +445,7 @@ def test_the_gate_uses_the_last_valid_settings(node: Node, text: str, problem: s
     finding = only(report, "recorded-settings-used")
     assert problem in finding.message
     assert finding.message.endswith("; the gate uses the settings that were recorded on 2027-01-01")
-    assert finding.remediation.steps[-1] == OwnCommand("check")
+    assert finding.repair.steps[-1] == RunVerb("check")
     assert "audit-log-maxage=60" in (node.root / "etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml").read_text()
     for verb in ("check", "apply"):
         with pytest.raises((InputError, UsageError)) as refused:

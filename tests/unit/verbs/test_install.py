@@ -9,7 +9,7 @@ import pytest
 
 from agent.base.errors import UnsupportedHostError
 from agent.base.host.process import Completed
-from agent.base.model import OwnCommand
+from agent.base.repair import RunVerb
 from agent.base.value import replace
 from agent.harden.changes.observation_mark import OBSERVES
 from agent.harden.node.gate_units import PACKAGED_PROGRAM
@@ -80,9 +80,9 @@ def test_install_on_a_cluster_that_was_never_hardened_needs_enforce(tmp_path: Pa
     report = install.install(host, installation)
     assert (int(report.exit_code), [finding.id for finding in report.findings]) == (3, ["gate-not-enforced"])
     assert [step.step for step in report.next_steps] == [
-        OwnCommand("impact"),
-        OwnCommand("apply"),
-        OwnCommand("install", ("--enforce",)),
+        RunVerb("impact"),
+        RunVerb("apply"),
+        RunVerb("install", ("--enforce",)),
     ]
     assert (sorted(tmp_path.rglob("*")), observes.exists()) == (before, True)
     install.install(host, installation, enforce=True)

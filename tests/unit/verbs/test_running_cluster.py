@@ -15,7 +15,7 @@ from agent.assess.assessment import ControlStatus
 from agent.base.errors import ExitCode
 from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
-from agent.base.model import FixOwner, OwnCommand, Remediation
+from agent.base.repair import FixOwner, Repair, RunVerb
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import Query
@@ -122,7 +122,7 @@ def test_a_repair_by_the_drift_check_accepts_no_impact(root: Path) -> None:
     path.write_text("drift: {repair: true}\n")
     (root / "run").mkdir()
     (root / "run/k3s-harden.lock").touch()
-    found = verdict(KEYS, ControlStatus.FAIL)._replace(remediation=Remediation(owner=FixOwner.APPLY))
+    found = verdict(KEYS, ControlStatus.FAIL)._replace(repair=Repair(owner=FixOwner.APPLY))
     lines = list(drift(host_of(root, RUNNING), REQUEST, lambda _: assessment(found)))
     assert [line for line in lines if line.startswith("it is not known what breaks in the cluster")]
     assert not (root / POLICY).exists()
@@ -316,7 +316,7 @@ def partly_reverted(root: Path, report: Report) -> None:
     assert left.keys() == {f"/{POLICY}"}
     assert left[f"/{POLICY}"].detail.startswith("K3s has not removed its objects: ")
     assert report.exit_code is ExitCode.PARTIAL
-    assert report.next_steps[0].step == OwnCommand("revert")
+    assert report.next_steps[0].step == RunVerb("revert")
     assert all(line.startswith(b"#") for line in (root / POLICY).read_bytes().splitlines())
     report, _ = reverted(root)
     assert (int(report.exit_code), (root / POLICY).exists()) == (0, False)

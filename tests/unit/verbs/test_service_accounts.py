@@ -12,7 +12,7 @@ import pytest
 from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.process import Completed
-from agent.base.model import OwnCommand
+from agent.base.repair import RunVerb
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.harden.settings.schema import Settings
@@ -273,7 +273,7 @@ def _stops(cluster: Cluster) -> str:
 def test_a_run_whose_api_server_dies_is_repeated(host: Host) -> None:
     cluster = Cluster(before=True, last=True)
     cluster.at_patch["last"] = _stops
-    assert disable(replace(host, run=cluster)).next_steps[-1].step == OwnCommand("service-accounts", ("--wait 300",))
+    assert disable(replace(host, run=cluster)).next_steps[-1].step == RunVerb("service-accounts", ("--wait 300",))
     cluster.at_patch, cluster.is_up = {}, True
     assert statuses(host, cluster) == (0, {"before": "compliant", "last": "changed"})
 

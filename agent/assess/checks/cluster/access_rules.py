@@ -9,7 +9,7 @@ from agent.assess.checks.cluster import access_answers
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import CREATION_OF_NAMESPACES
 from agent.base import package_data
-from agent.base.model import Instruction, OwnCommand
+from agent.base.repair import Instruction, RunVerb
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.built_in_objects import (
     CLUSTER_ADMIN,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.cluster.kubernetes.queries import AccessReview, Cluster
 
 
@@ -127,7 +127,7 @@ def _default_accounts(of: AssessedCluster) -> Answer:
         for subject in binding.subjects
         if subject.kind == "ServiceAccount" and subject.name == "default"
     ]
-    steps: tuple[Step, ...] = (OwnCommand("service-accounts"),) if mounts else ()
+    steps: tuple[Step, ...] = (RunVerb("service-accounts"),) if mounts else ()
     if bound:
         steps += (Instruction("give the pods an own ServiceAccount, and delete these bindings"),)
     status = ControlStatus.FAIL if mounts or bound else ControlStatus.PASS

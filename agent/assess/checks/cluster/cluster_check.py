@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import NO_ANSWER, UNDETERMINED, Answer, ControlStatus, Evidence, complete_steps
 from agent.assess.checks.check import Manual
-from agent.base.model import Instruction
+from agent.base.repair import Instruction
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
-from agent.base.model import Instruction
+from agent.base.repair import Instruction
 from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.parsing import selects

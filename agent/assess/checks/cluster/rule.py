@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import LISTED_APART, Answer, ControlStatus, Evidence, complete_steps
-from agent.base.model import Instruction
+from agent.base.repair import Instruction
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.cluster.kubernetes.queries import Cluster, Query
 
 

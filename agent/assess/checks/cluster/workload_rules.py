@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.checks.answer import NO_ANSWER, Answer, ControlStatus, Evidence
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.base.errors import InputError
-from agent.base.model import Instruction
+from agent.base.repair import Instruction
 from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string

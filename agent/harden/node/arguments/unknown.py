@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Location, OwnCommand
+from agent.base.model import Location
+from agent.base.repair import Instruction, RunVerb
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.k3s import default_arguments
@@ -15,7 +16,7 @@ from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Component
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.base.model import Step
+    from agent.base.repair import Step
     from agent.harden.node.facts import HostFacts
     from agent.k3s.components.effective_arguments import EffectiveArgument
     from agent.k3s.default_arguments import DefaultArgument
@@ -84,13 +85,13 @@ def _about_configuration(facts: HostFacts) -> UnknownArgument | None:
         )
     for unread in facts.configuration.unreadable:
         step = unread.hint or "let root read the files of K3s' configuration"
-        return UnknownArgument(unread.message, steps=(Instruction(step), OwnCommand("assess")))
+        return UnknownArgument(unread.message, steps=(Instruction(step), RunVerb("assess")))
     return None
 
 
 def _corrected(reason: str, observation: str, location: Location, correction: str) -> UnknownArgument:
     """Return why arguments are unknown until one file is corrected."""
-    return UnknownArgument(reason, observation, location, (Instruction(correction, location), OwnCommand("assess")))
+    return UnknownArgument(reason, observation, location, (Instruction(correction, location), RunVerb("assess")))
 
 
 def _decided_by(argument: str, file: str, location: Location | None, field: str) -> UnknownArgument:
@@ -103,7 +104,7 @@ def _with_version(facts: HostFacts) -> tuple[Step, ...]:
     example = known._replace(patch=1, build="+k3s1")
     return (
         Instruction(f"replace VERSION in the command by the full version of K3s, such as {example}"),
-        OwnCommand("assess", ("--k3s-version VERSION",)),
+        RunVerb("assess", ("--k3s-version VERSION",)),
     )
 
 

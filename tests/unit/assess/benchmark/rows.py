@@ -7,7 +7,7 @@ from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf, Check
 from agent.k3s.default_arguments import Needs, defaults_of
 from agent.k3s.roles_and_versions import Component, Version
-from agent.reports import remediation
+from agent.reports import repair_texts
 
 _BY_THE_OPERATOR = (Needs.SECRETS_ENCRYPTION, Needs.PROTECT_KERNEL_DEFAULTS)
 OF_K3S = {
@@ -23,7 +23,7 @@ OF_K3S = {
 
 def fix(row: BenchmarkControl) -> str:
     """Return a row's own remediation; empty if it is derived from the check."""
-    return remediation.text(row.repair) if row.repair else ""
+    return repair_texts.text(row.by_hand) if row.by_hand else ""
 
 
 def parts(check: Check) -> tuple[Check, ...]:

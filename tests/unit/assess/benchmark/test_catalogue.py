@@ -20,7 +20,7 @@ from agent.assess.benchmark.node_access import NODE_ACCESS
 from agent.assess.benchmark.outside_benchmarks import BEYOND
 from agent.assess.checks.check import Manual
 from agent.base import package_data
-from agent.base.model import Instruction
+from agent.base.repair import Instruction
 from agent.harden.guide.controls import CONTROLS
 from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 
@@ -113,7 +113,7 @@ def test_the_texts_of_a_row_are_complete(row: BenchmarkControl) -> None:
 
 def test_no_step_of_a_fix_ends_with_a_period() -> None:
     """Another step can follow in the same sentence."""
-    steps = [step for control in all_controls() if control.repair for step in control.repair.steps]
+    steps = [step for control in all_controls() if control.by_hand for step in control.by_hand.steps]
     assert not [step.text for step in steps if isinstance(step, Instruction) and step.text.endswith(".")]
 
 

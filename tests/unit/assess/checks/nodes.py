@@ -13,11 +13,11 @@ from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.errors import ExitCode
 from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.verbs import check_and_apply as verbs
 from agent.verbs.assess import with_next_steps
 from tests.fake import fake_host
@@ -97,7 +97,7 @@ class CheckedNode(Tree):
 
 def fix(about: Verdict | Note) -> str:
     """Return the remediation as text."""
-    return remediation.text(about.remediation)
+    return repair_texts.text(about.repair)
 
 
 def seen(verdict: Verdict) -> tuple[tuple[str, str], ...]:

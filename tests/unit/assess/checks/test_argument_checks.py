@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.assess.assessment import ControlStatus
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.k3s.cis.versions import Benchmark
 from tests.component_files import ADMISSION, AUDIT, KUBELET
 from tests.k3s_tree import K3s
@@ -396,7 +396,7 @@ _SCHEDULER = ("kube-scheduler-arg: [config", "scheduler-profiling")
         (_AUTHORIZATION, ("authorizers", "RBAC")),
     ],
 )
-def test_a_file_that_cannot_be_read_has_the_field_in_its_remediation(
+def test_a_file_that_cannot_be_read_has_the_field_in_its_repair(
     server: CheckedNode, decided: tuple[str, str], fields: tuple[str, ...]
 ) -> None:
     argument, name = decided

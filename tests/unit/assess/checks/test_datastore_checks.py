@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from agent.assess.assessment import ControlStatus
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from tests.certificates import CERTIFICATE, KEY, OTHER_CERTIFICATE, OTHER_KEY
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.conftest import Nodes

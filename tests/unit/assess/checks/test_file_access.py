@@ -11,7 +11,7 @@ import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark.node_access import NODE_ACCESS
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.conftest import Nodes
 from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, CheckedNode, fix, seen
@@ -592,7 +592,7 @@ def test_other_files_of_the_configuration_are_found(node: CheckedNode) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("owner", [0, 1000])
-def test_one_remediation_gives_a_file_of_the_guide_its_exact_mode(hardened: CheckedNode, owner: int) -> None:
+def test_one_repair_gives_a_file_of_the_guide_its_exact_mode(hardened: CheckedNode, owner: int) -> None:
     dropin = hardened.path(f"{CONFIG}.d/90-k3s-harden.yaml")
     hardened.drop_in("10-site.yaml", "node-name: a\n")
     site = hardened.path(f"{CONFIG}.d/10-site.yaml")

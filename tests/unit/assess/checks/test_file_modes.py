@@ -11,7 +11,7 @@ import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.checks.file_modes import stat_all
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.k3s.cis.versions import Benchmark
 from tests.component_files import KUBELET
 from tests.k3s_tree import K3s

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.assess.assessment import ControlStatus
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.harden.guide.sysctls import PARAMETERS_FILE
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.conftest import Nodes

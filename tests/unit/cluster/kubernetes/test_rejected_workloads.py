@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.base.model import Instruction, ShellCommand
+from agent.base.repair import Instruction, Run
 from agent.cluster.kubernetes.objects import Namespace, Workload
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import Query
@@ -80,7 +80,7 @@ def test_an_unfinished_rollout_is_judged_by_its_new_template_and_its_old_pods() 
     objects = deployment(GOOD, BAD, [BAD])
     (found,) = rejected(objects)
     assert found.title == "ReplicaSet shop/web-1"
-    assert found.remediation.steps == (Instruction("complete the rollout of Deployment shop/web"),)
+    assert found.repair.steps == (Instruction("complete the rollout of Deployment shop/web"),)
     objects[Query.REPLICA_SETS][0]["spec"]["replicas"] = 0
     objects[Query.PODS].clear()
     assert rejected(objects) == []
@@ -208,8 +208,8 @@ def test_ephemeral_containers_are_not_created_again() -> None:
 
 
 def command(found: RejectedWorkload) -> list[str]:
-    (step,) = found.remediation.steps
-    assert isinstance(step, ShellCommand)
+    (step,) = found.repair.steps
+    assert isinstance(step, Run)
     return shlex.split(step.line)
 
 
@@ -226,13 +226,13 @@ def test_the_patch_of_a_controller_can_be_pasted(query: Query, kind: str) -> Non
 @pytest.mark.parametrize(("query", "kind"), [(Query.PODS, "Pod"), (Query.JOBS, "Job")])
 def test_what_cannot_be_patched_is_created_again(query: Query, kind: str) -> None:
     item = pod("web", **BAD) if query is Query.PODS else controller("web", "shop", BAD)
-    (step,) = rejected({query: [item]})[0].remediation.steps
+    (step,) = rejected({query: [item]})[0].repair.steps
     assert isinstance(step, Instruction)
     assert step.text.startswith(f"create {kind} shop/web again with these fields of its pods: {{")
 
 
 def test_the_object_that_creates_a_controller_needs_the_same_change() -> None:
-    steps = rejected({Query.STATEFUL_SETS: [controller("db", "shop", BAD, owner="Prometheus main")]})[0].remediation
+    steps = rejected({Query.STATEFUL_SETS: [controller("db", "shop", BAD, owner="Prometheus main")]})[0].repair
     assert steps.steps[1] == Instruction("change Prometheus shop/main likewise, which would undo the patch")
 
 
@@ -245,8 +245,8 @@ def test_the_label_admits_all_workloads_of_a_namespace_that_no_patch_corrects() 
     both = rejected({Query.DEPLOYMENTS: [controller("a", "shop", needs_root), controller("b", "shop", on_host)]})
     for found in both:
         assert command(found) == [*label, "pod-security.kubernetes.io/enforce=privileged"]
-        assert found.remediation.alternative is not None
-        assert found.remediation.alternative.steps == (
+        assert found.repair.alternative is not None
+        assert found.repair.alternative.steps == (
             Instruction("list shop in `pod-security.exempt-namespaces` of the settings"),
         )
 

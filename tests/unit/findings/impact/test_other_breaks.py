@@ -41,7 +41,7 @@ def test_a_rejected_workload_has_its_violations_and_its_patch() -> None:
     (found,) = impact(web, level=PodSecurityLevel.RESTRICTED).breaks
     assert (str(found.object), found.topic, found.when) == ("shop/Deployment/web", Topic.POD_SECURITY, When.NEXT_PODS)
     assert [reason.field for reason in found.reasons] == ["spec.securityContext.seccompProfile.type"]
-    assert "kubectl patch deployment web" in str(found.remediation)
+    assert "kubectl patch deployment web" in str(found.repair)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from agent.base.host.sockets import Listener
 from agent.base.report import Level
 from agent.findings import KINDS
 from agent.findings.machine.reason import REASONS
-from agent.reports.remediation import text
+from agent.reports.repair_texts import text
 from tests.der import certificate_valid_from
 from tests.unit.findings.machine.live_host import ARM64, MOUNTINFO, TOKEN_HEADER, X86_64, LiveHost, elf
 
@@ -246,7 +246,7 @@ def test_a_host_with_the_problem_has_exactly_this_finding(case: Case, tmp_path: 
     assert {finding.id for finding in findings} == {case.id}
     finding = findings[0]
     assert case.says in f"{finding.expected} {finding.found}"
-    assert case.fix in text(finding.remediation)
+    assert case.fix in text(finding.repair)
     assert not finding.blocks_gate
     assert finding.prevents_start == (finding.level is Level.ERROR)
 
@@ -261,7 +261,7 @@ def test_no_fix_has_a_program_of_systemd_where_openrc_runs(case: Case, tmp_path:
     host.path("/run/systemd/system").rmdir()
     host.write("/run/openrc/softlevel")
     case.problem(host)
-    fixes = [text(finding.remediation) for finding in host.findings(is_live=case.is_live)]
+    fixes = [text(finding.repair) for finding in host.findings(is_live=case.is_live)]
     assert not re.search("hostnamectl|timedatectl", "".join(fixes))
 
 
@@ -345,7 +345,7 @@ def test_a_label_of_a_home_directory_is_reported_if_selinux_enforces(tmp_path: P
     os.setxattr(program, "security.selinux", b"unconfined_u:object_r:user_home_t:s0\0")
     finding = host.only()
     assert (finding.id, finding.found) == ("k3s-program-label", "user_home_t")
-    assert "sudo restorecon -v /usr/local/bin/k3s" in text(finding.remediation)
+    assert "sudo restorecon -v /usr/local/bin/k3s" in text(finding.repair)
     os.setxattr(program, "security.selinux", b"system_u:object_r:bin_t:s0\0")
     assert host.ids() == []
     os.setxattr(program, "security.selinux", b"unconfined_u:object_r:user_home_t:s0\0")

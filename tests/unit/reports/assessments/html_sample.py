@@ -9,7 +9,7 @@ from agent.assess.benchmark import catalogue
 from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.checks.check import Manual, NotInK3s
-from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.k3s.cis.versions import Assessed, Benchmark
@@ -19,14 +19,14 @@ from tests.unit.reports.assessments.samples import at, steps
 WHEN = 1_795_248_000.0
 """2026-11-21 08:00:00 UTC, in seconds since the epoch."""
 
-_RUN_APPLY = Remediation((OwnCommand("apply"),), FixOwner.APPLY, Restart.K3S)
-_EDIT_CONFIGURATION = Remediation(
+_RUN_APPLY = Repair((RunVerb("apply"),), FixOwner.APPLY, Restart.K3S)
+_EDIT_CONFIGURATION = Repair(
     (
         Instruction(
             "add `enable-admission-plugins=NodeRestriction,EventRateLimit` to kube-apiserver-arg",
             at("/etc/rancher/k3s/config.yaml"),
         ),
-        ShellCommand("sudo systemctl restart k3s"),
+        Run("sudo systemctl restart k3s"),
     )
 )
 
@@ -44,7 +44,7 @@ def verdict(row: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verd
         expected=f"expected of {row.id}",
         found=f"found of {row.id}",
         evidence=(Evidence(f"seen of {row.id}", at("/etc/rancher/k3s/config.yaml", len(row.id))),),
-        remediation=_EDIT_CONFIGURATION,
+        repair=_EDIT_CONFIGURATION,
     )._replace(**fields)
 
 
@@ -65,32 +65,30 @@ WAIVED_FOR_GOOD = verdict(
     waiver=Waiver("one tenant only", "", at("/etc/k3s-harden/waivers.yaml", 9)),
 )
 PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), ControlStatus.PASS)
-FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), ControlStatus.FAIL, remediation=_RUN_APPLY)
-FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), ControlStatus.FAIL, remediation=_RUN_APPLY)
+FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), ControlStatus.FAIL, repair=_RUN_APPLY)
+FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), ControlStatus.FAIL, repair=_RUN_APPLY)
 FAILED_BY_HAND = verdict(control("encryption", "Encryption at rest", "1.2.27"), ControlStatus.FAIL)
 UNKNOWN = verdict(
     control("read-only-port", "Read-only port", "4.2.4"),
     ControlStatus.UNKNOWN,
     reason="cannot read /var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf: Permission denied",
-    remediation=steps("run it as root"),
+    repair=steps("run it as root"),
 )
 NOT_APPLICABLE = verdict(
     control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED),
     ControlStatus.NOT_APPLICABLE,
     evidence=(),
     reason="K3s runs the API server in its own process.",
-    remediation=NO_REMEDIATION,
+    repair=NO_REPAIR,
 )
 MANUAL = verdict(
     control("cluster-admin", "Use of cluster-admin", "5.1.1", Assessed.MANUAL),
     ControlStatus.MANUAL,
     evidence=(),
     reason="Who may do what is kept in the cluster.",
-    remediation=Remediation((ShellCommand("kubectl get clusterrolebindings -o wide"),)),
+    repair=Repair((Run("kubectl get clusterrolebindings -o wide"),)),
 )
-BEYOND = verdict(
-    control("vm.panic_on_oom", "vm.panic_on_oom is 0"), ControlStatus.FAIL, found="1", remediation=_RUN_APPLY
-)
+BEYOND = verdict(control("vm.panic_on_oom", "vm.panic_on_oom is 0"), ControlStatus.FAIL, found="1", repair=_RUN_APPLY)
 
 MIXED = Assessment(
     benchmark=Benchmark.CIS_1_9,
@@ -114,13 +112,13 @@ def of_catalogue(benchmark: Benchmark) -> Assessment:
     for index, row in enumerate(catalogue.controls_of(benchmark)):
         check = row.check_of(benchmark)
         if isinstance(check, Manual):
-            shown = MANUAL._replace(reason=check.review, remediation=steps(check.review))
+            shown = MANUAL._replace(reason=check.review, repair=steps(check.review))
         elif isinstance(check, NotInK3s):
             shown = NOT_APPLICABLE._replace(reason=check.reason)
         elif index % 3:
             shown = PASSED
         else:
-            shown = FAILED_BY_HAND._replace(remediation=row.repair or FAILED_SECOND.remediation)
+            shown = FAILED_BY_HAND._replace(repair=row.repair or FAILED_SECOND.repair)
         verdicts.append(shown._replace(control=row, number=row.numbers.get(benchmark)))
     return replace(MIXED, benchmark=benchmark, verdicts=tuple(verdicts))
 
@@ -162,7 +160,7 @@ def large(count: int = 150) -> Assessment:
                 found="NodeRestriction",
                 evidence=WAIVED.evidence * (1 + index % 2),
                 reason=UNKNOWN.reason if status in without_answer else "",
-                remediation=replace(_EDIT_CONFIGURATION, owner=list(FixOwner)[index % len(FixOwner)]),
+                repair=replace(_EDIT_CONFIGURATION, owner=list(FixOwner)[index % len(FixOwner)]),
                 waiver=WAIVED.waiver if status is ControlStatus.WAIVED else None,
             )
         )

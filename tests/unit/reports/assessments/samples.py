@@ -15,7 +15,8 @@ from agent.assess.checks.check import AllOf, Check, Manual, NotInK3s
 from agent.assess.checks.datastore_checks import EncryptionProviders, EtcdSetting
 from agent.assess.checks.file_modes import Permissions
 from agent.assess.checks.sysctls_and_directories import GuideDirectory, KernelParameter, SysctlPrecedence
-from agent.base.model import FileMode, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.model import FileMode, Location
+from agent.base.repair import FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Fact, NextStep
 from agent.base.value import replace
 from agent.harden.guide.criteria import Boolean, NotEmpty
@@ -36,9 +37,9 @@ def at(path: str, line: int = 0) -> Location:
     return Location(PurePosixPath(path), line)
 
 
-def steps(text: str, file: str = "") -> Remediation:
+def steps(text: str, file: str = "") -> Repair:
     """Return a remediation of one instruction for the operator."""
-    return Remediation((Instruction(text, at(file) if file else None),))
+    return Repair((Instruction(text, at(file) if file else None),))
 
 
 def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
@@ -55,7 +56,7 @@ def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed
 
 def verdict(control: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
     """Return a verdict; fields that are not given are empty, and the owner is the operator."""
-    bare = Verdict(control, control.numbers.get(BENCHMARK), status, "", "", (), "", Remediation())
+    bare = Verdict(control, control.numbers.get(BENCHMARK), status, "", "", (), "", Repair())
     return bare._replace(**fields)
 
 
@@ -71,7 +72,7 @@ PASSES = verdict(
     expected="false",
     found="false",
     evidence=(Evidence("anonymous-auth=false", source="default of K3s v1.28"),),
-    remediation=Remediation(owner=FixOwner.K3S),
+    repair=Repair(owner=FixOwner.K3S),
 )
 FAILS = verdict(
     row("pki-certificate-mode", Permissions(("server/tls/*.crt",), at_most=FileMode(0o600)), "1.1.20"),
@@ -79,7 +80,7 @@ FAILS = verdict(
     expected="mode 0600 or stricter",
     found="mode 0644",
     evidence=tuple(Evidence("mode 0644", at(f"{_SERVER}/tls/{name}.crt")) for name in "ab"),
-    remediation=Remediation((OwnCommand("apply"),), FixOwner.APPLY),
+    repair=Repair((RunVerb("apply"),), FixOwner.APPLY),
 )
 WARNS = verdict(
     row("etcd-client-certificate", EtcdSetting(_CERTIFICATES, NotEmpty()), "2.2", Assessed.UNSCORED),
@@ -87,7 +88,7 @@ WARNS = verdict(
     expected="true",
     found="false",
     evidence=(Evidence("client-cert-auth: false", at(f"{_SERVER}/db/etcd/config", 12)),),
-    remediation=replace(steps("add `etcd-arg+: [client-cert-auth=true]`", _K3S), restart=Restart.K3S),
+    repair=replace(steps("add `etcd-arg+: [client-cert-auth=true]`", _K3S), restart=Restart.K3S),
 )
 CANNOT_TELL = verdict(
     row("encryption-providers", EncryptionProviders(("aescbc",)), "1.2.10"),
@@ -95,7 +96,7 @@ CANNOT_TELL = verdict(
     expected="aescbc",
     reason=f"cannot read {_SERVER}/cred/encryption-config.json: Permission denied",
     evidence=(Evidence("Permission denied", at(f"{_SERVER}/cred/encryption-config.json")),),
-    remediation=steps("run it as root"),
+    repair=steps("run it as root"),
 )
 CANNOT_TELL_EITHER = verdict(
     row(
@@ -115,13 +116,13 @@ WAIVED = verdict(
     found="10255",
     evidence=(Evidence("read-only-port=10255", at(_K3S, 7)),),
     waiver=_WAIVER,
-    remediation=steps("remove it"),
+    repair=steps("remove it"),
 )
 DOES_NOT_APPLY = verdict(
     row("apiserver-pod-spec-mode", NotInK3s("K3s runs the API server in its own process."), "1.1.1", Assessed.SKIPPED),
     ControlStatus.NOT_APPLICABLE,
     reason="K3s runs the API server in its own process.",
-    remediation=Remediation(owner=FixOwner.NONE),
+    repair=Repair(owner=FixOwner.NONE),
 )
 FOR_A_PERSON = verdict(
     row("rbac-cluster-admin", Manual("Look at the bindings of cluster-admin."), "5.1.1", Assessed.MANUAL),
@@ -134,7 +135,7 @@ KERNEL_FAILS = verdict(
     expected="0",
     found="1",
     evidence=(Evidence("1", at("/proc/sys/vm/panic_on_oom")),),
-    remediation=Remediation((OwnCommand("apply"),), FixOwner.APPLY),
+    repair=Repair((RunVerb("apply"),), FixOwner.APPLY),
 )
 DIRECTORY_PASSES = verdict(
     row("server-directory", GuideDirectory(_DIRECTORY)),
@@ -142,7 +143,7 @@ DIRECTORY_PASSES = verdict(
     expected="mode 0700",
     found="mode 0700",
     evidence=(Evidence("mode 0700", at("/var/lib/rancher/k3s/server")),),
-    remediation=Remediation(owner=FixOwner.APPLY),
+    repair=Repair(owner=FixOwner.APPLY),
 )
 PRECEDENCE_PASSES = verdict(row("sysctl-precedence", SysctlPrecedence()), ControlStatus.PASS)
 
@@ -175,7 +176,7 @@ FULL = Assessment(
         FAILS,
         DOES_NOT_APPLY,
     ),
-    notes=(NOTICE, Note("nothing more", None, Remediation())),
+    notes=(NOTICE, Note("nothing more", None, Repair())),
 )
 """Unordered."""
 
@@ -219,15 +220,15 @@ def _hostile(given: list[str]) -> Assessment:
                 found=found,
                 evidence=evidence,
                 reason=reason,
-                remediation=steps(remedy),
+                repair=steps(remedy),
                 waiver=waiver if verdict.waiver else None,
             )
             for verdict in FULL.verdicts
         ),
         notes=(Note(reason or "m", at(f"/{where}"), steps(remedy)),),
         next_steps=(
-            NextStep(OwnCommand("apply", ("--root", f"/{where}"), piped_to=remedy), f"p{what}"),
-            NextStep(ShellCommand(f"c{remedy}"), f"p{what}"),
+            NextStep(RunVerb("apply", ("--root", f"/{where}"), piped_to=remedy), f"p{what}"),
+            NextStep(Run(f"c{remedy}"), f"p{what}"),
             NextStep(Instruction(f"i{remedy}", at(f"/{where}"))),
         ),
     )

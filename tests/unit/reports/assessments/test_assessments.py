@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Note
-from agent.base.model import Instruction, OwnCommand, Remediation, ShellCommand
+from agent.base.repair import Instruction, Repair, Run, RunVerb
 from agent.base.report import NextStep
 from agent.base.times import timestamp
 from agent.base.value import replace
@@ -23,7 +23,7 @@ from agent.reports.assessments.common import (
     waived,
 )
 from agent.reports.formats import Format, Verbosity
-from agent.reports.remediation import Caller, text
+from agent.reports.repair_texts import Caller, text
 from tests.unit.reports.assessments.samples import (
     CALM,
     FAILS,
@@ -64,8 +64,8 @@ def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_no_format_has_a_secret_in_a_next_step(output_format: Format) -> None:
     steps = (
-        NextStep(OwnCommand("apply", ("--set", "x-token=hunter2")), "a token=hunter2"),
-        NextStep(ShellCommand("env K3S_TOKEN=hunter2 sh"), "p"),
+        NextStep(RunVerb("apply", ("--set", "x-token=hunter2")), "a token=hunter2"),
+        NextStep(Run("env K3S_TOKEN=hunter2 sh"), "p"),
         NextStep(Instruction("set password=hunter2")),
     )
     assert "hunter2" not in assessment_text(replace(FULL, next_steps=steps), output_format)
@@ -134,9 +134,9 @@ def test_the_short_result_leaves_out_what_is_not_open_beyond_the_benchmark() -> 
 
 def test_the_options_of_the_run_are_in_every_command() -> None:
     """This includes the notes, because a command without --root would change this machine."""
-    note = Note("K3s does not start", None, Remediation((OwnCommand("apply"),)), prevents_start=True)
+    note = Note("K3s does not start", None, Repair((RunVerb("apply"),)), prevents_start=True)
     shown = addressed_assessment(replace(FULL, notes=(note,)), Caller(options=("--root /mnt",)))
-    assert text(shown.notes[0].remediation) == "sudo k3s-harden apply --root /mnt"
+    assert text(shown.notes[0].repair) == "sudo k3s-harden apply --root /mnt"
 
 
 def test_a_waiver_has_reason_expiry_and_location() -> None:

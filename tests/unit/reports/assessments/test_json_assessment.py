@@ -13,10 +13,10 @@ import pytest
 from agent.assess.assessment import SCHEMA as NUMBER
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
 from agent.assess.benchmark.control import Severity
-from agent.base.model import FixOwner
+from agent.base.repair import FixOwner
 from agent.base.report import Fact
 from agent.k3s.cis.versions import Assessed, Benchmark
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
 from agent.reports.json_report import location_object
@@ -49,7 +49,7 @@ def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
         for name in ("title", "level", "source"):
             assert there[name] == getattr(verdict.control, name), name
         assert there["rationale"] == verdict.control.why
-        assert there["remediation"] == remediation.text(verdict.remediation)
+        assert there["remediation"] == repair_texts.text(verdict.repair)
         assert there["number"] == (verdict.number.text if verdict.number else "")
         assert there["evidence"] == [
             {**shown._asdict(), "location": location_object(shown.location), "repeat_with": shown.repeated_by}

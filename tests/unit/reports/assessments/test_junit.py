@@ -98,7 +98,7 @@ def test_failures_and_errors_agree_with_the_exit_code() -> None:
     assert known.message == "in the baseline: FAIL: expected mode 0600 or stricter; found mode 0644"
 
 
-def test_a_result_has_remediation_or_reason() -> None:
+def test_a_result_has_repair_or_reason() -> None:
     by_id = dict(cases(FULL))
     failure = by_id["etcd-client-certificate"].result[0]
     assert failure.message == "expected true; found false"

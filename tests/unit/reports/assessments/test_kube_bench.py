@@ -11,7 +11,7 @@ import pytest
 from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.base.report import Fact
 from agent.base.value import replace
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.kube_bench import of_benchmark
 from agent.reports.formats import Format
@@ -134,12 +134,12 @@ def test_each_verdict_has_its_state(verdict: Verdict, status: str, scored: objec
     assert (check["status"], check["scored"], check["type"]) == (status, scored, kind)
 
 
-def test_a_result_has_evidence_values_and_remediation() -> None:
+def test_a_result_has_evidence_values_and_repair() -> None:
     check = result(FAILS)
     assert check["audit"] == "/var/lib/rancher/k3s/server/tls/a.crt; /var/lib/rancher/k3s/server/tls/b.crt"
     assert (check["expected_result"], check["actual_value"]) == ("mode 0600 or stricter", "mode 0644")
-    assert check["remediation"] == remediation.text(FAILS.remediation)
-    assert check["test_info"] == [remediation.text(FAILS.remediation)]
+    assert check["remediation"] == repair_texts.text(FAILS.repair)
+    assert check["test_info"] == [repair_texts.text(FAILS.repair)]
     assert "reason" not in check
     assert result(WAIVED)["reason"].startswith("waived: the vendor's agent reads it (expires 2027-06-30")
     assert result(CANNOT_TELL_EITHER)["reason"] == "could not be determined: K3s has not run yet"

@@ -13,7 +13,7 @@ from prometheus_client.samples import Sample
 from agent import __version__
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.site_choices import SiteChoices
-from agent.base.model import Remediation
+from agent.base.repair import Repair
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.reports.assessments import assessment_text
@@ -117,7 +117,7 @@ def test_what_the_site_chose_is_counted() -> None:
 
 
 def test_a_start_with_other_arguments_is_a_metric() -> None:
-    note = Note("k3s.service runs with other arguments", None, Remediation(), "started-unhardened")
+    note = Note("k3s.service runs with other arguments", None, Repair(), "started-unhardened")
     (calm,), (other,) = (samples(one)["k3s_harden_started_unhardened"] for one in (CALM, replace(CALM, notes=(note,))))
     assert (calm.value, other.value) == (0, 1)
 

@@ -18,10 +18,11 @@ from agent.assess.assessment import Assessment, ControlStatus, Evidence, Waiver
 from agent.assess.benchmark.control import Rating, Severity
 from agent.assess.checks.datastore_checks import EncryptionProviders
 from agent.assess.checks.file_modes import Permissions
-from agent.base.model import FileMode, Instruction, Remediation
+from agent.base.model import FileMode
+from agent.base.repair import Instruction, Repair
 from agent.base.value import replace
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import remediation
+from agent.reports import repair_texts
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
 from tests.sarif import multitool
@@ -244,8 +245,8 @@ def test_a_result_without_evidence_has_the_file_to_edit() -> None:
         "physicalLocation": at_line("etc/rancher/k3s/config.yaml", 1),
         "logicalLocations": [{"fullyQualifiedName": "kubelet --tls-cert-file"}],
     }
-    edit = Remediation((Instruction("add it", at("/etc/k3s-harden/config.yaml", 7)),))
-    edited = FAILS._replace(evidence=(), remediation=edit)
+    edit = Repair((Instruction("add it", at("/etc/k3s-harden/config.yaml", 7)),))
+    edited = FAILS._replace(evidence=(), repair=edit)
     (place,) = results(replace(FULL, verdicts=(edited,)))["pki-certificate-mode"]["locations"]
     assert place["physicalLocation"] == at_line("etc/k3s-harden/config.yaml", 7)
 
@@ -253,7 +254,7 @@ def test_a_result_without_evidence_has_the_file_to_edit() -> None:
 def test_a_message_has_all_details() -> None:
     assert results()["etcd-client-certificate"]["message"]["text"] == (
         "Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth): expected true;"
-        " found false\nRemediation (owner: operator): " + remediation.text(WARNS.remediation)
+        " found false\nRemediation (owner: operator): " + repair_texts.text(WARNS.repair)
     )
     assert results()["kubelet-tls"]["message"]["text"] == (
         "Ensure that the title of kubelet-tls (--tls-cert-file): expected set; K3s has not run yet"

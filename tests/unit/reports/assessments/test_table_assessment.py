@@ -10,7 +10,7 @@ from hypothesis import given
 from rich.console import Console
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence
-from agent.base.model import Instruction, Remediation, ShellCommand
+from agent.base.repair import Instruction, Repair, Run
 from agent.base.value import replace
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.common import cleaned
@@ -43,7 +43,7 @@ def letters(text: str) -> list[str]:
 
 @pytest.mark.parametrize("width", [50, 80, 400])
 def test_everything_is_there_at_any_width(width: int) -> None:
-    long = replace(FULL, verdicts=(*FULL.verdicts, FAILS._replace(found="/xyz" * 75, remediation=steps("y " * 300))))
+    long = replace(FULL, verdicts=(*FULL.verdicts, FAILS._replace(found="/xyz" * 75, repair=steps("y " * 300))))
     text = table(long, width=width, verbosity=Verbosity.VERBOSE)
     assert max(map(len, text.splitlines())) <= width
     assert letters(text) == letters(table(long, width=5000, verbosity=Verbosity.VERBOSE))
@@ -88,10 +88,10 @@ def test_an_open_control_has_evidence_and_fix() -> None:
 
 def test_a_command_of_a_fix_can_be_pasted() -> None:
     """A backslash continues it; a number and its step are apart from the next ones."""
-    fix = Remediation(
+    fix = Repair(
         (
             Instruction("look for Services that use externalIPs, because new ones are rejected"),
-            ShellCommand("sudo k3s-harden apply --root /srv/image --role server --k3s-version v1.34.2+k3s1"),
+            Run("sudo k3s-harden apply --root /srv/image --role server --k3s-version v1.34.2+k3s1"),
         )
     )
     assert """
@@ -99,7 +99,7 @@ def test_a_command_of_a_fix_can_be_pasted() -> None:
                            ones are rejected
                         2. sudo k3s-harden apply --root /srv/image \\
                                --role server --k3s-version v1.34.2+k3s1
-""" in table(replace(FULL, verdicts=(FAILS._replace(remediation=fix),)), width=80).replace("FAIL  ", "      ")
+""" in table(replace(FULL, verdicts=(FAILS._replace(repair=fix),)), width=80).replace("FAIL  ", "      ")
 
 
 def test_much_evidence_is_shortened() -> None:

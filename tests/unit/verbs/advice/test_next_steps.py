@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.base.model import FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.model import Location
+from agent.base.repair import FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import Role, Version
@@ -15,9 +16,9 @@ from agent.verbs.advice.installed_k3s import InstalledK3s
 
 SERVER, AGENT = InstalledK3s(Role.SERVER, "k3s"), InstalledK3s(Role.AGENT, "k3s-agent")
 RUNNING = replace(SERVER, is_installed=True, runs=True)
-APPLY, FORCE, DIFF = OwnCommand("apply"), OwnCommand("apply", ("--force",)), OwnCommand("diff")
+APPLY, FORCE, DIFF = RunVerb("apply"), RunVerb("apply", ("--force",)), RunVerb("diff")
 EDIT = Instruction("correct it", Location(PurePosixPath("/etc/x"), 3))
-RESTART = ShellCommand("sudo systemctl restart k3s")
+RESTART = Run("sudo systemctl restart k3s")
 DIFFERS = Item("/a", ItemStatus.DIFFERS, "mode")
 
 
@@ -25,8 +26,8 @@ def finding(
     name: str, *steps: object, level: Level = Level.ERROR, blocks: bool = False, prevents: bool = False, **more: object
 ) -> Finding:
     """Return a finding whose remediation has these steps."""
-    remediation = Remediation(steps, **more)  # type: ignore[arg-type]
-    return Finding(name, level, blocks, prevents, f"problem {name}", remediation=remediation)
+    repair = Repair(steps, **more)  # type: ignore[arg-type]
+    return Finding(name, level, blocks, prevents, f"problem {name}", repair=repair)
 
 
 def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Report:
@@ -47,7 +48,7 @@ JOIN = "K3S_URL=https://SERVER:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
 
 
 def lines(found: tuple[NextStep, ...]) -> list[str]:
-    return [next_step.step.line for next_step in found if isinstance(next_step.step, ShellCommand)]
+    return [next_step.step.line for next_step in found if isinstance(next_step.step, Run)]
 
 
 @pytest.mark.parametrize(
@@ -88,19 +89,19 @@ def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_i
 
 
 def test_after_the_installation_a_server_disables_default_tokens() -> None:
-    assert steps("apply", k3s=SERVER)[2:] == [OwnCommand("service-accounts", ("--wait 300",))]
+    assert steps("apply", k3s=SERVER)[2:] == [RunVerb("service-accounts", ("--wait 300",))]
     assert steps("apply", k3s=AGENT)[1:] == []
 
 
 @pytest.mark.parametrize("service", ["k3s", "k3s-agent", "k3s-east"])
 def test_a_change_under_a_running_k3s_is_followed_by_a_restart_of_its_unit(service: str) -> None:
     k3s = replace(RUNNING, service=service)
-    restart = ShellCommand(f"sudo systemctl restart {service}")
+    restart = Run(f"sudo systemctl restart {service}")
     warning = finding("restart-needed", restart, level=Level.WARNING)
     changed = Item("/a", ItemStatus.CHANGED)
     assert steps("apply", changed, findings=(warning,), k3s=k3s) == [restart]
     edit = finding("f", EDIT, restart=Restart.K3S)
-    openrc = ShellCommand(f"sudo rc-service {service} restart")
+    openrc = Run(f"sudo rc-service {service} restart")
     assert steps("check", findings=(edit,), k3s=replace(k3s, is_openrc=True)) == [EDIT, openrc]
 
 
@@ -114,9 +115,9 @@ def test_a_compliant_host_with_a_running_k3s_needs_nothing() -> None:
     """A stopped K3s can be started. check is about the guide, and names the verb for the benchmark once."""
     compliant = Item("/a", ItemStatus.COMPLIANT)
     assert steps("apply", compliant) == []
-    assert steps("check", compliant) == [OwnCommand("assess")]
-    assert OwnCommand("assess") not in steps("check", DIFFERS)
-    assert steps("apply", k3s=replace(RUNNING, runs=False)) == [ShellCommand("sudo systemctl start k3s")]
+    assert steps("check", compliant) == [RunVerb("assess")]
+    assert RunVerb("assess") not in steps("check", DIFFERS)
+    assert steps("apply", k3s=replace(RUNNING, runs=False)) == [Run("sudo systemctl start k3s")]
 
 
 def test_steps_are_in_the_order_of_urgency() -> None:
@@ -172,7 +173,7 @@ def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
 def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
     items = [Item(f"/{n}", ItemStatus.REFUSED, "Permission denied", "run as root") for n in range(3)]
     (step,) = next_steps.steps_after_run(report("check", *items), RUNNING)
-    assert step == NextStep(OwnCommand("check"), "run it again as root, to read /0 and 2 others")
+    assert step == NextStep(RunVerb("check"), "run it again as root, to read /0 and 2 others")
 
 
 @pytest.mark.parametrize("options", [(), ("--last",)])
@@ -180,7 +181,7 @@ def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
     """The step is not apply, which would make the changes again."""
     failed = Item("/a", ItemStatus.FAILED, "No space left on device", "free space")
     after = next_steps.steps_after_revert(report("revert", failed), RUNNING, last=bool(options))
-    assert unpurposed(after) == [Instruction("/a: free space"), OwnCommand("revert", options)]
+    assert unpurposed(after) == [Instruction("/a: free space"), RunVerb("revert", options)]
 
 
 def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
@@ -192,32 +193,32 @@ def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
     found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
     edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
     after = next_steps.steps_after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
-    assert unpurposed(after) == [OwnCommand("revert", ("--last", "--force")), RESTART]
+    assert unpurposed(after) == [RunVerb("revert", ("--last", "--force")), RESTART]
 
 
 def test_install_leads_to_the_first_start_through_the_gate() -> None:
     done = report("install", Item("/a", ItemStatus.CHANGED))
     assert unpurposed(next_steps.steps_after_install(done, RUNNING)) == [DIFF, RESTART]
     assert lines(next_steps.steps_after_install(done, SERVER)) == [f"{INSTALLER} | sh -"]
-    assert unpurposed(next_steps.steps_after_uninstall(report("uninstall"), RUNNING)) == [OwnCommand("revert")]
+    assert unpurposed(next_steps.steps_after_uninstall(report("uninstall"), RUNNING)) == [RunVerb("revert")]
 
 
 def test_a_released_service_is_restarted_and_then_repaired() -> None:
     after = next_steps.steps_after_release(["k3s.service"])
-    assert unpurposed(after) == [RESTART, OwnCommand("check")]
+    assert unpurposed(after) == [RESTART, RunVerb("check")]
 
 
 @pytest.mark.parametrize("undo", [False, True])
 def test_service_accounts_that_are_left_are_tried_again(*, undo: bool) -> None:
     left = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
     after = next_steps.steps_after_service_accounts(report("service-accounts", left), undo=undo)
-    assert unpurposed(after) == [OwnCommand("service-accounts", (*["--undo"] * undo, "--wait 300"))]
+    assert unpurposed(after) == [RunVerb("service-accounts", (*["--undo"] * undo, "--wait 300"))]
 
 
 def test_the_step_after_an_undo_names_the_timers_that_repeat_the_change() -> None:
     changed = report("service-accounts", Item("a/default", ItemStatus.CHANGED))
     assert unpurposed(next_steps.steps_after_service_accounts(changed, undo=False)) == [
-        OwnCommand("assess", ("--cluster",))
+        RunVerb("assess", ("--cluster",))
     ]
     (step,) = unpurposed(next_steps.steps_after_service_accounts(changed, undo=True))
     assert "stages.service-accounts: off" in str(step)
@@ -227,7 +228,7 @@ def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
     fatal = finding("f", EDIT, prevents=True)
     open_by = {FixOwner.APPLY: ["a", "b"], FixOwner.OPERATOR: ["c", "d"]}
     after = next_steps.steps_after_assess([fatal], RUNNING, open_by)
-    assert unpurposed(after) == [EDIT, APPLY, OwnCommand("explain", ("c",))]
+    assert unpurposed(after) == [EDIT, APPLY, RunVerb("explain", ("c",))]
     assert next_steps.steps_after_assess([], RUNNING, {}) == ()
 
 

@@ -15,14 +15,14 @@ from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.all_rules import RULES
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
-from agent.base.model import Remediation
+from agent.base.repair import Repair
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import PROBES, REQUESTS, Cluster, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.situation import Situation
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
-from agent.reports import remediation
+from agent.reports import repair_texts
 from tests.component_files import POD_SECURITY_ADMISSION
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
@@ -158,7 +158,7 @@ def test_without_an_answer_a_control_is_unknown_with_the_command_of_its_review(s
     for answer in answers:
         assert (answer.status, answer.reason) == (ControlStatus.UNKNOWN, "the API server did not answer")
     for answer in (asked, *answers):
-        assert remediation.text(Remediation(answer.unmet.edits)) == review
+        assert repair_texts.text(Repair(answer.unmet.edits)) == review
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -372,7 +372,7 @@ def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -
     assert server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good}).status is PASS
     answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: [*good, account(namespace="new")]})
     assert (answer.status, answer.found) == (FAIL, "1 account: ServiceAccount new/default")
-    assert remediation.text(Remediation(answer.unmet.edits)) == "sudo k3s-harden service-accounts"
+    assert repair_texts.text(Repair(answer.unmet.edits)) == "sudo k3s-harden service-accounts"
     bound = {Query.ROLE_BINDINGS: [binding("b", "view", "ServiceAccount shop/default", namespace="shop")]}
     answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good, **bound})
     assert answer.status is FAIL
@@ -917,7 +917,7 @@ def test_without_the_plugin_labels_have_no_effect(plain: Server, name: str) -> N
     answer = plain.ask(name, used)
     assert answer.status is FAIL
     assert "Namespace shop: is not checked, because the plugin PodSecurity is disabled" in shown(answer)
-    assert remediation.text(Remediation(answer.unmet.edits)) == (
+    assert repair_texts.text(Repair(answer.unmet.edits)) == (
         "remove PodSecurity from `disable-admission-plugins`, and restart K3s"
     )
 

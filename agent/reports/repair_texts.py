@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.repair import Decide, Edit, Patch, Repair, Restart, Run, RunVerb, Set
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from agent.base import model
+    from agent.base import repair as base
     from agent.base.model import Location
+    from agent.base.repair import Answer
     from agent.base.report import NextStep
 
 PROGRAM = "k3s-harden"
@@ -42,13 +43,13 @@ class Caller(Value):
     accepted: Callable[[str], Collection[str]] | None = None
     """Returns the options of a verb that may be repeated; None: each verb has all of them."""
 
-    def command(self, step: model.Step) -> str:
+    def command(self, step: base.Step) -> str:
         """Return a step as a command line to paste; empty if it is an instruction."""
-        if isinstance(step, OwnCommand):
+        if isinstance(step, RunVerb):
             return self._own(step)
-        return self._other(step.line) if isinstance(step, ShellCommand) else ""
+        return self._other(step.line) if isinstance(step, Run) else ""
 
-    def _own(self, step: OwnCommand) -> str:
+    def _own(self, step: RunVerb) -> str:
         if step.verb in _HOSTLESS_VERBS:
             reader = (f"| {step.piped_to}",) if step.piped_to else ()
             return " ".join((self.program, step.verb, *step.options, *reader))
@@ -90,20 +91,20 @@ _DAEMON_RELOAD = Step("sudo systemctl daemon-reload", is_command=True)
 _RESTART = Step("restart K3s")
 
 
-def _restarts(remediation: Remediation) -> tuple[Step, ...]:
+def _restarts(repair: Repair) -> tuple[Step, ...]:
     """Return the steps after which the others take effect."""
     return (
-        *((_DAEMON_RELOAD,) if remediation.needs_daemon_reload else ()),
-        *((_RESTART,) if remediation.restart is Restart.K3S else ()),
+        *((_DAEMON_RELOAD,) if repair.needs_daemon_reload else ()),
+        *((_RESTART,) if repair.restart is Restart.K3S else ()),
     )
 
 
-def text(remediation: Remediation) -> str:
+def text(repair: Repair) -> str:
     """Return the steps on one line; a single command has no other words, so that it can be pasted."""
-    listed = steps(remediation)
-    if len(listed) == 1 and listed[0].is_command and remediation.alternative is None:
+    listed = steps(repair)
+    if len(listed) == 1 and listed[0].is_command and repair.alternative is None:
         return listed[0].text
-    return _prose(remediation)
+    return _prose(repair)
 
 
 def labelled(fix: str) -> str:
@@ -111,44 +112,67 @@ def labelled(fix: str) -> str:
     return f"fix: {fix}" if fix else ""
 
 
-def steps(remediation: Remediation) -> tuple[Step, ...]:
+def steps(repair: Repair) -> tuple[Step, ...]:
     """Return the steps, the restart included, without those of the alternative."""
-    return (*map(described, remediation.steps), *_restarts(remediation))
+    return (*map(described, repair.steps), *_restarts(repair))
 
 
-def numbered_steps(remediation: Remediation) -> list[tuple[str, Step]]:
+def numbered_steps(repair: Repair) -> list[tuple[str, Step]]:
     """Return each step with its number, if there are several; the alternative follows a line `or`."""
-    own = steps(remediation)
+    own = steps(repair)
     listed = [(f"{number}. " if len(own) > 1 else "", step) for number, step in enumerate(own, 1)]
-    return [*listed, ("", Step("or")), *numbered_steps(remediation.alternative)] if remediation.alternative else listed
+    return [*listed, ("", Step("or")), *numbered_steps(repair.alternative)] if repair.alternative else listed
 
 
-def completed(step: model.Step, caller: Caller) -> model.Step:
+def completed(step: base.Step, caller: Caller) -> base.Step:
     """Return a step with a complete command for this caller."""
-    return step if isinstance(step, Instruction) else ShellCommand(caller.command(step))
+    return Run(caller.command(step)) if isinstance(step, (RunVerb, Run)) else step
 
 
-def addressed(remediation: Remediation, caller: Caller) -> Remediation:
+def addressed(repair: Repair, caller: Caller) -> Repair:
     """Return the remediation with complete commands for this caller."""
-    return remediation.mapped(lambda step: completed(step, caller))
+    return repair.mapped(lambda step: completed(step, caller))
 
 
-def _prose(remediation: Remediation) -> str:
-    own = "; then ".join(_quoted(described(step)) for step in remediation.steps)
-    line = "; ".join(filter(None, (own, *map(_quoted, _restarts(remediation)))))
-    return line if remediation.alternative is None else f"{line}; or {_prose(remediation.alternative)}"
+def _prose(repair: Repair) -> str:
+    own = "; then ".join(_quoted(described(step)) for step in repair.steps)
+    line = "; ".join(filter(None, (own, *map(_quoted, _restarts(repair)))))
+    return line if repair.alternative is None else f"{line}; or {_prose(repair.alternative)}"
 
 
 def _quoted(step: Step) -> str:
     return f"run `{step.text}`" if step.is_command else step.text
 
 
-def described(step: model.Step) -> Step:
+def described(step: base.Step) -> Step:
     """Return a step as text."""
-    if isinstance(step, Instruction):
-        return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
-    # A shell command is complete, as `addressed` makes it.
-    return Step(_UNKNOWN.command(step) if isinstance(step, OwnCommand) else step.line, is_command=True)
+    if isinstance(step, (RunVerb, Run)):
+        # A shell command is complete, as `addressed` makes it.
+        return Step(step.line if isinstance(step, Run) else _UNKNOWN.command(step), is_command=True)
+    if isinstance(step, Edit):
+        return Step(_of_edit(step))
+    if isinstance(step, Set):
+        return Step(f"set `{step.key}: {step.value}` {at(step.location)}")
+    if isinstance(step, Patch):
+        fields = ", ".join(f"`{path}: {value}`" for path, value in step.fields)
+        return Step(f"set {fields} in the {step.target}" + (f", and in the {step.owner}" if step.owner else ""))
+    if isinstance(step, Decide):
+        return Step(f"{step.question} {' '.join(map(_of_answer, step.answers))}")
+    return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
+
+
+def _of_edit(edit: Edit) -> str:
+    others = f" (or {', '.join(f'`{other}`' for other in edit.others)})" if edit.others else ""
+    if not edit.old:
+        place = f"below {edit.location}" if edit.location.line else f"to the end of {edit.location}"
+        return f"add `{edit.new}`{others} {place}"
+    change = f"replace `{edit.old}` by `{edit.new}`{others}" if edit.new else f"remove `{edit.old}`"
+    return f"{change} {at(edit.location)}"
+
+
+def _of_answer(answer: Answer) -> str:
+    steps = "; then ".join(_quoted(described(step)) for step in answer.steps)
+    return f"{answer.text} ({answer.consequence}): {steps or 'nothing to do'}."
 
 
 def at(location: Location) -> str:

@@ -148,7 +148,7 @@ class Walk:
         """Return the findings of check with their remediations, but for those of level info."""
         seen = self.host.seen("check")
         return {
-            finding.id: f"{finding.message}; {finding.location}; {finding.remediation}"
+            finding.id: f"{finding.message}; {finding.location}; {finding.repair}"
             for finding in seen.findings
             if finding.level != "info"
         }
@@ -186,7 +186,7 @@ class Walk:
         return after
 
 
-def check_remediations(host: HostTree, *words: str, may_stay_open: str = "-") -> list[str]:
+def check_repairs(host: HostTree, *words: str, may_stay_open: str = "-") -> list[str]:
     """Carry out all remediations; only controls whose ids begin so may be open afterwards."""
     walk = Walk(host, *words)
     left = walk.walk()
@@ -224,15 +224,15 @@ CASES = [
 
 
 @pytest.mark.parametrize("number", range(len(failing_arguments(Benchmark.CIS_2_0, Role.SERVER))))
-def test_the_remediation_of_each_argument_is_right_as_printed(number: int, host: HostTree) -> None:
+def test_the_repair_of_each_argument_is_right_as_printed(number: int, host: HostTree) -> None:
     """Every argument of the newest benchmark has a bad value in K3s' main configuration file."""
     tree = node(host, Role.SERVER, 34)
     place(tree, failing_arguments(Benchmark.CIS_2_0, Role.SERVER)[number], "main file")
-    check_remediations(tree)
+    check_repairs(tree)
 
 
 @pytest.mark.parametrize(("role", "is_hardened", "where"), CASES)
-def test_the_remediation_of_an_argument_is_right_wherever_it_is_set(
+def test_the_repair_of_an_argument_is_right_wherever_it_is_set(
     role: Role, *, is_hardened: bool, where: str, host: HostTree
 ) -> None:
     """One argument for each kind of value, on a plain and on a hardened host."""
@@ -240,7 +240,7 @@ def test_the_remediation_of_an_argument_is_right_wherever_it_is_set(
     if is_hardened:
         assert tree.run("apply").code == 0
     place(tree, sampled(failing_arguments(Benchmark.CIS_2_0, role)[0]), where)
-    check_remediations(tree)
+    check_repairs(tree)
 
 
 PLUGINS = {
@@ -257,7 +257,7 @@ PLUGINS = {
 
 @pytest.mark.parametrize("is_backwards", [False, True])
 @pytest.mark.parametrize("text", PLUGINS.values(), ids=PLUGINS)
-def test_all_remediations_of_one_report_give_a_compliant_host_in_any_order(
+def test_all_repairs_of_one_report_give_a_compliant_host_in_any_order(
     text: str, host: HostTree, *, is_backwards: bool
 ) -> None:
     """Several plugins are missing in one list. The remedies of `check` and `assess` are followed without a new run."""
@@ -265,7 +265,7 @@ def test_all_remediations_of_one_report_give_a_compliant_host_in_any_order(
     assert tree.run("apply").code == 0
     tree.write(CONFIG, text, 0o600)
     walk = Walk(tree)
-    remedies = [finding.remediation for finding in tree.seen("check").findings if finding.level != "info"]
+    remedies = [finding.repair for finding in tree.seen("check").findings if finding.level != "info"]
     remedies += [item["remediation"] for item in walk.open().values()]
     for remedy in reversed(remedies) if is_backwards else remedies:
         walk.follower.follow(remedy)
@@ -317,7 +317,7 @@ def with_other_files(host: HostTree, data_dir: str = DATA_DIR) -> None:
 @pytest.mark.parametrize("commands", [OPEN, FOREIGN], ids=["open", "foreign"])
 @pytest.mark.parametrize("data_dir", ["var/lib/rancher/k3s", ODD_NAME], ids=["usual", "odd"])
 @pytest.mark.parametrize("is_hardened", [False, True], ids=["plain", "hardened"])
-def test_the_remediations_of_files_are_right_as_pasted(
+def test_the_repairs_of_files_are_right_as_pasted(
     commands: tuple[str, str], data_dir: str, *, is_hardened: bool, host: HostTree
 ) -> None:
     """Every file is open to all, or every file and directory belongs to somebody; names are quoted for the shell."""
@@ -329,7 +329,7 @@ def test_the_remediations_of_files_are_right_as_pasted(
     started(host.root, K3s(data_dir=data_dir))
     with_other_files(host, f"/{data_dir}")
     change(host, commands)
-    check_remediations(host)
+    check_repairs(host)
     assert list(host.root.rglob("pwned")) == []
 
 
@@ -352,17 +352,17 @@ tlsCipherSuites: [TLS_RSA_WITH_RC4_128_SHA]
 
 
 @pytest.mark.parametrize("is_hardened", [False, True], ids=["plain", "hardened"])
-def test_the_remediations_of_the_kubelet_files_are_right_as_printed(*, is_hardened: bool, host: HostTree) -> None:
+def test_the_repairs_of_the_kubelet_files_are_right_as_printed(*, is_hardened: bool, host: HostTree) -> None:
     """A drop-in of the kubelet sets bad values, which K3s' arguments override only in part."""
     tree = node(host, Role.SERVER, 34)
     if is_hardened:
         assert tree.run("apply").code == 0
     tree.write(f"{DATA_DIR}/agent/etc/kubelet.conf.d/99-site.conf", KUBELET_FILE, 0o600)
-    check_remediations(tree)
+    check_repairs(tree)
 
 
 @pytest.mark.parametrize("is_hardened", [False, True], ids=["plain", "hardened"])
-def test_the_remediations_of_kernel_parameters_are_right_as_printed(*, is_hardened: bool, host: HostTree) -> None:
+def test_the_repairs_of_kernel_parameters_are_right_as_printed(*, is_hardened: bool, host: HostTree) -> None:
     """Another file sets each parameter at boot, and it has another value now."""
     tree = node(host, Role.SERVER, 34)
     if is_hardened:
@@ -373,27 +373,25 @@ def test_the_remediations_of_kernel_parameters_are_right_as_printed(*, is_harden
     for key, value in others.items():
         if not key.startswith("kernel.keys."):  # without them `apply` does not write the drop-in
             tree.write(f"/proc/sys/{key.replace('.', '/')}", f"{value}\n")
-    check_remediations(tree)
+    check_repairs(tree)
 
 
-def test_the_remediations_of_etcd_are_known_to_need_a_person(host: HostTree) -> None:
+def test_the_repairs_of_etcd_are_known_to_need_a_person(host: HostTree) -> None:
     """K3s writes etcd's configuration at each start: the values are wrong because somebody edited the file."""
     tree = node(host, Role.SERVER, 34)
     path = tree[f"{DATA_DIR}/server/db/etcd/config"]
     text = path.read_text().replace("client-cert-auth: true", "client-cert-auth: false")
     path.write_text(text.replace("/server/tls/etcd/", "/server/tls/other/"))
-    left = check_remediations(tree, may_stay_open="etcd-")
+    left = check_repairs(tree, may_stay_open="etcd-")
     assert left
 
 
 @pytest.mark.parametrize("benchmark", [item for item in Benchmark if item is not Benchmark.CIS_2_0])
-def test_the_remediations_of_other_benchmarks_are_right_as_printed(benchmark: Benchmark, host: HostTree) -> None:
+def test_the_repairs_of_other_benchmarks_are_right_as_printed(benchmark: Benchmark, host: HostTree) -> None:
     """Only requirements on arguments that the newest benchmark does not have are tried again, on a fitting version."""
     newest = {repr(check) for control in catalogue.controls_of(Benchmark.CIS_2_0) for check in leaves(control.check)}
     minor = benchmark.fits.last or benchmark.fits.first or 34
     for number, arguments in enumerate(failing_arguments(benchmark, Role.SERVER, frozenset(newest))):
         tree = node(copied(host, host.root.with_name(f"set-{number}")), Role.SERVER, minor)
         place(tree, arguments, "main file")
-        check_remediations(
-            tree, "--benchmark", benchmark, may_stay_open="apiserver-event-rate-limit" if minor < 25 else "-"
-        )
+        check_repairs(tree, "--benchmark", benchmark, may_stay_open="apiserver-event-rate-limit" if minor < 25 else "-")

@@ -1,0 +1,148 @@
+"""What to do about a problem: ordered steps, which presenters print, JSON carries, and a program can follow."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from agent.base.model import StrEnum
+from agent.base.value import Value, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.base.model import Location
+
+
+class FixOwner(StrEnum):
+    """The owner of a fix."""
+
+    APPLY = "apply"
+    OPERATOR = "operator"
+    K3S = "k3s"
+    NONE = "none"
+
+
+class Restart(Enum):
+    """What has to restart before a repair takes effect."""
+
+    NOT_NEEDED = "not needed"
+    K3S = "K3s"
+
+
+_OF_UNITS = frozenset({".conf", ".service"})
+"""Suffixes of files that systemd reads when it loads units; an environment file is read at each start."""
+
+
+class RunVerb(Value):
+    """A verb of k3s-harden. Presenters add sudo and the options of the current run."""
+
+    verb: str
+    options: tuple[str, ...] = ()
+    piped_to: str = ""
+    """The command line that reads its output; empty if none does."""
+
+
+class Run(Value):
+    """A complete command line of another program, ready to paste. It starts with sudo if it needs root."""
+
+    line: str
+
+
+class Edit(Value):
+    """A change of one line of a file."""
+
+    location: Location
+    """Line 0 is the end of the file, which is created if it is missing."""
+    old: str = ""
+    """The text in that line; empty: `new` is added below the line."""
+    new: str = ""
+    """The recommended text; empty: the line is removed, or of a list in one line the item `old`."""
+    others: tuple[str, ...] = ()
+    """Other correct texts."""
+
+
+class Set(Value):
+    """A key of k3s-harden's settings with its value."""
+
+    key: str
+    """With dots between the levels, such as "audit.max-age"."""
+    value: str
+    """In the form of YAML."""
+    location: Location
+    """The file of the settings, and the line of the key if it is set there already."""
+
+
+class Patch(Value):
+    """Fields of an object of the cluster."""
+
+    target: str
+    """The kind, namespace and name, such as "Deployment shop/web"."""
+    fields: tuple[tuple[str, str], ...]
+    """Paths such as "spec.replicas", and values in the form of JSON; "null" removes the field."""
+    owner: str = ""
+    """What would undo the patch, such as "Helm release shop/web"; it has to be changed in the same way."""
+
+
+class Answer(NamedTuple):
+    """An answer to a question, with its consequence and the steps that follow it."""
+
+    text: str
+    consequence: str
+    steps: tuple[Step, ...]
+
+
+class Decide(Value):
+    """A question that only a person can answer."""
+
+    question: str
+    answers: tuple[Answer, ...]
+
+
+class Instruction(Value):
+    """A step that no command does: a sentence in the imperative, without its final period."""
+
+    text: str
+    location: Location | None = None
+    """The file, or the line of it, that the step edits."""
+
+
+Step = Union[RunVerb, Run, Edit, Set, Patch, Decide, Instruction]
+
+
+class Repair(Value):
+    """Steps that fix one problem, in order."""
+
+    steps: tuple[Step, ...] = ()
+    owner: FixOwner = FixOwner.OPERATOR
+    restart: Restart = Restart.NOT_NEEDED
+    alternative: Repair | None = None
+    """Another way to the same result, by hand."""
+
+    @property
+    def needs_daemon_reload(self) -> bool:
+        """Return whether systemd has to read its units again before anything restarts."""
+        return any(isinstance(step, (Edit, Instruction)) and _is_of_unit(step.location) for step in self.steps)
+
+    def mapped(self, change: Callable[[Step], Step]) -> Repair:
+        """Return the repair with each step changed, including those of answers and of the alternative."""
+
+        def changed(step: Step) -> Step:
+            if not isinstance(step, Decide):
+                return change(step)
+            answers = (answer._replace(steps=tuple(map(changed, answer.steps))) for answer in step.answers)
+            return replace(step, answers=tuple(answers))
+
+        if not self.steps and self.alternative is None:
+            return self
+        alternative = self.alternative and self.alternative.mapped(change)
+        return replace(self, steps=tuple(map(changed, self.steps)), alternative=alternative)
+
+
+NO_REPAIR = Repair(owner=FixOwner.NONE)
+"""Nothing has to be done."""
+
+
+def _is_of_unit(location: Location | None) -> bool:
+    path = location.path if location else None
+    return path is not None and path.suffix in _OF_UNITS and "/systemd/system/" in str(path)

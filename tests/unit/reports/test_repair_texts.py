@@ -1,0 +1,118 @@
+"""Text of remediations."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.base.model import Location
+from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.cli.command_line import repeated_options
+from agent.reports.repair_texts import Caller, addressed, numbered_steps, text
+from tests.tools import generate_docs
+
+APPLY = RunVerb("apply")
+EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
+UNIT = "/etc/systemd/system/k3s.service"
+RELOAD = "run `sudo systemctl daemon-reload`"
+
+
+def of(path: str) -> Instruction:
+    return Instruction("correct the path", Location(PurePosixPath(path), 3))
+
+
+def lines(repair: Repair) -> list[str]:
+    return [f"{number}{step.text}" for number, step in numbered_steps(repair)]
+
+
+@pytest.mark.parametrize(
+    ("repair", "expected"),
+    [
+        (NO_REPAIR, ""),
+        (Repair((APPLY,)), "sudo k3s-harden apply"),
+        (Repair((RunVerb("apply", ("--force",)),)), "sudo k3s-harden apply --force"),
+        (Repair((RunVerb("render", ("policy",)),)), "k3s-harden render policy"),
+        (Repair((Run("sudo rm /etc/x"),)), "sudo rm /etc/x"),
+        (Repair((EDIT,)), "correct the path at /etc/x:3"),
+        (Repair((Instruction("remove it", Location(PurePosixPath("/etc/x"))),)), "remove it in /etc/x"),
+        (Repair((EDIT, APPLY)), "correct the path at /etc/x:3; then run `sudo k3s-harden apply`"),
+        (Repair((APPLY,), restart=Restart.K3S), "run `sudo k3s-harden apply`; restart K3s"),
+        (Repair(restart=Restart.K3S), "restart K3s"),
+        (Repair((EDIT,), restart=Restart.K3S), "correct the path at /etc/x:3; restart K3s"),
+        (Repair((of(UNIT),), restart=Restart.K3S), f"correct the path at {UNIT}:3; {RELOAD}; restart K3s"),
+        (Repair((of(UNIT),)), f"correct the path at {UNIT}:3; {RELOAD}"),
+        (Repair((of(f"{UNIT}.d/a.conf"),)), f"correct the path at {UNIT}.d/a.conf:3; {RELOAD}"),
+        (Repair((of(f"{UNIT}.env"),)), f"correct the path at {UNIT}.env:3"),
+        (Repair((of("/etc/init.d/k3s"),)), "correct the path at /etc/init.d/k3s:3"),
+        (
+            Repair((APPLY,), FixOwner.APPLY, alternative=Repair((Run("sudo rm /a"),))),
+            "run `sudo k3s-harden apply`; or run `sudo rm /a`",
+        ),
+    ],
+)
+def test_a_repair_is_one_line(repair: Repair, expected: str) -> None:
+    """A single command has no other words, so that it can be pasted."""
+    assert text(repair) == expected
+
+
+def test_own_commands_repeat_the_options_of_the_run() -> None:
+    both = Repair((EDIT, APPLY), alternative=Repair((RunVerb("apply", ("--force",)),)))
+    assert text(addressed(both, Caller(options=("--root /mnt",)))) == (
+        "correct the path at /etc/x:3; then run `sudo k3s-harden apply --root /mnt`;"
+        " or run `sudo k3s-harden apply --force --root /mnt`"
+    )
+    hostless = Repair((RunVerb("explain", ("a",)),))
+    assert text(addressed(hostless, Caller(options=("--root /mnt",)))) == "k3s-harden explain a"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (RunVerb("revert", ("--force",)), "k3s-harden revert --force --root /mnt"),
+        (RunVerb("service-accounts"), "k3s-harden service-accounts"),
+        (RunVerb("apply", ("--root IMAGE",)), "k3s-harden apply --root IMAGE --role server"),
+        (Run("sudo rm /etc/x"), "sudo chroot /mnt rm /etc/x"),
+        (Run("systemctl status k3s"), "systemctl status k3s"),
+    ],
+)
+def test_a_command_has_only_options_of_its_verb_and_changes_only_the_host_tree(
+    command: RunVerb | Run, expected: str
+) -> None:
+    """An ordinary user owns the tree; other programs still need root there."""
+    of_user = Caller(needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"), accepted=repeated_options)
+    assert of_user.command(command) == expected
+
+
+HOST_OPTIONS = ("--root", "--config", "--role", "--k3s-version", "--data-dir", "--unit", "--program")
+RECOMMENDED = ("apply", "assess", "check", "diff", "drift", "install", "preflight", "release", "revert", "uninstall")
+
+
+@pytest.mark.parametrize("verb", [*RECOMMENDED, "service-accounts"])
+def test_a_command_repeats_each_option_of_the_run_that_its_verb_has(verb: str) -> None:
+    """Without `--unit`, a command could be about another K3s service."""
+    has = {name for parameter in generate_docs.click_commands()[verb].params for name in parameter.opts}
+    has -= {"--k3s-version"} if verb == "preflight" else set()  # its own is the current version
+    options = tuple(f"{name} X" for name in HOST_OPTIONS)
+    words = Caller(options=options, accepted=repeated_options).command(RunVerb(verb)).split()
+    assert [name for name in HOST_OPTIONS if name in words] == [name for name in HOST_OPTIONS if name in has]
+
+
+def test_root_needs_no_sudo() -> None:
+    root = Caller(program=".venv/bin/k3s-harden", needs_sudo=False, is_root=True)
+    both = Repair((APPLY, Run("sudo rm /etc/x")))
+    assert lines(addressed(both, root)) == ["1. .venv/bin/k3s-harden apply", "2. rm /etc/x"]
+
+
+def test_each_step_has_its_own_line_in_a_table() -> None:
+    both = Repair((EDIT, APPLY), restart=Restart.K3S, alternative=Repair((Run("sudo rm /a"), EDIT)))
+    assert lines(both) == [
+        "1. correct the path at /etc/x:3",
+        "2. sudo k3s-harden apply",
+        "3. restart K3s",
+        "or",
+        "1. sudo rm /a",
+        "2. correct the path at /etc/x:3",
+    ]
+    assert lines(Repair((APPLY,))) == ["sudo k3s-harden apply"]
+    assert lines(NO_REPAIR) == []
