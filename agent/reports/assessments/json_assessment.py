@@ -54,7 +54,7 @@ def assessment_json(assessment: Assessment) -> str:
             for owner, verdicts in open_by_owner(assessment).items()
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
-        "notes": [{**_located(note), "remediation": repair_texts.text(note.repair)} for note in assessment.notes],
+        "notes": list(map(_note, assessment.notes)),
         "provenance": list(map(vars, assessment.provenance.facts())) if assessment.provenance else [],
         "next_steps": list(map(as_step, assessment.next_steps)),
     }
@@ -89,6 +89,12 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "source": control.source,
         "references": {name: list(found) for name, found in references_of(control.id)._asdict().items()},
     }
+
+
+def _note(note: Note) -> dict[str, object]:
+    shape = _located(note)
+    del shape["repair"]
+    return {**shape, "remediation": repair_texts.text(note.repair)}
 
 
 def _located(value: Evidence | Note | Waiver) -> dict[str, object]:
