@@ -54,6 +54,8 @@ class Verdict(NamedTuple):
     repair: Repair
     """The fix if the control is open; its owner meets the control if it passes."""
     waiver: Waiver | None = None
+    is_reviewed: bool = False
+    """Whether the waiver is the result of a person's review of a manual control."""
 
     @property
     def section(self) -> str:
