@@ -118,3 +118,19 @@ def test_what_is_configured_openly_is_not_in_force(new_node: Callable[[], Node])
     assert found[read_only][1].startswith("127.0.0.1:10255/pods answered 200 without a credential")
     assert found["Encryption of Secrets in the datastore"] == ("no", "1 of 1 Secrets are stored as clear text")
     assert "of-the-tests" not in json.dumps(report.json)
+
+
+def test_etcd_demands_a_certificate_and_shows_no_values(new_node: Callable[[], Node]) -> None:
+    node = new_node()
+    node.run_alone()
+    node.config({"config.yaml": {"cluster-init": True}})
+    node.start_server("--disable-agent")
+    node.wait_for_api()
+    found = {subject: (effect["force"], effect["observed"]) for subject, effect in effects(node).items()}
+    port = "the embedded etcd, for clients, port 2379"
+    force, observed = found[f"No anonymous access to {port}"]
+    assert (force, observed.partition(",")[0]) == ("yes", "refused at 127.0.0.1")
+    assert found[f"TLS of {port}"][1].startswith("TLS 1.1 is refused at 127.0.0.1, its certificate is valid until 20")
+    reason = "the datastore is embedded etcd, which transfers whole values to show their start"
+    assert found["Encryption of Secrets in the datastore"] == ("unknown", reason)
+    assert not [subject for subject in found if subject.startswith("NetworkPolicies")]

@@ -10,7 +10,6 @@ from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.effect import Effect, Force
 from agent.assess.checks.port_effects import CLOSED, LOOPBACK, Endpoint, Tried, endpoints, port_effects
 from agent.assess.evidence import all_evidence
-from agent.base.value import replace
 from agent.harden.situation.observation import observe_situation
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import node
@@ -21,7 +20,7 @@ REFUSED = (False, 70)
 VALID = b"\x17\x0d260101000000Z\x17\x0d270101000000Z"
 EXPIRED = b"\x17\x0d240101000000Z\x17\x0d250101000000Z"
 SHA1 = b"\x2a\x86\x48\xce\x3d\x04\x01"
-REFUSES = Tried(LOOPBACK, 401, VALID, REFUSED, REFUSED)
+REFUSES = Tried(LOOPBACK, (401, VALID), REFUSED, REFUSED)
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_the_ports_are_those_of_the_components_of_the_node(server: AssessedNode)
 
 
 def test_a_port_that_refuses_everything_is_in_force(server: AssessedNode) -> None:
-    found = effects(server, "K3s' server", REFUSES, replace(REFUSES, address=NODE))
+    found = effects(server, "K3s' server", REFUSES, REFUSES._replace(address=NODE))
     assert [effect.force for effect in found.values()] == [Force.YES, Force.YES]
     assert found["No"].observed == f"401 at {LOOPBACK}, 401 at {NODE}"
     assert found["No"].configured == "--anonymous-auth=false"
@@ -67,18 +66,19 @@ def test_a_port_that_refuses_everything_is_in_force(server: AssessedNode) -> Non
 @pytest.mark.parametrize(
     ("name", "tried", "force"),
     [
-        ("K3s' server", Tried(LOOPBACK, 200), Force.NO),
-        ("K3s' server", Tried(LOOPBACK, 403), Force.NO),
-        ("K3s' supervisor", Tried(LOOPBACK, 403), Force.YES),
-        ("the kubelet", Tried(LOOPBACK, 403), Force.NO),
-        ("the scheduler", Tried(LOOPBACK, 403), Force.YES),
-        ("the scheduler", Tried(NODE, 403), Force.NO),
+        ("K3s' server", Tried(LOOPBACK, (200, b"")), Force.NO),
+        ("K3s' server", Tried(LOOPBACK, (403, b"")), Force.NO),
+        ("K3s' supervisor", Tried(LOOPBACK, (403, b"")), Force.YES),
+        ("the kubelet", Tried(LOOPBACK, (403, b"")), Force.NO),
+        ("the scheduler", Tried(LOOPBACK, (403, b"")), Force.YES),
+        ("the scheduler", Tried(NODE, (403, b"")), Force.NO),
         ("the scheduler", Tried(NODE, CLOSED), Force.YES),
-        ("the kubelet", Tried(LOOPBACK, 0), Force.YES),
+        ("the kubelet", Tried(LOOPBACK, (0, b"")), Force.YES),
         ("the kubelet", Tried(LOOPBACK, CLOSED), Force.UNKNOWN),
         ("the kubelet", Tried(LOOPBACK, "no answer"), Force.UNKNOWN),
+        ("the API server", Tried(LOOPBACK, (503, b"")), Force.UNKNOWN),
         ("the kubelet, read-only", Tried(LOOPBACK, CLOSED), Force.YES),
-        ("the kubelet, read-only", Tried(LOOPBACK, 200), Force.NO),
+        ("the kubelet, read-only", Tried(LOOPBACK, (200, b"")), Force.NO),
     ],
 )
 def test_each_answer_without_a_credential_has_its_meaning(
@@ -91,11 +91,11 @@ def test_each_answer_without_a_credential_has_its_meaning(
 @pytest.mark.parametrize(
     ("tried", "force", "says"),
     [
-        (replace(REFUSES, old_version=(True, 0xC009)), Force.NO, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
-        (replace(REFUSES, suite=(True, 0xC013)), Force.NO, "a suite outside of the list is accepted"),
-        (replace(REFUSES, old_version="neither an alert"), Force.UNKNOWN, f"TLS 1.1 at {LOOPBACK}: neither an alert"),
-        (replace(REFUSES, certificate=EXPIRED), Force.NO, "its certificate is valid until 2025-01-01 00:00:00 UTC"),
-        (replace(REFUSES, certificate=VALID + SHA1), Force.NO, "its certificate is signed with SHA-1"),
+        (REFUSES._replace(old_version=(True, 0xC009)), Force.NO, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
+        (REFUSES._replace(suite=(True, 0xC013)), Force.NO, "a suite outside of the list is accepted"),
+        (REFUSES._replace(old_version="neither an alert"), Force.UNKNOWN, f"TLS 1.1 at {LOOPBACK}: neither an alert"),
+        (REFUSES._replace(access=(401, EXPIRED)), Force.NO, "its certificate is valid until 2025-01-01 00:00:00 UTC"),
+        (REFUSES._replace(access=(401, VALID + SHA1)), Force.NO, "its certificate is signed with SHA-1"),
     ],
 )
 def test_only_an_alert_means_that_tls_is_in_force(server: AssessedNode, tried: Tried, force: Force, says: str) -> None:
@@ -111,4 +111,4 @@ def test_without_a_configured_list_only_the_version_is_tried(server: AssessedNod
     assert "TLS_RSA_WITH_AES_128_CBC_SHA" in forbidden
     assert "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" not in forbidden
     assert "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256" not in forbidden
-    assert effects(server, "the scheduler", replace(REFUSES, suite="not tried"))["TLS"].force is Force.YES
+    assert effects(server, "the scheduler", REFUSES._replace(suite="not tried"))["TLS"].force is Force.YES
