@@ -133,4 +133,3 @@ def test_etcd_demands_a_certificate_and_shows_no_values(new_node: Callable[[], N
     assert found[f"TLS of {port}"][1].startswith("TLS 1.1 is refused at 127.0.0.1, its certificate is valid until 20")
     reason = "the datastore is embedded etcd, which transfers whole values to show their start"
     assert found["Encryption of Secrets in the datastore"] == ("unknown", reason)
-    assert not [subject for subject in found if subject.startswith("NetworkPolicies")]
