@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Assessment", "ControlStatus", "Evidence", "Note", "Verdict", "Waiver"]
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of an assessment's JSON (docs/reference/assessment.schema.json); it changes with the shape."""
 
 CLUSTER_NOT_ASSESSED = "the cluster was not assessed"

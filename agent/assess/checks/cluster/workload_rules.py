@@ -6,14 +6,16 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import NO_ANSWER, Answer, ControlStatus, Evidence
+from agent.assess.checks.cluster.access_answers import DISPUTED, RIGHTS, access
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.base.errors import InputError
 from agent.base.repair import Instruction
+from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of, violations
-from agent.cluster.kubernetes.queries import EVERYBODY, PROBES, AccessReview, Query
+from agent.cluster.kubernetes.queries import PROBES, Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     Breach = Callable[[Workload, int], Iterator[str]]
     """Yields what a workload has that the control forbids, for a minor version of the API server."""
 
-CREATION_OF_NAMESPACES = tuple(AccessReview(account, "create", "", "namespaces") for account in EVERYBODY)
 _BASELINE, _RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
 _EXEMPT = PodSecurityLevel.EXEMPT
 _EXEMPTION = "pod-policy-mechanism is about exempt namespaces"
@@ -188,17 +189,20 @@ def _at_least(level: PodSecurityLevel) -> str:
 
 def _mechanism(of: AssessedCluster) -> Answer:
     answer = _admission(of, _BASELINE, [], "pods-privileged", exemption="")
-    creating = [review for review in CREATION_OF_NAMESPACES if of.cluster.reviews.get(review)]
-    if not creating:
-        return answer
-    names = {namespace.name for namespace in of.cluster.objects[Query.NAMESPACES]}
-    free = sorted(pod_security_defaults(of.node.situation, of.cluster).exempt - names)
-    exempt = f"such as {', '.join(free[:3])}, which are exempt and do not exist, or " if free else ""
-    detail = f"may create a namespace, {exempt}with a label that enforces nothing"
-    who = [Listed(str(review.account), detail, command=review.command) for review in creating]
-    step = Instruction("remove the right to create namespaces from these accounts")
-    found = of.answer(ControlStatus.FAIL, who, Query.ACCESS_REVIEWS, step, noun="account")
-    return found._replace(evidence=(*found.evidence, *answer.evidence))
+    rights = [right for right in RIGHTS["rbac-create-pods"][1] if right.resource.partition("/")[0] == "namespaces"]
+    found = access(of.cluster, rights, of.node)
+    if found.everybody:
+        names = {namespace.name for namespace in of.cluster.objects[Query.NAMESPACES]}
+        free = sorted(pod_security_defaults(of.node.situation, of.cluster).exempt - names)
+        exempt = f", or create one of {', '.join(free[:3])}, which are exempt and do not exist" if free else ""
+        detail = f"may choose the label of a namespace, such as one that enforces nothing{exempt}"
+        who = [seen._replace(detail=f"{detail}: {seen.detail}") for seen in found.everybody]
+        steps = found.removals
+        failed = of.answer(ControlStatus.FAIL, who, Query.CLUSTER_ROLE_BINDINGS, *steps, noun="account")
+        return failed._replace(evidence=(*failed.evidence, *answer.evidence))
+    if found.disputes and answer.status is ControlStatus.PASS:
+        return of.answer(ControlStatus.UNKNOWN, found.disputes, Query.ACCESS_REVIEWS, noun="account", reason=DISPUTED)
+    return answer
 
 
 def _admission(
@@ -373,12 +377,12 @@ def _secrets_in_environment(workload: Workload, _: int) -> Iterator[str]:
 
 RULES: Mapping[str, ClusterRule] = {
     "pod-policy-mechanism": ClusterRule(
-        (*QUERIES, Query.NAMESPACES, *ENGINES),
+        (*QUERIES, Query.NAMESPACES, *ENGINES, *rbac.QUERIES, Query.ACCESS_REVIEWS),
         _mechanism,
         passes=f"all namespaces enforce {_at_least(_BASELINE)}",
         fails=(
             "a namespace with workloads of the site does not, and no webhook or policy is about pods; or all users or"
-            " pods may create namespaces, whose labels they choose"
+            " pods may create namespaces, or change their labels"
         ),
         manual=(
             "another such namespace has no workloads, a webhook or policy may decide, the default is not known, or"

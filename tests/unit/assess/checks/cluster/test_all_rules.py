@@ -237,6 +237,20 @@ def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str
         ("rbac-create-pods", rule("update", "pods/ephemeralcontainers"), MANUAL),
         ("rbac-create-pods", rule("get", "pods pods/log pods/ephemeralcontainers"), PASS),
         ("rbac-nodes-proxy", rule("list watch", "nodes/proxy"), PASS),
+        ("rbac-create-pods", rule("patch", "namespaces"), MANUAL),
+        ("rbac-create-pods", rule("update", "namespaces", names="shop"), MANUAL),
+        ("rbac-create-pods", rule("update", "namespaces/finalize"), MANUAL),
+        ("rbac-create-pods", rule("patch", "namespaces/status"), MANUAL),
+        ("rbac-create-pods", rule("patch", "namespaces/finalize"), PASS),
+        ("rbac-create-pods", rule("get list", "namespaces"), PASS),
+        ("rbac-create-pods", rule("patch", "deployments", "apps", names="web"), MANUAL),
+        ("rbac-create-pods", rule("create", "deployments", "apps", names="web"), PASS),
+        ("rbac-create-pods", rule("create", "helmchartconfigs", "helm.cattle.io"), MANUAL),
+        ("rbac-create-pods", rule("patch", "helmcharts", "helm.cattle.io", names="traefik"), MANUAL),
+        ("rbac-create-pods", rule("update", "addons", "k3s.cattle.io"), MANUAL),
+        ("rbac-create-pods", rule("get", "nodes/proxy"), MANUAL),
+        ("rbac-create-pods", rule("create", "*/exec"), MANUAL),
+        ("rbac-bind-impersonate-escalate", rule("impersonate-on:user-info:list", "secrets"), PASS),
         ("rbac-webhooks", rule("delete", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), MANUAL),
         ("rbac-webhooks", rule("get list", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), PASS),
     ],
@@ -280,6 +294,54 @@ def test_cluster_administrators_are_reported_once(server: Server) -> None:
     assert server.ask("rbac-secrets", {Query.ROLE_BINDINGS: [local]}).status is MANUAL
 
 
+def test_cluster_admin_in_kube_system_is_that_of_the_cluster(server: Server) -> None:
+    """The accounts and Secrets of its controllers are in it, and the guide exempts it from Pod Security."""
+    for namespace_, expected in (("kube-system", FAIL), ("shop", PASS)):
+        objects = {Query.ROLE_BINDINGS: [binding("ops", "cluster-admin", "Group ops", namespace=namespace_)]}
+        assert server.ask("rbac-cluster-admin", objects).status is expected
+    local = binding("ops", "cluster-admin", "Group ops", namespace="kube-system", kind="Role")
+    assert server.ask("rbac-cluster-admin", {Query.ROLE_BINDINGS: [local]}).status is PASS
+
+
+@pytest.mark.parametrize(
+    ("given", "subject", "expected"),
+    [
+        (rule("list", "pods"), "Group system:serviceaccounts", FAIL),
+        (rule("list", "pods"), "Group system:authenticated", FAIL),
+        (rule("list", "pods"), "Group system:serviceaccounts:shop", FAIL),
+        (rule("list", "pods"), "ServiceAccount shop/default", FAIL),
+        (rule("list", "pods"), "Group ops", PASS),
+        (rule("list", "pods"), "Group system:unauthenticated", PASS),
+        ({"verbs": ["get"], "nonResourceURLs": ["/version"]}, "Group system:authenticated", PASS),
+    ],
+)
+def test_a_group_gives_its_rights_to_default_accounts(
+    server: Server, given: Json, subject: str, expected: ControlStatus
+) -> None:
+    """The token of a pod without an own account has them, such as those of the role view."""
+    objects = {
+        Query.CLUSTER_ROLES: [role("reader", given)],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("all", "reader", subject)],
+    }
+    answer = server.ask("default-service-accounts", objects)
+    assert answer.status is expected
+    if expected is FAIL:
+        assert repair_texts.text(Repair(answer.unmet.edits)) == "set `subjects: null` in the ClusterRoleBinding all"
+    own = [binding("system:basic-user", "system:basic-user", "Group system:authenticated")]
+    asks = role("system:basic-user", rule("create", "selfsubjectaccessreviews", "authorization.k8s.io"))
+    objects = {Query.CLUSTER_ROLES: [asks], Query.CLUSTER_ROLE_BINDINGS: own}
+    assert server.ask("default-service-accounts", objects).status is PASS
+
+
+def test_a_role_that_bypasses_the_node_authorizer_fails(server: Server) -> None:
+    """Bound to all kubelets, system:node lets each node read all Secrets."""
+    objects = {
+        Query.CLUSTER_ROLES: [role("system:node", rule("get list watch", "secrets"))],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("system:node", "system:node", "Group system:nodes")],
+    }
+    assert server.ask("rbac-secrets", objects).status is FAIL
+
+
 def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
     own = [
         role("system:controller:namespace-controller", rule("delete list", "*", "*")),
@@ -309,8 +371,15 @@ def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
         (rule("get", "*"), FAIL),
         (rule("get", "pods", "*"), FAIL),
         ({"verbs": ["get"], "nonResourceURLs": ["*"]}, FAIL),
-        ({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]}, PASS),
+        ({"verbs": ["get"], "nonResourceURLs": ["/*"]}, FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["/debug/*"]}, FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["/debug/pprof/*"]}, FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*", "/api*"]}, PASS),
         (rule("get", "*/scale"), PASS),
+        (rule("create", "*/exec"), FAIL),
+        (rule("get", "*/exec */proxy"), FAIL),
+        (rule("update", "*/status"), FAIL),
+        (rule("get", "*/status */log"), PASS),
         (rule("get list", "pods", "apps"), PASS),
     ],
 )
