@@ -17,7 +17,7 @@ READ = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat")
 def observed(machine: Machine, control: str) -> tuple[str, list[str]]:
     run = machine.harden("assess", *SERVER, "--format", "json")
     assert run.stdout, run.stderr
-    (found,) = [item for item in json.loads(run.stdout)["controls"] if item["id"] == control]
+    (found,) = [item for item in json.loads(run.stdout)["verdicts"] if item["id"] == control]
     return found["status"], [shown["observation"] for shown in found["evidence"]]
 
 
