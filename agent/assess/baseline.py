@@ -18,7 +18,7 @@ from agent.findings.gate_faults import GATE_FINDINGS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_SCHEMAS = frozenset({1, SCHEMA})
+_SCHEMAS = frozenset({1, 2, SCHEMA})
 """The schemas in which the keys that are read here are the same."""
 _HINT = "pass a report of `k3s-harden assess --format json`"
 

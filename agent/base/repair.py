@@ -41,12 +41,18 @@ class RunVerb(Value):
     options: tuple[str, ...] = ()
     piped_to: str = ""
     """The command line that reads its output; empty if none does."""
+    line: str = ""
+    """The complete command line for the caller, which a presenter adds; empty before."""
+    undo_line: str = ""
+    """That of the verb that takes it back."""
 
 
 class Run(Value):
     """A complete command line of another program, ready to paste. It starts with sudo if it needs root."""
 
     line: str
+    undo: str = ""
+    """The command line that takes it back; empty if none does."""
 
 
 class Edit(Value):
@@ -68,7 +74,7 @@ class Set(Value):
     key: str
     """With dots between the levels, such as "audit.max-age"."""
     value: str
-    """In the form of YAML."""
+    """In the form of YAML; empty: the key is removed."""
     location: Location
     """The file of the settings, and the line of the key if it is set there already."""
 
@@ -137,6 +143,34 @@ class Repair(Value):
             return self
         alternative = self.alternative and self.alternative.mapped(change)
         return replace(self, steps=tuple(map(changed, self.steps)), alternative=alternative)
+
+
+_TAKEN_BACK_BY = {
+    "apply": ("revert", "--last"),
+    "install": ("uninstall",),
+    "service-accounts": ("service-accounts", "--undo"),
+}
+"""The verb and options that take back what a verb has changed."""
+
+
+def undone(step: Step) -> Step | None:
+    """Return the step that takes a step back; None if no step does, or if what was there before is not known."""
+    if isinstance(step, RunVerb) and step.verb in _TAKEN_BACK_BY and "--undo" not in step.options:
+        verb, *options = _TAKEN_BACK_BY[step.verb]
+        return RunVerb(verb, tuple(options), line=step.undo_line)
+    if isinstance(step, Run) and step.undo:
+        return Run(step.undo, step.line)
+    if isinstance(step, Edit):
+        return _reversed(step)
+    return replace(step, value="") if isinstance(step, Set) and not step.location.line else None
+
+
+def _reversed(edit: Edit) -> Edit | None:
+    line = edit.location.line
+    moved = line + (not edit.old) - (not edit.new) if line else 0
+    if not (moved or edit.new):
+        return None  # what was the first line, or in an unknown line
+    return replace(edit, location=edit.location._replace(line=moved), old=edit.new, new=edit.old, others=())
 
 
 NO_REPAIR = Repair(owner=FixOwner.NONE)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from agent.findings.impact import Break, Impact
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def present_impact(impact: Impact, output_format: Format, verbosity: Verbosity, stream: TextIO) -> None:
@@ -96,6 +96,7 @@ def _policies(entry: Break) -> Iterator[str]:
 def _as_json(impact: Impact) -> str:
     """Return the impact as JSON. Every key is present."""
     from agent.reports.json_report import json_text
+    from agent.reports.repair_objects import repair_object
 
     breaks = [
         {
@@ -105,7 +106,7 @@ def _as_json(impact: Impact) -> str:
             "determined": entry.is_certain,
             "condition": entry.condition,
             "reasons": list(map(vars, entry.reasons)),
-            "remediation": repair_texts.text(entry.repair),
+            "repair": repair_object(entry.repair),
             "allow": [{"setting": rule.setting, "network_policy": rule.policy} for rule in entry.allow],
         }
         for entry in impact.breaks

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.repair import NO_REPAIR, Instruction, Repair
 from agent.k3s.redaction import redacted_all
-from agent.reports import repair_texts
-from agent.reports.repair_texts import step_object as as_step
+from agent.reports.repair_objects import location_object, next_step_object, repair_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.base.errors import ExitCode
-    from agent.base.model import Location
     from agent.base.report import Finding, Item, Report
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def report_json(report: Report) -> str:
@@ -25,7 +24,7 @@ def report_json(report: Report) -> str:
         "facts": list(map(vars, report.facts)),
         "items": list(map(item_object, report.items)),
         "findings": list(map(finding_object, report.findings)),
-        "next_steps": list(map(as_step, report.next_steps)),
+        "next_steps": list(map(next_step_object, report.next_steps)),
     }
     return json_text(SCHEMA, report.verb, report.exit_code, content)
 
@@ -41,18 +40,13 @@ def json_text(schema: int, verb: str, exit_code: ExitCode, content: Mapping[str,
     return json.dumps(redacted_all({**head, **content}), indent=2) + "\n"
 
 
-def location_object(location: Location | None) -> dict[str, object] | None:
-    """Return a location for JSON."""
-    return location and {"path": str(location.path), "line": location.line or None}
-
-
 def item_object(item: Item) -> dict[str, object]:
     """Return an item for JSON."""
     return {
         "id": item.id,
         "status": item.status,
         "detail": item.detail,
-        "remediation": item.hint,
+        "repair": repair_object(Repair((Instruction(item.hint),)) if item.hint else NO_REPAIR),
         "blocked_by_environment": item.blocked_by_environment,
         "diff": item.diff,
         "until": item.until,
@@ -64,6 +58,6 @@ def finding_object(finding: Finding) -> dict[str, object]:
     return {
         **finding._asdict(),
         "location": location_object(finding.location),
-        "remediation": repair_texts.text(finding.repair),
+        "repair": repair_object(finding.repair),
         "prediction": finding.prediction and finding.prediction._asdict(),
     }

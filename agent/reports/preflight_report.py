@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.harden.plan.preflight_result import Preflight
     from agent.reports.repair_texts import Caller
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def present_preflight(
@@ -93,6 +93,7 @@ def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -
 def _as_json(result: Preflight) -> str:
     from agent.harden.plan.preflight_result import MEANINGS
     from agent.reports.json_report import finding_object, item_object, json_text
+    from agent.reports.repair_objects import next_step_object
 
     content = {
         "meaning": MEANINGS[result.exit_code],
@@ -108,7 +109,7 @@ def _as_json(result: Preflight) -> str:
         "changes": list(map(item_object, result.changes)),
         "left_after_apply": list(map(item_object, result.left)),
         "notes": [{"id": note.id, "message": note.text, "source": note.source} for note in result.notes],
-        "next_steps": list(map(repair_texts.step_object, result.next_steps)),
+        "next_steps": list(map(next_step_object, result.next_steps)),
     }
     return json_text(SCHEMA, "preflight", result.exit_code, content)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.repair import Decide, Edit, Patch, Repair, Restart, Run, RunVerb, Set
+from agent.base.repair import Decide, Edit, Patch, Repair, Restart, Run, RunVerb, Set, undone
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Caller(Value):
         """Return a step as a command line to paste; empty if it is an instruction."""
         if isinstance(step, RunVerb):
             return self._own(step)
-        return self._other(step.line) if isinstance(step, Run) else ""
+        return self.other(step.line) if isinstance(step, Run) else ""
 
     def _own(self, step: RunVerb) -> str:
         if step.verb in _HOSTLESS_VERBS:
@@ -62,7 +62,8 @@ class Caller(Value):
         )
         return f"{_SUDO * self.needs_sudo}{' '.join((self.program, step.verb, *step.options, *options))}"
 
-    def _other(self, line: str) -> str:
+    def other(self, line: str) -> str:
+        """Return a command line of another program for this caller."""
         if not line.startswith(_SUDO):
             return line
         line = line[len(_SUDO) :]
@@ -87,16 +88,19 @@ class Step(Value):
     """Whether it can be pasted into a shell."""
 
 
-_DAEMON_RELOAD = Step("sudo systemctl daemon-reload", is_command=True)
+_DAEMON_RELOAD = Run("sudo systemctl daemon-reload")
 _RESTART = Step("restart K3s")
+
+
+def in_order(repair: Repair) -> tuple[base.Step, ...]:
+    """Return the steps, and that after which systemd has read changed units, without a restart and the alternative."""
+    return (*repair.steps, _DAEMON_RELOAD) if repair.needs_daemon_reload else repair.steps
 
 
 def _restarts(repair: Repair) -> tuple[Step, ...]:
     """Return the steps after which the others take effect."""
-    return (
-        *((_DAEMON_RELOAD,) if repair.needs_daemon_reload else ()),
-        *((_RESTART,) if repair.restart is Restart.K3S else ()),
-    )
+    reload = map(described, in_order(repair)[len(repair.steps) :])
+    return (*reload, *((_RESTART,) if repair.restart is Restart.K3S else ()))
 
 
 def text(repair: Repair) -> str:
@@ -126,7 +130,10 @@ def numbered_steps(repair: Repair) -> list[tuple[str, Step]]:
 
 def completed(step: base.Step, caller: Caller) -> base.Step:
     """Return a step with a complete command for this caller."""
-    return Run(caller.command(step)) if isinstance(step, (RunVerb, Run)) else step
+    if isinstance(step, RunVerb):
+        undo = undone(step)
+        return replace(step, line=caller.command(step), undo_line=caller.command(undo) if undo else "")
+    return Run(caller.command(step), caller.other(step.undo)) if isinstance(step, Run) else step
 
 
 def addressed(repair: Repair, caller: Caller) -> Repair:
@@ -147,12 +154,13 @@ def _quoted(step: Step) -> str:
 def described(step: base.Step) -> Step:
     """Return a step as text."""
     if isinstance(step, (RunVerb, Run)):
-        # A shell command is complete, as `addressed` makes it.
-        return Step(step.line if isinstance(step, Run) else _UNKNOWN.command(step), is_command=True)
+        # `addressed` makes it complete for a caller.
+        return Step(step.line or _UNKNOWN.command(step), is_command=True)
     if isinstance(step, Edit):
         return Step(_of_edit(step))
     if isinstance(step, Set):
-        return Step(f"set `{step.key}: {step.value}` {at(step.location)}")
+        setting = f"set `{step.key}: {step.value}`" if step.value else f"remove `{step.key}`"
+        return Step(f"{setting} {at(step.location)}")
     if isinstance(step, Patch):
         fields = ", ".join(f"`{path}: {value}`" for path, value in step.fields)
         return Step(f"set {fields} in the {step.target}" + (f", and in the {step.owner}" if step.owner else ""))
@@ -183,12 +191,6 @@ def at(location: Location) -> str:
 def addressed_steps(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep, ...]:
     """Return the steps with complete commands for this caller."""
     return tuple(replace(next_step, step=completed(next_step.step, caller)) for next_step in steps)
-
-
-def step_object(step: NextStep) -> dict[str, str]:
-    """Return a step for JSON; the command is empty for an instruction."""
-    text, command = _texts(step)
-    return {"text": text, "command": command}
 
 
 def step_lines(steps: Iterable[NextStep]) -> Iterator[str]:

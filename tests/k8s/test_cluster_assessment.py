@@ -131,7 +131,7 @@ def test_a_changed_configuration_needs_a_restart(stopping: Node) -> None:
     assert report.status("audit-log-maxage") == "PASS"
     (note,) = [item for item in report.json["notes"] if "--audit-log-maxage" in item["message"]]
     assert note["message"] == "kube-apiserver runs with --audit-log-maxage=30, and --audit-log-maxage=45 is configured"
-    assert note["remediation"] == "restart K3s"
+    assert note["repair"]["text"] == "restart K3s"
 
 
 def test_the_drift_check_reports_a_new_administrator_but_not_an_outage(stopping: Node) -> None:
@@ -165,7 +165,7 @@ def test_without_an_answer_the_controls_are_unknown(stopping: Node) -> None:
     report = assessed(node)
     assert time.monotonic() - started < 15
     assert report.of("rbac-cluster-admin")["reason"] == "the API server did not answer"
-    assert "kubectl get clusterrolebindings" in report.of("rbac-cluster-admin")["remediation"]
+    assert "kubectl get clusterrolebindings" in report.of("rbac-cluster-admin")["repair"]["text"]
     assert [note for note in report.notes if note.startswith("the cluster was not assessed: ")]
     node.run("pkill", "-KILL", "kube-apiserver")
     report = assessed(node)

@@ -11,17 +11,15 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jsonschema
-
+from tests.json_schemas import validator
 from tests.k3s_tree import fresh
 from tests.scenarios.loaded_program import CHECKOUT, Completed, LoadedProgram
 from tests.tree import Entry, Tree
 
-SCHEMA = CHECKOUT / "docs/reference/report.schema.json"
+VALIDATOR = validator("report")
 PROGRAMS = "/usr/bin"
 STATE = "/var/lib/k3s-harden"
 LOCK = "/run/k3s-harden.lock"
@@ -211,13 +209,13 @@ def run(
 def parsed(done: Completed) -> JsonReport:
     """Return the JSON report of a run. Checks that it is valid and contains the exit code of the run."""
     report = json.loads(done.stdout)
-    jsonschema.validate(report, _schema())
+    VALIDATOR.validate(report)
     assert report["exit_code"] == done.code, done
     return JsonReport(
         code=done.code,
         items={item["id"]: item["status"] for item in report["items"]},
         details={item["id"]: item["detail"] for item in report["items"]},
-        hints={item["id"]: item["remediation"] for item in report["items"]},
+        hints={item["id"]: item["repair"]["text"] for item in report["items"]},
         findings=tuple(_finding(finding) for finding in report["findings"]),
         facts={fact["name"]: (fact["value"], fact["source"]) for fact in report["facts"]},
         text=done.stdout,
@@ -234,8 +232,8 @@ def _finding(found: dict[str, Any]) -> Finding:
     """Read a finding, with commands as they are on the host itself: with sudo, but without host options and chroot."""
     location = found.pop("location")
     found.pop("resource")
-    repair = _COMMANDS.sub(lambda match: as_named(match[0]), found["remediation"])
-    found["remediation"] = _IN_THE_TREE.sub("sudo ", repair)
+    repair = _COMMANDS.sub(lambda match: as_named(match[0]), found["repair"]["text"])
+    found["repair"] = _IN_THE_TREE.sub("sudo ", repair)
     line = f":{location['line']}" if location and location["line"] else ""
     return Finding(**found, location=f"{location['path']}{line}" if location else "")
 
@@ -262,8 +260,3 @@ def copied(tree: HostTree, root: Path) -> HostTree:
 
 def _text(output: bytes | str | None) -> str:
     return output.decode("utf-8", "surrogateescape") if isinstance(output, bytes) else output or ""
-
-
-@cache
-def _schema() -> Any:  # noqa: ANN401 - a schema is any JSON
-    return json.loads(SCHEMA.read_bytes())

@@ -9,17 +9,17 @@ import stat
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import jsonschema
 import pytest
 
 from agent.reports.formats import OF_AUDITORS, Format
+from tests.json_schemas import validator
 from tests.k3s_tree import K3s, started
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree, run
 from tests.scenarios.loaded_program import CHECKOUT, Completed
 
 GOLDEN = Path(__file__).with_name("golden_reports") / "server-1.37.txt"
-SCHEMA = json.loads((CHECKOUT / "docs/reference/assessment.schema.json").read_bytes())
+VALIDATOR = validator("assessment")
 VERSION = "1.37.2+k3s1"
 TOKEN = "K10f00dfacade::server:s3cret-of-the-cluster"  # noqa: S105 - not a secret
 
@@ -42,7 +42,7 @@ def assess(tree: HostTree, *words: str, version: str = VERSION) -> Completed:
 def open_in(report: str) -> set[str]:
     """Return the IDs of the open controls in a JSON report, after validation."""
     found = json.loads(report)
-    jsonschema.validate(found, SCHEMA)
+    VALIDATOR.validate(found)
     return {verdict["id"] for verdict in found["verdicts"] if verdict["is_open"]}
 
 
@@ -278,7 +278,7 @@ def test_two_reports_are_compared(node: HostTree, tmp_path: Path) -> None:
     back = compare(new, old, "--format", "json")
     assert back.code == 0
     shape = json.loads(back.stdout)
-    jsonschema.validate(shape, json.loads((CHECKOUT / "docs/reference/comparison.schema.json").read_bytes()))
+    validator("comparison").validate(shape)
     changes = {item["id"]: item["change"] for item in shape["controls"]}
     assert changes.items() > {"server/logs": "fixed", "pki-certificate-permissions": "changed"}.items()
     assert "<b>" not in compare(old, new, "--format", "html").stdout

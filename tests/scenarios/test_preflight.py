@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+from tests.json_schemas import validator
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import AUDIT, CONFIG, DATA_DIR, DROPIN, MANIFESTS, POLICY, PSA, SETTINGS, HostTree
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/preflight.schema.json").read_bytes())
+VALIDATOR = validator("preflight")
 PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"
 
 
@@ -22,7 +21,7 @@ def preflight(host: HostTree, version: str) -> dict[str, Any]:
     done = host.run("preflight", version, "--format", "json")
     assert (host.entries(with_state=True), host.stamps()) == before
     found: dict[str, Any] = json.loads(done.stdout)
-    jsonschema.validate(found, SCHEMA)
+    VALIDATOR.validate(found)
     assert found["exit_code"] == done.code
     return found
 
@@ -147,7 +146,7 @@ def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened,
         host.write("/opt/k3s-harden", "", 0o755)
         done = host.run("install", "--program", "/opt/k3s-harden")
         assert done.code == 0, done
-    fixed = [finding["remediation"] for finding in preflight(host, "1.25")["findings"] if finding["fixed_by_apply"]]
+    fixed = [finding["repair"]["text"] for finding in preflight(host, "1.25")["findings"] if finding["fixed_by_apply"]]
     start = "the gate runs apply" if has_gate else "stop K3s; then run `k3s-harden apply "
     assert fixed
     assert all(text.startswith(start) for text in fixed)

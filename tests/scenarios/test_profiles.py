@@ -68,7 +68,7 @@ def test_the_printed_repair_of_each_control_fixes_it(host: HostTree) -> None:
     assert host.run("apply").code == 0
     report = json.loads(host.run("assess", *host.options, "--format", "json").stdout)
     texts = {
-        verdict["id"]: verdict["remediation"]
+        verdict["id"]: verdict["repair"]["text"]
         for verdict in report["verdicts"]
         if verdict["id"] in OF_STRICT and verdict["is_open"]
     }

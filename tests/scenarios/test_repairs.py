@@ -158,7 +158,7 @@ class Walk:
         first, current = self.warnings(), self.open()
         done: set[tuple[str, str]] = set()
         while True:
-            left = ((name, item["remediation"]) for name, item in current.items())
+            left = ((name, item["repair"]["text"]) for name, item in current.items())
             step = next((name for name in left if name not in done), None)
             if step is None:
                 break
@@ -176,7 +176,7 @@ class Walk:
                 self.problems.append(("needs a person", name, step))
         after = self.open()
         if is_done and name in after:
-            self.problems.append(("does not help", name, text, after[name]["found"], after[name]["remediation"]))
+            self.problems.append(("does not help", name, text, after[name]["found"], after[name]["repair"]["text"]))
         self.problems += [("opens another", name, text, item) for item in after if item not in before]
         if is_done and "which has no other item" not in text:  # the line of a removed list has another list then
             tree = self.host.entries()
@@ -266,7 +266,7 @@ def test_all_repairs_of_one_report_give_a_compliant_host_in_any_order(
     tree.write(CONFIG, text, 0o600)
     walk = Walk(tree)
     remedies = [finding.repair for finding in tree.seen("check").findings if finding.level != "info"]
-    remedies += [item["remediation"] for item in walk.open().values()]
+    remedies += [item["repair"]["text"] for item in walk.open().values()]
     for remedy in reversed(remedies) if is_backwards else remedies:
         walk.follower.follow(remedy)
     assert (walk.open(), walk.warnings()) == ({}, {})

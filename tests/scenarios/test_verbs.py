@@ -218,15 +218,17 @@ def test_check_of_a_tree_recommends_commands_for_that_tree(host: HostTree) -> No
     assert commands == [f"k3s-harden apply --root {host.root} --role server --k3s-version 1.34"]
     host.run("apply")
     report = json.loads(host.run("check", "--format", "json").stdout)
-    assert report["next_steps"] == [
-        {
-            "text": "on the host that boots from this tree, install K3s",
-            "command": "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.34 sh -",
-        },
-        {
-            "text": "check covers the hardening guide, and assess the CIS benchmark",
-            "command": f"k3s-harden assess --root {host.root} --role server --k3s-version 1.34",
-        },
+    assert [(step["kind"], step["text"], step["command"]) for step in report["next_steps"]] == [
+        (
+            "run",
+            "on the host that boots from this tree, install K3s",
+            "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.34 sh -",
+        ),
+        (
+            "run-verb",
+            "check covers the hardening guide, and assess the CIS benchmark",
+            f"k3s-harden assess --root {host.root} --role server --k3s-version 1.34",
+        ),
     ]
 
 

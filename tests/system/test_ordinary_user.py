@@ -61,7 +61,7 @@ def test_check_reports_unreadable_files(host: Machine) -> None:
     for path in ("audit.yaml", "psa.yaml", "manifests", "logs", "manifests/policy.yaml"):
         item = items[f"{DATA}/server/{path}"]
         assert "Permission denied" in item["detail"]
-        assert item["remediation"] == "run as root"
+        assert item["repair"]["text"] == "run as root"
     for name in ("/etc/sysctl.d/90-kubelet.conf", f"{DATA}/server", *START):
         assert items[name]["status"] == "compliant", name
     unread = [finding["message"] for finding in report["findings"] if finding["id"] == "not-readable"]

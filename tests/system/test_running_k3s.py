@@ -139,7 +139,7 @@ def test_a_k3s_that_started_before_the_change_needs_a_restart(machine: Machine) 
         assert "restart-needed" in findings(done) & findings(seen)
         finding = next(finding for finding in seen["findings"] if finding["id"] == "restart-needed")
         assert AUDIT in finding["message"]
-        assert finding["remediation"] == "systemctl restart k3s"
+        assert finding["repair"]["text"] == "systemctl restart k3s"
     with running(machine, "k3s server"):
         assert "restart-needed" not in findings(report(machine, "check", "--k3s-version", "1.34"))
         time.sleep(1.1)

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 WINGS: dict[str, str] = {
-    "base": ". package_data times value model errors linux report yaml_reader host",
+    "base": ". package_data times value model repair errors linux report yaml_reader host",
     "k3s": ".",
     "cluster": "kubernetes . fleet",
     "harden": ". guide settings plan changes node desired situation",

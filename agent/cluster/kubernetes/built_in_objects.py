@@ -29,6 +29,7 @@ OWN_NAMESPACES = {
 
 SYSTEM_MASTERS = Subject("Group", "", "system:masters")
 CLUSTER_ADMIN = "cluster-admin"
+_DEBUG = "/debug/"
 
 
 class _BuiltInRole(NamedTuple):
@@ -91,9 +92,15 @@ def reason_of_account(subject: Subject, role: tuple[str, str], rules: Iterable[R
 def reason_of_role(role: RbacRole, rules: Iterable[RbacRule]) -> str:
     """Return why a role has these rules, which have wildcards, on every K3s; empty if the site created them."""
     found = _roles().get((role.namespace, role.name))
-    if found is None or ("*" in role.urls and role.name != CLUSTER_ADMIN):
+    if found is None or (any(map(is_wildcard, role.urls)) and role.name != CLUSTER_ADMIN):
         return ""
     return found.reason if _is_covered(rules, found) else ""
+
+
+def is_wildcard(url: str) -> bool:
+    """Return whether a URL of a role covers all URLs, or those of the API server's profiles and log level."""
+    prefix = url.rstrip("*")
+    return prefix != url and (prefix.startswith(_DEBUG) or _DEBUG.startswith(prefix))
 
 
 def _is_covered(rules: Iterable[RbacRule], built_in: _BuiltInRole) -> bool:

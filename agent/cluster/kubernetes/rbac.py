@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.cluster.kubernetes.built_in_objects import reason_of_account
+from agent.cluster.kubernetes.built_in_objects import SYSTEM_NAMESPACE, reason_of_account
 from agent.cluster.kubernetes.queries import Query
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ QUERIES = (Query.CLUSTER_ROLE_BINDINGS, Query.CLUSTER_ROLES, Query.ROLE_BINDINGS
 """The objects of a cluster that determine all rights."""
 
 _ALL = "*"
-_EVERYBODY = frozenset({"system:authenticated", "system:unauthenticated", "system:serviceaccounts"})
+_OF_PODS = frozenset({"system:authenticated", "system:serviceaccounts"})
+_EVERYBODY = _OF_PODS | {"system:unauthenticated", "system:nodes"}
 _ALL_ACCOUNTS_OF = "system:serviceaccounts:"
 
 
@@ -38,8 +39,9 @@ class RbacRight(NamedTuple):
 
     @property
     def is_in_a_namespace(self) -> bool:
-        """Whether a RoleBinding can grant it."""
-        return self.resource.partition("/")[0] not in _OF_THE_CLUSTER
+        """Whether a RoleBinding can grant it. A request about a namespace by its name is one inside of it."""
+        is_new = self.resource == "namespaces" and self.verbs == {"create"}
+        return not is_new and self.resource.partition("/")[0] not in _OF_THE_CLUSTER
 
 
 _OF_THE_CLUSTER = frozenset(
@@ -75,7 +77,7 @@ class RightHolder(NamedTuple):
 
     @property
     def is_everybody(self) -> bool:
-        """Whether the account is that of all users, of all pods, or of pods without an own account."""
+        """Whether the account is that of all users, pods or nodes, or of pods without an own account."""
         subject = self.subject
         if subject.kind == "ServiceAccount":
             return subject.name == "default"
@@ -107,13 +109,30 @@ def _bound(cluster: Cluster, rights: Sequence[RbacRight]) -> list[RightHolder]:
 
 
 def bound_to(cluster: Cluster, role: str) -> tuple[RightHolder, ...]:
-    """Return each account that has a ClusterRole by a ClusterRoleBinding."""
+    """Return each account that has a ClusterRole in the whole cluster, or in kube-system, whose accounts have it."""
     return _sorted(
         RightHolder(subject, binding, reason_of_account(subject, _role(binding), ()))
-        for binding in cluster.objects[Query.CLUSTER_ROLE_BINDINGS]
-        if binding.role == role
+        for binding in bindings(cluster)
+        if _role(binding) == ("", role) and binding.namespace in {"", SYSTEM_NAMESPACE}
         for subject in binding.subjects
     )
+
+
+def of_default_accounts(cluster: Cluster) -> Iterator[RightHolder]:
+    """Yield the bindings that give default ServiceAccounts rights on objects, by their name or by a group."""
+    rules = {(role.namespace, role.name): [rule for rule in role.rules if rule.resources] for role in roles(cluster)}
+    for binding in bindings(cluster):
+        for subject in binding.subjects:
+            granted = rules.get(_role(binding), [])
+            if (subject.kind, subject.name) == ("ServiceAccount", "default"):
+                yield RightHolder(subject, binding, "")
+            elif (
+                subject.kind == "Group"
+                and (subject.name in _OF_PODS or subject.name.startswith(_ALL_ACCOUNTS_OF))
+                and granted
+                and not reason_of_account(subject, _role(binding), granted)
+            ):
+                yield RightHolder(subject, binding, "", tuple(granted))
 
 
 def explanation(cluster: Cluster, review: AccessReview) -> str:
@@ -142,9 +161,15 @@ def roles(cluster: Cluster) -> Iterator[RbacRole]:
     yield from cluster.objects[Query.ROLES]
 
 
-def wildcard_rules(role: RbacRole) -> list[RbacRule]:
-    """Return the rules of a role that have `*` as a verb, resource or API group."""
-    return [rule for rule in role.rules if any(_ALL in part for part in rule[:3])]
+def wildcard_rules(role: RbacRole, rights: Sequence[RbacRight]) -> list[RbacRule]:
+    """Return the rules of a role that have `*` as a verb, resource or API group, or one of the rights by `*/exec`."""
+    wild = ((rule, frozenset(item for item in rule.resources if item.startswith("*/"))) for rule in role.rules)
+    return [
+        rule
+        for rule, of_each in wild
+        if any(_ALL in part for part in rule[:3])
+        or any(grants(rule._replace(resources=of_each), right) for right in (rights if of_each else ()))
+    ]
 
 
 def grants(rule: RbacRule, right: RbacRight) -> bool:

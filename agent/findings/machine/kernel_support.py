@@ -12,7 +12,7 @@ from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.harden.node.machine.kernel_facts import NeededModule
     from agent.harden.situation import Situation
@@ -112,7 +112,7 @@ def kernel_module_missing(situation: Situation) -> Iterator[Problem]:
     A module is there if it is loaded, built into the kernel, or listed in modules.dep of the running kernel and not
     disabled by modprobe.d. If no file decides, nothing is reported.
     """
-    yield from _missing_modules(situation, is_certain=True)
+    yield from _missing_modules(situation, lambda needed: needed.is_certain and needed.stops_k3s)
 
 
 @may_fail(
@@ -126,12 +126,27 @@ def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Problem]:
 
     Agents get the flannel back end and the use of network policies from their server.
     """
-    yield from _missing_modules(situation, is_certain=False)
+    yield from _missing_modules(situation, lambda needed: not needed.is_certain and needed.stops_k3s)
 
 
-def _missing_modules(situation: Situation, *, is_certain: bool) -> Iterator[Problem]:
+@may_fail(
+    "Skipping network policy controller start, ipset unavailable; Aborting sync. Failed to run iptables-restore",
+    on_trees=False,
+    source="from source: pkg/agent/netpol/netpol.go; #1298, dstack #792",
+    repair="install the kernel's package of modules, and restart K3s",
+)
+def network_policies_void(situation: Situation) -> Iterator[Problem]:
+    """The kernel lacks a module without which K3s enforces no NetworkPolicy.
+
+    K3s' controller keeps addresses in sets of the kernel. Without them, K3s only logs a warning and runs: every pod is
+    reachable from everywhere, whatever the policies are. An agent uses no controller if its server disables it.
+    """
+    yield from _missing_modules(situation, lambda needed: not needed.stops_k3s)
+
+
+def _missing_modules(situation: Situation, is_meant: Callable[[NeededModule], bool]) -> Iterator[Problem]:
     for needed in situation.machine.kernel.missing_modules:
-        if needed.is_certain == is_certain and needed.missing is not None:
+        if is_meant(needed) and needed.missing is not None:
             name = needed.module.name
             message = f"the kernel cannot use the module {name}, which {needed.purpose} needs"
             expected = f"{name} loaded, built in, or installed"

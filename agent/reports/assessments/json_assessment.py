@@ -8,17 +8,14 @@ from agent.assess.assessment import SCHEMA
 from agent.assess.frameworks.references import references_of
 from agent.assess.provenance import sha256_of_report
 from agent.base.times import timestamp
-from agent.reports import repair_texts
 from agent.reports.assessments.common import (
     by_section,
     in_baseline,
     open_by_owner,
     section_title,
-    verdict_fix,
     verdict_number,
 )
-from agent.reports.json_report import location_object
-from agent.reports.repair_texts import step_object as as_step
+from agent.reports.repair_objects import location_object, next_step_object, repair_object
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
@@ -54,9 +51,12 @@ def assessment_json(assessment: Assessment) -> str:
             for owner, verdicts in open_by_owner(assessment).items()
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
-        "notes": [{**_located(note), "remediation": repair_texts.text(note.repair)} for note in assessment.notes],
+        "in_force": [
+            {name: value for name, value in vars(effect).items() if name != "steps"} for effect in assessment.effects
+        ],
+        "notes": [{**_located(note), "repair": repair_object(note.repair)} for note in assessment.notes],
         "provenance": list(map(vars, assessment.provenance.facts())) if assessment.provenance else [],
-        "next_steps": list(map(as_step, assessment.next_steps)),
+        "next_steps": list(map(next_step_object, assessment.next_steps)),
     }
     shape["sha256"] = sha256_of_report(shape)
     # ASCII, so that it is valid JSON in every encoding of the stream.
@@ -76,6 +76,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "severity_reason": rated.reason,
         "status": str(verdict.status),
         "is_open": verdict.is_open,
+        "in_force": str(verdict.in_force or ""),
         "in_baseline": in_baseline(assessment, verdict),
         "is_new_control": verdict.control.id in assessment.not_in_baseline,
         "expected": verdict.expected,
@@ -83,7 +84,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "evidence": [{**_located(shown), "repeat_with": shown.repeated_by} for shown in verdict.evidence],
         "reason": verdict.reason,
         "owner": str(verdict.owner),
-        "remediation": verdict_fix(verdict),
+        "repair": repair_object(verdict.repair),
         "waiver": verdict.waiver and _located(verdict.waiver),
         "rationale": control.why,
         "source": control.source,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.status_change import gate_gaps, is_compliant
+from agent.base.repair import NO_REPAIR
 from agent.base.times import timestamp
-from agent.reports.assessments.common import cleaned, verdict_fix, verdict_number
-from agent.reports.json_report import location_object
+from agent.reports.assessments.common import cleaned, verdict_number
+from agent.reports.repair_objects import location_object, repair_object
 from agent.reports.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, ControlStatus, Verdict
     from agent.assess.status_change import Notification
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of a notification's JSON; it changes with the shape."""
 
 _MOST_LINES = 20
@@ -78,7 +79,7 @@ def _row(
         "location": location_object(evidence[0].location) if evidence else None,
         "likely_cause": printable(causes.get(control.id, "")),
         "owner": str(verdict.owner),
-        "remediation": verdict_fix(verdict) if verdict.is_open else "",
+        "repair": repair_object(verdict.repair if verdict.is_open else NO_REPAIR),
     }
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import jsonschema
 import pytest
 
 from agent.base.repair import Instruction, RunVerb
@@ -14,13 +12,14 @@ from agent.base.value import replace
 from agent.reports.formats import Format
 from agent.reports.json_report import SCHEMA as NUMBER
 from agent.reports.json_report import report_json
-from agent.reports.repair_texts import text
+from agent.reports.repair_objects import repair_object
+from tests.json_schemas import schema, validator
 from tests.unit.reports.reports import CALM, FULL, shown
 
-SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/report.schema.json").read_bytes())
+SCHEMA = schema("report")
 OPTIONAL = {"next_steps", "prediction", "resource"}
 """Keys that came after the first release of the schema version."""
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+VALIDATOR = validator("report")
 
 
 ADVISED = replace(
@@ -38,19 +37,17 @@ def test_a_report_is_valid_and_complete(report: Report) -> None:
     VALIDATOR.validate(parsed)
     assert tuple(Fact(**fact) for fact in parsed["facts"]) == report.facts
     for item in parsed["items"]:
-        item["hint"] = item.pop("remediation")
+        item["hint"] = item.pop("repair")["text"]
     assert tuple(Item(**item) for item in parsed["items"]) == report.items
     assert len(parsed["findings"]) == len(report.findings)
     for number, finding in enumerate(report.findings):
         found, location = parsed["findings"][number], finding.location
         assert found.pop("location") == (location and {"path": str(location.path), "line": location.line or None})
-        assert found.pop("remediation") == text(finding.repair)
+        assert found.pop("repair") == repair_object(finding.repair)
         assert found.items() <= finding._asdict().items()
-    steps = [
-        {"text": "look at /a", "command": ""},
-        {"text": "apply the hardening", "command": "sudo k3s-harden apply"},
-    ]
-    assert parsed["next_steps"] == steps[: len(report.next_steps)]
+    shown = [(step["kind"], step["text"], step["command"]) for step in parsed["next_steps"]]
+    steps = [("instruction", "look at /a", ""), ("run-verb", "apply the hardening", "sudo k3s-harden apply")]
+    assert shown == steps[: len(report.next_steps)]
     assert (parsed["verb"], parsed["exit_code"]) == (report.verb, report.exit_code)
     assert not report.exit_code or parsed["meaning"] == report.exit_code.meaning
     assert parsed["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]
@@ -61,7 +58,7 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
     definitions = SCHEMA["$defs"]
     for name, kind in (("fact", Fact), ("item", Item), ("finding", Finding)):
         fields = [field for field in kind._fields if field not in {"content_differs", *OPTIONAL}]
-        assert definitions[name]["required"] == ["remediation" if field == "hint" else field for field in fields]
+        assert definitions[name]["required"] == ["repair" if field == "hint" else field for field in fields]
     assert definitions["item"]["properties"]["status"]["enum"] == [str(status) for status in ItemStatus]
     assert definitions["finding"]["properties"]["level"]["enum"] == [str(level) for level in Level]
     assert list(SCHEMA["properties"]) == list(json.loads(report_json(CALM)))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-import jsonschema
 import pytest
 
 from agent.base.model import Location
@@ -17,11 +16,12 @@ from agent.k3s.upgrade_notes import NOTES
 from agent.reports.formats import REPORT_FORMATS, Format, Verbosity
 from agent.reports.preflight_report import present_preflight
 from agent.reports.repair_texts import Caller
+from tests.json_schemas import schema, validator
 from tests.unit.reports.reports import Stream
 
-SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/preflight.schema.json").read_bytes())
-REPORT_SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/report.schema.json").read_bytes())
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+SCHEMA = schema("preflight")
+REPORT_SCHEMA = schema("report")
+VALIDATOR = validator("preflight")
 
 CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
 BROKEN = Finding(
@@ -112,7 +112,8 @@ def test_the_next_steps_end_each_format() -> None:
     formats = [shown(result, format_, caller=lambda: Caller(options=("--root /mnt",))) for format_ in REPORT_FORMATS]
     assert f"next 1: apply the hardening: {command}\n" in formats[0]
     assert f"  1. apply the hardening:\n     {command}\n" in formats[1]
-    assert json.loads(formats[3])["next_steps"] == [{"text": "apply the hardening", "command": command}]
+    (step,) = json.loads(formats[3])["next_steps"]
+    assert (step["kind"], step["text"], step["command"]) == ("run-verb", "apply the hardening", command)
 
 
 def test_the_facts_are_shown_on_request() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import jsonschema
 import pytest
 
 from agent.base.errors import HostError
@@ -26,12 +25,11 @@ from agent.reports.formats import Format, Verbosity
 from agent.reports.impact_report import present_impact
 from agent.verbs.impact import _is_account_used, impact, taken_names
 from tests.fake import Clock, Programs, fake_host
+from tests.json_schemas import validator
 from tests.unit.cluster.api_server import ApiServer
 from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod, policy
 
-VALIDATOR = jsonschema.Draft202012Validator(
-    json.loads((Path(__file__).parents[3] / "docs/reference/impact.schema.json").read_bytes())
-)
+VALIDATOR = validator("impact")
 SCRIPT = """\
 #!/bin/sh
 echo "$@" >>"$LISTS/calls"

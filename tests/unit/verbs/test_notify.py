@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import jsonschema
 import pytest
 
 from agent.assess import baseline
@@ -35,11 +34,11 @@ from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
 from agent.verbs import notify
 from tests.fake import Clock, fake_host, in_memory, names, unit_file
+from tests.json_schemas import validator
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict
 
 CHECKOUT = Path(__file__).parents[3]
-SCHEMA = json.loads((CHECKOUT / "docs/reference/notification.schema.json").read_bytes())
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
+VALIDATOR = validator("notification")
 PROGRAM = "/usr/local/bin/notify"
 SETTINGS = Settings(drift_notify=(PROGRAM, "ops"))
 

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import kubectl_get
 from agent.assess.checks.cluster.rule import Listed
+from agent.base import package_data
+from agent.base.repair import Patch, Run
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.built_in_objects import CLUSTER_ADMIN, SYSTEM_NAMESPACE
 from agent.cluster.kubernetes.objects import Subject
 from agent.cluster.kubernetes.queries import ALL_OF_THEM, EVERYBODY, AccessReview, Query, account_of
+from agent.cluster.kubernetes.rbac import RbacRight
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from agent.assess.checks.assessed_node import AssessedNode
+    from agent.base.repair import Step
+    from agent.cluster.kubernetes.objects import Binding
     from agent.cluster.kubernetes.queries import Cluster, ReviewedAccount
-    from agent.cluster.kubernetes.rbac import RbacRight, RightHolder
+    from agent.cluster.kubernetes.rbac import RightHolder
+
+
+def _parsed(rules: str) -> tuple[RbacRight, ...]:
+    cells = (rule.split("|") for rule in rules.split("; "))
+    return tuple(
+        RbacRight(frozenset(verbs.split()), group, resource, names == "any", names == "everybody", int(*since or "0"))
+        for verbs, resources, group, names, *since in cells
+        for resource in resources.split()
+    )
+
+
+RIGHTS = {
+    name: (words, _parsed(rules))
+    for name, words, rules in package_data.rows("assess", "checks", "cluster", "rights.tsv")
+}
+"""By control: in words, and what grants it."""
 
 MOST_ABOUT_EVERYBODY, MOST_ABOUT_OTHERS = 490, 2000
 """Reviews of one assessment."""
 
+_GROUP = "rbac.authorization.k8s.io"
 _MODE, _CONFIGURATION = "authorization-mode", "authorization-config"
 _READ = frozenset({"Node", "RBAC"})
 """Authorization modes whose decisions follow from objects of the cluster."""
+DISPUTED = "the bindings that were read and the API server's answers differ"
 _NO_BINDING = "no binding that was read grants it"
 
 
@@ -36,6 +60,8 @@ class Access(NamedTuple):
     others: Sequence[Listed]
     disputes: Sequence[Listed]
     """Where the bindings and the API server differ, or the API server was not asked."""
+    removals: tuple[Step, ...]
+    """The steps that remove the right from everybody."""
 
 
 def supported(rights: Iterable[RbacRight], node: AssessedNode) -> tuple[RbacRight, ...]:
@@ -75,7 +101,7 @@ def access(cluster: Cluster, rights: Sequence[RbacRight], node: AssessedNode) ->
                 disputes.append(Listed(*_observed(holder)[:2], query=Query.ACCESS_REVIEWS))
                 disputes.append(_answered(review, f"does not allow it to {review}"))
     others = [_observed(holder) for holder in holders if holder.reason or not holder.is_everybody]
-    return Access(everybody, others, disputes)
+    return Access(everybody, others, disputes, removals(holders))
 
 
 def _is_read(node: AssessedNode, cluster: Cluster) -> bool:
@@ -122,14 +148,15 @@ def _confirmation(holder: RightHolder, rights: Sequence[RbacRight]) -> AccessRev
 
 
 def _of_others(cluster: Cluster, rights: Sequence[RbacRight]) -> tuple[AccessReview, ...]:
-    """Return the reviews of each account that is known, except those of Kubernetes and of everybody."""
+    """Return the reviews of each account that is known; of those of Kubernetes, if the site granted them a right."""
     accounts = {
         Subject("ServiceAccount", account.namespace, account.name)
         for account in cluster.objects.get(Query.SERVICE_ACCOUNTS, ())
     }
     accounts.update(subject for binding in rbac.bindings(cluster) for subject in binding.subjects)
     of_site = (item for item in accounts if item.namespace != SYSTEM_NAMESPACE and not item.name.startswith("system:"))
-    return _about(sorted(set(map(account_of, of_site))), rights)
+    bound = (holder.subject for holder in rbac.holders(cluster, rights) if not holder.reason)
+    return _about(sorted(set(map(account_of, (*of_site, *bound)))), rights)
 
 
 def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
@@ -148,7 +175,27 @@ def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
         for account, observed in found.items()
         if account in EVERYBODY or not account.user or account.user.endswith(":default")
     ]
-    return Access(everybody, [seen for seen in found.values() if seen not in everybody], disputes)
+    others = [seen for seen in found.values() if seen not in everybody]
+    steps = removals(rbac.holders(cluster, rights)) or tuple(Run(seen.command) for seen in everybody[:1])
+    return Access(everybody, others, disputes, steps)
+
+
+def removals(holders: Iterable[RightHolder]) -> tuple[Step, ...]:
+    """Return the steps that remove the accounts of all users, pods or nodes from the bindings of the site."""
+    of_everybody: dict[Binding, set[Subject]] = {}
+    for holder in holders:
+        if holder.is_everybody and not holder.reason:
+            of_everybody.setdefault(holder.binding, set()).add(holder.subject)
+    return tuple(removal(binding, subjects) for binding, subjects in of_everybody.items())
+
+
+def removal(binding: Binding, removed: Collection[Subject]) -> Patch:
+    """Return the step that removes accounts from a binding."""
+    left = [
+        {"kind": kind, "name": name, **({"namespace": namespace} if namespace else {"apiGroup": _GROUP})}
+        for kind, namespace, name in (subject for subject in binding.subjects if subject not in removed)
+    ]
+    return Patch(str(binding), (("subjects", json.dumps(left) if left else "null"),))
 
 
 def _answered(review: AccessReview, detail: str) -> Listed:

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import ControlStatus, kubectl_get
 from agent.assess.checks.cluster import access_answers
+from agent.assess.checks.cluster.access_answers import RIGHTS
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
-from agent.assess.checks.cluster.workload_rules import CREATION_OF_NAMESPACES
-from agent.base import package_data
 from agent.base.repair import Instruction, RunVerb
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.built_in_objects import (
     CLUSTER_ADMIN,
     SYSTEM_MASTERS,
     SYSTEM_NAMESPACE,
+    is_wildcard,
     reason_of_role,
     reason_of_workload,
 )
 from agent.cluster.kubernetes.queries import Query
-from agent.cluster.kubernetes.rbac import RbacRight
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 
 if TYPE_CHECKING:
@@ -29,57 +28,47 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.base.repair import Step
+    from agent.cluster.kubernetes.objects import Binding, Subject
     from agent.cluster.kubernetes.queries import AccessReview, Cluster
 
 
-def _parsed(rules: str) -> tuple[RbacRight, ...]:
-    cells = (rule.split("|") for rule in rules.split("; "))
-    return tuple(
-        RbacRight(frozenset(verbs.split()), group, resource, names == "any", names == "everybody", int(*since or "0"))
-        for verbs, resources, group, names, *since in cells
-        for resource in resources.split()
-    )
-
-
-_RIGHTS = {
-    name: (words, _parsed(rules))
-    for name, words, rules in package_data.rows("assess", "checks", "cluster", "rights.tsv")
-}
-"""By control."""
 _BINDINGS = Query.CLUSTER_ROLE_BINDINGS
 
 
 def _right(name: str) -> ClusterRule:
-    words, rights = _RIGHTS[name]
+    words, rights = RIGHTS[name]
 
     def decide(of: AssessedCluster) -> Answer:
+        steps: tuple[Step, ...]
         found = access_answers.access(of.cluster, access_answers.supported(rights, of.node), of.node)
         if found.everybody:
             status, reason = ControlStatus.FAIL, ""
-            step = Instruction("remove the groups and default accounts from these bindings")
+            steps = found.removals
         elif found.disputes:
-            status, reason = ControlStatus.UNKNOWN, "the bindings that were read and the API server's answers differ"
-            step = Instruction("assess again; if the difference remains, review the API server's authorization modes")
+            status, reason = ControlStatus.UNKNOWN, access_answers.DISPUTED
+            steps = (RunVerb("assess", ("--cluster",)),)
         elif of_site(found.others):
             status, reason = (
                 ControlStatus.MANUAL,
                 f"a person has to decide which of the accounts require the right to {words}",
             )
-            step = Instruction(
-                "remove the right from the accounts that do not require it; waive the control for the others"
+            steps = (
+                Instruction(
+                    "remove the right from the accounts that do not require it; waive the control for the others"
+                ),
             )
         else:
             return of.answer(ControlStatus.PASS, found.others, _BINDINGS, noun="account")
         observed = (*found.everybody, *found.disputes, *found.others)
-        return of.answer(status, observed, _BINDINGS, step, noun="account", reason=reason)
+        return of.answer(status, observed, _BINDINGS, *steps, noun="account", reason=reason)
 
     return ClusterRule(
         (*rbac.QUERIES, Query.ACCESS_REVIEWS),
         decide,
         passes=f"only accounts of K3s and Kubernetes, and cluster administrators, may {words}",
         fails=(
-            f"all users, all pods or a default ServiceAccount may {words} (the groups system:authenticated,"
-            " system:unauthenticated and system:serviceaccounts, and the user system:anonymous)"
+            f"all users, pods or nodes, or a default ServiceAccount, may {words} (the groups system:authenticated,"
+            " system:unauthenticated, system:serviceaccounts and system:nodes, and the user system:anonymous)"
         ),
         manual="other accounts may; the evidence lists them with their bindings",
     )
@@ -87,9 +76,8 @@ def _right(name: str) -> ClusterRule:
 
 def reviews(node: AssessedNode, cluster: Cluster) -> tuple[AccessReview, ...]:
     """Return what to ask the API server for all controls."""
-    rights = [right for _, found in _RIGHTS.values() for right in found]
-    asked = access_answers.reviews(cluster, access_answers.supported(rights, node), node)
-    return (*CREATION_OF_NAMESPACES, *asked)
+    rights = [right for _, found in RIGHTS.values() for right in found]
+    return access_answers.reviews(cluster, access_answers.supported(rights, node), node)
 
 
 def _cluster_admins(of: AssessedCluster) -> Iterator[Listed]:
@@ -98,15 +86,18 @@ def _cluster_admins(of: AssessedCluster) -> Iterator[Listed]:
 
 
 def _wildcards(of: AssessedCluster) -> Iterator[Listed]:
+    rights = [right for _, found in RIGHTS.values() for right in found]
     for role in rbac.roles(of.cluster):
-        rules = rbac.wildcard_rules(role)
+        rules = rbac.wildcard_rules(role, rights)
         parts = [
-            name for rule in rules for name, part in zip(("verbs", "API groups", "resources"), rule) if "*" in part
+            f"* in {name}" if "*" in part else " ".join(sorted(item for item in part if item.startswith("*/")))
+            for rule in rules
+            for name, part in zip(("verbs", "API groups", "resources"), rule)
+            if any(item.startswith("*") for item in part)
         ]
-        parts += ["URLs"] if "*" in role.urls else []
+        parts += sorted(filter(is_wildcard, role.urls))
         if parts:
-            detail = ", ".join(f"* in {name}" for name in dict.fromkeys(parts))
-            yield Listed(str(role), detail, reason_of_role(role, rules))
+            yield Listed(str(role), ", ".join(dict.fromkeys(parts)), reason_of_role(role, rules))
 
 
 def _default_accounts(of: AssessedCluster) -> Answer:
@@ -121,15 +112,16 @@ def _default_accounts(of: AssessedCluster) -> Answer:
         if account.name == "default" and account.automounts is not False
     ]
     mounts = bool(of_site(observed))
+    holders = [*rbac.of_default_accounts(of.cluster)]
     bound = [
         Listed(str(subject), f"has rights by {binding}", command=kubectl_get(str(binding)))
-        for binding in rbac.bindings(of.cluster)
-        for subject in binding.subjects
-        if subject.kind == "ServiceAccount" and subject.name == "default"
+        for subject, binding, *_ in holders
     ]
     steps: tuple[Step, ...] = (RunVerb("service-accounts"),) if mounts else ()
-    if bound:
-        steps += (Instruction("give the pods an own ServiceAccount, and delete these bindings"),)
+    by_binding: dict[Binding, list[Subject]] = {}
+    for holder in holders:
+        by_binding.setdefault(holder.binding, []).append(holder.subject)
+    steps += tuple(access_answers.removal(binding, subjects) for binding, subjects in by_binding.items())
     status = ControlStatus.FAIL if mounts or bound else ControlStatus.PASS
     return of.answer(status, (*observed, *bound), Query.SERVICE_ACCOUNTS, *steps, noun="account")
 
@@ -139,16 +131,20 @@ def _token_mounts(of: AssessedCluster) -> Answer:
         (account.namespace, account.name): account.automounts for account in of.cluster.objects[Query.SERVICE_ACCOUNTS]
     }
     observed: dict[str, Listed] = {}
+    tokens = {(secret.namespace, secret.name) for secret in of.cluster.objects[Query.TOKEN_SECRETS]}
     requested = True
     for query, workload in workloads_to_check(of.cluster):
         by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
         is_automatic = (by_account if by_pod is None else by_pod) is not False
         # Admission adds such a volume to a pod with an automatic token, too.
-        if is_automatic or workload.projects_token:
+        named = sorted(name for name in workload.secrets if (workload.namespace, name) in tokens)
+        if is_automatic or workload.projects_token or named:
             reason = reason_of_workload(workload, of.cluster.registry)
             requested = requested and (by_pod is True or not is_automatic or bool(reason))
             how = "" if by_pod is None and is_automatic else ", as its specification says"
             detail = f"mounts the token of {workload.account}{how}"
+            if named and not (is_automatic or workload.projects_token):
+                detail = f"has a token that does not expire, of the Secret {', '.join(named)}"
             if not reason or workload.title not in observed:
                 observed[workload.title] = Listed(workload.title, detail, reason, query)
     site = of_site(observed.values())
@@ -194,35 +190,38 @@ RULES: Mapping[str, ClusterRule] = {
         manual="there is such a Secret",
     ),
     "rbac-cluster-admin": fails_if_any(
-        (_BINDINGS,),
+        (_BINDINGS, Query.ROLE_BINDINGS),
         _cluster_admins,
         "account",
         "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
         " why they require it",
         passes="only the group system:masters and the jobs that install Traefik are bound to cluster-admin",
-        fails="another account is bound to it",
+        fails="another account is bound to it, in the whole cluster or in kube-system",
     ),
     "rbac-wildcards": fails_if_any(
         (Query.CLUSTER_ROLES, Query.ROLES),
         _wildcards,
         "role",
         "replace `*` in these roles by the verbs, resources and API groups that are required",
-        passes="only roles that are on every K3s have `*` as a verb, API group, resource or URL",
-        fails="another role has it",
+        passes=(
+            "only roles that are on every K3s have `*` as a verb, API group or resource, a wildcard for a subresource"
+            " that gives access, such as */exec, or one for all URLs or those below /debug"
+        ),
+        fails="another role has one",
     ),
     "default-service-accounts": ClusterRule(
-        (Query.SERVICE_ACCOUNTS, _BINDINGS, Query.ROLE_BINDINGS),
+        (Query.SERVICE_ACCOUNTS, *rbac.QUERIES),
         _default_accounts,
         passes=(
             "each default ServiceAccount outside of kube-system has automountServiceAccountToken: false, and no binding"
-            " names a default ServiceAccount"
+            " of the site gives rights on objects to a default ServiceAccount, or to a group that includes it"
         ),
         fails="one of them is not met",
     ),
     "service-account-token-mounts": ClusterRule(
-        (*QUERIES, Query.SERVICE_ACCOUNTS),
+        (*QUERIES, Query.SERVICE_ACCOUNTS, Query.TOKEN_SECRETS),
         _token_mounts,
-        passes="only workloads of K3s mount a token",
+        passes="only workloads of K3s mount a token, as a volume or a Secret",
         fails="another workload mounts one without automountServiceAccountToken: true in its specification",
         manual="other workloads mount one, and their specifications request it",
     ),
@@ -231,6 +230,6 @@ RULES: Mapping[str, ClusterRule] = {
         _system_masters,
         manual="always, because the API server has no list of certificates; the evidence lists the group's bindings",
     ),
-    **{name: _right(name) for name in _RIGHTS},
+    **{name: _right(name) for name in RIGHTS},
 }
 """By control."""

@@ -61,6 +61,8 @@ class NeededModule(Value):
     purpose: str
     is_certain: bool
     """Whether this node decides that it is needed; the server decides for an agent."""
+    stops_k3s: bool = True
+    """Whether K3s exits without it; otherwise it runs and enforces no NetworkPolicy."""
     missing: Missing | None = None
     """Why the kernel cannot use it; None if it can, or if that could not be determined."""
 
@@ -81,6 +83,12 @@ _OVERLAY = KernelModule("overlay", "CONFIG_OVERLAY_FS")
 _VXLAN = KernelModule("vxlan", "CONFIG_VXLAN")
 _COMMENT = KernelModule("xt_comment", "CONFIG_NETFILTER_XT_MATCH_COMMENT")
 _MULTIPORT = KernelModule("xt_multiport", "CONFIG_NETFILTER_XT_MATCH_MULTIPORT")
+_SETS = (
+    KernelModule("ip_set", "CONFIG_IP_SET"),
+    KernelModule("ip_set_hash_ip", "CONFIG_IP_SET_HASH_IP"),
+    KernelModule("ip_set_hash_net", "CONFIG_IP_SET_HASH_NET"),
+    KernelModule("xt_set", "CONFIG_NETFILTER_XT_SET"),
+)
 
 
 def uses_overlayfs(config: MergedConfig) -> bool:
@@ -104,8 +112,9 @@ def needed_modules(role: Role, config: MergedConfig) -> Iterator[NeededModule]:
     if (backend is None or backend.text in {"", "vxlan"}) and not config.boolean("no-flannel"):
         yield NeededModule(_VXLAN, "flannel's back end vxlan", is_certain=is_server)
     if not config.boolean("disable-network-policy"):
-        for module in (_COMMENT, _MULTIPORT):
-            yield NeededModule(module, "the network policy controller", is_certain=is_server)
+        for module in (_COMMENT, _MULTIPORT, *_SETS):
+            purpose, stops = "the network policy controller", module not in _SETS
+            yield NeededModule(module, purpose, is_certain=is_server, stops_k3s=stops)
 
 
 def read_kernel(host: Host, role: Role, config: MergedConfig, *, in_container: bool, sees_all: bool) -> Kernel:

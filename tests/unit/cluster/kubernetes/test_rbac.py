@@ -75,6 +75,14 @@ def test_a_role_binding_grants_no_right_on_objects_of_the_cluster() -> None:
     assert names(PROXY, [proxy], binding("a", "proxy", "User anna")) == ["User anna"]
 
 
+def test_a_role_binding_grants_a_change_of_its_own_namespace_and_no_new_one() -> None:
+    """A request about a namespace by its name is one inside of it."""
+    inside = binding("a", "labels", "User anna", namespace="shop")
+    for verb, expected in (("patch", ["User anna"]), ("create", [])):
+        right = RbacRight(frozenset({verb}), "", "namespaces")
+        assert names(right, [role("labels", rule("patch create", "namespaces"))], inside) == expected
+
+
 def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
     controller = role("system:controller:expand-controller", rule("get", "secrets"))
     site = role("site", rule("get", "secrets"))
@@ -121,6 +129,7 @@ def test_a_role_that_bypasses_the_node_authorizer_has_no_reason(name: str) -> No
         ("User system:anonymous", True),
         ("ServiceAccount shop/default", True),
         ("ServiceAccount shop/web", False),
+        ("Group system:nodes", True),
         ("Group ops", False),
         ("User system:authenticated", False),
     ],

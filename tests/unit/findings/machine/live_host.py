@@ -27,7 +27,8 @@ MOUNTINFO = """\
 23 22 0:20 / /proc rw,nosuid,nodev,noexec - proc proc rw
 """
 ROUTE = "Iface\tDestination\tGateway\nens3\t00000000\t0102A8C0\t0003\n"
-MODULES = ("overlay", "vxlan", "xt_comment", "xt_multiport")
+SETS = ("ip_set", "ip_set_hash_ip", "ip_set_hash_net", "xt_set")
+MODULES = ("overlay", "vxlan", "xt_comment", "xt_multiport", *SETS)
 SHOW = ("/usr/bin/systemctl", "show", "--property=ActiveState", "--", ONLINE)
 VERSION = ("/usr/local/bin/k3s", "--version")
 X86_64 = 0x3E

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from agent.assess.assessment import SCHEMA as NUMBER
@@ -16,14 +14,14 @@ from agent.assess.benchmark.control import Severity
 from agent.base.repair import FixOwner
 from agent.base.report import Fact
 from agent.k3s.cis.versions import Assessed, Benchmark
-from agent.reports import repair_texts
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
-from agent.reports.json_report import location_object
+from agent.reports.repair_objects import location_object, repair_object
+from tests.json_schemas import schema, validator
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN_IN_WORDS
 
-SCHEMA = json.loads((Path(__file__).parents[4] / "docs/reference/assessment.schema.json").read_bytes())
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
+SCHEMA = schema("assessment")
+VALIDATOR = validator("assessment")
 
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
@@ -49,7 +47,7 @@ def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
         for name in ("title", "level", "source"):
             assert there[name] == getattr(verdict.control, name), name
         assert there["rationale"] == verdict.control.why
-        assert there["remediation"] == repair_texts.text(verdict.repair)
+        assert there["repair"] == repair_object(verdict.repair)
         assert there["number"] == (verdict.number.text if verdict.number else "")
         assert there["evidence"] == [
             {**shown._asdict(), "location": location_object(shown.location), "repeat_with": shown.repeated_by}

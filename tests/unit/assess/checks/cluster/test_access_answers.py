@@ -9,8 +9,10 @@ import pytest
 from agent.assess.checks.answer import Answer
 from agent.assess.checks.cluster import access_answers, access_rules
 from agent.assess.checks.cluster.access_answers import MOST_ABOUT_EVERYBODY, MOST_ABOUT_OTHERS
+from agent.base.repair import Repair
 from agent.cluster.kubernetes.objects import Subject
 from agent.cluster.kubernetes.queries import ALL_OF_THEM, EVERYBODY, AccessReview, Query, account_of
+from agent.reports import repair_texts
 from tests.unit.assess.checks.cluster.test_all_rules import (
     FAIL,
     MANUAL,
@@ -110,7 +112,7 @@ def test_too_many_accounts_are_unknown_and_not_asked(plain: Server) -> None:
 def test_the_number_of_reviews_is_limited(server: Server) -> None:
     many = [binding(f"all-{n}", "reader", f"Group system:serviceaccounts:team-{n}") for n in range(900)]
     objects = {Query.CLUSTER_ROLES: [READER], Query.CLUSTER_ROLE_BINDINGS: many}
-    assert MOST_ABOUT_EVERYBODY < len(access_rules.reviews(server.assessed(), cluster(objects))) <= 500
+    assert len(access_rules.reviews(server.assessed(), cluster(objects))) == MOST_ABOUT_EVERYBODY
     assert len(access_rules.reviews(server.assessed(), cluster({}))) < MOST_ABOUT_EVERYBODY
 
 
@@ -118,20 +120,55 @@ def test_rights_that_a_version_does_not_have_are_not_asked(server: Server) -> No
     """Up to 1.35, the API server also answers yes about a constrained impersonation, which then has no effect."""
     found = access_rules.reviews(server.assessed(), cluster({}))
     assert not any(review.verb.startswith("impersonate:") for review in found)
-    rights = [right for _, rules in access_rules._RIGHTS.values() for right in rules]
+    rights = [right for _, rules in access_answers.RIGHTS.values() for right in rules]
     assert {right.since for right in rights} == {0, 36}
     assert access_answers.supported(rights, server.assessed()) != tuple(rights)
 
 
 def test_a_namespace_that_everybody_may_create_is_a_way_around_pod_security(server: Server) -> None:
     """Its creator chooses its labels, and its name, such as one that is exempt and does not exist."""
+    name = "pod-policy-mechanism"
+    everybody = binding("all", "labels", "Group system:authenticated", "User eve")
+    for given in (
+        rule("create", "namespaces"),
+        rule("update", "namespaces/finalize", names="shop"),
+        rule("patch", "*/status"),
+    ):
+        objects = {Query.CLUSTER_ROLES: [role("labels", given)], Query.CLUSTER_ROLE_BINDINGS: [everybody]}
+        found = cluster(objects)
+        reviews = dict.fromkeys(access_rules.reviews(server.assessed(), found), True)
+        answer = server.of(name, found._replace(reviews={**reviews, **dict.fromkeys(_about_all(), False)}))
+        assert answer.status is FAIL
+        assert "which are exempt and do not exist" in shown(answer)[0]
+        assert repair_texts.text(Repair(answer.unmet.edits)) == (
+            'set `subjects: [{"kind": "User", "name": "eve", "apiGroup": "rbac.authorization.k8s.io"}]`'
+            " in the ClusterRoleBinding all"
+        )
     found = cluster({})
     reviews = dict.fromkeys(access_rules.reviews(server.assessed(), found), False)
-    assert server.of("pod-policy-mechanism", found._replace(reviews=reviews)).status is PASS
-    review = AccessReview(EVERYBODY[0], "create", "", "namespaces")
-    answer = server.of("pod-policy-mechanism", found._replace(reviews={**reviews, review: True}))
-    assert answer.status is FAIL
-    assert "which are exempt and do not exist" in shown(answer)[0]
+    assert server.of(name, found._replace(reviews=reviews)).status is PASS
+    assert server.of(name, found._replace(reviews={**reviews, next(iter(_about_all())): True})).status is UNKNOWN
+
+
+def _about_all() -> list[AccessReview]:
+    return [AccessReview(ALL_OF_THEM, "create", "", "namespaces")]
+
+
+def test_a_system_account_to_which_the_site_granted_a_right_is_asked(plain: Server) -> None:
+    """With another authorizer, the name of an account proves nothing; other accounts of Kubernetes are not asked."""
+    plain.config("kube-apiserver-arg: [authorization-mode=Node,RBAC,Webhook]\n")
+    evil = ("User system:authenticated", "Group system:nodes", "ServiceAccount kube-system/evil")
+    objects = {
+        Query.CLUSTER_ROLES: [READER],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("a", "reader", *evil), binding("b", "view", "User system:kube-proxy")],
+    }
+    accounts = {review.account for review in access_rules.reviews(plain.assessed(), cluster(objects))}
+    assert {
+        account_of(Subject("User", "", "system:authenticated")),
+        account_of(Subject("Group", "", "system:nodes")),
+    } <= accounts
+    assert account_of(Subject("ServiceAccount", "kube-system", "evil")) in accounts
+    assert account_of(Subject("User", "", "system:kube-proxy")) not in accounts
 
 
 class Counted(tuple[object, ...]):

@@ -237,6 +237,20 @@ def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str
         ("rbac-create-pods", rule("update", "pods/ephemeralcontainers"), MANUAL),
         ("rbac-create-pods", rule("get", "pods pods/log pods/ephemeralcontainers"), PASS),
         ("rbac-nodes-proxy", rule("list watch", "nodes/proxy"), PASS),
+        ("rbac-create-pods", rule("patch", "namespaces"), MANUAL),
+        ("rbac-create-pods", rule("update", "namespaces", names="shop"), MANUAL),
+        ("rbac-create-pods", rule("update", "namespaces/finalize"), MANUAL),
+        ("rbac-create-pods", rule("patch", "namespaces/status"), MANUAL),
+        ("rbac-create-pods", rule("patch", "namespaces/finalize"), PASS),
+        ("rbac-create-pods", rule("get list", "namespaces"), PASS),
+        ("rbac-create-pods", rule("patch", "deployments", "apps", names="web"), MANUAL),
+        ("rbac-create-pods", rule("create", "deployments", "apps", names="web"), PASS),
+        ("rbac-create-pods", rule("create", "helmchartconfigs", "helm.cattle.io"), MANUAL),
+        ("rbac-create-pods", rule("patch", "helmcharts", "helm.cattle.io", names="traefik"), MANUAL),
+        ("rbac-create-pods", rule("update", "addons", "k3s.cattle.io"), MANUAL),
+        ("rbac-create-pods", rule("get", "nodes/proxy"), MANUAL),
+        ("rbac-create-pods", rule("create", "*/exec"), MANUAL),
+        ("rbac-bind-impersonate-escalate", rule("impersonate-on:user-info:list", "secrets"), PASS),
         ("rbac-webhooks", rule("delete", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), MANUAL),
         ("rbac-webhooks", rule("get list", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), PASS),
     ],
@@ -280,6 +294,54 @@ def test_cluster_administrators_are_reported_once(server: Server) -> None:
     assert server.ask("rbac-secrets", {Query.ROLE_BINDINGS: [local]}).status is MANUAL
 
 
+def test_cluster_admin_in_kube_system_is_that_of_the_cluster(server: Server) -> None:
+    """The accounts and Secrets of its controllers are in it, and the guide exempts it from Pod Security."""
+    for namespace_, expected in (("kube-system", FAIL), ("shop", PASS)):
+        objects = {Query.ROLE_BINDINGS: [binding("ops", "cluster-admin", "Group ops", namespace=namespace_)]}
+        assert server.ask("rbac-cluster-admin", objects).status is expected
+    local = binding("ops", "cluster-admin", "Group ops", namespace="kube-system", kind="Role")
+    assert server.ask("rbac-cluster-admin", {Query.ROLE_BINDINGS: [local]}).status is PASS
+
+
+@pytest.mark.parametrize(
+    ("given", "subject", "expected"),
+    [
+        (rule("list", "pods"), "Group system:serviceaccounts", FAIL),
+        (rule("list", "pods"), "Group system:authenticated", FAIL),
+        (rule("list", "pods"), "Group system:serviceaccounts:shop", FAIL),
+        (rule("list", "pods"), "ServiceAccount shop/default", FAIL),
+        (rule("list", "pods"), "Group ops", PASS),
+        (rule("list", "pods"), "Group system:unauthenticated", PASS),
+        ({"verbs": ["get"], "nonResourceURLs": ["/version"]}, "Group system:authenticated", PASS),
+    ],
+)
+def test_a_group_gives_its_rights_to_default_accounts(
+    server: Server, given: Json, subject: str, expected: ControlStatus
+) -> None:
+    """The token of a pod without an own account has them, such as those of the role view."""
+    objects = {
+        Query.CLUSTER_ROLES: [role("reader", given)],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("all", "reader", subject)],
+    }
+    answer = server.ask("default-service-accounts", objects)
+    assert answer.status is expected
+    if expected is FAIL:
+        assert repair_texts.text(Repair(answer.unmet.edits)) == "set `subjects: null` in the ClusterRoleBinding all"
+    own = [binding("system:basic-user", "system:basic-user", "Group system:authenticated")]
+    asks = role("system:basic-user", rule("create", "selfsubjectaccessreviews", "authorization.k8s.io"))
+    objects = {Query.CLUSTER_ROLES: [asks], Query.CLUSTER_ROLE_BINDINGS: own}
+    assert server.ask("default-service-accounts", objects).status is PASS
+
+
+def test_a_role_that_bypasses_the_node_authorizer_fails(server: Server) -> None:
+    """Bound to all kubelets, system:node lets each node read all Secrets."""
+    objects = {
+        Query.CLUSTER_ROLES: [role("system:node", rule("get list watch", "secrets"))],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("system:node", "system:node", "Group system:nodes")],
+    }
+    assert server.ask("rbac-secrets", objects).status is FAIL
+
+
 def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
     own = [
         role("system:controller:namespace-controller", rule("delete list", "*", "*")),
@@ -309,8 +371,15 @@ def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
         (rule("get", "*"), FAIL),
         (rule("get", "pods", "*"), FAIL),
         ({"verbs": ["get"], "nonResourceURLs": ["*"]}, FAIL),
-        ({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]}, PASS),
+        ({"verbs": ["get"], "nonResourceURLs": ["/*"]}, FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["/debug/*"]}, FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["/debug/pprof/*"]}, FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*", "/api*"]}, PASS),
         (rule("get", "*/scale"), PASS),
+        (rule("create", "*/exec"), FAIL),
+        (rule("get", "*/exec */proxy"), FAIL),
+        (rule("update", "*/status"), FAIL),
+        (rule("get", "*/status */log"), PASS),
         (rule("get list", "pods", "apps"), PASS),
     ],
 )
@@ -1016,19 +1085,80 @@ def test_each_namespace_needs_a_network_policy(server: Server) -> None:
     assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace shop")
 
 
+_MOST = {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}
+_ALL_PORTS = [{"protocol": name} for name in ("TCP", "UDP", "SCTP")]
+
+
+def _from(port: int) -> list[Json]:
+    return [{**item, "port": port, "endPort": 65535} for item in _ALL_PORTS]
+
+
+def _blocks(*ranges: str) -> list[Json]:
+    return [{"ipBlock": {"cidr": text}} for text in ranges]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"), [("fd00::/56", FAIL), ("10.42.0.0/16,fd00::/56", PASS), ("10.42.0.0/16", PASS)]
+)
+def test_a_policy_is_judged_by_the_addresses_of_the_cluster(
+    plain: Server, ranges: str, expected: ControlStatus
+) -> None:
+    plain.config(f"cluster-cidr: {ranges}\n")
+    open_ = network_policy("shop", podSelector={}, ingress=[{"from": _blocks("::/0")}])
+    policies = [*(network_policy(name) for name in ("default", "kube-public", "kube-system")), open_]
+    objects = {Query.NAMESPACES: [namespace("shop")], Query.NETWORK_POLICIES: policies, Query.PODS: [pod("web")]}
+    assert plain.ask("namespaces-network-policies", objects).status is expected
+
+
 @pytest.mark.parametrize(
     ("specs", "expected"),
     [
         ([{"podSelector": {}}], PASS),
         ([{"podSelector": {}, "ingress": [{}]}], FAIL),
         ([{"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}], PASS),
-        ([{"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "::/0"}}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1", "128.0.0.0/1")}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1")}, {"from": _blocks("128.0.0.0/1")}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1", "128.0.0.0/2")}]}], PASS),
+        (
+            [
+                {
+                    "podSelector": {},
+                    "ingress": [{"from": [{"ipBlock": _MOST}]}],
+                }
+            ],
+            PASS,
+        ),
+        ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "none"}}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"ports": _ALL_PORTS}]}], FAIL),
+        (
+            [
+                {
+                    "podSelector": {},
+                    "ingress": [{"ports": _from(1)}],
+                }
+            ],
+            FAIL,
+        ),
+        ([{"podSelector": {}, "ingress": [{"ports": [item]} for item in _ALL_PORTS]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"ports": _ALL_PORTS[:2]}]}], PASS),
+        (
+            [
+                {
+                    "podSelector": {},
+                    "ingress": [{"ports": _from(2)}],
+                }
+            ],
+            PASS,
+        ),
         ([{"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}], PASS),
         ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}], FAIL),
         ([{"podSelector": {}, "ingress": [{}], "egress": []}], PASS),
         ([{"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}], FAIL),
         ([{"podSelector": {}}, {"podSelector": {}, "ingress": [{}]}], FAIL),
-        ([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{}]}], PASS),
+        ([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{}]}], FAIL),
+        ([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "other"}}, "ingress": [{}]}], PASS),
         ([{"podSelector": {"matchLabels": {"app": "web"}}}], PASS),
         ([{"podSelector": {"matchLabels": {"app": "none"}}}], FAIL),
     ],
@@ -1060,6 +1190,135 @@ def test_the_namespace_default_contains_only_its_service(server: Server) -> None
     answer = server.ask("default-namespace", objects)
     assert answer.status is FAIL
     assert answer.found == "3 objects: Pod default/web, Deployment default/web, Service default/web"
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        (Query.DEFAULT_CONFIG_MAPS, "ConfigMap default/a"),
+        (Query.DEFAULT_SECRETS, "Secret default/a"),
+        (Query.DEFAULT_CLAIMS, "PersistentVolumeClaim default/a"),
+        (Query.DEFAULT_INGRESSES, "Ingress default/a"),
+        (Query.SERVICE_ACCOUNTS, "ServiceAccount default/a"),
+        (Query.ROLES, "Role default/a"),
+        (Query.ROLE_BINDINGS, "RoleBinding default/a"),
+    ],
+)
+def test_the_namespace_default_contains_no_object_of_another_kind(server: Server, query: Query, title: str) -> None:
+    own = {
+        Query.DEFAULT_CONFIG_MAPS: [metadata("kube-root-ca.crt", "default")],
+        Query.SERVICE_ACCOUNTS: [account(namespace="default"), account("a", "shop")],
+        Query.DEFAULT_SECRETS: [metadata("default-token-x2j5k", "default")],
+    }
+    assert server.ask("default-namespace", own).status is PASS
+    answer = server.ask("default-namespace", {**own, query: [*own.get(query, ()), metadata("a", "default")]})
+    assert (answer.status, answer.found) == (FAIL, f"1 object: {title}")
+
+
+def _with_secret(*containers: Json, **fields: Any) -> Json:  # noqa: ANN401 - any JSON
+    return pod("web", "shop", *containers, automountServiceAccountToken=False, **fields)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        _with_secret(volumes=[{"name": "a", "secret": {"secretName": "ci"}}]),
+        _with_secret(volumes=[{"name": "a", "projected": {"sources": [{"secret": {"name": "ci"}}]}}]),
+        _with_secret(container(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "ci"}}}])),
+        _with_secret(container(envFrom=[{"secretRef": {"name": "ci"}}])),
+    ],
+)
+def test_a_secret_with_a_token_is_a_mounted_token(server: Server, given: Json) -> None:
+    """Such a token does not even expire."""
+    for namespace_, expected in (("shop", MANUAL), ("other", PASS)):
+        objects = {Query.PODS: [given], Query.TOKEN_SECRETS: [metadata("ci", namespace_)]}
+        assert server.ask("service-account-token-mounts", objects).status is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"hostPath": {"path": "/etc"}}, FAIL),
+        ({"local": {"path": "/"}}, FAIL),
+        ({"hostPath": {"path": "/var/lib/rancher/k3s/storage"}}, FAIL),
+        ({"hostPath": {"path": "/var/lib/rancher/k3s/storage/pvc-1_shop_data"}}, PASS),
+        ({"nfs": {"path": "/etc"}}, PASS),
+    ],
+)
+def test_a_claim_can_be_a_directory_of_the_node(server: Server, source: Json, expected: ControlStatus) -> None:
+    """A volume of K3s' provisioner is a directory of its own."""
+    claim = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    for namespace_, own in (("shop", expected), ("other", PASS)):
+        volume = {**metadata("v"), "spec": {**source, "claimRef": {"namespace": namespace_, "name": "data"}}}
+        objects = {Query.PODS: [pod("web", volumes=claim)], Query.PERSISTENT_VOLUMES: [volume]}
+        assert server.ask("pods-host-path", objects).status is own
+
+
+def test_a_template_counts_if_its_pods_are_of_another_one(server: Server) -> None:
+    """Such as after an edit of a StatefulSet that updates on deletion, or of a paused Deployment."""
+    bad = {"containers": [container({"privileged": True})]}
+    good = pod("a", owner="ReplicaSet web-1")["spec"]
+    old = {**pod("web-0", owner="StatefulSet web"), "spec": good}
+    old["metadata"]["labels"] = {"controller-revision-hash": "web-1"}
+    states = {
+        "OnDelete": {
+            Query.PODS: [old],
+            Query.STATEFUL_SETS: [{**controller("web", "shop", bad), "status": {"updateRevision": "web-2"}}],
+        },
+        "paused": {
+            Query.PODS: [pod("web-1-a", owner="ReplicaSet web-1")],
+            Query.REPLICA_SETS: [controller("web-1", "shop", good, owner="Deployment web")],
+            Query.DEPLOYMENTS: [controller("web", "shop", bad, paused=True)],
+        },
+        "ReplicationController": {
+            Query.PODS: [pod("web-a", owner="ReplicationController web")],
+            Query.REPLICATION_CONTROLLERS: [controller("web", "shop", bad)],
+        },
+        "ReplicaSet": {
+            Query.PODS: [pod("web-a", owner="ReplicaSet web")],
+            Query.REPLICA_SETS: [controller("web", "shop", bad)],
+        },
+        "CronJob": {Query.CRON_JOBS: [cron_job("web", "shop", bad)]},
+    }
+    for name, objects in states.items():
+        assert server.ask("pods-privileged", objects).status is FAIL, name
+    # What admission corrected in the pods of the same template is no failure.
+    states["OnDelete"][Query.STATEFUL_SETS][0]["status"]["updateRevision"] = "web-1"
+    states["paused"][Query.REPLICA_SETS] = [controller("web-1", "shop", bad, owner="Deployment web")]
+    for name in ("OnDelete", "paused"):
+        assert server.ask("pods-privileged", states[name]).status is PASS, name
+
+
+PRIVILEGED_BUT = {**STRICT, "privileged": True, "allowPrivilegeEscalation": True}
+
+
+@pytest.mark.parametrize(
+    "name", ["pods-net-raw", "pods-added-capabilities", "pods-assigned-capabilities", "pods-seccomp"]
+)
+def test_what_a_privileged_container_drops_has_no_effect(server: Server, name: str) -> None:
+    """It has all capabilities and no filter of system calls."""
+    assert server.ask(name, {Query.PODS: [pod("web", "shop", container(PRIVILEGED_BUT))]}).status is FAIL
+
+
+@pytest.mark.parametrize("name", [*FORBIDDEN, "pods-seccomp"])
+def test_a_pod_for_windows_that_the_standard_admits_does_not_fail(server: Server, name: str) -> None:
+    windows = pod("web", "shop", container({"runAsNonRoot": True}), os={"name": "windows"})
+    assert server.ask(name, {Query.PODS: [windows]}).status is PASS
+    linux = pod("web", "shop", container({"runAsNonRoot": True}))
+    assert server.ask("pods-net-raw", {Query.PODS: [linux]}).status is FAIL
+
+
+@pytest.mark.parametrize("version", ["v1.21", "v1.22", "latest"])
+def test_a_standard_rejects_what_its_version_rejects(server: Server, version: str) -> None:
+    old = namespace("shop", "restricted")
+    old["metadata"]["labels"]["pod-security.kubernetes.io/enforce-version"] = version
+    failing = {
+        name
+        for name in FORBIDDEN
+        if server.ask(name, {Query.NAMESPACES: [old], Query.PODS: [pod("web")]}).status is FAIL
+    }
+    since_1_22 = {"pods-net-raw", "pods-added-capabilities", "pods-assigned-capabilities"}
+    assert failing == (since_1_22 if version == "v1.21" else set())
 
 
 def test_tokens_in_secrets_are_listed(server: Server) -> None:
