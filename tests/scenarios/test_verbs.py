@@ -190,9 +190,9 @@ def test_the_former_name_of_bypass_ends_with_the_new_one() -> None:
     """A machine without the gate has no service whose gate is bypassed."""
     for words in (("release", "--once"), ("release",), ("release", "--once", "--unit", "k3s.service")):
         done = run(*words)
-        assert (done.code, "k3s-harden bypass" in done.err) == (2, True)
+        assert (done.code, "k3s-harden bypass" in done.stderr) == (2, True)
     done = run("bypass")
-    assert (done.code, "cannot bypass" in done.err) == (2, True)
+    assert (done.code, "cannot bypass" in done.stderr) == (2, True)
 
 
 def test_six_faults_are_six_problems(hardened: Hardened) -> None:
