@@ -15,6 +15,7 @@ from agent.k3s.cis.versions import Assessed
 
 if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
+    from agent.assess.checks.effect import Effect
     from agent.assess.provenance import Provenance
     from agent.base.model import Location
     from agent.base.report import Fact, NextStep
@@ -56,6 +57,8 @@ class Verdict(NamedTuple):
     waiver: Waiver | None = None
     is_reviewed: bool = False
     """Whether the waiver is the result of a person's review of a manual control."""
+    in_force: ControlStatus | None = None
+    """Whether what the running node shows agrees with the configuration; None if nothing shows it."""
 
     @property
     def section(self) -> str:
@@ -128,6 +131,8 @@ class Assessment(Value):
     next_steps: tuple[NextStep, ...] = ()
     """What to do next, the most urgent step first."""
     choices: SiteChoices = SiteChoices()
+    effects: tuple[Effect, ...] = ()
+    """What is in force on the running node; none unless the cluster was assessed."""
 
     @cached_property
     def open(self) -> tuple[Verdict, ...]:
