@@ -15,6 +15,7 @@ from agent.k3s.cis.versions import Assessed
 
 if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
+    from agent.assess.checks.effect import Effect, Force
     from agent.assess.provenance import Provenance
     from agent.base.model import Location
     from agent.base.report import Fact, NextStep
@@ -54,6 +55,8 @@ class Verdict(NamedTuple):
     repair: Repair
     """The fix if the control is open; its owner meets the control if it passes."""
     waiver: Waiver | None = None
+    in_force: Force | None = None
+    """Whether what the running node shows agrees with the configuration; None if nothing shows it."""
 
     @property
     def section(self) -> str:
@@ -126,6 +129,8 @@ class Assessment(Value):
     next_steps: tuple[NextStep, ...] = ()
     """What to do next, the most urgent step first."""
     choices: SiteChoices = SiteChoices()
+    effects: tuple[Effect, ...] = ()
+    """What is in force on the running node; none unless the cluster was assessed."""
 
     @cached_property
     def open(self) -> tuple[Verdict, ...]:

@@ -56,6 +56,11 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         from agent.assess.running_values import confirmed
 
         answer = confirmed(check, answer, node)
+    in_force = None
+    if node.effects and not mismatch:
+        from agent.assess.checks.effect import observed
+
+        answer, in_force = observed(control.id, answer, node.effects)
     if node.situation.k3s_files.policies and not mismatch:
         from agent.assess.checks.static_policy_checks import evidence_for
 
@@ -77,6 +82,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         reason=answer.reason,
         repair=_repair_of(control, answer, node.available_settings),
         waiver=waiver if is_waived else None,
+        in_force=in_force,
     )
 
 

@@ -84,10 +84,13 @@ class PublishedResult(StrEnum):
 NODE_ARGUMENTS = "k3s.io/node-args"
 """K3s' annotation with its arguments, those of its configuration files included (k3s, pkg/nodeconfig)."""
 
+ENCRYPTION_HASH = "k3s.io/encryption-config-hash"
+"""K3s' annotation of a server: the stage of the rotation of keys, and a hash of its encryption configuration."""
+
 SERVER_LABEL = "node-role.kubernetes.io/control-plane"
 _SERVER_LABELS = {SERVER_LABEL, *(f"node-role.kubernetes.io/{name}" for name in ("etcd", "master"))}
 """A kubelet cannot set these labels on its own node (kubernetes, NodeRestriction)."""
-_LIMITS = {**dict.fromkeys(map(str, Annotation), ANNOTATIONS_LIMIT), NODE_ARGUMENTS: 65_536}
+_LIMITS = {**dict.fromkeys(map(str, Annotation), ANNOTATIONS_LIMIT), NODE_ARGUMENTS: 65_536, ENCRYPTION_HASH: 256}
 """Characters of each annotation that is kept. A longer one counts as missing."""
 
 

@@ -68,6 +68,7 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.ADMISSION_POLICY_BINDINGS: admission_engines.policy_binding,
     Query.NETWORK_POLICIES: parse_policy,
     Query.NODES: parse_node,
+    Query.PERSISTENT_VOLUMES: parsing.host_volume,
     **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},
 }
 """Parsers of objects by query. For other queries only the name is kept."""

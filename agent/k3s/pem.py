@@ -18,6 +18,9 @@ _PUBLIC_KEY = (
     rb"|\x2a\x86\x48\xce\x3d\x02\x01\x06.{6,10}\x03\x81?.\x00\x04(?P<point>.{40})"
 )
 """Parts of the number of RSA, or of the point of an elliptic curve, which follow the object identifier."""
+_TIME = rb"(?:\x17\x0d|\x18\x0f(?:19|20))" + rb"(\d\d)" * 6 + rb"Z"
+_VALIDITY = _TIME + _TIME
+"""A certificate's validity, each end as UTCTime or GeneralizedTime in DER (RFC 5280, section 4.1.2.5)."""
 
 
 class Block(Value):
@@ -44,3 +47,11 @@ def public_key(certificate: Iterable[Block]) -> bytes:
     certificates = (block.content for block in certificate if block.kind == CERTIFICATE)
     public = re.search(_PUBLIC_KEY, next(certificates, b""))
     return (public["modulus"] or public["point"]) if public else b""
+
+
+def validity(certificate: bytes) -> tuple[str, str]:
+    """Return both ends of the validity of a certificate in DER, each YYYY-MM-DD hh:mm:ss UTC; empty without them."""
+    found = re.search(_VALIDITY, certificate)
+    parts = [part.decode() for part in found.groups()] if found else []
+    first, last = ("20{}-{}-{} {}:{}:{} UTC".format(*end) if end else "" for end in (parts[:6], parts[6:]))
+    return first, last

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.cluster import dry_runs
-from agent.cluster.dry_runs import CONTROLS
+from agent.cluster.kubernetes.broken_pods import CONTROLS, broken_pod
 from tests.k8s import pods
 from tests.k8s.assessments import RBAC, assessed, binding, hardened_server, in_cluster, logged
 from tests.k8s.binaries import Binaries
@@ -166,7 +165,7 @@ def test_a_policy_that_denies_is_to_be_reviewed_or_probed(shop: Node) -> None:
 
     def is_rejected() -> bool:
         path = f"/api/v1/namespaces/{SHOP}/pods?dryRun=All"
-        answer = shop.client.request("POST", 6444, path, body=dry_runs.pod("pods-privileged"))
+        answer = shop.client.request("POST", 6444, path, body=broken_pod("pods-privileged"))
         return "ValidatingAdmissionPolicy 'site'" in answer.text
 
     for expression, expected in (("true", "FAIL"), (NO_PRIVILEGED, "PASS")):

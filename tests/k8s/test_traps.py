@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agent.cluster import dry_runs as probes
+from agent.cluster.kubernetes.broken_pods import broken_pod
 from tests.component_files import POD_SECURITY_ADMISSION
 from tests.k8s import certificates, pods
 from tests.k8s.assessments import AUDIT_LOG, assessed, in_cluster
@@ -68,7 +68,7 @@ def careless(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> It
 def admission_of(node: Node, control: str) -> Response:
     """Return the answer to a pod that breaks the rule of a control."""
     path = "/api/v1/namespaces/default/pods?dryRun=All"
-    return node.client.request("POST", 6444, path, body=probes.pod(control))
+    return node.client.request("POST", 6444, path, body=broken_pod(control))
 
 
 def accepts_tls_1_1(node: Node) -> bool:

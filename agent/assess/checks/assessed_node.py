@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
+    from agent.assess.checks.effect import Effect
     from agent.assess.checks.evidence import CollectedEvidence
     from agent.base.linux.sysctl_order import SysctlAssignment
     from agent.base.repair import Step
@@ -47,6 +48,8 @@ class AssessedNode:
         self.facts = situation.facts
         self.evidence = evidence
         self.cluster = cluster
+        self.effects: tuple[Effect, ...] = ()
+        """What the running node shows; none unless the cluster is assessed."""
 
     def arguments(self, component: Component) -> EffectiveArguments:
         """Return a component's effective arguments."""

@@ -109,6 +109,11 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
     if scope.with_cluster and host.is_live:
         progress("reading the API server")
         node.cluster = _cluster(host, node)
+        if not host.pod_node and (node.facts.running_since is not None or not node.cluster.problem):
+            from agent.assess.evidence.observed_effects import read_effects
+
+            progress("looking at what is in force")
+            node.effects = tuple(read_effects(host, node))
         if scope.with_probes and not node.cluster.problem:
             progress("probing the admission of pods")
             node.cluster = _probed(host, node, node.cluster)
@@ -145,6 +150,7 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         not_in_baseline=notes.new_controls(earlier, controls, benchmark) if earlier else frozenset(),
         provenance=_provenance(host, situation, started, earlier),
         choices=choices_of(situation),
+        effects=node.effects,
     )
     if node.cluster is not None:
         from agent.assess import running_values

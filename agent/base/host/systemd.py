@@ -57,9 +57,9 @@ class Systemd(Value):
         (answer,) = self._ask_bus("call", _SYSTEMD, *words, again=again)
         return {name: value["data"] for name, value in answer.items()}
 
-    def log(self, invocation: str) -> str:
-        """Return what one start of a unit has logged. Raises HostError without an answer."""
-        words = ("--quiet", "--no-pager", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}")
+    def log(self, invocation: str, *options: str) -> str:
+        """Return what one start of a unit has logged, with options of journalctl(1). Raises HostError."""
+        words = ("--quiet", "--no-pager", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}", *options)
         return self.host.run([self._tool("journalctl"), *words], timeout=_TIMEOUT, largest_output=_LARGEST_LOG).stdout
 
     def environment(self) -> list[str]:

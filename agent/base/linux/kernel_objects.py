@@ -1,4 +1,4 @@
-"""Objects of the kernel: modules that it has or can load, and connections that it tracks."""
+"""Objects of the kernel: modules that it has or can load, connections that it tracks, and rules of its filter."""
 
 from __future__ import annotations
 
@@ -60,3 +60,21 @@ class TrackedConnection(NamedTuple):
     target: str
     port: int
     """The port of the target."""
+
+
+class FilterRule(NamedTuple):
+    """A rule of the packet filter's table `filter`."""
+
+    chain: str
+    target: str
+    source: str
+    """Without the length of the prefix; empty if the rule is about all."""
+    destination: str
+    comment: str
+    conditions: str
+    """Those that are not about an address."""
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether it has no condition."""
+        return not (self.source or self.destination or self.conditions)

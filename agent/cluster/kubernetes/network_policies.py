@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from agent.base.value import Value
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at, identity, selects
 from agent.cluster.kubernetes.running_objects import NetworkPod, ObjectName, ServicePort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
     from agent.cluster.kubernetes.objects import Json
     from agent.cluster.kubernetes.running_objects import (
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     )
     from agent.k3s.allow_rule import Labels
 
+
+_Network = Union[IPv4Network, IPv6Network]
 
 _OWNER = "objectset.rio.cattle.io/owner-name"
 """K3s' annotation with the name of the Addon, which is that of the file without its suffix."""
@@ -52,13 +54,8 @@ class NetworkPolicy(NamedTuple):
 
     @property
     def opens(self) -> frozenset[str]:
-        """Its types of which a rule allows everything."""
-        peers = {"Ingress": "from", "Egress": "to"}
-        return frozenset(
-            kind
-            for kind in peers.keys() & self.types
-            if any(_allows_all(as_mapping(rule), peers[kind]) for rule in as_list(self.spec.get(kind.lower())))
-        )
+        """Its types of which its rules together allow everything."""
+        return self.types & opened([self])
 
 
 class Client(NamedTuple):
@@ -147,18 +144,70 @@ def _is_within(address: str, block: Mapping[str, Json]) -> bool:
         return False
 
 
-def _allows_all(rule: Mapping[str, Json], key: str) -> bool:
-    peers = list(map(as_mapping, as_list(rule.get(key))))
-    return not rule.get("ports") and (not peers or any(map(_is_everyone, peers)))
+_PEERS = {"Ingress": "from", "Egress": "to"}
+_WHOLE: tuple[_Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_LAST_PORT = 65535
 
 
-def _is_everyone(peer: Mapping[str, Json]) -> bool:
-    block, pods = at(peer, "ipBlock"), as_mapping(peer.get("podSelector"))
-    if block:
-        return block.get("cidr") in ("0.0.0.0/0", "::/0") and not block.get("except")
-    # Without a namespaceSelector, the podSelector selects pods of the policy's own namespace.
-    namespaces = peer.get("namespaceSelector")
-    return isinstance(namespaces, dict) and not any((*namespaces.values(), *pods.values()))
+def opened(policies: Iterable[NetworkPolicy], families: Container[int] = (4,)) -> frozenset[str]:
+    """Return the types, Ingress and Egress, of which these policies of one pod allow everything.
+
+    `families` are the IP versions of the cluster. A selector of pods never allows what is outside of the cluster.
+    """
+    found = set()
+    for kind, key in _PEERS.items():
+        applied = [policy for policy in policies if kind in policy.types]
+        rules = [as_mapping(rule) for policy in applied for rule in as_list(policy.spec.get(kind.lower()))]
+        parts = [(part, network) for rule in rules for part in _ports(rule) for network in _networks(rule, key)]
+        if not applied or all(
+            whole.version not in families
+            or _is_covered(whole, [((first, last), one) for (name, first, last), one in parts if name == protocol])
+            for whole in _WHOLE
+            for protocol in ("TCP", "UDP", "SCTP")
+        ):
+            found.add(kind)
+    return frozenset(found)
+
+
+def _ports(rule: Mapping[str, Json]) -> Iterator[tuple[str, int, int]]:
+    """Yield the protocols of a rule, each with its first and last port; none for a port by name."""
+    items = [*map(as_mapping, as_list(rule.get("ports")))] or [{"protocol": name} for name in ("TCP", "UDP", "SCTP")]
+    for item in items:
+        first = item.get("port", 1)
+        last = item.get("endPort", first if "port" in item else _LAST_PORT)
+        if isinstance(first, int) and isinstance(last, int):
+            yield as_string(item.get("protocol")) or "TCP", first, last
+
+
+def _networks(rule: Mapping[str, Json], key: str) -> Iterator[_Network]:
+    """Yield the networks that a rule admits, whatever the pods are that it admits, too."""
+    peers = as_list(rule.get(key))
+    yield from () if peers else _WHOLE
+    for block in (at(peer, "ipBlock") for peer in peers):
+        try:
+            networks = [ip_network(as_string(block.get("cidr")), strict=False)]
+            for part in (ip_network(text, strict=False) for text in as_list(block.get("except"))):
+                networks = [left for network in networks for left in _without(network, part)]
+        except (ValueError, TypeError):
+            continue
+        yield from networks
+
+
+def _without(network: _Network, part: Any) -> Iterable[_Network]:  # noqa: ANN401 - a network of the same version
+    if network.version != part.version or not network.overlaps(part):
+        return (network,)
+    return () if network.subnet_of(part) else network.address_exclude(part)
+
+
+def _is_covered(whole: _Network, parts: Collection[tuple[tuple[int, int], _Network]]) -> bool:
+    """Return whether each port of each address is in one of the parts, which are ranges of ports with a network."""
+    edges = {1, *chain.from_iterable((first, last + 1) for (first, last), _ in parts)}
+    own: list[tuple[tuple[int, int], Any]] = [part for part in parts if part[1].version == whole.version]
+    return all(
+        [*collapse_addresses(one for (first, last), one in own if first <= port <= last)] == [whole]
+        for port in edges
+        if 1 <= port <= _LAST_PORT
+    )
 
 
 _MOST_ABOVE = 4

@@ -38,6 +38,16 @@ class ServiceAccount(NamedTuple):
     """The field automountServiceAccountToken; None if it is not set, which means true."""
 
 
+class HostVolume(NamedTuple):
+    """A PersistentVolume that is a directory of a node."""
+
+    name: str
+    claim: tuple[str, str]
+    """The namespace and name of the claim that it is bound to."""
+    path: str
+    """Empty if it is of another kind."""
+
+
 class Subject(NamedTuple):
     """An account that a binding names."""
 
@@ -132,6 +142,22 @@ class Workload(NamedTuple):
     """Whether one of its volumes is a token of its account, whatever `automounts` says."""
     labels: Mapping[str, str] = {}
     """Those of the pods."""
+    secrets: frozenset[str] = frozenset()
+    """The Secrets that are volumes or in environment variables."""
+    claims: frozenset[str] = frozenset()
+    """The PersistentVolumeClaims that are volumes."""
+
+    @property
+    def content(self) -> object:
+        """What decides on its pods, without the names and labels."""
+        own = self.account, self.automounts, self.template, self.containers
+        return (*own, self.projects_token, self.secrets, self.claims)
+
+    @property
+    def is_windows(self) -> bool:
+        """Whether the pods are for Windows, which has neither capabilities nor seccomp."""
+        os = self.template["spec"].get("os")
+        return isinstance(os, dict) and os.get("name") == "windows"
 
     @property
     def title(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.cluster.kubernetes.objects import (
     Binding,
     Container,
+    HostVolume,
     NamedObject,
     Namespace,
     RbacRole,
@@ -83,6 +84,15 @@ def namespace(item: Json) -> Namespace:
     """Return a namespace."""
     labels = {key: as_string(value) for key, value in at(item, "metadata", "labels").items()}
     return Namespace(identity(item)[1], labels, as_string(at(item, "metadata").get("uid")))
+
+
+def host_volume(item: Json) -> HostVolume:
+    """Return a PersistentVolume, with its path if it is a directory of a node."""
+    spec = at(item, "spec")
+    path = at(spec, "hostPath").get("path") or at(spec, "local").get("path")
+    claim = at(spec, "claimRef")
+    named = as_string(claim.get("namespace")), as_string(claim.get("name"))
+    return HostVolume(identity(item)[1], named, as_string(path))
 
 
 def service_account(item: Json) -> ServiceAccount:
@@ -181,6 +191,11 @@ def controller_of(item: Json) -> str:
 def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revision: str) -> Workload:
     own, name = identity(item)
     spec = at(template, "spec")
+    volumes = [*map(as_mapping, as_list(spec.get("volumes")))]
+    sources = [as_mapping(source) for volume in volumes for source in as_list(at(volume, "projected").get("sources"))]
+    mounted = [*(at(volume, "secret").get("secretName") for volume in volumes)]
+    mounted += (at(source, "secret").get("name") for source in sources)
+    containers = tuple(_containers(spec))
     return Workload(
         kind=kind,
         namespace=own,
@@ -192,23 +207,23 @@ def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revisi
         automounts=_flag(spec.get("automountServiceAccountToken")),
         template=_security_fields(template),
         labels=at(template, "metadata", "labels"),
-        projects_token=any(
-            "serviceAccountToken" in as_mapping(source)
-            for volume in as_list(spec.get("volumes"))
-            for source in as_list(at(volume, "projected").get("sources"))
-        ),
-        containers=tuple(
-            Container(
+        projects_token=any("serviceAccountToken" in source for source in sources),
+        containers=containers,
+        secrets=_texts(mounted).union(*(container.secrets for container in containers)),
+        claims=_texts([at(volume, "persistentVolumeClaim").get("claimName") for volume in volumes]),
+    )
+
+
+def _containers(spec: Mapping[str, Json]) -> Iterator[Container]:
+    for kind in _CONTAINERS:
+        for container in map(as_mapping, as_list(spec.get(kind))):
+            yield Container(
                 name=as_string(container.get("name")),
                 image=as_string(container.get("image")),
                 own_context=as_mapping(container.get("securityContext")),
                 pod_context=as_mapping(spec.get("securityContext")),
                 secrets=frozenset(_secrets_in_environment(container)),
             )
-            for kind in _CONTAINERS
-            for container in map(as_mapping, as_list(spec.get(kind)))
-        ),
-    )
 
 
 def _security_fields(template: Json) -> Mapping[str, Json]:

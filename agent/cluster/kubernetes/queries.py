@@ -26,6 +26,7 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _APPS = "/apis/apps/v1"
 _BATCH = "/apis/batch/v1"
+_DEFAULT = "/api/v1/namespaces/default"
 
 
 class Query(StrEnum):
@@ -47,12 +48,18 @@ class Query(StrEnum):
     CLUSTER_ROLE_BINDINGS = "clusterrolebindings"
     NETWORK_POLICIES = "networkpolicies"
     SECRETS = "secrets"
+    TOKEN_SECRETS = "secrets of type service-account-token"  # noqa: S105 - a name
+    PERSISTENT_VOLUMES = "persistentvolumes"
     VALIDATING_WEBHOOKS = "validatingwebhookconfigurations"
     MUTATING_WEBHOOKS = "mutatingwebhookconfigurations"
     ADMISSION_POLICIES = "validatingadmissionpolicies"
     ADMISSION_POLICY_BINDINGS = "validatingadmissionpolicybindings"
     NODES = "nodes"
     DEFAULT_SERVICES = "services in default"
+    DEFAULT_CONFIG_MAPS = "configmaps in default"
+    DEFAULT_SECRETS = "secrets in default"
+    DEFAULT_CLAIMS = "persistentvolumeclaims in default"
+    DEFAULT_INGRESSES = "ingresses in default"
     ACCESS_REVIEWS = "subjectaccessreviews"
 
 
@@ -90,7 +97,16 @@ REQUESTS = {
     Query.ADMISSION_POLICIES: ApiRequest(f"{_ADMISSION}/validatingadmissionpolicies", may_be_missing=True),
     Query.ADMISSION_POLICY_BINDINGS: ApiRequest(f"{_ADMISSION}/validatingadmissionpolicybindings", may_be_missing=True),
     Query.NODES: ApiRequest("/api/v1/nodes"),
-    Query.DEFAULT_SERVICES: ApiRequest("/api/v1/namespaces/default/services", METADATA),
+    # Their metadata has no token: Kubernetes writes that into the data.
+    Query.TOKEN_SECRETS: ApiRequest(
+        "/api/v1/secrets", METADATA, "fieldSelector=type%3Dkubernetes.io%2Fservice-account-token"
+    ),
+    Query.PERSISTENT_VOLUMES: ApiRequest("/api/v1/persistentvolumes"),
+    Query.DEFAULT_SERVICES: ApiRequest(f"{_DEFAULT}/services", METADATA),
+    Query.DEFAULT_CONFIG_MAPS: ApiRequest(f"{_DEFAULT}/configmaps", METADATA),
+    Query.DEFAULT_SECRETS: ApiRequest(f"{_DEFAULT}/secrets", TABLE, "includeObject=None"),
+    Query.DEFAULT_CLAIMS: ApiRequest(f"{_DEFAULT}/persistentvolumeclaims", METADATA),
+    Query.DEFAULT_INGRESSES: ApiRequest("/apis/networking.k8s.io/v1/namespaces/default/ingresses", METADATA),
 }
 """Each list with its request, in the order in which they are sent."""
 

@@ -49,14 +49,27 @@ def workloads_with_controllers(cluster: Cluster) -> Iterator[tuple[Query, Worklo
 
 
 def workloads_to_check(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
-    """Yield the workloads that rules check: pods, CronJobs, and other controllers that have no pod.
+    """Yield the workloads that rules check: pods, and templates of controllers from which no pod is known to be.
 
-    Pods are preferred to templates, because admission can change them. A CronJob creates further pods.
+    Such a template can be another one than that of its pods: after an edit of a StatefulSet that updates on deletion,
+    of a paused Deployment, or of a ReplicaSet. Pods are preferred to their template, because admission can change them.
     """
-    with_pods: set[str] = set()
-    for query, workload in workloads_with_controllers(cluster):
-        if query is Query.PODS:
-            with_pods.add(workload.title)
-        elif workload.is_dormant or (query is not Query.CRON_JOBS and workload.title in with_pods):
-            continue
-        yield query, workload
+    listed = [*workloads_with_controllers(cluster)]
+    made = {workload.title for workload in cluster.objects[Query.PODS]}
+    revisions = {(item.title, item.revision) for item in cluster.objects[Query.PODS]}
+    copies: dict[str, list[object]] = {}
+    for query, workload in listed:
+        if query is Query.REPLICA_SETS and not workload.is_dormant and workload.own_title in made:
+            copies.setdefault(workload.title, []).append(workload.content)
+    for query, workload in listed:
+        has_pods_of_it = {
+            Query.DEPLOYMENTS: workload.content in copies.get(workload.own_title, ()),
+            Query.REPLICA_SETS: workload.own_title in made and bool(workload.controller),
+            Query.JOBS: workload.own_title in made,
+        }.get(query, query in _REVISED and (workload.own_title, workload.revision) in revisions)
+        if query is Query.PODS or not (workload.is_dormant or has_pods_of_it):
+            yield query, workload
+
+
+_REVISED = frozenset({Query.DAEMON_SETS, Query.STATEFUL_SETS})
+"""Controllers whose pods have a label with the revision of their template."""

@@ -51,6 +51,9 @@ def assessment_json(assessment: Assessment) -> str:
             for owner, verdicts in open_by_owner(assessment).items()
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
+        "in_force": [
+            {name: value for name, value in vars(effect).items() if name != "steps"} for effect in assessment.effects
+        ],
         "notes": [{**_located(note), "repair": repair_object(note.repair)} for note in assessment.notes],
         "provenance": list(map(vars, assessment.provenance.facts())) if assessment.provenance else [],
         "next_steps": list(map(next_step_object, assessment.next_steps)),
@@ -73,6 +76,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "severity_reason": rated.reason,
         "status": str(verdict.status),
         "is_open": verdict.is_open,
+        "in_force": str(verdict.in_force or ""),
         "in_baseline": in_baseline(assessment, verdict),
         "is_new_control": verdict.control.id in assessment.not_in_baseline,
         "expected": verdict.expected,

@@ -35,6 +35,7 @@ _STYLE = {
 """Neither yellow nor blue, as in agent.reports.table_report."""
 _NUMBER_COLUMN = len("1.1.10") + 2
 _FIELD_COLUMN = len("expected") + 2
+_FORCE_COLUMN = len("unknown") + 2
 _WIDTH = 120
 """Columns of a table in a file, which has no terminal width."""
 
@@ -84,6 +85,11 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
 
 
 def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
+    if assessment.effects:
+        _heading(console, "In force")
+    for effect in assessment.effects:
+        force = padded(styled(effect.force, _STYLE[effect.status]), _FORCE_COLUMN)
+        print_line(console, joined(force, styled(f"{effect.subject}: {effect.observed}")), hanging=_FORCE_COLUMN)
     if assessment.notes:
         _heading(console, "Notes")
     for note in assessment.notes:

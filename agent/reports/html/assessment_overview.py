@@ -170,6 +170,21 @@ def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]
     )
 
 
+def effects_part(assessment: Assessment) -> Element | None:
+    """Return what the running node shows beside its configuration."""
+    lines = [
+        table_row(
+            head_cell(effect.subject),
+            cell(effect.configured),
+            cell(icon(effect.status), f" {effect.force}"),
+            cell(effect.observed, element("code", effect.command) if effect.command else None),
+        )
+        for effect in assessment.effects
+    ]
+    heads = ("Requirement", "Configured", "In force", "Observed")
+    return part("in-force", "In force", table("waivers", heads, group(lines))) if lines else None
+
+
 def waivers_part(rows: Sequence[ControlRow]) -> Element | None:
     """Return the waived controls."""
     lines = [

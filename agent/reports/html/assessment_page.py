@@ -29,6 +29,7 @@ def as_html(assessment: Assessment) -> str:
         "main",
         assessment_overview.notes_part("blockers", "What prevents K3s from starting", blockers),
         assessment_overview.repair_part(rows),
+        assessment_overview.effects_part(assessment),
         assessment_overview.waivers_part(rows),
         assessment_overview.notes_part(
             "notes", "Notes", (note for note in assessment.notes if not note.prevents_start)

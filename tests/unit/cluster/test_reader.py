@@ -84,7 +84,7 @@ def test_each_list_is_read_once_over_one_connection(root: Path) -> None:
     assert cluster.problems == {"kubelet of node-1": cluster.problems["kubelet of node-1"]}
     assert {method for method, _, _ in api.asked} == {"GET"}
     assert len(api.connections) == 1
-    accepted = {path.partition("?")[0]: accept for _, path, accept in api.asked}
+    accepted = {path.partition("?")[0]: accept for _, path, accept in api.asked if "fieldSelector" not in path}
     assert accepted.keys() == {
         *(request.path for request in REQUESTS.values()),
         FLAGS.path,
@@ -100,8 +100,13 @@ def test_the_content_of_a_secret_is_not_requested(root: Path) -> None:
     secret = {**samples.metadata("db"), "type": "Opaque", "data": {"password": "aHVudGVyMg=="}}
     api = ApiServer({**samples.NEW, Query.SECRETS: [secret]})
     cluster = read_from(root, api)
-    (request,) = [path for _, path, _ in api.asked if path.startswith("/api/v1/secrets")]
-    assert "includeObject=None" in request
+    requests = [(path, accept) for _, path, accept in api.asked if "/secrets" in path]
+    tokens = [
+        accept for path, accept in requests if "fieldSelector=type%3Dkubernetes.io%2Fservice-account-token" in path
+    ]
+    assert tokens == [METADATA]
+    assert [accept for path, accept in requests if "includeObject=None" in path] == [TABLE, TABLE]
+    assert len(requests) == len(("all", "tokens", "default"))
     assert cluster.objects[Query.SECRETS] == (("", "db", "Opaque"),)
 
 
@@ -335,7 +340,7 @@ def test_objects_of_any_form_are_accepted(root: Path, items: bytes) -> None:
         if request.path != "/api/v1/nodes"
     }
     cluster = read_from(root, ApiServer(samples.NEW, answers))
-    assert set(cluster.objects) == set(Query) - {Query.SECRETS}
+    assert set(cluster.objects) == set(Query) - {Query.SECRETS, Query.DEFAULT_SECRETS}
 
 
 def test_after_a_first_request_that_hangs_no_other_is_sent(root: Path) -> None:

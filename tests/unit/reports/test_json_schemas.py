@@ -10,7 +10,7 @@ import pytest
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
 OPTIONAL = {"next_steps", "resource", "severity", "severity_reason", "cluster_object", "approved_by"}
-OPTIONAL |= {"prediction", "provenance", "sha256", "repeat_with", "references"}
+OPTIONAL |= {"prediction", "provenance", "sha256", "repeat_with", "references", "in_force"}
 
 
 @pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.schema.json")), ids=lambda path: path.name)

@@ -131,16 +131,20 @@ def _token_mounts(of: AssessedCluster) -> Answer:
         (account.namespace, account.name): account.automounts for account in of.cluster.objects[Query.SERVICE_ACCOUNTS]
     }
     observed: dict[str, Listed] = {}
+    tokens = {(secret.namespace, secret.name) for secret in of.cluster.objects[Query.TOKEN_SECRETS]}
     requested = True
     for query, workload in workloads_to_check(of.cluster):
         by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
         is_automatic = (by_account if by_pod is None else by_pod) is not False
         # Admission adds such a volume to a pod with an automatic token, too.
-        if is_automatic or workload.projects_token:
+        named = sorted(name for name in workload.secrets if (workload.namespace, name) in tokens)
+        if is_automatic or workload.projects_token or named:
             reason = reason_of_workload(workload, of.cluster.registry)
             requested = requested and (by_pod is True or not is_automatic or bool(reason))
             how = "" if by_pod is None and is_automatic else ", as its specification says"
             detail = f"mounts the token of {workload.account}{how}"
+            if named and not (is_automatic or workload.projects_token):
+                detail = f"has a token that does not expire, of the Secret {', '.join(named)}"
             if not reason or workload.title not in observed:
                 observed[workload.title] = Listed(workload.title, detail, reason, query)
     site = of_site(observed.values())
@@ -215,9 +219,9 @@ RULES: Mapping[str, ClusterRule] = {
         fails="one of them is not met",
     ),
     "service-account-token-mounts": ClusterRule(
-        (*QUERIES, Query.SERVICE_ACCOUNTS),
+        (*QUERIES, Query.SERVICE_ACCOUNTS, Query.TOKEN_SECRETS),
         _token_mounts,
-        passes="only workloads of K3s mount a token",
+        passes="only workloads of K3s mount a token, as a volume or a Secret",
         fails="another workload mounts one without automountServiceAccountToken: true in its specification",
         manual="other workloads mount one, and their specifications request it",
     ),

@@ -11,26 +11,41 @@ from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.base.repair import Instruction
 from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
+from agent.cluster.kubernetes.network_policies import opened
 from agent.cluster.kubernetes.parsing import selects
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_with_controllers
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.queries import Cluster
 
 
 _DEFAULT = "default"
-_API_SERVICE = "kubernetes"
+_IN_DEFAULT = {
+    Query.DEFAULT_SERVICES: ("Service", "kubernetes"),
+    Query.DEFAULT_CONFIG_MAPS: ("ConfigMap", "kube-root-ca.crt"),
+    Query.DEFAULT_SECRETS: ("Secret", ""),
+    Query.DEFAULT_CLAIMS: ("PersistentVolumeClaim", ""),
+    Query.DEFAULT_INGRESSES: ("Ingress", ""),
+    Query.SERVICE_ACCOUNTS: ("ServiceAccount", "default"),
+    Query.ROLES: ("Role", ""),
+    Query.ROLE_BINDINGS: ("RoleBinding", ""),
+}
+"""The kinds of objects in the namespace default besides workloads, each with the name of the one of Kubernetes."""
+_OF_OLD_ACCOUNT = "default-token-"
+"""The Secret that Kubernetes creates for the default account up to 1.23."""
 _LEASES = "kube-node-lease"
 _DISABLED = "disable-network-policy"
 _IMAGE_POLICY = "ImagePolicyWebhook"
 
 
 def _network_policies(of: AssessedCluster) -> Answer:
+    ranges = of.node.facts.merged_config.scalar("cluster-cidr")
+    families = {6 if ":" in part else 4 for part in (ranges.text if ranges else "").split(",")}
     missing = [
         Listed(
             f"Namespace {namespace.name}",
@@ -38,7 +53,7 @@ def _network_policies(of: AssessedCluster) -> Answer:
             "it contains the leases of nodes and no pods" if namespace.name == _LEASES else "",
         )
         for namespace in of.cluster.objects[Query.NAMESPACES]
-        if (why := _unlimited(namespace.name, of.cluster))
+        if (why := _unlimited(namespace.name, of.cluster, families))
     ]
     step = Instruction(
         "create a NetworkPolicy in these namespaces, for example with `network-policies.namespaces` in the settings"
@@ -48,18 +63,21 @@ def _network_policies(of: AssessedCluster) -> Answer:
     return found if status is ControlStatus.FAIL else found._replace(found="each namespace has a NetworkPolicy")
 
 
-def _unlimited(namespace: str, cluster: Cluster) -> str:
-    """Return why no traffic of a namespace is limited; empty if some is."""
+def _unlimited(namespace: str, cluster: Cluster, families: Container[int]) -> str:
+    """Return why no traffic of a namespace is limited; empty if that of a pod is. Without pods, a new one counts."""
     policies = [policy for policy in cluster.objects[Query.NETWORK_POLICIES] if policy.namespace == namespace]
     if not policies:
         return "has no NetworkPolicy"
-    pods = [workload.labels for _, workload in workloads_with_controllers(cluster) if workload.namespace == namespace]
-    open_ = {kind for policy in policies if selects(policy.selector, {}) for kind in policy.opens}
-    effective = [policy for policy in policies if policy.types - policy.opens - open_]
-    if not effective:
-        return "has only NetworkPolicies that allow everything"
-    is_used = any(selects(policy.selector, labels) for policy in effective for labels in (*pods, {}))
-    return "" if is_used else "has only NetworkPolicies that select no pod"
+    pods = [
+        workload.labels
+        for _, workload in workloads_with_controllers(cluster)
+        if workload.namespace == namespace and workload.template["spec"].get("hostNetwork") is not True
+    ]
+    applied = [[policy for policy in policies if selects(policy.selector, labels)] for labels in pods or [{}]]
+    if not any(applied):
+        return "has only NetworkPolicies that select no pod"
+    is_limited = any(opened(policies, families) != {"Ingress", "Egress"} for policies in applied)
+    return "" if is_limited else "has only NetworkPolicies that allow everything"
 
 
 def _enforcement(of: AssessedCluster) -> Answer:
@@ -80,10 +98,12 @@ def _in_default_namespace(of: AssessedCluster) -> Iterable[Listed]:
     for query, workload in workloads_with_controllers(of.cluster):
         if workload.namespace == _DEFAULT:
             used.setdefault(workload.title, Listed(workload.title, "", query=query))
-    for service in of.cluster.objects[Query.DEFAULT_SERVICES]:
-        if service.name != _API_SERVICE:
-            title = f"Service {_DEFAULT}/{service.name}"
-            used.setdefault(title, Listed(title, "", query=Query.DEFAULT_SERVICES))
+    for query, (kind, own) in _IN_DEFAULT.items():
+        for found in of.cluster.objects[query]:
+            is_inside = query.value.endswith(" in default") or found.namespace == _DEFAULT
+            if is_inside and found.name != own and not found.name.startswith(_OF_OLD_ACCOUNT):
+                title = f"{kind} {_DEFAULT}/{found.name}"
+                used.setdefault(title, Listed(title, "", query=query))
     return used.values()
 
 
@@ -147,12 +167,15 @@ RULES: Mapping[str, ClusterRule] = {
         manual="always; the evidence lists the namespaces and the number of their workloads",
     ),
     "default-namespace": fails_if_any(
-        (*QUERIES, Query.DEFAULT_SERVICES),
+        (*QUERIES, *_IN_DEFAULT),
         _in_default_namespace,
         "object",
         "move these objects to other namespaces",
-        passes="the namespace default contains only the Service kubernetes",
-        fails="it contains other workloads or Services",
+        passes="the namespace default contains only what Kubernetes creates, besides NetworkPolicies",
+        fails=(
+            "it contains a workload, Service, ConfigMap, Secret, PersistentVolumeClaim, Ingress, ServiceAccount, Role"
+            " or RoleBinding of the site"
+        ),
     ),
 }
 """By control."""

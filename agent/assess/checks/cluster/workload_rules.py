@@ -12,9 +12,16 @@ from agent.base.errors import InputError
 from agent.base.repair import Instruction
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
+from agent.cluster.kubernetes.broken_pods import broken_pod
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
-from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of, violations
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, pod
+from agent.cluster.kubernetes.pod_security import (
+    PodSecurityDefaults,
+    PodSecurityLevel,
+    level_of,
+    standard_of,
+    violations,
+)
 from agent.cluster.kubernetes.queries import PROBES, Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Container, Workload
+    from agent.cluster.kubernetes.pod_security import Standard
     from agent.cluster.kubernetes.queries import Cluster
     from agent.harden.guide.k3s_options import OptionRow
     from agent.harden.situation import Situation
@@ -45,6 +53,7 @@ _WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
 _USER_NAMESPACES = "UserNamespacesPodSecurityStandards"
 """A feature gate of Kubernetes 1.29 to 1.34, with which pods in user namespaces may be root."""
 
+_HOST_PATH = "pods-host-path"
 _ALL = "ALL"
 _NET_RAW = "NET_RAW"
 
@@ -59,9 +68,10 @@ def _of_level(level: PodSecurityLevel, *rules: str, field: str = "") -> Breach:
     return breach
 
 
-def _of_container(what: str, breaks: Callable[[Container], bool]) -> Breach:
+def _of_container(what: str, breaks: Callable[[Container], bool], *, on_linux: bool = False) -> Breach:
     def breach(workload: Workload, _: int) -> Iterator[str]:
-        yield from (f"container {container.name} {what}" for container in workload.containers if breaks(container))
+        found = [container for container in workload.containers if breaks(container)]
+        yield from () if on_linux and workload.is_windows else (f"container {item.name} {what}" for item in found)
 
     return breach
 
@@ -71,7 +81,24 @@ def _may_be_root(container: Container) -> bool:
     return user == 0 or (container.context("runAsNonRoot") is not True and user is None)
 
 
+def _is_privileged(container: Container) -> bool:
+    """Return whether the runtime gives a container all capabilities and no seccomp profile, whatever else it has."""
+    return container.own_context.get("privileged") is True
+
+
+def _also_if_privileged(breach: Breach) -> Breach:
+    """Return a breach of the capabilities in effect: `drop` does not limit a privileged container."""
+
+    def found(workload: Workload, minor: int) -> Iterator[str]:
+        yield from breach(workload, minor)
+        yield from _of_container("is privileged, so it has all capabilities", _is_privileged)(workload, minor)
+
+    return found
+
+
 def _keeps_net_raw(container: Container) -> bool:
+    if _is_privileged(container):
+        return True
     capabilities = as_mapping(container.own_context.get("capabilities"))
     # The container runtime compares names without their case.
     adds, drops = ({as_string(name).upper() for name in as_list(capabilities.get(key))} for key in ("add", "drop"))
@@ -108,19 +135,20 @@ FORBIDDEN: Mapping[str, Forbidden] = {
     "pods-net-raw": Forbidden(
         "a container that adds NET_RAW, or drops neither ALL nor NET_RAW",
         _RESTRICTED,
-        _of_container("keeps NET_RAW", _keeps_net_raw),
+        _of_container("keeps NET_RAW", _keeps_net_raw, on_linux=True),
     ),
-    "pods-added-capabilities": _forbidden(
-        "a container that adds a capability other than NET_BIND_SERVICE",
+    "pods-added-capabilities": Forbidden(
+        "a container that adds a capability other than NET_BIND_SERVICE, or is privileged",
         _RESTRICTED,
-        "capabilities_restricted",
-        ".add",
+        _also_if_privileged(_of_level(_RESTRICTED, "capabilities_restricted", field=".add")),
     ),
-    "pods-assigned-capabilities": _forbidden(
-        "a container that does not drop ALL capabilities", _RESTRICTED, "capabilities_restricted", ".drop"
+    "pods-assigned-capabilities": Forbidden(
+        "a container that does not drop ALL capabilities, or is privileged",
+        _RESTRICTED,
+        _also_if_privileged(_of_level(_RESTRICTED, "capabilities_restricted", field=".drop")),
     ),
     "pods-windows-host-process": _forbidden("hostProcess: true", _BASELINE, "windowsHostProcess"),
-    "pods-host-path": _forbidden("a hostPath volume", _BASELINE, "hostPathVolumes"),
+    _HOST_PATH: _forbidden("a hostPath volume", _BASELINE, "hostPathVolumes"),
     "pods-host-ports": _forbidden("a hostPort", _BASELINE, "hostPorts"),
     "pods-proc-mount": _forbidden("procMount: Unmasked", _BASELINE, "procMount"),
 }
@@ -147,6 +175,16 @@ def breaks(minor: int, control: str, workload: Workload) -> bool:
     return any(FORBIDDEN[control].breach(workload, minor))
 
 
+def rejects(standard: Standard | None, control: str, minor: int, *, has_gate: bool) -> bool:
+    """Return whether a standard rejects what a control forbids, for a minor version of the API server."""
+    if standard is None or standard.level is _EXEMPT:
+        return False
+    sample = pod(broken_pod(control))
+    of_standard = minor if standard.minor is None else min(minor, standard.minor)
+    found = violations(sample.template, standard.level, of_standard, has_gate=has_gate)
+    return bool(found) or not breaks(minor, control, sample)
+
+
 def namespaces_to_probe(node: AssessedNode, cluster: Cluster) -> list[str]:
     """Return the namespaces in which the API server checks pods."""
     defaults = pod_security_defaults(node.situation, cluster)
@@ -165,14 +203,15 @@ def _forbids(name: str) -> ClusterRule:
     words, level, breach = FORBIDDEN[name]
 
     def decide(of: AssessedCluster) -> Answer:
-        found = observed(of, breach)
+        found = observed(of, breach if name != _HOST_PATH else _with_volumes(of, breach))
         if of_site(found):
             step = Instruction("correct these workloads, or waive the control with the reason why they require it")
             return of.answer(ControlStatus.FAIL, found, Query.PODS, step, noun="workload")
         return _admission(of, level, found, name)
 
+    volumes = (Query.PERSISTENT_VOLUMES,) if name == _HOST_PATH else ()
     return ClusterRule(
-        (*QUERIES, Query.NAMESPACES, *ENGINES),
+        (*QUERIES, Query.NAMESPACES, *ENGINES, *volumes),
         decide,
         passes=f"no workload of the site has {words}, and all namespaces without exemption enforce {_at_least(level)}",
         fails=f"a workload of the site has {words}, or runs in a namespace that does not enforce it",
@@ -181,6 +220,24 @@ def _forbids(name: str) -> ClusterRule:
             " standard is not known, or users or runtime classes are exempt"
         ),
     )
+
+
+def _with_volumes(of: AssessedCluster, breach: Breach) -> Breach:
+    """Return the breach by hostPath volumes with those of claims. K3s' own provisioner only makes new directories."""
+    option = of.node.facts.merged_config.scalar("default-local-storage-path")
+    storage = PurePosixPath(option.text) if option else of.node.facts.data_dir / "storage"
+    bound = {
+        volume.claim: volume
+        for volume in of.cluster.objects[Query.PERSISTENT_VOLUMES]
+        if volume.path and storage not in PurePosixPath(volume.path).parents
+    }
+
+    def found(workload: Workload, minor: int) -> Iterator[str]:
+        yield from breach(workload, minor)
+        volumes = (bound.get((workload.namespace, claim)) for claim in sorted(workload.claims))
+        yield from (f"PersistentVolume {volume.name} is {volume.path} of the node" for volume in volumes if volume)
+
+    return found
 
 
 def _at_least(level: PodSecurityLevel) -> str:
@@ -220,18 +277,25 @@ def _admission(
 
     defaults = pod_security_defaults(of.node.situation, of.cluster)
     namespaces = {namespace.name: namespace for namespace in of.cluster.objects[Query.NAMESPACES]}
-    levels = {name: level_of(namespace, defaults) for name, namespace in namespaces.items()}
+    standards = {name: standard_of(namespace, defaults) for name, namespace in namespaces.items()}
+    levels = {name: standard and standard.level for name, standard in standards.items()}
+    minor, has_gate = of.node.facts.version.minor, defaults.has_gate
     # A dry run has no warning if the account that made it is exempt.
     probes = {} if defaults.users else of.cluster.probes
     answers = {name: probes.get((name, control)) for name in namespaces}
+
+    def is_enforced(name: str) -> bool:
+        answer = answers[name]
+        return rejects(standards[name], control, minor, has_gate=has_gate) if answer is None else bool(answer)
+
     weak = [
         Listed(
             f"Namespace {name}",
-            _enforcement(present, defaults, answers[name]),
+            _enforcement(standards[name], defaults, answers[name]),
             why_apart(name, exemption if present is _EXEMPT else ""),
         )
         for name, present in levels.items()
-        if not (present is not None and present.includes(level) if (answer := answers[name]) is None else answer)
+        if not is_enforced(name)
     ]
     rejecting = (
         Listed(f"Namespace {name}", f"{answer} rejects it, in a dry run", "asked with --probe")
@@ -285,16 +349,16 @@ def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruc
     )
 
 
-def _enforcement(level: PodSecurityLevel | None, defaults: PodSecurityDefaults, answer: str | None) -> str:
+def _enforcement(standard: Standard | None, defaults: PodSecurityDefaults, answer: str | None) -> str:
     if answer is not None:
         return "admits it, in a dry run"
     if defaults.is_disabled:
         return "is not checked, because the plugin PodSecurity is disabled"
-    if level is _EXEMPT:
-        return "is exempt in the API server's configuration"
-    if level is None:
+    if standard is None:
         return "has no label, and the default standard is not known"
-    return f"enforces {level}"
+    if standard.level is _EXEMPT:
+        return "is exempt in the API server's configuration"
+    return f"enforces {standard.level}" + ("" if standard.minor is None else f" of v1.{standard.minor}")
 
 
 def pod_security_defaults(situation: Situation, cluster: Cluster | None = None) -> PodSecurityDefaults:
@@ -331,13 +395,15 @@ def _without_seccomp(of: AssessedCluster) -> list[Listed]:
     all_known = len(of.cluster.kubelets) == len(of.cluster.objects[Query.NODES])
 
     def is_unconfined(container: Container) -> bool:
-        # The default of the kubelet does not apply to privileged containers.
         profile = as_string(as_mapping(container.context("seccompProfile")).get("type"))
         if not profile:
-            return container.own_context.get("privileged") is True or not (has_default and all_known)
+            return not (has_default and all_known)
         return profile not in _WITH_PROFILE
 
-    return observed(of, _of_container("has no seccomp profile", is_unconfined))
+    def breaks_(container: Container) -> bool:
+        return _is_privileged(container) or is_unconfined(container)
+
+    return observed(of, _of_container("has no seccomp profile", breaks_, on_linux=True))
 
 
 def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:

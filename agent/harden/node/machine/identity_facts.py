@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.value import Value
 from agent.harden.node.datastore import Datastore
+from agent.k3s.pem import validity
 from agent.k3s.redaction import HIDDEN
 from agent.k3s.roles_and_versions import Role
 
@@ -28,9 +29,6 @@ _CERTIFICATES = {Role.SERVER: "server/tls/server-ca.crt", Role.AGENT: "agent/ser
 TOKEN_OF_CLUSTER = "server/token"  # noqa: S105 - a path
 _TOKEN = r"""(?x) (?: ^\s*["']?token["']?\s*:\s* | \bK3S_TOKEN= | --token(?:=|'?\s+'?) ) (["']?)([^\s"'#]+)\1"""  # noqa: S105
 """A token in K3s' configuration, an environment file or a unit."""
-_TIME = rb"(?:\x17\x0d|\x18\x0f(?:19|20))" + rb"(\d\d)" * 6 + rb"Z"
-_VALIDITY = _TIME + _TIME
-"""A certificate's validity, each end as UTCTime or GeneralizedTime in DER (RFC 5280, section 4.1.2.5)."""
 _DIRECTORIES = {Role.SERVER: ("agent", "server/tls", "server/tls/etcd"), Role.AGENT: ("agent",)}
 _SOON = 30 * 86400.0
 
@@ -134,9 +132,6 @@ def _certificate(host: Host, path: PurePosixPath) -> Certificate:
     """Return the first certificate of a file."""
     text = host.tree.text_if_readable(path)
     lines = text.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
-    found = None
     with suppress(ValueError):
-        found = re.search(_VALIDITY, a2b_base64(lines))
-    parts = [part.decode() for part in found.groups()] if found else []
-    ends = ("20{}-{}-{} {}:{}:{} UTC".format(*end) if end else "" for end in (parts[:6], parts[6:]))
-    return Certificate(path, *ends)
+        return Certificate(path, *validity(a2b_base64(lines)))
+    return Certificate(path, "", "")

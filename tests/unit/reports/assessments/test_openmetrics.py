@@ -46,6 +46,7 @@ def validate(assessment: Assessment) -> None:
     for assessed in (assessment, replace(assessment, facts=assessment.facts[3:])):
         counts = {name: len(found) for name, found in samples(assessed).items()}
         counts.pop("k3s_harden_waiver_expiry_timestamp_seconds", None)
+        assert counts.pop("k3s_harden_in_force", 0) == len(assessed.effects)
         assert counts == {
             "k3s_harden_info": 1,
             "k3s_harden_assessment_timestamp_seconds": 1,

@@ -1085,19 +1085,80 @@ def test_each_namespace_needs_a_network_policy(server: Server) -> None:
     assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace shop")
 
 
+_MOST = {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}
+_ALL_PORTS = [{"protocol": name} for name in ("TCP", "UDP", "SCTP")]
+
+
+def _from(port: int) -> list[Json]:
+    return [{**item, "port": port, "endPort": 65535} for item in _ALL_PORTS]
+
+
+def _blocks(*ranges: str) -> list[Json]:
+    return [{"ipBlock": {"cidr": text}} for text in ranges]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"), [("fd00::/56", FAIL), ("10.42.0.0/16,fd00::/56", PASS), ("10.42.0.0/16", PASS)]
+)
+def test_a_policy_is_judged_by_the_addresses_of_the_cluster(
+    plain: Server, ranges: str, expected: ControlStatus
+) -> None:
+    plain.config(f"cluster-cidr: {ranges}\n")
+    open_ = network_policy("shop", podSelector={}, ingress=[{"from": _blocks("::/0")}])
+    policies = [*(network_policy(name) for name in ("default", "kube-public", "kube-system")), open_]
+    objects = {Query.NAMESPACES: [namespace("shop")], Query.NETWORK_POLICIES: policies, Query.PODS: [pod("web")]}
+    assert plain.ask("namespaces-network-policies", objects).status is expected
+
+
 @pytest.mark.parametrize(
     ("specs", "expected"),
     [
         ([{"podSelector": {}}], PASS),
         ([{"podSelector": {}, "ingress": [{}]}], FAIL),
         ([{"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}], PASS),
-        ([{"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "::/0"}}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1", "128.0.0.0/1")}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1")}, {"from": _blocks("128.0.0.0/1")}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1", "128.0.0.0/2")}]}], PASS),
+        (
+            [
+                {
+                    "podSelector": {},
+                    "ingress": [{"from": [{"ipBlock": _MOST}]}],
+                }
+            ],
+            PASS,
+        ),
+        ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "none"}}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"ports": _ALL_PORTS}]}], FAIL),
+        (
+            [
+                {
+                    "podSelector": {},
+                    "ingress": [{"ports": _from(1)}],
+                }
+            ],
+            FAIL,
+        ),
+        ([{"podSelector": {}, "ingress": [{"ports": [item]} for item in _ALL_PORTS]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"ports": _ALL_PORTS[:2]}]}], PASS),
+        (
+            [
+                {
+                    "podSelector": {},
+                    "ingress": [{"ports": _from(2)}],
+                }
+            ],
+            PASS,
+        ),
         ([{"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}], PASS),
         ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}], FAIL),
         ([{"podSelector": {}, "ingress": [{}], "egress": []}], PASS),
         ([{"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}], FAIL),
         ([{"podSelector": {}}, {"podSelector": {}, "ingress": [{}]}], FAIL),
-        ([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{}]}], PASS),
+        ([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{}]}], FAIL),
+        ([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "other"}}, "ingress": [{}]}], PASS),
         ([{"podSelector": {"matchLabels": {"app": "web"}}}], PASS),
         ([{"podSelector": {"matchLabels": {"app": "none"}}}], FAIL),
     ],
@@ -1129,6 +1190,135 @@ def test_the_namespace_default_contains_only_its_service(server: Server) -> None
     answer = server.ask("default-namespace", objects)
     assert answer.status is FAIL
     assert answer.found == "3 objects: Pod default/web, Deployment default/web, Service default/web"
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        (Query.DEFAULT_CONFIG_MAPS, "ConfigMap default/a"),
+        (Query.DEFAULT_SECRETS, "Secret default/a"),
+        (Query.DEFAULT_CLAIMS, "PersistentVolumeClaim default/a"),
+        (Query.DEFAULT_INGRESSES, "Ingress default/a"),
+        (Query.SERVICE_ACCOUNTS, "ServiceAccount default/a"),
+        (Query.ROLES, "Role default/a"),
+        (Query.ROLE_BINDINGS, "RoleBinding default/a"),
+    ],
+)
+def test_the_namespace_default_contains_no_object_of_another_kind(server: Server, query: Query, title: str) -> None:
+    own = {
+        Query.DEFAULT_CONFIG_MAPS: [metadata("kube-root-ca.crt", "default")],
+        Query.SERVICE_ACCOUNTS: [account(namespace="default"), account("a", "shop")],
+        Query.DEFAULT_SECRETS: [metadata("default-token-x2j5k", "default")],
+    }
+    assert server.ask("default-namespace", own).status is PASS
+    answer = server.ask("default-namespace", {**own, query: [*own.get(query, ()), metadata("a", "default")]})
+    assert (answer.status, answer.found) == (FAIL, f"1 object: {title}")
+
+
+def _with_secret(*containers: Json, **fields: Any) -> Json:  # noqa: ANN401 - any JSON
+    return pod("web", "shop", *containers, automountServiceAccountToken=False, **fields)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        _with_secret(volumes=[{"name": "a", "secret": {"secretName": "ci"}}]),
+        _with_secret(volumes=[{"name": "a", "projected": {"sources": [{"secret": {"name": "ci"}}]}}]),
+        _with_secret(container(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "ci"}}}])),
+        _with_secret(container(envFrom=[{"secretRef": {"name": "ci"}}])),
+    ],
+)
+def test_a_secret_with_a_token_is_a_mounted_token(server: Server, given: Json) -> None:
+    """Such a token does not even expire."""
+    for namespace_, expected in (("shop", MANUAL), ("other", PASS)):
+        objects = {Query.PODS: [given], Query.TOKEN_SECRETS: [metadata("ci", namespace_)]}
+        assert server.ask("service-account-token-mounts", objects).status is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"hostPath": {"path": "/etc"}}, FAIL),
+        ({"local": {"path": "/"}}, FAIL),
+        ({"hostPath": {"path": "/var/lib/rancher/k3s/storage"}}, FAIL),
+        ({"hostPath": {"path": "/var/lib/rancher/k3s/storage/pvc-1_shop_data"}}, PASS),
+        ({"nfs": {"path": "/etc"}}, PASS),
+    ],
+)
+def test_a_claim_can_be_a_directory_of_the_node(server: Server, source: Json, expected: ControlStatus) -> None:
+    """A volume of K3s' provisioner is a directory of its own."""
+    claim = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    for namespace_, own in (("shop", expected), ("other", PASS)):
+        volume = {**metadata("v"), "spec": {**source, "claimRef": {"namespace": namespace_, "name": "data"}}}
+        objects = {Query.PODS: [pod("web", volumes=claim)], Query.PERSISTENT_VOLUMES: [volume]}
+        assert server.ask("pods-host-path", objects).status is own
+
+
+def test_a_template_counts_if_its_pods_are_of_another_one(server: Server) -> None:
+    """Such as after an edit of a StatefulSet that updates on deletion, or of a paused Deployment."""
+    bad = {"containers": [container({"privileged": True})]}
+    good = pod("a", owner="ReplicaSet web-1")["spec"]
+    old = {**pod("web-0", owner="StatefulSet web"), "spec": good}
+    old["metadata"]["labels"] = {"controller-revision-hash": "web-1"}
+    states = {
+        "OnDelete": {
+            Query.PODS: [old],
+            Query.STATEFUL_SETS: [{**controller("web", "shop", bad), "status": {"updateRevision": "web-2"}}],
+        },
+        "paused": {
+            Query.PODS: [pod("web-1-a", owner="ReplicaSet web-1")],
+            Query.REPLICA_SETS: [controller("web-1", "shop", good, owner="Deployment web")],
+            Query.DEPLOYMENTS: [controller("web", "shop", bad, paused=True)],
+        },
+        "ReplicationController": {
+            Query.PODS: [pod("web-a", owner="ReplicationController web")],
+            Query.REPLICATION_CONTROLLERS: [controller("web", "shop", bad)],
+        },
+        "ReplicaSet": {
+            Query.PODS: [pod("web-a", owner="ReplicaSet web")],
+            Query.REPLICA_SETS: [controller("web", "shop", bad)],
+        },
+        "CronJob": {Query.CRON_JOBS: [cron_job("web", "shop", bad)]},
+    }
+    for name, objects in states.items():
+        assert server.ask("pods-privileged", objects).status is FAIL, name
+    # What admission corrected in the pods of the same template is no failure.
+    states["OnDelete"][Query.STATEFUL_SETS][0]["status"]["updateRevision"] = "web-1"
+    states["paused"][Query.REPLICA_SETS] = [controller("web-1", "shop", bad, owner="Deployment web")]
+    for name in ("OnDelete", "paused"):
+        assert server.ask("pods-privileged", states[name]).status is PASS, name
+
+
+PRIVILEGED_BUT = {**STRICT, "privileged": True, "allowPrivilegeEscalation": True}
+
+
+@pytest.mark.parametrize(
+    "name", ["pods-net-raw", "pods-added-capabilities", "pods-assigned-capabilities", "pods-seccomp"]
+)
+def test_what_a_privileged_container_drops_has_no_effect(server: Server, name: str) -> None:
+    """It has all capabilities and no filter of system calls."""
+    assert server.ask(name, {Query.PODS: [pod("web", "shop", container(PRIVILEGED_BUT))]}).status is FAIL
+
+
+@pytest.mark.parametrize("name", [*FORBIDDEN, "pods-seccomp"])
+def test_a_pod_for_windows_that_the_standard_admits_does_not_fail(server: Server, name: str) -> None:
+    windows = pod("web", "shop", container({"runAsNonRoot": True}), os={"name": "windows"})
+    assert server.ask(name, {Query.PODS: [windows]}).status is PASS
+    linux = pod("web", "shop", container({"runAsNonRoot": True}))
+    assert server.ask("pods-net-raw", {Query.PODS: [linux]}).status is FAIL
+
+
+@pytest.mark.parametrize("version", ["v1.21", "v1.22", "latest"])
+def test_a_standard_rejects_what_its_version_rejects(server: Server, version: str) -> None:
+    old = namespace("shop", "restricted")
+    old["metadata"]["labels"]["pod-security.kubernetes.io/enforce-version"] = version
+    failing = {
+        name
+        for name in FORBIDDEN
+        if server.ask(name, {Query.NAMESPACES: [old], Query.PODS: [pod("web")]}).status is FAIL
+    }
+    since_1_22 = {"pods-net-raw", "pods-added-capabilities", "pods-assigned-capabilities"}
+    assert failing == (since_1_22 if version == "v1.21" else set())
 
 
 def test_tokens_in_secrets_are_listed(server: Server) -> None:

@@ -1,0 +1,136 @@
+"""What a running node shows of its hardening: the kernel's rules, ports and the datastore. Nothing is changed."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+
+from agent.assess.checks.effect import Force
+from agent.assess.checks.network_effects import ABORTED, NOT_STARTED, NodeNetwork, network_policy_effect
+from agent.assess.checks.port_effects import LOOPBACK, SUITES, Tried, endpoints, port_effects
+from agent.assess.checks.secret_effects import MOST_SECRETS, QUERY, encryption_effect, rotation_effects
+from agent.assess.running_values import own_node
+from agent.base.errors import HardenError, HostError
+from agent.base.host import handshake
+from agent.base.host.https import Limits
+from agent.base.host.packet_filter import filter_rules
+from agent.base.host.sqlite import read_rows
+from agent.base.host.systemd import Systemd
+from agent.cluster.connection import KUBECONFIGS, accepted, connect
+from agent.cluster.kubernetes.network_policies import parse_policy
+from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, ApiRequest, Query
+from agent.cluster.kubernetes.running_parsing import network_pod
+from agent.cluster.reader import Reader
+from agent.harden.node.datastore import Datastore, sqlite_database
+from agent.k3s.roles_and_versions import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.assess.checks.effect import Effect
+    from agent.assess.checks.port_effects import Endpoint
+    from agent.base.host import Host
+    from agent.harden.node.facts import HostFacts
+
+_Answer = TypeVar("_Answer")
+_ALL_PORTS, _ONE_ANSWER = 2.0, 0.5
+"""Seconds. A port of this machine answers in milliseconds."""
+_DATASTORE = 0.5
+"""Seconds for the rows of a datastore. 10,000 Secrets take 0.1 s."""
+_OWN_KUBECONFIG = "agent/k3scontroller.kubeconfig"
+"""That of K3s' network policy controller, which servers and agents have."""
+_BUNDLED = "data/current/bin/aux"
+"""K3s' own iptables, which it uses if the host has none."""
+_SYNCHRONIZED = 2.0
+"""Seconds in which the controller writes its rules."""
+_LIMITS = Limits(request=2.0, total=4.0, body=8 << 20)
+
+
+def read_effects(host: Host, node: AssessedNode) -> Iterator[Effect]:
+    """Yield the effects that this node shows. Raises no exception: failures are reasons in the effects."""
+    if not node.facts.merged_config.boolean("disable-agent"):
+        found = network_policy_effect(node.facts, _network(host, node))
+        if found.force is Force.NO:
+            # The controller may be about to write the rules of a new pod.
+            host.sleep(_SYNCHRONIZED)
+            found = network_policy_effect(node.facts, _network(host, node))
+        yield found
+    yield from _ports(host, node)
+    if node.cluster is not None and node.facts.role is Role.SERVER:
+        yield encryption_effect(node.facts, _stored_secrets(host, node.facts))
+        yield from rotation_effects(node.facts, node.cluster.objects.get(Query.NODES, ()))
+
+
+def _stored_secrets(host: Host, facts: HostFacts) -> list[bytes] | str:
+    """Return the starts of the values of all Secrets, which show their keys; or why they cannot be read."""
+    database = sqlite_database(facts.merged_config.scalar("datastore-endpoint"), facts.data_dir)
+    if facts.datastore is not Datastore.SQLITE or database is None:
+        return f"the datastore is {facts.datastore}, which transfers whole values to show their start"
+    rows = _or_problem(partial(read_rows, host, database, QUERY, most=MOST_SECRETS, seconds=_DATASTORE))
+    return rows if isinstance(rows, str) else [start for (start,) in rows]
+
+
+def _ports(host: Host, node: AssessedNode) -> Iterator[Effect]:
+    own = node.facts.merged_config.scalar("node-ip")
+    address = (own.text.partition(",")[0] if own else "") or handshake.own_address()
+    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(host.now()))
+    end = time.monotonic() + _ALL_PORTS
+    for endpoint in endpoints(node):
+        tried = [
+            _tried(endpoint, at, min(_ONE_ANSWER, max(end - time.monotonic(), 0.001)))
+            for at in dict.fromkeys(filter(None, (LOOPBACK, address)))
+        ]
+        yield from port_effects(node, endpoint, tried, now)
+
+
+def _tried(endpoint: Endpoint, address: str, timeout: float) -> Tried:
+    at, is_tls = (address, endpoint.port), bool(endpoint.kind.refusals)
+    access = _or_problem(partial(handshake.anonymous_answer, at, endpoint.kind.path, timeout, is_tls=is_tls))
+    if isinstance(access, str) or not is_tls:
+        return Tried(address, access)
+    offered = ((handshake.TLS_1_1, SUITES), (handshake.TLS_1_2, endpoint.forbidden))
+    asked = (
+        partial(handshake.tls_answer, at, version, [SUITES[name] for name in names], timeout)
+        for version, names in offered
+    )
+    return Tried(address, access, *map(_or_problem, asked))
+
+
+def _or_problem(ask: Callable[[], _Answer]) -> _Answer | str:
+    try:
+        return ask()
+    except HostError as error:
+        return error.message
+
+
+def _network(host: Host, node: AssessedNode) -> NodeNetwork:
+    facts = node.facts
+    logged = tuple(_logged(host, facts))
+    paths = [facts.data_dir / path for path in (_OWN_KUBECONFIG, *KUBECONFIGS)]
+    name = node.configured_name if node.cluster is None else own_node(node, node.cluster)
+    own = ApiRequest("/api/v1/pods", parameters=f"fieldSelector=spec.nodeName%3D{quote(name)}")
+    try:
+        with connect(host, paths, _LIMITS)[0] as client:
+            accepted(client.get(f"/api/v1/nodes/{quote(name)}", OBJECTS), f"read node {name}", 200)
+            reader = Reader(client)
+            pods = reader.listed(own, partial(network_pod, "Pod"))
+            policies = reader.listed(REQUESTS[Query.NETWORK_POLICIES], parse_policy)
+        rules = filter_rules(host, facts.data_dir / _BUNDLED)
+    except HardenError as error:
+        return NodeNetwork(error.message, logged=logged)
+    return NodeNetwork("; ".join(reader.gaps.values()), rules, pods, policies, logged)
+
+
+def _logged(host: Host, facts: HostFacts) -> Iterator[str]:
+    """Yield the lines of K3s' log of this start that say that policies are not enforced."""
+    systemd = Systemd(host)
+    with suppress(HostError):
+        if systemd.is_running:
+            invocation = systemd.show([facts.service], "InvocationID")[0].get("InvocationID", "")
+            if invocation:
+                text = systemd.log(invocation, "--lines=10", f"--grep={NOT_STARTED}|{ABORTED.replace('.', '[.]')}")
+                yield from text.splitlines()

@@ -1,0 +1,60 @@
+"""Rules of the kernel's packet filter, as iptables-save(8) prints them. It needs CAP_NET_ADMIN and changes nothing."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from agent.base.errors import HostError
+from agent.base.linux.kernel_objects import FilterRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from agent.base.host import Host
+
+_LEGACY = {"iptables": "/proc/net/ip_tables_names", "ip6tables": "/proc/net/ip6_tables_names"}
+"""The tables in use by the older interface of the kernel: reading another one would create it."""
+_FAMILIES = {"iptables": 4, "ip6tables": 6}
+_RULE = re.compile(r"^-A (\S+)( .*)?$", re.MULTILINE)
+_PART = re.compile(r' (-[sdj]|--comment) ("(?:[^"\\]|\\.)*"|\S+)')
+_TIMEOUT = 5.0
+_LARGEST = 32 << 20
+
+
+def filter_rules(host: Host, bundled: PurePosixPath) -> Mapping[int, tuple[FilterRule, ...]]:
+    """Return the rules for IPv4 and IPv6. Without tools of the host, those in the directory `bundled` are run.
+
+    Both interfaces of the kernel are read, since either can have the rules. Raises HostError.
+    """
+    return {family: tuple(_rules(host, bundled, name)) for name, family in _FAMILIES.items()}
+
+
+def _rules(host: Host, bundled: PurePosixPath, name: str) -> Iterator[FilterRule]:
+    yield from parsed_rules(_saved(host, bundled, "nft", name))
+    with suppress(OSError), open(f"{host.root}{_LEGACY[name]}", encoding="ascii") as tables:
+        if "filter" in tables.read().split():
+            yield from parsed_rules(_saved(host, bundled, "legacy", name))
+
+
+def _saved(host: Host, bundled: PurePosixPath, interface: str, name: str) -> str:
+    program = f"xtables-{interface}-multi"
+    tool = host.trusted_tool(program) or bundled / program
+    if host.tree.trust_problem(tool) or not host.tree.exists(tool):
+        raise HostError(f"cannot read the packet filter: this host has no {program}", "install iptables")
+    done = host.run([str(tool), f"{name}-save", "-t", "filter"], timeout=_TIMEOUT, largest_output=_LARGEST)
+    if done.code:
+        reason = next(iter(done.stderr.strip().splitlines()), f"{program} exited with {done.code}")
+        raise HostError(f"cannot read the packet filter, which needs CAP_NET_ADMIN: {reason}")
+    return done.stdout
+
+
+def parsed_rules(text: str) -> Iterator[FilterRule]:
+    """Yield the rules of a listing."""
+    for chain, rest in _RULE.findall(text):
+        found = {key: value.strip('"').replace("\\", "") for key, value in _PART.findall(rest)}
+        source, destination = (found.get(key, "").partition("/")[0] for key in ("-s", "-d"))
+        conditions = _PART.sub("", rest).replace(" -m comment", "").strip()
+        yield FilterRule(chain, found.get("-j", ""), source, destination, found.get("--comment", ""), conditions)

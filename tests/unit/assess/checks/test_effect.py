@@ -1,0 +1,75 @@
+"""Effects in the verdicts of controls and in the formats of a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.assess.assessment import ControlStatus
+from agent.assess.benchmark import catalogue
+from agent.assess.checks.assessed_node import AssessedNode
+from agent.assess.checks.effect import Effect, Force
+from agent.assess.evidence import all_evidence
+from agent.assess.verdict import verdict
+from agent.base.repair import Run
+from agent.base.value import replace
+from agent.harden.situation.observation import observe_situation
+from agent.k3s.cis.versions import Benchmark
+from agent.reports.assessments import assessment_text
+from agent.reports.formats import Format
+from tests.k3s_tree import K3s
+from tests.unit.assess.checks.nodes import fix, node
+from tests.unit.reports.assessments.samples import FULL
+from tests.unit.reports.assessments.test_json_assessment import VALIDATOR, read
+
+EFFECT = Effect(
+    subject="NetworkPolicies on this node",
+    configured="K3s' controller enforces them",
+    force=Force.NO,
+    observed="pod default/web has no rule for ingress",
+    command="sudo iptables-save",
+    controls=("apiserver-profiling",),
+    steps=(Run("sudo systemctl restart k3s.service"),),
+)
+
+
+@pytest.mark.parametrize("force", Force)
+def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, force: Force) -> None:
+    """What is unknown is marked, and the control keeps the status of its configuration."""
+    host = node(tmp_path / "node", K3s())
+    host.harden()
+    situation = observe_situation(host.host(), host.request())
+    at = AssessedNode(situation, all_evidence.read_evidence(host.host(), situation.facts, ()))
+    at.effects = (replace(EFFECT, force=force),)
+    (control,) = catalogue.controls_named("apiserver-profiling")
+    judged = verdict(control, Benchmark.CIS_2_0, at, None)
+    assert judged.in_force is force
+    assert (judged.evidence[-1].observation, judged.evidence[-1].repeated_by) == (
+        f"{EFFECT.subject}: {EFFECT.observed}",
+        EFFECT.command,
+    )
+    if force is Force.NO:
+        assert (judged.status, judged.found) == (ControlStatus.FAIL, EFFECT.observed)
+        assert fix(judged) == "sudo systemctl restart k3s.service"
+    else:
+        assert judged.status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE, Format.HTML, Format.JSON])
+def test_a_report_has_a_section_of_what_is_in_force(output_format: Format) -> None:
+    text = assessment_text(replace(FULL, effects=(EFFECT,)), output_format)
+    assert EFFECT.observed in text
+    assert "in force" in text.lower().replace("_", " ").replace("-", " ")
+    assert EFFECT.observed not in assessment_text(FULL, output_format)
+
+
+def test_effects_in_json_follow_the_schema() -> None:
+    report = read(replace(FULL, effects=(EFFECT,)))
+    VALIDATOR.validate(report)
+    assert [found["force"] for found in report["in_force"]] == ["no"]
+
+
+def test_each_effect_is_a_metric() -> None:
+    metrics = assessment_text(replace(FULL, effects=(EFFECT,)), Format.OPENMETRICS)
+    assert f'k3s_harden_in_force{{subject="{EFFECT.subject}",force="no"}} 1' in metrics
