@@ -252,10 +252,8 @@ def test_undo_accepts_each_state_that_a_run_left() -> None:
         assert plan == Plan(changes=(Change(now, absent),), refusals=())
     edited = file(content=b"edited\n", mode=0o644)
     (refusal,) = undo_plan({str(A): absent}, {str(A): (first, second)}, {str(A): edited}).refusals
-    assert (
-        refusal.reason
-        == "was edited after k3s-harden wrote it, so it was kept: content, mode 0600 → 0644; --force keeps the file as a backup"
-    )
+    kept = "was edited after k3s-harden wrote it, so it was kept: content, mode 0600 → 0644"
+    assert refusal.reason == f"{kept}; --force keeps the file as a backup"
 
 
 @pytest.mark.parametrize(
