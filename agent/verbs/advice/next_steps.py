@@ -73,8 +73,8 @@ def steps_after_uninstall(report: Report, k3s: InstalledK3s) -> tuple[NextStep, 
     return tuple(steps)
 
 
-def steps_after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
-    """Return the next steps after a release of K3s' services from the gate."""
+def steps_after_bypass(services: Iterable[str]) -> tuple[NextStep, ...]:
+    """Return the next steps after a bypass of the gate of K3s' services."""
     starts = (
         NextStep(
             Run(f"sudo systemctl restart {service.removesuffix('.service')}"),
@@ -195,7 +195,7 @@ def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
         if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
             accounts = RunVerb("service-accounts", ("--wait 300",))
             yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
-    elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-released" for finding in report.findings)):
+    elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-unblocked" for finding in report.findings)):
         yield k3s.start()
     if report.verb == _CHECK:
         yield NextStep(RunVerb("assess"), "check covers the hardening guide, and assess the CIS benchmark")

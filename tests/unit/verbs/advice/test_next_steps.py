@@ -205,8 +205,8 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
     assert unpurposed(next_steps.steps_after_uninstall(report("uninstall"), RUNNING)) == [RunVerb("revert")]
 
 
-def test_a_released_service_is_restarted_and_then_repaired() -> None:
-    after = next_steps.steps_after_release(["k3s.service"])
+def test_a_bypassed_service_is_restarted_and_then_repaired() -> None:
+    after = next_steps.steps_after_bypass(["k3s.service"])
     assert unpurposed(after) == [RESTART, RunVerb("check")]
 
 
