@@ -45,8 +45,8 @@ _OWN_KUBECONFIG = "agent/k3scontroller.kubeconfig"
 """That of K3s' network policy controller, which servers and agents have."""
 _BUNDLED = "data/current/bin/aux"
 """K3s' own iptables, which it uses if the host has none."""
-_SYNCHRONIZED = 2.0
-"""Seconds in which the controller writes its rules."""
+_SYNCHRONIZED = 5.0
+"""Seconds in which the controller writes the rules of a new pod, also on a busy node."""
 _LIMITS = Limits(request=2.0, total=4.0, body=8 << 20)
 
 
