@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.evidence import FoundFile, Matches
+    from agent.assess.checks.evidence import Matches
+    from agent.base.linux.reach import FoundFile
     from agent.harden.node.facts import HostFacts
 
 _MOST_SHOWN = 5

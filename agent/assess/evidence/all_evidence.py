@@ -42,7 +42,7 @@ _CREDENTIALS = rb"\b(password|auth|identity_token)[\"']?\s*:\s*[^\s#]|://[^\s/@]
 
 def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
     """Read the files of these queries, and the files that K3s wrote for etcd."""
-    files = FileFinder(host.tree)
+    files = FileFinder(host)
     etcd, encryption = facts.data_dir / ETCD_CONFIGURATION, facts.data_dir / ENCRYPTION_CONFIGURATION
     return CollectedEvidence(
         node=host.name,
