@@ -8,7 +8,8 @@ import sys
 from contextlib import redirect_stdout
 from copy import copy
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import typer
 from typer.main import get_command, get_command_name
@@ -34,6 +35,12 @@ _OTHER_NAMES = {
 def run(words: list[str]) -> NoReturn:
     """Run a command line and exit. Raises UsageError if it is invalid."""
     REPEATED_OPTIONS.set(repeated_options)
+    if _COMPLETION in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined] # Typer calls it so, too
+
+        completion_init()
+        # For zsh and fish, Typer renders the texts by Rich's Markdown, whose parser the packages do not carry.
+        sys.modules["typer.rich_utils"] = cast("Any", SimpleNamespace(rich_render_text=str))
     try:
         if words or _COMPLETION in os.environ:
             sys.exit(_program(words)(words, prog_name=PROGRAM, standalone_mode=False) or 0)
