@@ -190,7 +190,7 @@ _declare(
         ],
         "output": Annotated[
             Optional[Path],
-            Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+            Option(help="File to write with mode 0600; its ending selects the format. [default: -]", metavar="FILE"),
         ],
         "sign": Annotated[
             Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
