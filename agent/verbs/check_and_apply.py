@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.base.errors import ExitCode, HardenError, HostError
 from agent.base.model import Absent, File, Sysctl
-from agent.base.repair import Instruction, RunVerb
+from agent.base.repair import Instruction, RunVerb, words
 from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -211,7 +211,7 @@ def _applied(
         host.refuse_ordinary_user("apply")
     if _is_forbidden(situation):
         reason = "kernel parameters differ, and /proc/sys is read-only"
-        held = replace(situation, plan=plan.withheld(situation.plan, reason, "", by_environment=True))
+        held = replace(situation, plan=plan.withheld(situation.plan, reason, by_environment=True))
         return _report("apply", host, situation, items_of(held), writes=True), situation
     if settled and not situation.plan.changes:
         report = _report("apply", host, situation, items_of(situation), writes=True)
@@ -230,7 +230,7 @@ def _applied(
     try:
         situation = observe_situation(host, request)
     except HardenError as error:
-        again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", error.hint)
+        again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", words(error.hint))
         facts = situation.facts.evidence
         return Report(verb="apply", writes=True, facts=facts, items=(*done, again), findings=()), situation
     changed = {item.id: item for item in done}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Union
 
-from agent.assess.checks.effect import Effect, Force
+from agent.assess.checks.answer import WORST_FIRST, ControlStatus
+from agent.assess.checks.effect import Effect
 from agent.base.repair import Run
 from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.facts import will_run_etcd
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from agent.assess.checks.assessed_node import AssessedNode
 
+PASS, FAIL, UNKNOWN = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN
 CLOSED, LOOPBACK = "the connection was refused", "127.0.0.1"
 _SUITES = {
     "RSA": "RC4_128_SHA=5 3DES_EDE_CBC_SHA=A AES_128_CBC_SHA=2F AES_256_CBC_SHA=35 AES_128_CBC_SHA256=3C"
@@ -127,69 +129,63 @@ def port_effects(node: AssessedNode, endpoint: Endpoint, tried: Sequence[Tried],
     curl = "curl -ksS -o /dev/null -w '%{http_code}\\n'"
     url = f"{'https' if kind.refusals else 'http'}://{LOOPBACK}:{endpoint.port}{kind.path}"
     rows = [
-        (f"No anonymous access to {where}", "anonymous-auth", _access(endpoint, tried), f"{curl} {url}", kind.controls)
+        (
+            f"No anonymous access to {where}",
+            "anonymous-auth",
+            [*_access(endpoint, tried)],
+            f"{curl} {url}",
+            kind.controls,
+        )
     ]
     if kind.refusals and kind is not _SUPERVISOR and any(not isinstance(one.access, str) for one in tried):
         command = f"openssl s_client -connect {LOOPBACK}:{endpoint.port} -tls1_1 </dev/null"
-        rows += [(f"TLS of {where}", "tls-cipher-suites", _tls(endpoint, tried, now), command, kind.tls_controls)]
-    for subject, name, (bad, unknown, good), command, controls in rows:
+        rows += [(f"TLS of {where}", "tls-cipher-suites", [*_tls(endpoint, tried, now)], command, kind.tls_controls)]
+    for subject, name, found, command, controls in rows:
         configured = node.arguments(kind.component).get(name) if kind.component else None
+        status = min((own for own, _ in found), key=WORST_FIRST.index, default=UNKNOWN)
         yield Effect(
             subject=subject,
             configured=f"--{name}={configured.value}" if configured else "default",
-            force=Force.NO if bad else Force.UNKNOWN if unknown else Force.YES,
-            observed=", ".join(dict.fromkeys(bad or unknown or good)),
+            status=status,
+            observed=", ".join(dict.fromkeys(text for own, text in found if own is status)),
             command=command,
             controls=controls,
             steps=(Run(f"sudo systemctl restart {node.facts.service}"),),
         )
 
 
-class _Found(NamedTuple):
-    """What was observed, by what it means."""
-
-    bad: list[str]
-    unknown: list[str]
-    good: list[str]
-
-
-def _access(endpoint: Endpoint, tried: Sequence[Tried]) -> _Found:
+def _access(endpoint: Endpoint, tried: Sequence[Tried]) -> Iterator[tuple[ControlStatus, str]]:
     kind = endpoint.kind
-    bad, unknown, good = found = _Found([], [], [])
     for one in tried:
         is_far = one.address != LOOPBACK
         if isinstance(one.access, str):
             is_expected = one.access == CLOSED and (is_far or not kind.refusals or kind is _ETCD)
-            (good if is_expected else unknown).append(f"{one.address}: {one.access}")
+            yield PASS if is_expected else UNKNOWN, f"{one.address}: {one.access}"
         elif one.access[0] >= _SERVER_ERROR:
-            unknown.append(f"{one.address}: {one.access[0]}")
+            yield UNKNOWN, f"{one.address}: {one.access[0]}"
         elif one.access[0] not in kind.refusals:
-            bad.append(f"{one.address}:{endpoint.port}{kind.path} answered {one.access[0]} without a credential")
+            yield FAIL, f"{one.address}:{endpoint.port}{kind.path} answered {one.access[0]} without a credential"
         elif endpoint.on_loopback and is_far:
-            bad.append(f"it is reachable at {one.address}")
+            yield FAIL, f"it is reachable at {one.address}"
         else:
-            good.append(f"{one.access[0] or 'refused'} at {one.address}")
-    return found
+            yield PASS, f"{one.access[0] or 'refused'} at {one.address}"
 
 
-def _tls(endpoint: Endpoint, tried: Sequence[Tried], now: str) -> _Found:
+def _tls(endpoint: Endpoint, tried: Sequence[Tried], now: str) -> Iterator[tuple[ControlStatus, str]]:
     names = {number: name for name, number in SUITES.items()}
-    bad, unknown, good = found = _Found([], [], [])
-    for one in (one for one in tried if not isinstance(one.access, str)):
-        tests = {
-            "TLS 1.1": one.old_version,
-            **({"a suite outside of the list": one.suite} if endpoint.forbidden else {}),
-        }
-        for what, answer in tests.items():
+    for one in tried:
+        if isinstance(one.access, str):
+            continue
+        tests = {"TLS 1.1": one.old_version, "a suite outside of the list": one.suite}
+        for what, answer in [*tests.items()][: 2 if endpoint.forbidden else 1]:
             if isinstance(answer, str):
-                unknown.append(f"{what} at {one.address}: {answer}")
+                yield UNKNOWN, f"{what} at {one.address}: {answer}"
             elif answer[0]:
-                bad.append(f"{what} is accepted at {one.address} ({names.get(answer[1], hex(answer[1]))})")
+                yield FAIL, f"{what} is accepted at {one.address} ({names.get(answer[1], hex(answer[1]))})"
             else:
-                good.append(f"{what} is refused at {one.address}")
-        certificate = one.access[1] if not isinstance(one.access, str) else b""
-        until = validity(certificate)[1]
+                yield PASS, f"{what} is refused at {one.address}"
+        until = validity(one.access[1])[1]
         if until:
-            (bad if until <= now else good).append(f"its certificate is valid until {until}")
-        bad += ["its certificate is signed with SHA-1"] * any(name in certificate for name in _SHA1)
-    return found
+            yield FAIL if until <= now else PASS, f"its certificate is valid until {until}"
+        if any(name in one.access[1] for name in _SHA1):
+            yield FAIL, "its certificate is signed with SHA-1"

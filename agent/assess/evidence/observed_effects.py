@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-from agent.assess.checks.effect import Force
+from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.network_effects import ABORTED, NOT_STARTED, NodeNetwork, network_policy_effect
 from agent.assess.checks.port_effects import LOOPBACK, SUITES, Tried, endpoints, port_effects
 from agent.assess.checks.secret_effects import MOST_SECRETS, QUERY, encryption_effect, rotation_effects
@@ -45,8 +45,8 @@ _OWN_KUBECONFIG = "agent/k3scontroller.kubeconfig"
 """That of K3s' network policy controller, which servers and agents have."""
 _BUNDLED = "data/current/bin/aux"
 """K3s' own iptables, which it uses if the host has none."""
-_SYNCHRONIZED = 2.0
-"""Seconds in which the controller writes its rules."""
+_SYNCHRONIZED = 5.0
+"""Seconds in which the controller writes the rules of a new pod, also on a busy node."""
 _LIMITS = Limits(request=2.0, total=4.0, body=8 << 20)
 
 
@@ -54,7 +54,7 @@ def read_effects(host: Host, node: AssessedNode) -> Iterator[Effect]:
     """Yield the effects that this node shows. Raises no exception: failures are reasons in the effects."""
     if not node.facts.merged_config.boolean("disable-agent"):
         found = network_policy_effect(node.facts, _network(host, node))
-        if found.force is Force.NO:
+        if found.status is ControlStatus.FAIL:
             # The controller may be about to write the rules of a new pod.
             host.sleep(_SYNCHRONIZED)
             found = network_policy_effect(node.facts, _network(host, node))
@@ -119,7 +119,8 @@ def _network(host: Host, node: AssessedNode) -> NodeNetwork:
             reader = Reader(client)
             pods = reader.listed(own, partial(network_pod, "Pod"))
             policies = reader.listed(REQUESTS[Query.NETWORK_POLICIES], parse_policy)
-        rules = filter_rules(host, facts.data_dir / _BUNDLED)
+        families = {6 if ":" in address else 4 for pod in pods for address in pod.addresses}
+        rules = filter_rules(host, facts.data_dir / _BUNDLED, families)
     except HardenError as error:
         return NodeNetwork(error.message, logged=logged)
     return NodeNetwork("; ".join(reader.gaps.values()), rules, pods, policies, logged)
