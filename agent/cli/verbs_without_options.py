@@ -122,6 +122,7 @@ def assess(
     from agent.assess.evidence.host_assessment import Scope, assess_host, compared, load_baseline, require_use
     from agent.verbs import assess as verb
 
+    printed = printed.with_format_of_output()
     printed.refuse_contradictions()
     if allowed_signers and not baseline:
         raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
