@@ -71,7 +71,7 @@ tlsPrivateKeyFile: /{data}/agent/serving-kubelet.key
 """
 ENCRYPTION = (
     '{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],'
-    '"providers":[{"aescbc":{"keys":[{"name":"aescbckey","secret":"c2VjcmV0IG9mIHRoZSBjbHVzdGVy"}]}},{"identity":{}}]}]}'
+    '"providers":[{"aescbc":{"keys":[{"name":"aescbckey","secret":"c2VjcmV0IG9mIHRoZSBjbHVzdGVyIG9mIDMyIGJ5dGU="}]}},{"identity":{}}]}]}'
 )
 _UNIT = """\
 [Service]
