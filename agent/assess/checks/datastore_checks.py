@@ -17,7 +17,7 @@ from agent.assess.checks.answer import (
     grep_count,
     undetermined,
 )
-from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
+from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT, removal
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import EncryptionConfiguration, MissingFile, UnknownCause, UnknownFile
 from agent.base.model import Location
@@ -73,6 +73,11 @@ class EtcdSetting(Check):
         if isinstance(config, UnknownFile):
             return _unknown(config, _WRITTEN_AGAIN)
         value = config.values.get(self.key)
+        given = node.facts.merged_config.component_arguments("etcd-arg").get(self.key, ())
+        if given and not self.criterion.on_host(str(node.facts.data_dir)).accepts(given[-1].text):
+            shown = Evidence(f"{self.key}={given[-1].text}", given[-1].location)
+            step = removal("etcd-arg", given[-1], node.facts)
+            return Answer(ControlStatus.FAIL, given[-1].text, (shown,), unmet=complete_steps(step, restart=Restart.K3S))
         if value is None:
             status = ControlStatus.PASS if self.unset_passes else ControlStatus.FAIL
             command = grep_count(self.key.rpartition(".")[2], config.path)

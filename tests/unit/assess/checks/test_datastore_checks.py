@@ -309,6 +309,50 @@ resources:
 """
 
 
+LISTENER = "https://127.0.0.1:2379,http://0.0.0.0:2381"
+
+
+@pytest.mark.parametrize("control", ["etcd-server-certificate", "etcd-client-cert-auth"])
+@pytest.mark.parametrize("is_argument", [True, False])
+def test_a_listener_of_etcd_without_tls_fails(server: CheckedNode, control: str, *, is_argument: bool) -> None:
+    """Real clients put and get keys there without a certificate."""
+    if is_argument:
+        server.config(f"etcd-arg: ['listen-client-urls={LISTENER}']\n")
+    else:
+        file = server.path(ETCD)
+        file.write_text(f"{file.read_text()}listen-client-urls: {LISTENER}\n")
+    verdict = server.verdict(control)
+    assert (verdict.status, verdict.found) == (ControlStatus.FAIL, LISTENER)
+
+
+@pytest.mark.parametrize(("scheme", "status"), [("http", ControlStatus.FAIL), ("https", ControlStatus.PASS)])
+def test_an_external_etcd_without_tls_ignores_the_files(nodes: Nodes, scheme: str, status: ControlStatus) -> None:
+    server = nodes(K3s(etcd=False))
+    files = "".join(f"datastore-{name}: /etc/{name}\n" for name in ("cafile", "certfile", "keyfile"))
+    server.config(f"datastore-endpoint: {scheme}://10.0.0.1:2379\n{files}")
+    for control in ("apiserver-etcd-client-certificate", "apiserver-etcd-ca-file"):
+        assert server.verdict(control).status is status
+    if scheme == "http":
+        assert "https://" in fix(server.verdict("apiserver-etcd-ca-file"))
+
+
+@pytest.mark.parametrize(
+    ("controllers", "status"),
+    [
+        ("*", ControlStatus.PASS),
+        ("*,-podgc", ControlStatus.FAIL),
+        ("*,-pod-garbage-collector-controller", ControlStatus.FAIL),
+        ("job-controller", ControlStatus.FAIL),
+    ],
+)
+def test_the_threshold_requires_the_controller_that_uses_it(
+    server: CheckedNode, controllers: str, status: ControlStatus
+) -> None:
+    threshold = "terminated-pod-gc-threshold=12500"
+    server.config(f"kube-controller-manager-arg: ['{threshold}', 'controllers={controllers}']\n")
+    assert server.verdict("terminated-pod-gc-threshold").status is status
+
+
 ONE_KEY = "{{keys: [{{name: key, secret: {}}}]}}".format
 REJECTED = {
     "aescbc: {keys: []}": "keys",
