@@ -19,7 +19,7 @@ IDENTITY = "identity"
 """The provider that stores values without encryption."""
 
 _PROVIDERS = frozenset({"aescbc", "aesgcm", IDENTITY, "kms", "secretbox"})
-_KEY = rb'\{"name":"[\w.-]+","secret":"[\w+/]{43}="\}'
+_KEY = rb'\{"name":"[\w.:+-]+","secret":"[\w+/]{43}="\}'
 _PROVIDER = rb'\{"(?:identity":\{\}|(?:aescbc|secretbox)":\{"keys":\[KEY(?:,KEY)*\]\})\}'.replace(b"KEY", _KEY)
 _AS_K3S_WRITES = (
     rb'\{"kind":"EncryptionConfiguration","apiVersion":"apiserver\.config\.k8s\.io/v1","resources":\[\{"resources":'
