@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 _COMPLETION = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol for the completion of shells."""
+_OTHER_NAMES = {
+    "release": f"run {PROGRAM} bypass, the name of `release --once` since 2.0.0",
+    "status": f"run {PROGRAM} check, or {PROGRAM} assess for the CIS benchmark",
+}
+"""What to run instead of a command with a former or an expected name."""
 
 
 def run(words: list[str]) -> NoReturn:
@@ -96,6 +101,7 @@ def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN40
         name = OTHER_ROLES.get(name, name)
     elif kind == "command":
         message = f"cannot run {name}: {called} has no such command"
+        hint = _OTHER_NAMES.get(name, hint) if commands and not verb else hint
         known = [other for other, command in commands.items() if not command.hidden]
     else:
         message = f"cannot use {name}: {verb or PROGRAM} has no such option"

@@ -12,7 +12,7 @@ from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Absent, Directory, File
-from agent.base.repair import Run, RunVerb
+from agent.base.repair import Run, RunVerb, words
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -264,7 +264,8 @@ def _remove(host: Host, places: Iterable[PurePosixPath], installation: Installat
             continue
         if not isinstance(now, File) or not _is_ours(now):
             detail = f"is not a file of k3s-harden: {describe_state(now)}"
-            items.append(Item(str(path), ItemStatus.REFUSED, detail, "review it, and remove it if it is not needed"))
+            repair = words("review it, and remove it if it is not needed")
+            items.append(Item(str(path), ItemStatus.REFUSED, detail, repair))
             continue
         items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])
         _remove_empty_directories(host, path.parent)

@@ -45,6 +45,10 @@ class ControlStatus(StrEnum):
         return self in (ControlStatus.FAIL, ControlStatus.UNKNOWN)
 
 
+WORST_FIRST = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
+"""The order in which one of several observations decides."""
+
+
 class Evidence(NamedTuple):
     """One observation on the host."""
 

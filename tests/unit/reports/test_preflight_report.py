@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, RunVerb
+from agent.base.repair import Instruction, Repair, RunVerb, words
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep
 from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
@@ -46,8 +46,14 @@ FULL = Preflight(
         PreflightProblem(BROKEN._replace(id="weak", level=Level.WARNING, prevents_start=False), False, True),  # noqa: FBT003 - a row
         PreflightProblem(FIXED, fixed_by_apply=True, is_new=True),
     ),
-    changes=(Item("/a", ItemStatus.DIFFERS, "content"), Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it")),
-    left=(Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it"), Item("/c", ItemStatus.DIFFERS, "mode")),
+    changes=(
+        Item("/a", ItemStatus.DIFFERS, "content"),
+        Item("/b", ItemStatus.REFUSED, "it is a symlink", words("remove it")),
+    ),
+    left=(
+        Item("/b", ItemStatus.REFUSED, "it is a symlink", words("remove it")),
+        Item("/c", ItemStatus.DIFFERS, "mode"),
+    ),
     notes=NOTES[:1],
 )
 
