@@ -32,10 +32,11 @@ def edit(node: CheckedNode, path: str, old: str, new: str) -> None:
 
 def test_the_etcd_configuration_of_k3s_passes(server: CheckedNode) -> None:
     verdict = server.judged_as("etcd-server-certificate", ControlStatus.PASS, FixOwner.K3S)
-    assert [where for _, where in seen(verdict)] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5"]
+    assert [where for _, where in seen(verdict)] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5", f"{DATA}/{ETCD}"]
     assert verdict.expected == (
         f"client-transport-security.cert-file is {DATA}/server/tls/etcd/server-client.crt and"
-        f" client-transport-security.key-file is {DATA}/server/tls/etcd/server-client.key"
+        f" client-transport-security.key-file is {DATA}/server/tls/etcd/server-client.key and"
+        " listen-client-urls is only URLs with https, or is not set"
     )
 
 
