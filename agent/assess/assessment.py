@@ -55,6 +55,8 @@ class Verdict(NamedTuple):
     repair: Repair
     """The fix if the control is open; its owner meets the control if it passes."""
     waiver: Waiver | None = None
+    is_reviewed: bool = False
+    """Whether the waiver is the result of a person's review of a manual control."""
     in_force: ControlStatus | None = None
     """Whether what the running node shows agrees with the configuration; None if nothing shows it."""
 

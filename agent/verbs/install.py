@@ -138,7 +138,12 @@ def uninstall(host: Host, installation: Installation) -> Report:
     node, steps = ([], ()) if installation.packaged else _withdrawn(host)
     report = _report("uninstall", [*items, *removed, *node], [], left, installation)
     report = replace(report, findings=after_apply_or_revert.after_uninstall(left))
-    return replace(report, next_steps=(*steps, *next_steps.steps_after_uninstall(report, installation.k3s)))
+    try:
+        is_hardened = bool(Journal(host).runs())
+    except HardenError:  # revert reports it
+        is_hardened = True
+    then = next_steps.steps_after_uninstall(report, installation.k3s, is_hardened=is_hardened)
+    return replace(report, next_steps=(*steps, *then))
 
 
 def _withdrawn(host: Host) -> tuple[list[Item], tuple[NextStep, ...]]:

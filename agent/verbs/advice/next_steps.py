@@ -65,12 +65,12 @@ def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ..
     return (see,) if k3s.is_tree else (see, replace(k3s.restart(), purpose="restart K3s through its gate"))
 
 
-def steps_after_uninstall(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
-    """Return the next steps after uninstall."""
-    steps = [*_repairs(report, k3s, RunVerb("uninstall"))]
-    if not report.exit_code:
-        steps.append(NextStep(RunVerb(_REVERT), "to undo the hardening, too, revert it"))
-    return tuple(steps)
+def steps_after_uninstall(report: Report, k3s: InstalledK3s, *, is_hardened: bool) -> tuple[NextStep, ...]:
+    """Return the next steps after uninstall. Without its package, this program could not revert anything."""
+    steps = tuple(_repairs(report, k3s, RunVerb("uninstall")))
+    revert = NextStep(RunVerb(_REVERT), "to undo the hardening, too, revert it")
+    left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
+    return (revert, *steps) if is_hardened and not left else steps
 
 
 def steps_after_bypass(services: Iterable[str]) -> tuple[NextStep, ...]:

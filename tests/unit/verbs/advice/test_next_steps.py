@@ -202,7 +202,16 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
     done = report("install", Item("/a", ItemStatus.CHANGED))
     assert unpurposed(next_steps.steps_after_install(done, RUNNING)) == [DIFF, RESTART]
     assert lines(next_steps.steps_after_install(done, SERVER)) == [f"{INSTALLER} | sh -"]
-    assert unpurposed(next_steps.steps_after_uninstall(report("uninstall"), RUNNING)) == [RunVerb("revert")]
+
+
+def test_the_hardening_is_reverted_before_the_package_is_removed() -> None:
+    """The package has the program that reverts it. After revert, there is nothing to revert."""
+    remains = finding("gate-remains", Instruction("remove the package"), blocks=True)
+    done = report("uninstall", findings=(remains,))
+    package = Instruction("remove the package")
+    for is_hardened, expected in ((True, [RunVerb("revert"), package]), (False, [package])):
+        after = next_steps.steps_after_uninstall(done, RUNNING, is_hardened=is_hardened)
+        assert [step for step in unpurposed(after) if step != RunVerb("uninstall")] == expected
 
 
 def test_a_bypassed_service_is_restarted_and_then_repaired() -> None:
