@@ -54,10 +54,9 @@ app = typer.Typer(
     name=PROGRAM,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,  # `install` writes the scripts; Typer's option would edit files of the user
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"{PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command."
-    " --install-completion writes a script to your home directory and changes .bashrc or .zshrc to load it;"
-    " `install` adds the completions for all users.",
+    epilog=f"{PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command.",
 )
 
 
@@ -169,6 +168,10 @@ _declare(
         Optional[Path],
         Option(help="Verify the baseline's signature, BASELINE.sig, with the keys in FILE.", metavar="FILE"),
     ],
+    baseline_days=Annotated[int, Option(help="Age in days from which a baseline is rejected.", metavar="DAYS", min=1)],
+    other_machine=Annotated[
+        bool, Option("--other-machine", help="Accept a baseline of another machine, such as the one before a repair.")
+    ],
     compare=Annotated[
         Optional[tuple[Path, Path]],
         Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
@@ -191,7 +194,7 @@ _declare(
         ],
         "output": Annotated[
             Optional[Path],
-            Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+            Option(help="File to write with mode 0600; its ending selects the format. [default: -]", metavar="FILE"),
         ],
         "sign": Annotated[
             Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")

@@ -30,6 +30,7 @@ from agent.verbs.installation import (
     CLEAN_HOOK,
     COMPLETIONS,
     DATA_DIR_DROPINS,
+    FORMER_COMPLETION,
     MISFIT,
     UNIT_DIRECTORY,
     UNITS,
@@ -176,6 +177,7 @@ def _all_places(host: Host, installation: Installation) -> tuple[list[PurePosixP
     dropins = [f"{name}/{dropin}" for name in names for dropin in DROPINS]
     units = [name for name in UNITS if name not in installation.packaged]
     others = [*(UNIT_DIRECTORY / name for name in units), *_hiding(host, installation), *COMPLETIONS.values()]
+    others.append(FORMER_COMPLETION)
     if not installation.packaged:
         others.append(CLEAN_HOOK)
     return [UNIT_DIRECTORY / name for name in dropins if name not in installation.packaged], others
