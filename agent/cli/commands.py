@@ -168,6 +168,10 @@ _declare(
         Optional[Path],
         Option(help="Verify the baseline's signature, BASELINE.sig, with the keys in FILE.", metavar="FILE"),
     ],
+    baseline_days=Annotated[int, Option(help="Age in days from which a baseline is rejected.", metavar="DAYS", min=1)],
+    other_machine=Annotated[
+        bool, Option("--other-machine", help="Accept a baseline of another machine, such as the one before a repair.")
+    ],
     compare=Annotated[
         Optional[tuple[Path, Path]],
         Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),

@@ -15,7 +15,7 @@ from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.times import seconds_of, timestamp
-from agent.harden.node import gate
+from agent.harden.node import gate, openrc
 from agent.harden.node import gate_exceptions as exceptions
 from agent.harden.node.gate_exceptions import BYPASS, EACH, RUN_DIRECTORY, UNGATED, file_of_service
 from agent.k3s.services import OPENRC_DIRECTORY
@@ -123,5 +123,7 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
             for service in services
         ),
         findings=(),
-        next_steps=next_steps.steps_after_bypass([service for service in services if service not in started]),
+        next_steps=next_steps.steps_after_bypass(
+            [service for service in services if service not in started], is_openrc=openrc.starts_services(host)
+        ),
     )

@@ -96,7 +96,7 @@ def test_only_services_that_exist_are_bypassed(guarded: Path) -> None:
     report = bypass(fake_host(guarded, is_live=True), (), 15)
     assert {item.id for item in report.items} == {"k3s.service", "k3s-east.service"}
     restarts = [one.step for one in report.next_steps if isinstance(one.step, Run)]
-    assert {one.line for one in restarts} == {"sudo systemctl restart k3s", "sudo systemctl restart k3s-east"}
+    assert {one.line for one in restarts} == {"sudo systemctl start k3s", "sudo systemctl start k3s-east"}
     assert not (guarded / RUN / "bypass.k3s-agent").exists()
     for other in ("k3s-agent.service", "k3s-west.service"):
         with pytest.raises(UsageError, match=f"{other}: there is no such service with a gate") as caught:
@@ -135,7 +135,7 @@ def test_a_bypass_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
     details = {item.id: item.detail for item in report.items}
     assert details["k3s.service"].startswith("is being started; the next start until")
     steps = [step.step.line for step in report.next_steps if isinstance(step.step, Run)]
-    assert steps == ["sudo systemctl restart k3s-east"]
+    assert steps == ["sudo systemctl start k3s-east"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
+    from agent.base.errors import InputError
     from agent.base.linux.reach import FoundFile
     from agent.k3s.etcd_configuration import EtcdValue
 
@@ -93,11 +94,13 @@ class EtcdConfiguration(Value):
 
 
 class EncryptionConfiguration(Value):
-    """The encryption configuration that K3s wrote."""
+    """An encryption configuration: the one that K3s wrote, or one of the operator."""
 
     path: PurePosixPath
     providers: tuple[str, ...]
     """As encryption_configuration.providers_of_secrets returns them."""
+    problem: InputError | None = None
+    """Why the API server exits at it."""
 
 
 class CollectedEvidence(Value):

@@ -73,12 +73,12 @@ def steps_after_uninstall(report: Report, k3s: InstalledK3s, *, is_hardened: boo
     return (revert, *steps) if is_hardened and not left else steps
 
 
-def steps_after_bypass(services: Iterable[str]) -> tuple[NextStep, ...]:
-    """Return the next steps after a bypass of the gate of K3s' services."""
+def steps_after_bypass(services: Iterable[str], *, is_openrc: bool) -> tuple[NextStep, ...]:
+    """Return the next steps after a bypass of the gate of K3s' services: a start, which a K3s that runs ignores."""
     starts = (
         NextStep(
-            Run(f"sudo systemctl restart {service.removesuffix('.service')}"),
-            f"start {service} without its gate",
+            InstalledK3s(Role.SERVER, service.removesuffix(".service"), is_openrc=is_openrc).start().step,
+            f"start {service} without its gate, if it does not run",
         )
         for service in services
     )

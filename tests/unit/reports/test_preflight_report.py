@@ -112,6 +112,14 @@ def test_quiet_prints_only_the_result() -> None:
         assert len(shown(result, Format.TABLE, Verbosity.QUIET).split("\n\n")) == 1
 
 
+def test_the_commands_of_items_repeat_the_options_of_the_run() -> None:
+    edited = Item("/a", ItemStatus.EDITED, "content", Repair((RunVerb("apply", ("--force",)),)))
+    result = FULL._replace(changes=(edited,), left=(edited,))
+    parsed = json.loads(shown(result, Format.JSON, caller=lambda: Caller(options=("--root /mnt",))))
+    for item in (*parsed["changes"], *parsed["left_after_apply"]):
+        assert item["repair"]["text"] == "sudo k3s-harden apply --force --root /mnt"
+
+
 def test_the_next_steps_end_each_format() -> None:
     result = FULL._replace(next_steps=(NextStep(RunVerb("apply"), "apply the hardening"),))
     command = "sudo k3s-harden apply --root /mnt"

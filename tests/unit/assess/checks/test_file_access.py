@@ -28,9 +28,12 @@ FILES = {
     "k3s-token-access": (f"{DATA}/server/token", f"{DATA}/server/agent-token"),
     "server-credentials-access": (f"{DATA}/server/cred/admin.kubeconfig", f"{DATA}/server/cred/passwd"),
     "encryption-config-access": (f"{DATA}/server/cred/encryption-config.json",),
-    "agent-keys-access": (f"{DATA}/agent/serving-kubelet.key",),
+    "agent-keys-access": (f"{DATA}/agent/serving-kubelet.key", "/etc/rancher/node/password"),
     "agent-kubeconfigs-access": (f"{DATA}/agent/kubelet.kubeconfig",),
     "kubelet-config-access": ("/etc/kubelet/k.yaml", f"{DATA}/agent/etc/kubelet.conf.d/50-site.conf"),
+    "pod-sources-access": tuple(
+        f"{DATA}/agent/{path}" for path in ("pod-manifests/a.yaml", "images/a.tar", "etc/containerd/config.toml.tmpl")
+    ),
     "cni-config-access": (f"{DATA}/agent/etc/cni/net.d/10-flannel.conflist",),
     "etcd-data-access": (f"{DATA}/server/db/etcd/config", f"{DATA}/server/db/etcd/member/snap/db"),
     "sqlite-data-access": (f"{DATA}/server/db/state.db", f"{DATA}/server/db/state.db-wal"),
@@ -62,6 +65,7 @@ DIRECTORIES = {
     "k3s-config-drop-ins-access": f"{CONFIG}.d",
     "server-credentials-access": f"{DATA}/server/cred",
     "kubelet-config-access": f"{DATA}/agent/etc/kubelet.conf.d",
+    "pod-sources-access": f"{DATA}/agent/pod-manifests",
     "cni-config-access": f"{DATA}/agent/etc/cni/net.d",
     "etcd-data-access": f"{DATA}/server/db/etcd/member",
     "sqlite-data-access": f"{DATA}/server/db",
@@ -459,6 +463,12 @@ def test_the_key_for_an_external_datastore_is_secret(node: CheckedNode) -> None:
     node.config("datastore-keyfile: /srv/datastore.key\n")
     reachable(node, "/srv/datastore.key")
     assert failure(node, "k3s-token-access") == (("0644: others can read it", "/srv/datastore.key"),)
+
+
+def test_the_encryption_configuration_that_is_used_is_secret(node: CheckedNode) -> None:
+    node.config("kube-apiserver-arg: [encryption-provider-config=/srv/encryption.yaml]\n")
+    reachable(node, "/srv/encryption.yaml")
+    assert failure(node, "encryption-config-access") == (("0644: others can read it", "/srv/encryption.yaml"),)
 
 
 def test_a_sqlite_database_elsewhere_is_secret(node: CheckedNode) -> None:
