@@ -18,6 +18,7 @@ SSH_KEY :=
 UNSIGNED :=
 DIST := dist
 REPOSITORIES := repositories
+SITE := site
 PREFIX := /usr/local
 DESTDIR :=
 VENV := .venv
@@ -41,7 +42,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run install test coverage vm-test vm-shell package-test k8s-test release-test lint style types format bench docs tables dist bundle image release repositories pins test-oldest test-python clean FORCE
+.PHONY: help run install test coverage vm-test vm-shell package-test k8s-test release-test lint style types format bench docs site tables dist bundle image release repositories pins test-oldest test-python clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -157,6 +158,7 @@ release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/test
 	@$(MAKE) --no-print-directory image ARCH=aarch64
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test T=pod_security
 	@POLICY_VARIANTS=300 $(MAKE) --no-print-directory k8s-test T=test_static_policies
+	@REACH_STATES=2000 $(MAKE) --no-print-directory test TESTS=tests/unit/base/host/test_reach.py
 	@.ci/host-packages k8s/modules/ignition-apply-2.24.0
 	@IGNITION_APPLY=1 $(MAKE) --no-print-directory k8s-test T=ignition
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test K8S_VERSION=1.34.4
@@ -172,6 +174,17 @@ bench: $(VENV)/.dev ## measure apply, check and assess against other tools, and 
 
 docs: $(VENV)/.dev ## write docs/reference from the code
 	@$(PY) -m tests.tools.generate_docs
+
+# Sphinx needs a newer Python than the program, and other versions of its packages.
+$(VENV)/site: docs/requirements.txt $(VENV)/.made
+	@echo 'installing Sphinx'
+	@rm -rf $@
+	@$(call pip,--require-hashes --target $@ --requirement $<)
+
+site: $(VENV)/site ## write the documents as HTML pages with search into site/ (SITE=directory)
+	@PYTHONPATH=$(VENV)/site $(PY) -m sphinx --quiet --fail-on-warning --fresh-env --jobs $(JOBS) \
+		--conf-dir docs --doctree-dir .cache/site . '$(SITE)'
+	@cp '$(SITE)/README.html' '$(SITE)/index.html'
 
 tables: $(VENV)/.dev ## write the tables of arguments, fields of files and feature gates from the built components
 	@$(PY) -m tests.tools.generate_tables
@@ -200,7 +213,7 @@ image: bundle ## build the container image with the bundle into dist/, on Debian
 	@$(PY) -m tests.tools.dist.image '$(DIST)' $(ARCH)
 
 # uv writes the pins for all supported versions of Python to one file. The tools pinned last do not run on Python 3.9.
-pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and tests/tools/bench/requirements*.txt
+pins: $(VENV)/.made ## update the pinned packages in docs/, tests/ and tests/tools/bench/requirements*.txt
 	@$(call pip,--quiet --target $(VENV)/uv uv==$(UV_VERSION))
 	@set -eu; oldest=3.9; compile() { \
 		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version "$$oldest" --generate-hashes --upgrade \
@@ -218,8 +231,9 @@ pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and
 	echo ansible-core | compile - --output-file $(BENCH_PINS)-ansible.txt; \
 	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt; \
 	oldest=3.11; \
-	echo ansible-lint | compile - --output-file $(PINS)-ansible-lint.txt
+	echo ansible-lint | compile - --output-file $(PINS)-ansible-lint.txt; \
+	printf 'furo\nmyst-parser\nsphinx\n' | compile - --output-file docs/requirements.txt
 
 clean: ## remove everything that make created
-	@rm -rf .venv .venv-* .cache .run dist repositories .hypothesis .pytest_cache
+	@rm -rf .venv .venv-* .cache .run dist repositories site .hypothesis .pytest_cache
 	@find agent tests -name __pycache__ -prune -exec rm -rf {} +

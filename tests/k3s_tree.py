@@ -69,10 +69,17 @@ staticPodPath: /{data}/agent/pod-manifests
 tlsCertFile: /{data}/agent/serving-kubelet.crt
 tlsPrivateKeyFile: /{data}/agent/serving-kubelet.key
 """
-ENCRYPTION = (
-    '{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],'
-    '"providers":[{"aescbc":{"keys":[{"name":"aescbckey","secret":"c2VjcmV0IG9mIHRoZSBjbHVzdGVy"}]}},{"identity":{}}]}]}'
-)
+KEYS = '{"keys":[{"name":"aescbckey","secret":"c2VjcmV0IG9mIHRoZSBjbHVzdGVyIG9mIDMyIGJ5dGU="}]}'
+
+
+def encryption(*providers: str) -> str:
+    """Return the encryption configuration that K3s writes with these providers; identity has no key."""
+    listed = ",".join(f'{{"{name}":{"{}" if name == "identity" else KEYS}}}' for name in providers)
+    head = '{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":'
+    return f'{head}[{{"resources":["secrets"],"providers":[{listed}]}}]}}'
+
+
+ENCRYPTION = encryption("aescbc", "identity")
 _UNIT = """\
 [Service]
 Type=notify

@@ -15,7 +15,7 @@ from agent.k3s.cis.versions import Assessed
 
 if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.checks.effect import Effect, Force
+    from agent.assess.checks.effect import Effect
     from agent.assess.provenance import Provenance
     from agent.base.model import Location
     from agent.base.report import Fact, NextStep
@@ -55,7 +55,9 @@ class Verdict(NamedTuple):
     repair: Repair
     """The fix if the control is open; its owner meets the control if it passes."""
     waiver: Waiver | None = None
-    in_force: Force | None = None
+    is_reviewed: bool = False
+    """Whether the waiver is the result of a person's review of a manual control."""
+    in_force: ControlStatus | None = None
     """Whether what the running node shows agrees with the configuration; None if nothing shows it."""
 
     @property

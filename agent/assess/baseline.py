@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.assess.assessment import SCHEMA, ControlStatus, Evidence
 from agent.assess.checks.answer import LISTED_APART
-from agent.assess.provenance import FileContent, sha256_of_report
+from agent.assess.provenance import MACHINE_ID_FACT, FileContent, sha256_of_report
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.times import parse_timestamp
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SCHEMAS = frozenset({1, 2, SCHEMA})
 """The schemas in which the keys that are read here are the same."""
+_DAY = 86_400
 _HINT = "pass a report of `k3s-harden assess --format json`"
 
 
@@ -91,6 +92,20 @@ class Baseline(Value):
     """The gaps in the gate."""
     is_verified: bool = False
     """Whether an allowed signer signed the file."""
+    machine: str = ""
+    """The id of the assessed machine, as provenance has it; empty if the report has none."""
+
+    def require_use(self, machine: str, now: float, days: int, *, of_another: bool) -> None:
+        """Raise InputError if the report is older than some days, or of another machine: it would hide failures."""
+        location, age = Location(self.file.path), (now - self.when) / _DAY
+        if age > days:
+            found = f"the baseline is {age:.0f} days old, expected at most {days}"
+            raise InputError(location, found, "write a new baseline, or pass --baseline-days DAYS")
+        if not of_another and (self.machine != machine or not machine):
+            whose = f"of the machine {self.machine}" if self.machine else "of an unknown machine"
+            found = f"the baseline is a report {whose}, expected {machine or 'a machine id, which this host lacks'}"
+            hint = "write a baseline of this node; for a replaced machine or a host tree, pass --other-machine"
+            raise InputError(location, found, hint)
 
     @property
     def is_compliant(self) -> bool:
@@ -129,6 +144,9 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
             },
             version=str(report.get("version", "")),
             verdicts={str(verdict["id"]): _earlier(verdict) for verdict in report["verdicts"]},
+            machine=next(
+                (str(fact["value"]) for fact in report.get("provenance", ()) if fact["name"] == MACHINE_ID_FACT), ""
+            ),
             gate=tuple(str(note["message"]) for note in notes if note.get("finding") in GATE_FINDINGS),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import Decision, StigRule, nist_controls, references_of, stig_rules
-from agent.base.report import K3S_VERSION
+from agent.base.report import K3S_VERSION, ROLE
 from agent.base.value import replace
 from agent.k3s.cis.versions import Assessed, Number
 
@@ -26,7 +26,7 @@ _WORST_FIRST = (
     ControlStatus.NOT_APPLICABLE,
 )
 _OPENS = _WORST_FIRST[:2]
-"""What opens a rule, also one that a person decides: a waived control is not met."""
+"""What opens a rule, also one that a person decides: a waived control is not met, unless it is a reviewed one."""
 
 _FAMILIES = {
     "AC": "Access Control",
@@ -67,18 +67,22 @@ def rule_results(assessment: Assessment) -> tuple[RuleResult, ...]:
     """Return the result of each rule of the STIG, by number."""
     by_id = {verdict.control.id: verdict for verdict in assessment.verdicts}
     version = next((fact.value for fact in assessment.facts if fact.name == K3S_VERSION), "")
+    role = next((fact.value for fact in assessment.facts if fact.name == ROLE), "")
     minor = int((re.match(r"v1\.(\d{1,3})", version) or ("", 0))[1])
     return tuple(
-        RuleResult(rule, _status(rule, verdicts, minor), verdicts)
+        RuleResult(rule, _status(rule, verdicts, minor, role), verdicts)
         for rule in stig_rules()
         for verdicts in (tuple(by_id[name] for name in rule.controls if name in by_id),)
     )
 
 
-def _status(rule: StigRule, verdicts: tuple[Verdict, ...], minor: int) -> ControlStatus:
+def _status(rule: StigRule, verdicts: tuple[Verdict, ...], minor: int, role: str) -> ControlStatus:
     if rule.decision is Decision.NOT_APPLICABLE and minor >= rule.not_applicable_from:
         return ControlStatus.NOT_APPLICABLE
-    found = [verdict.status for verdict in verdicts]
+    found = [ControlStatus.PASS if verdict.is_reviewed else verdict.status for verdict in verdicts]
+    is_elsewhere = set(found) == {ControlStatus.NOT_APPLICABLE} or (rule.of_servers and role == "agent")
+    if rule.decision is not Decision.HERE and is_elsewhere:
+        return ControlStatus.NOT_APPLICABLE
     if rule.decision is Decision.HERE and found:
         return worst(found)
     return worst(status if status in _OPENS else ControlStatus.MANUAL for status in (*found, ControlStatus.MANUAL))

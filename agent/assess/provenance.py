@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 APPLICATION = "25d7bb976a3843d496e1aa7a1adee41e"
 """The id of this program, for machine ids; it must never change."""
 MACHINE_ID = PurePosixPath("/etc/machine-id")
+MACHINE_ID_FACT = "machine id"
 
 _OF_THE_SYSTEM = frozenset(map(PurePosixPath, ("/etc/hostname", "/etc/os-release", "/usr/lib/os-release")))
 _BELOW_DATA_DIR = (AUDIT_POLICY.path, POD_SECURITY_ADMISSION.path, ETCD_CONFIGURATION)
@@ -59,20 +60,20 @@ class Provenance(Value):
         from shlex import join
 
         settings = "".join(f"{key}: {value}\n" for key, value in self.settings)
-        machine_id = _application_specific(self.machine)
+        machine_id = application_specific(self.machine)
         return (
             Fact("user", self.user, "the process"),
             Fact("command", redacted(join(self.arguments)), "the process"),
             *(Fact(f"setting {key}", value, "in effect") for key, value in self.settings),
             Fact("SHA-256 of the settings", sha256(settings.encode()), "a line `key: value` for each setting above"),
-            *([Fact("machine id", machine_id, f"HMAC-SHA256 of {MACHINE_ID}")] if machine_id else []),
+            *([Fact(MACHINE_ID_FACT, machine_id, f"HMAC-SHA256 of {MACHINE_ID}")] if machine_id else []),
             Fact("started", self.started, "the clock, in UTC"),
             Fact("ended", self.ended, "the clock, in UTC"),
             *(Fact(f"SHA-256 of {file.path}", sha256(file.content), file.about) for file in self.files),
         )
 
 
-def _application_specific(machine: str) -> str:
+def application_specific(machine: str) -> str:
     """Return an id of a machine, as sd_id128_get_machine_app_specific(3) computes it; empty if there is none.
 
     Nobody can compute the machine id from it.

@@ -82,6 +82,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         reason=answer.reason,
         repair=_repair_of(control, answer, node.available_settings),
         waiver=waiver if is_waived else None,
+        is_reviewed=is_waived and answer.status is ControlStatus.MANUAL,
         in_force=in_force,
     )
 

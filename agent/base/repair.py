@@ -30,6 +30,17 @@ class Restart(Enum):
     K3S = "K3s"
 
 
+class Cause(Enum):
+    """Why a change is not made or failed; the next steps depend on it."""
+
+    EDITED = "content that another author wrote"
+    IN_THE_WAY = "something else at its path"
+    NOT_READABLE = "only root may read it"
+    VERSION_UNKNOWN = "the version of K3s is unknown"
+    LACKING = "another change has to succeed first"
+    OTHER = "another problem, which the repair solves"
+
+
 _OF_UNITS = frozenset({".conf", ".service"})
 """Suffixes of files that systemd reads when it loads units; an environment file is read at each start."""
 
@@ -171,6 +182,11 @@ def _reversed(edit: Edit) -> Edit | None:
     if not (moved or edit.new):
         return None  # what was the first line, or in an unknown line
     return replace(edit, location=edit.location._replace(line=moved), old=edit.new, new=edit.old, others=())
+
+
+def words(text: str) -> Repair:
+    """Return the repair for an error whose hint is only a text; without one, nothing is known."""
+    return Repair((Instruction(text),)) if text else NO_REPAIR
 
 
 NO_REPAIR = Repair(owner=FixOwner.NONE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agent.base.errors import ExitCode
 from agent.base.model import Location, StrEnum
-from agent.base.repair import NO_REPAIR, FixOwner, Repair
+from agent.base.repair import NO_REPAIR, Cause, FixOwner, Repair
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ class Item(Value):
     status: ItemStatus
     detail: str = ""
     """What differs, was done, or failed."""
-    hint: str = ""
-    """What to do."""
+    repair: Repair = NO_REPAIR
     blocked_by_environment: bool = False
     """Whether no user can change it here, as on a read-only mount."""
     diff: str = ""
@@ -76,6 +75,8 @@ class Item(Value):
     """Whether `diff` shows more than the detail: the content of a file differs, and the report does not contain it."""
     until: str = ""
     """The last day of a waiver or a stage, YYYY-MM-DD in UTC; empty if it has none."""
+    cause: Cause = Cause.OTHER
+    """Why it is refused or failed."""
 
 
 class Prediction(NamedTuple):

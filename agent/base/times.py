@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 
+_UNITS = {"m": 60, "h": 3600, "d": 86400}
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -17,6 +19,14 @@ def parse_timestamp(text: str) -> float:
     from calendar import timegm  # takes longer to load than most runs need
 
     return float(timegm(time.strptime(text, _FORMAT)))
+
+
+def seconds_of(duration: str) -> int:
+    """Return the seconds of a text such as 90m, 26h or 3d. Raises ValueError for any other text."""
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", duration, re.ASCII)
+    if not found:
+        raise ValueError(duration)
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def minute(seconds: float) -> str:

@@ -46,13 +46,10 @@ def _run(words: list[str]) -> None:
 
 def _fail_to_write(error: OSError) -> NoReturn:
     if error.filename is not None:
-        if not any(word.startswith("--install-completion") for word in sys.argv):
-            raise error
-        print_error(f"cannot install the completion: {error.filename}: {error.strerror}")
-    else:
-        # Typer could not print its help: verbs report other errors of the operating system as HardenError.
-        discard(sys.stdout)
-        print_error(f"cannot print: {error.strerror}")
+        raise error
+    # Typer could not print its help: verbs report other errors of the operating system as HardenError.
+    discard(sys.stdout)
+    print_error(f"cannot print: {error.strerror}")
     sys.exit(int(ExitCode.ERROR))
 
 

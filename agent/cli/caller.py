@@ -30,7 +30,7 @@ _RED_HAT = "/etc/redhat-release"
 def caller(root: str, options: tuple[str, ...] = (), *, in_pod: bool = False) -> Caller:
     """Return the caller of this process, for commands about the host below `root`. In a pod they are for root."""
     is_tree = root != "/"
-    is_root = in_pod or os.geteuid() == 0
+    is_root = in_pod or _uid() == 0
     needs_sudo = not is_root and not (is_tree and _owns(root))
     return Caller(
         _program(needs_sudo=needs_sudo),
@@ -70,9 +70,15 @@ def _outside(root: str, line: str) -> str:
 
 def _owns(root: str) -> bool:
     try:
-        return os.stat(root).st_uid == os.geteuid()  # noqa: PTH116 - as this module does
+        return os.stat(root).st_uid == _uid()  # noqa: PTH116 - as this module does
     except OSError:
         return False
+
+
+def _uid() -> int:
+    """Return the user who pastes a command: that of the shell that sudo(8) was run in, if this program runs by it."""
+    behind = os.environ.get("SUDO_UID", "")
+    return int(behind) if os.geteuid() == 0 and behind.isdecimal() else os.geteuid()
 
 
 def _program(*, needs_sudo: bool) -> str:

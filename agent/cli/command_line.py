@@ -8,7 +8,8 @@ import sys
 from contextlib import redirect_stdout
 from copy import copy
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import typer
 from typer.main import get_command, get_command_name
@@ -24,16 +25,31 @@ if TYPE_CHECKING:
 
 _COMPLETION = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol for the completion of shells."""
+_OTHER_NAMES = {
+    "release": f"run {PROGRAM} bypass, the name of `release --once` since 2.0.0",
+    "status": f"run {PROGRAM} check, or {PROGRAM} assess for the CIS benchmark",
+}
+"""What to run instead of a command with a former or an expected name."""
 
 
 def run(words: list[str]) -> NoReturn:
     """Run a command line and exit. Raises UsageError if it is invalid."""
     REPEATED_OPTIONS.set(repeated_options)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    elif words == ["version"]:
+        words = ["--version"]
+    if _COMPLETION in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined] # Typer calls it so, too
+
+        completion_init()
+        # For zsh and fish, Typer renders the texts by Rich's Markdown, whose parser the packages do not carry.
+        sys.modules["typer.rich_utils"] = cast("Any", SimpleNamespace(rich_render_text=str))
     try:
-        if words or _COMPLETION in os.environ:
+        if words not in ([], ["render"]) or _COMPLETION in os.environ:
             sys.exit(_program(words)(words, prog_name=PROGRAM, standalone_mode=False) or 0)
         with redirect_stdout(sys.stderr):
-            whole_program()(["--help"], prog_name=PROGRAM, standalone_mode=False)
+            whole_program()([*words, "--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.exit(int(ExitCode.USAGE))
     # Click's UsageError: its module is `click.exceptions` or a copy in Typer, by the release of Typer.
     except typer.BadParameter.__mro__[1] as error:  # type: ignore[misc]
@@ -94,8 +110,11 @@ def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN40
         choice = re.search(r"'(.*)' is not one of (.*)", error.message)
         name, known = (choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ("", [])
         name = OTHER_ROLES.get(name, name)
+        role = re.search(r"extra argument.*\((server|agent)\b", problem)
+        hint = f"pass --role {role[1]}" if role else hint
     elif kind == "command":
         message = f"cannot run {name}: {called} has no such command"
+        hint = _OTHER_NAMES.get(name, hint) if commands and not verb else hint
         known = [other for other, command in commands.items() if not command.hidden]
     else:
         message = f"cannot use {name}: {verb or PROGRAM} has no such option"

@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from agent import __version__
 from agent.assess.frameworks import Framework
-from agent.base.errors import ExitCode, UsageError
+from agent.base.errors import ExitCode
 from agent.base.report import Wording
 from agent.base.value import replace
 from agent.cli import verbs_without_options
@@ -54,10 +54,9 @@ app = typer.Typer(
     name=PROGRAM,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,  # `install` writes the scripts; Typer's option would edit files of the user
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"{PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command."
-    " --install-completion writes a script to your home directory and changes .bashrc or .zshrc to load it;"
-    " `install` adds the completions for all users.",
+    epilog=f"{PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command.",
 )
 
 
@@ -169,6 +168,10 @@ _declare(
         Optional[Path],
         Option(help="Verify the baseline's signature, BASELINE.sig, with the keys in FILE.", metavar="FILE"),
     ],
+    baseline_days=Annotated[int, Option(help="Age in days from which a baseline is rejected.", metavar="DAYS", min=1)],
+    other_machine=Annotated[
+        bool, Option("--other-machine", help="Accept a baseline of another machine, such as the one before a repair.")
+    ],
     compare=Annotated[
         Optional[tuple[Path, Path]],
         Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
@@ -191,7 +194,7 @@ _declare(
         ],
         "output": Annotated[
             Optional[Path],
-            Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+            Option(help="File to write with mode 0600; its ending selects the format. [default: -]", metavar="FILE"),
         ],
         "sign": Annotated[
             Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
@@ -257,33 +260,37 @@ _declare(
 )
 
 
-_RELEASE = Wording(
-    "the next start passes", "Released: the next start of K3s passes without the gate", "Nothing to release", "released"
+_BYPASS = Wording(
+    "K3s may start without its gate", "Bypassed: K3s may start without its gate", "Nothing to bypass", "bypassed"
 )
 
 
-@app.command(epilog=epilog("sudo k3s-harden release --once", CHANGES, _RELEASE.success))
+@app.command(epilog=epilog("sudo k3s-harden bypass --for 2h", CHANGES, _BYPASS.success))
 @expand(printed=REPORT)
-def release(
+def bypass(
     *,
-    once: Annotated[bool, Option("--once", help="Confirm: one start, without its gate.")] = False,
+    duration: Annotated[
+        Optional[str], Option("--for", help="Let each start pass for this time, at most 24h.", metavar="DURATION")
+    ] = None,
     expires_in: Annotated[
-        int, Option(help="Minutes until an unused release ends.", metavar="MINUTES", min=1, max=1440)
+        int, Option(help="Without --for: minutes until an unused bypass ends.", metavar="MINUTES", min=1, max=1440)
     ] = 15,
     unit: Services = None,
     printed: ReportOptions,
 ) -> None:
-    """Let K3s start once without its gate.
+    """Let K3s start without its gate.
 
-    For emergencies: K3s starts although the host is not compliant. A K3s that the gate blocks starts at once. check,
-    assess and the drift check report the release, and the start until a run finds the host compliant.
+    For emergencies: K3s starts although the host is not compliant, once, or with --for each time, such as in a crash
+    loop. A K3s that the gate blocks starts at once. check, assess and the drift check report the bypass, and the start
+    until a run finds the host compliant, which also ends the bypass.
     """
     from agent.base.host import Host
-    from agent.verbs.release import release_once
+    from agent.verbs import bypass as verb
 
-    if not once:
-        raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
-    printed.finish(release_once(Host.real(), unit or (), expires_in), HostOptions().caller, _RELEASE)
+    minutes = expires_in if duration is None else verb.minutes_of(duration)
+    printed.finish(
+        verb.bypass(Host.real(), unit or (), minutes, each=duration is not None), HostOptions().caller, _BYPASS
+    )
 
 
 _REVERT = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")

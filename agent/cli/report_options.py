@@ -13,7 +13,7 @@ from agent.base.value import Value, replace
 from agent.cli.host_options import absolute
 from agent.cli.streams import print_error, print_text, printing
 from agent.reports import present
-from agent.reports.formats import OF_AUDITORS, REPORT_FORMATS, Format, Verbosity
+from agent.reports.formats import ENDINGS, OF_AUDITORS, REPORT_FORMATS, Format, Verbosity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,13 @@ class ReportOptions(Value):
 
     @property
     def verbosity(self) -> Verbosity:
-        """The verbosity; --verbose overrides --quiet."""
+        """The verbosity."""
         return Verbosity.VERBOSE if self.verbose else Verbosity.QUIET if self.quiet else Verbosity.NORMAL
+
+    def refuse_contradictions(self) -> None:
+        """Raise UsageError for options that exclude each other."""
+        if self.verbose and self.quiet:
+            raise UsageError("cannot use --verbose with --quiet", "omit one of them")
 
     def finish(self, report: Report, caller: Callable[[], Caller], wording: Wording | None = None) -> NoReturn:
         """Print the report, worded for its verb, and exit with its exit code."""
@@ -57,6 +62,11 @@ class AssessmentOptions(ReportOptions):
     framework: Framework | None = None
     """The framework whose rules group the controls in reports for people and in JSON."""
 
+    def with_format_of_output(self) -> AssessmentOptions:
+        """Return the options with the format of the file's ending, if no other format is given."""
+        formats = ENDINGS.get("" if self.output is None else self.output.suffix)
+        return replace(self, output_format=formats[0]) if formats and self.output_format is Format.AUTO else self
+
     @property
     def has_frameworks(self) -> bool:
         """Whether the report contains rules of other frameworks than CIS."""
@@ -64,6 +74,13 @@ class AssessmentOptions(ReportOptions):
 
     def refuse_contradictions(self) -> None:
         """Raise UsageError for an option that the format, or a run without a file, does not support."""
+        super().refuse_contradictions()
+        ending = "" if self.output is None else self.output.suffix
+        if self.output_format not in (Format.AUTO, *ENDINGS.get(ending, Format)):
+            problem = (
+                f"cannot use --format {self.output_format} with --output {self.output}: {ending} is another format"
+            )
+            raise UsageError(problem, f"omit --format, or pass --format {ENDINGS[ending][0]}")
         for option, value, formats in (
             ("--beyond", self.beyond, (Format.KUBE_BENCH,)),
             ("--framework", self.framework, (*REPORT_FORMATS, Format.HTML)),

@@ -68,7 +68,7 @@ def versions(incomplete: str) -> list[str]:
 
 
 Root = Annotated[str, Option(help="Root directory of the host, such as a mounted image.", metavar="DIR")]
-AllowEmptyRoot = Annotated[bool, Option("--allow-empty-root", help="Accept a root directory without etc and usr.")]
+AllowEmptyRoot = Annotated[bool, Option("--allow-empty-root", hidden=True)]
 Config = Annotated[Optional[Path], Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")]
 Role = Annotated[RoleChoice, Option(help="Role of K3s on this host.")]
 K3sVersion = Annotated[
@@ -145,6 +145,9 @@ def expand(**declared: object) -> Callable[[Callable[..., None]], Callable[..., 
         @wraps(function)
         def command(**given: object) -> None:
             values = {name: kind(**{key: given.pop(key) for key in keys}) for name, (kind, keys) in groups.items()}
+            for value in values.values():
+                if isinstance(value, ReportOptions):
+                    value.refuse_contradictions()
             function(**given, **values)
 
         command.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # Typer reads it

@@ -104,6 +104,8 @@ def assess(
     benchmark: str = "auto",
     baseline: Path | None = None,
     allowed_signers: Path | None = None,
+    baseline_days: int = 366,
+    other_machine: bool = False,
     compare: tuple[Path, Path] | None = None,
     cluster: bool = False,
     probe: bool = False,
@@ -117,9 +119,10 @@ def assess(
     Reports the status of each control and its evidence. Makes no changes. The exit code is 3 if a control without a
     waiver failed or could not be determined.
     """
-    from agent.assess.evidence.host_assessment import Scope, assess_host, compared, load_baseline
+    from agent.assess.evidence.host_assessment import Scope, assess_host, compared, load_baseline, require_use
     from agent.verbs import assess as verb
 
+    printed = printed.with_format_of_output()
     printed.refuse_contradictions()
     if allowed_signers and not baseline:
         raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
@@ -141,6 +144,8 @@ def assess(
     if (cluster or probe) and options.root != "/":
         raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
     host, request = options.host(), options.request()
+    if earlier is not None:
+        require_use(host, earlier, baseline_days, of_another=other_machine)
     scope = Scope(chosen, earlier, cluster or probe, probe, printed.has_frameworks)
     with progress("assess", quiet=printed.quiet) as shown:
         done = assess_host(host, request, scope, shown)

@@ -43,8 +43,8 @@ ACCOUNTS_REMAIN = register(
     repair="run `sudo k3s-harden service-accounts --undo` on one server",
 )
 
-K3S_RELEASED = register(
-    "k3s-released",
+K3S_UNBLOCKED = register(
+    "k3s-unblocked",
     Level.NOTE,
     explanation="After an apply, K3s is started: the gate blocked its last start, and the host is compliant now.",
     repair="",
@@ -163,9 +163,10 @@ def without_runs(dropin: PurePosixPath) -> Finding:
     return NOT_RECORDED.case(Problem(message, location=Location(dropin), repair=repair))
 
 
-def after_release(services: Iterable[str]) -> tuple[Finding, ...]:
+def after_unblocking(services: Iterable[str]) -> tuple[Finding, ...]:
     """Return the findings about services that are being started."""
-    return tuple(K3S_RELEASED.case(Problem(f"{service} is being started; the gate blocked it")) for service in services)
+    started = (Problem(f"{service} is being started; the gate blocked it") for service in services)
+    return tuple(map(K3S_UNBLOCKED.case, started))
 
 
 def after_uninstall(gate: Gate) -> tuple[Finding, ...]:

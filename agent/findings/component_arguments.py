@@ -13,7 +13,6 @@ from agent.base.yaml_reader import shown
 from agent.findings.registry import Problem, error, instruction, is_managed, misconfigured, no, note, warning, yes
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY, POD_SECURITY_ADMISSION
-from agent.harden.plan.plan import WITH_VERSION
 from agent.k3s.components.effective_arguments import Cause
 from agent.k3s.config import component_argument
 from agent.k3s.options import (
@@ -360,7 +359,7 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
             known = situation.facts.version_is_known
             minor = situation.facts.version.minor
             version = f"version {situation.facts.version}" if known else "an unknown version"
-            fix = WITH_VERSION
+            fix = f"pass the version of K3s, such as --k3s-version {EXAMPLE_MINOR}"
             if known and minor < FIRST_MINOR:
                 fix = (
                     f"k3s-harden checks arguments of v1.{FIRST_MINOR} to v1.{LAST_MINOR}; compare these with the"

@@ -23,7 +23,7 @@ from agent.findings.registry import (
     yes,
 )
 from agent.harden.node import openrc
-from agent.harden.node.gate_exceptions import RELEASE, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
+from agent.harden.node.gate_exceptions import BYPASS, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
 from agent.k3s.options import Word
 
@@ -41,7 +41,7 @@ GATE_FINDINGS = (
     "gate-not-loaded",
     "started-without-gate",
     "started-unhardened",
-    "release-in-effect",
+    "bypass-in-effect",
 )
 """Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
 
@@ -249,13 +249,13 @@ def start_blocked(situation: Situation) -> Iterator[Problem]:
     repair="run `sudo k3s-harden apply`",
 )
 def started_without_gate(situation: Situation) -> Iterator[Problem]:
-    """Root let a K3s service start once without its gate (k3s-harden release --once).
+    """Root let a K3s service start without its gate (k3s-harden bypass).
 
     It is reported until a run of apply or of the gate finds the host compliant.
     """
-    for service, by in situation.gate.exceptions.released.items():
+    for service, by in situation.gate.exceptions.bypassed.items():
         message = f"{service} started without its gate"
-        found = f"released by {by}"
+        found = f"bypassed by {by}"
         yield Problem(message, found=found, location=Location(file_of_service(service, UNGATED)), repair=APPLY)
 
 
@@ -290,17 +290,18 @@ def start_not_confirmed(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, location=Location(file_of_service(service, UNCONFIRMED)), repair=fix)
 
 
-@warning(repair="run `sudo k3s-harden apply`, which ends the release on a compliant host")
-def release_in_effect(situation: Situation) -> Iterator[Problem]:
-    """Root has released a K3s service: its next start passes without the gate (k3s-harden release --once).
+@warning(repair="run `sudo k3s-harden apply`, which ends the bypass on a compliant host")
+def bypass_in_effect(situation: Situation) -> Iterator[Problem]:
+    """Root lets a K3s service start without its gate (k3s-harden bypass).
 
-    The release ends with this start, at its time, at a boot, or when a run of apply or of the gate finds the host
-    compliant. Removing its file ends it, too.
+    The bypass ends with the next start, or with --for at its time, at a boot, or when a run of apply or of the gate
+    finds the host compliant. Removing its file ends it, too.
     """
-    for service, release in situation.gate.exceptions.releases.items():
-        message = f"the next start of {service} passes without its gate, if it is before {release.until}"
-        found = f"released by {release.by}"
-        yield Problem(message, found=found, location=Location(file_of_service(service, RELEASE)), repair=APPLY)
+    for service, bypass in situation.gate.exceptions.bypasses.items():
+        starts = "each" if bypass.is_for_each else "the next"
+        message = f"{starts} start of {service} passes without its gate, if it is before {bypass.until}"
+        found = f"bypassed by {bypass.by}"
+        yield Problem(message, found=found, location=Location(file_of_service(service, BYPASS)), repair=APPLY)
 
 
 def _command(line: str) -> Repair:

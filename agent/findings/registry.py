@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Finding, Level, Prediction
 from agent.base.value import Value
-from agent.harden.plan.plan import WITH_VERSION
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.redaction import redacted
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
@@ -89,11 +88,11 @@ def written_by_apply(situation: Situation, resource_id: str) -> Repair:
     refusal = next((refusal for refusal in situation.plan.refusals if refusal.id == resource_id), None)
     if refusal is None:
         return APPLY
-    if refusal.hint == WITH_VERSION:
+    if refusal.cause is Cause.VERSION_UNKNOWN:
         return APPLY_WITH_VERSION
     if refusal.edited:
         return steps(RunVerb("apply", ("--force",)))
-    return steps(Instruction(f"{refusal.id}: {refusal.hint}"), *APPLY.steps)
+    return steps(*refusal.repair.steps, *APPLY.steps)
 
 
 class Problem(NamedTuple):

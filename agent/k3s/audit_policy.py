@@ -37,12 +37,14 @@ _STAGES_OF_A_REQUEST = frozenset({"RequestReceived", "ResponseComplete"})
 """The stages that every request has."""
 _USER_GROUPS = "userGroups"
 _ALL_USERS = "system:authenticated"
+_ADMINISTRATORS = "system:masters"
+"""The group of K3s' administrator, who may do everything."""
 _EVERYBODY = frozenset({_ALL_USERS, "system:unauthenticated"})
 """Each user is in one of these groups."""
 _SELECTORS = ("users", _USER_GROUPS, "verbs", "resources", "namespaces", "nonResourceURLs")
 """Keys of a rule that limit the requests it matches."""
 
-_READ, _CHANGED = ("get", "list", "watch"), ("create", "update", "patch", "delete")
+_READ, _CHANGED = ("get", "list", "watch"), ("create", "update", "patch", "delete", "deletecollection")
 _CONNECTED = ("create", "get")
 _REQUESTS = (
     *(("", resource, (*_READ, *_CHANGED)) for resource in ("secrets", "configmaps")),
@@ -202,26 +204,29 @@ class AuditGap(Value):
     line: int
     """The line of the rule that decides; that of the policy if none matches."""
     is_for_all: bool
-    """Whether no such request is logged; otherwise those of some users, namespaces or objects."""
+    """Whether no such request is logged, at least of administrators; otherwise those of some users, namespaces or
+    objects."""
 
 
 def audit_gaps(data: bytes, path: PurePosixPath) -> tuple[AuditGap, ...]:
     """Return the gaps of a valid policy. Raises InputError for a file that is none."""
     policy = first_object(data, path)
     requests = ((verb, group, name) for group, name, verbs in _REQUESTS for verb in verbs)
-    return tuple(gap for request in requests for gap in _gaps(policy, *request))
+    return tuple(dict.fromkeys(gap for request in requests for gap in _gaps(policy, *request)))
 
 
 def _gaps(policy: Node | None, verb: str, group: str, resource: str) -> Iterator[AuditGap]:
     """Yield why requests of this kind are not logged: the first rule that matches a request decides."""
-    for rule in mappings(part(policy, "rules")):
-        if _matches(rule, verb, group, resource):
-            is_for_all = _is_for_all(rule, group, resource)
-            if not _logs(policy, rule):
-                yield AuditGap(f"{verb} {resource}", rule.line, is_for_all)
-            if is_for_all:
-                return
-    yield AuditGap(f"{verb} {resource}", policy.line if policy else 0, is_for_all=True)
+    for of in ((_ALL_USERS, _ADMINISTRATORS), (_ALL_USERS,)):
+        for rule in mappings(part(policy, "rules")):
+            if _matches(rule, verb, group, resource):
+                is_for_all = _is_for_all(rule, group, resource, of)
+                if not _logs(policy, rule):
+                    yield AuditGap(f"{verb} {resource}", rule.line, is_for_all)
+                if is_for_all:
+                    break
+        else:
+            yield AuditGap(f"{verb} {resource}", policy.line if policy else 0, is_for_all=True)
 
 
 def _logs(policy: Node | None, rule: YamlMapping) -> bool:
@@ -246,14 +251,14 @@ def _includes(item: YamlMapping, group: str, resource: str) -> bool:
     return (item.text("group") or "") in {group, "*"} and (not listed or not names.isdisjoint(listed))
 
 
-def _is_for_all(rule: YamlMapping, group: str, resource: str) -> bool:
-    """Return whether a rule that matches some requests of a kind matches all of them."""
+def _is_for_all(rule: YamlMapping, group: str, resource: str, of: tuple[str, ...]) -> bool:
+    """Return whether a rule that matches some requests of a kind matches all of them that members of groups make."""
     groups = texts(rule.get("userGroups"))
     resources = list(mappings(rule.get("resources")))
     return (
         not items(rule.get("users"))
         and not items(rule.get("namespaces"))
-        and (not groups or _ALL_USERS in groups)
+        and (not groups or not {*groups}.isdisjoint(of))
         and (
             not resources
             or any(_includes(item, group, resource) and not items(item.get("resourceNames")) for item in resources)

@@ -19,7 +19,12 @@ IDENTITY = "identity"
 """The provider that stores values without encryption."""
 
 _PROVIDERS = frozenset({"aescbc", "aesgcm", IDENTITY, "kms", "secretbox"})
-_WITH_KEYS = frozenset({"aescbc", "aesgcm", "secretbox"})
+_KEY = rb'\{"name":"[\w.:+-]+","secret":"[\w+/]{43}="\}'
+_PROVIDER = rb'\{"(?:identity":\{\}|(?:aescbc|secretbox)":\{"keys":\[KEY(?:,KEY)*\]\})\}'.replace(b"KEY", _KEY)
+_AS_K3S_WRITES = (
+    rb'\{"kind":"EncryptionConfiguration","apiVersion":"apiserver\.config\.k8s\.io/v1","resources":\[\{"resources":'
+    rb'\["secrets"\],"providers":\[ONE(?:,ONE)*\]\}\]\}\s*'.replace(b"ONE", _PROVIDER)
+)
 _ALL_SECRETS = frozenset({"secrets", "secrets.", "*.", "*.*"})
 """Names of Secrets in an EncryptionConfiguration (apiserver.config.k8s.io/v1): the core group has an empty name."""
 
@@ -59,13 +64,17 @@ def providers_of_secrets(data: bytes) -> tuple[str, ...]:
     return tuple(map(_name, _of_secrets(data)))
 
 
-def usable_providers(data: bytes) -> tuple[str, ...]:
-    """Return the providers for Secrets. Raises ValueError also for one without a key, at which the API server exits."""
-    for provider in _of_secrets(data):
-        name = _name(provider)
-        if name in _WITH_KEYS and not provider[name].get("keys"):
-            raise ValueError(f"the provider {name} has no key")
-    return providers_of_secrets(data)
+def encryption_problem(data: bytes, path: PurePosixPath, minor: int) -> InputError | None:
+    """Return why the API server of a minor version, 0 if it is unknown, exits at the file; None if it uses it."""
+    from agent.k3s.components.files.api_server_files import ENCRYPTION
+    from agent.k3s.components.files.file_rules import FileContext, rejected_by
+
+    return next(rejected_by(ENCRYPTION, data, path, FileContext(minor)), None)
+
+
+def is_as_k3s_writes(data: bytes) -> bool:
+    """Return whether a file has the form in which K3s writes it, with keys of 32 bytes: the API server uses it."""
+    return re.fullmatch(_AS_K3S_WRITES, data) is not None
 
 
 def _of_secrets(data: bytes) -> list[Any]:

@@ -26,13 +26,14 @@ def present(
 
     Commands in it call the program as `caller` did, with the host options of the run.
     """
-    if report.findings or report.next_steps:
-        from agent.reports.repair_texts import Caller, addressed, addressed_steps
+    if report.findings or report.next_steps or any(item.repair.steps for item in report.items):
+        from agent.reports.repair_texts import Caller, addressed, addressed_items, addressed_steps
 
         called = (caller or Caller)()
         findings = (finding._replace(repair=addressed(finding.repair, called)) for finding in report.findings)
+        items = addressed_items(report.items, called)
         steps = addressed_steps(report.next_steps, called)
-        report = replace(report, findings=tuple(findings), next_steps=steps)
+        report = replace(report, items=items, findings=tuple(findings), next_steps=steps)
     output_format = output_format.on(stream)
     if output_format is Format.JSON:
         from agent.reports.json_report import report_json

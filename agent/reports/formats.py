@@ -38,6 +38,16 @@ OF_AUDITORS = (Format.CKLB, Format.OSCAL, Format.OSCAL_POAM)
 """The formats of other frameworks than CIS."""
 
 
+ENDINGS = {
+    ".html": (Format.HTML,),
+    ".sarif": (Format.SARIF,),
+    ".xml": (Format.JUNIT,),
+    ".cklb": (Format.CKLB,),
+    ".json": (Format.JSON, Format.KUBE_BENCH, Format.SARIF, Format.OPENREPORTS, Format.OSCAL, Format.OSCAL_POAM),
+}
+"""The formats that a file with this ending can have, the default one first."""
+
+
 FLEET_FORMATS = (*REPORT_FORMATS, Format.OPENREPORTS, Format.HTML)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.repair import NO_REPAIR, Instruction, Repair
 from agent.k3s.redaction import redacted_all
 from agent.reports.repair_objects import location_object, next_step_object, repair_object
 
@@ -46,7 +45,7 @@ def item_object(item: Item) -> dict[str, object]:
         "id": item.id,
         "status": item.status,
         "detail": item.detail,
-        "repair": repair_object(Repair((Instruction(item.hint),)) if item.hint else NO_REPAIR),
+        "repair": repair_object(item.repair),
         "blocked_by_environment": item.blocked_by_environment,
         "diff": item.diff,
         "until": item.until,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.reports import repair_texts
 from agent.reports.formats import Verbosity
-from agent.reports.text import fields, fix, hints, predictions, printable, result, title
+from agent.reports.text import fields, fix, item_fixes, predictions, printable, result, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +42,7 @@ def entry_line(entry: Entry) -> str:
     """Return an entry as one line: the item, the findings, the fix."""
     about = entry.items[0].id if entry.items else ""
     parts = [*map(_item, entry.items), *(_finding(finding, about) for finding in entry.findings)]
-    text = repair_texts.text(fix(entry))
-    fixes = dict.fromkeys((*hints(entry), text))
+    fixes = dict.fromkeys(map(repair_texts.text, (*item_fixes(entry), fix(entry))))
     return "; ".join((*parts, *map(repair_texts.labelled, filter(None, fixes))))
 
 

@@ -36,7 +36,8 @@ def present_preflight(
         for problem in result.problems
     )
     steps = repair_texts.addressed_steps(result.next_steps, called)
-    result = result._replace(problems=shown, next_steps=steps)
+    changes, left = (repair_texts.addressed_items(items, called) for items in (result.changes, result.left))
+    result = result._replace(problems=shown, changes=changes, left=left, next_steps=steps)
     output_format = output_format.on(stream)
     if output_format is Format.JSON:
         stream.write(_as_json(result))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.base import repair as base
     from agent.base.model import Location
     from agent.base.repair import Answer
-    from agent.base.report import NextStep
+    from agent.base.report import Item, NextStep
 
 PROGRAM = "k3s-harden"
 
@@ -139,6 +139,11 @@ def completed(step: base.Step, caller: Caller) -> base.Step:
 def addressed(repair: Repair, caller: Caller) -> Repair:
     """Return the remediation with complete commands for this caller."""
     return repair.mapped(lambda step: completed(step, caller))
+
+
+def addressed_items(items: Iterable[Item], caller: Caller) -> tuple[Item, ...]:
+    """Return the items with complete commands for this caller."""
+    return tuple(replace(item, repair=addressed(item.repair, caller)) for item in items)
 
 
 def _prose(repair: Repair) -> str:

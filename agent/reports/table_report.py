@@ -13,7 +13,7 @@ from agent.reports import repair_texts
 from agent.reports.formats import Verbosity, fitting
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_command, print_line, styled
 from agent.reports.repair_texts import print_next_steps
-from agent.reports.text import count_of, fields, fix, hints, predictions, result, stripped, title
+from agent.reports.text import count_of, fields, fix, item_fixes, predictions, result, stripped, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -113,8 +113,8 @@ def print_entries(console: Console, entries: Sequence[Entry], *, with_fix: bool)
             indent = indent_of(console, _COLUMN)
             if fix(entry).steps or not entry.items:
                 print_fix(console, fix(entry), indent)
-            for hint in dict.fromkeys(hints(entry)):
-                print_line(console, styled(repair_texts.labelled(hint)), indent, 5)
+            for repair in item_fixes(entry):
+                print_fix(console, repair, indent)
         for item in entry.items:
             for line in item.diff.removesuffix("\n").split("\n") if item.diff else ():
                 console.print(styled(line, _DIFF_STYLE.get(line[:1], "")), soft_wrap=True)

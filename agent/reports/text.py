@@ -70,10 +70,11 @@ def result(report: Report) -> str:
     return f"{_meaning(report)} ({counts})." if counts else f"{_meaning(report)}."
 
 
-def hints(entry: Entry) -> list[str]:
+def item_fixes(entry: Entry) -> list[Repair]:
     """Return what to do about the items of an entry; what is edited has the fix of its finding, if there is one."""
     has_fix = fix(entry) != NO_REPAIR
-    return [item.hint for item in entry.items if item.hint and not (has_fix and item.status is ItemStatus.EDITED)]
+    found = (item.repair for item in entry.items if not (has_fix and item.status is ItemStatus.EDITED))
+    return list(dict.fromkeys(repair for repair in found if repair.steps))
 
 
 def _meaning(report: Report) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.base.errors import ExitCode, HardenError, HostError
 from agent.base.model import Absent, File, Sysctl
-from agent.base.repair import Instruction, RunVerb
+from agent.base.repair import Instruction, RunVerb, words
 from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -211,11 +211,11 @@ def _applied(
         host.refuse_ordinary_user("apply")
     if _is_forbidden(situation):
         reason = "kernel parameters differ, and /proc/sys is read-only"
-        held = replace(situation, plan=plan.withheld(situation.plan, reason, "", by_environment=True))
+        held = replace(situation, plan=plan.withheld(situation.plan, reason, by_environment=True))
         return _report("apply", host, situation, items_of(held), writes=True), situation
     if settled and not situation.plan.changes:
         report = _report("apply", host, situation, items_of(situation), writes=True)
-        return _released(report, host, situation), situation
+        return _unblocked(report, host, situation), situation
 
     from agent.harden.changes.execute import execute
 
@@ -230,12 +230,12 @@ def _applied(
     try:
         situation = observe_situation(host, request)
     except HardenError as error:
-        again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", error.hint)
+        again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", words(error.hint))
         facts = situation.facts.evidence
         return Report(verb="apply", writes=True, facts=facts, items=(*done, again), findings=()), situation
     changed = {item.id: item for item in done}
     untouched = [item for item in items_of(situation) if item.id not in changed]
-    return _released(_report("apply", host, situation, [*done, *untouched], writes=True), host, situation), situation
+    return _unblocked(_report("apply", host, situation, [*done, *untouched], writes=True), host, situation), situation
 
 
 def gate(host: Host, request: Request) -> Report:
@@ -268,17 +268,17 @@ def _judged(host: Host, request: Request, situation: Situation) -> Report:
     return report if report.is_ready else _advised(report, host, situation)
 
 
-def _released(report: Report, host: Host, situation: Situation) -> Report:
-    """Start the services that the gate blocked, and end releases from it, if nothing blocks K3s any more."""
+def _unblocked(report: Report, host: Host, situation: Situation) -> Report:
+    """Start the services that the gate blocked, and end bypasses of it, if nothing blocks K3s any more."""
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
 
-    from agent.verbs.release import ENDED_BY_A_COMPLIANT_RUN, end_exceptions
+    from agent.verbs.bypass import ENDED_BY_A_COMPLIANT_RUN, end_exceptions
 
     last_run.write_last_run(host, situation.to_record)
     try:
         end_observation(host)
-        started = after_apply_or_revert.after_release(end_exceptions(host))
+        started = after_apply_or_revert.after_unblocking(end_exceptions(host))
     except HostError:  # such as a read-only /run: the pause then ends by itself
         return report
     ended = {*ENDED_BY_A_COMPLIANT_RUN, *OBSERVING}

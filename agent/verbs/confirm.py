@@ -93,7 +93,7 @@ def confirm(host: Host, service: str) -> str:
 
 
 def _has_passed_no_gate(host: Host, systemd: Systemd, unit: str) -> bool:
-    """Return whether a service runs though its gate has not succeeded for this start, and root has not released it."""
+    """Return whether a service runs though its gate has not succeeded for this start, and root has not bypassed it."""
     if not systemd.is_running or host.tree.text_if_readable(file_of_service(unit, UNGATED)).strip():
         return False
     with suppress(HostError, KeyError, ValueError):

@@ -5,7 +5,6 @@ The nodes are read by kubectl, from its saved output, or from records of sites.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from functools import partial
@@ -16,6 +15,7 @@ from agent.base.errors import CommandHint, HardenError, HostError, InputError, U
 from agent.base.host import Host, named_files, process, ssh_keygen
 from agent.base.model import Location
 from agent.base.report import no_progress
+from agent.base.times import seconds_of
 from agent.base.value import replace
 from agent.cluster.fleet.json_stream import members
 from agent.cluster.fleet.members import Requirement, make_fleet, shortened
@@ -71,14 +71,13 @@ class _Verification(NamedTuple):
 
 def requirement(state: str | None, max_age: str, expected: int | None, names: PurePosixPath | None) -> Requirement:
     """Return what is required of the nodes. Raises UsageError for another state or an invalid age."""
-    age = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", max_age, re.ASCII)
-    if not age:
-        raise UsageError(
-            f"cannot use --max-age: found {max_age}, expected a duration", "pass one such as 90m, 26h or 3d"
-        )
+    try:
+        seconds = float(seconds_of(max_age))
+    except ValueError:
+        problem = f"cannot use --max-age: found {max_age}, expected a duration"
+        raise UsageError(problem, "pass one such as 90m, 26h or 3d") from None
     if state not in (None, "compliant", "full"):
         raise UsageError(f"cannot use --require: found {state}, expected compliant or full", "pass --require compliant")
-    seconds = int(age[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[age[2]]
     named: frozenset[str] = frozenset()
     if names is not None:
         with named_files.opened_text(names) as stream:

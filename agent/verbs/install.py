@@ -12,7 +12,7 @@ from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Absent, Directory, File
-from agent.base.repair import Run, RunVerb
+from agent.base.repair import Run, RunVerb, words
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -30,6 +30,7 @@ from agent.verbs.installation import (
     CLEAN_HOOK,
     COMPLETIONS,
     DATA_DIR_DROPINS,
+    FORMER_COMPLETION,
     MISFIT,
     UNIT_DIRECTORY,
     UNITS,
@@ -138,7 +139,12 @@ def uninstall(host: Host, installation: Installation) -> Report:
     node, steps = ([], ()) if installation.packaged else _withdrawn(host)
     report = _report("uninstall", [*items, *removed, *node], [], left, installation)
     report = replace(report, findings=after_apply_or_revert.after_uninstall(left))
-    return replace(report, next_steps=(*steps, *next_steps.steps_after_uninstall(report, installation.k3s)))
+    try:
+        is_hardened = bool(Journal(host).runs())
+    except HardenError:  # revert reports it
+        is_hardened = True
+    then = next_steps.steps_after_uninstall(report, installation.k3s, is_hardened=is_hardened)
+    return replace(report, next_steps=(*steps, *then))
 
 
 def _withdrawn(host: Host) -> tuple[list[Item], tuple[NextStep, ...]]:
@@ -171,6 +177,7 @@ def _all_places(host: Host, installation: Installation) -> tuple[list[PurePosixP
     dropins = [f"{name}/{dropin}" for name in names for dropin in DROPINS]
     units = [name for name in UNITS if name not in installation.packaged]
     others = [*(UNIT_DIRECTORY / name for name in units), *_hiding(host, installation), *COMPLETIONS.values()]
+    others.append(FORMER_COMPLETION)
     if not installation.packaged:
         others.append(CLEAN_HOOK)
     return [UNIT_DIRECTORY / name for name in dropins if name not in installation.packaged], others
@@ -264,7 +271,8 @@ def _remove(host: Host, places: Iterable[PurePosixPath], installation: Installat
             continue
         if not isinstance(now, File) or not _is_ours(now):
             detail = f"is not a file of k3s-harden: {describe_state(now)}"
-            items.append(Item(str(path), ItemStatus.REFUSED, detail, "review it, and remove it if it is not needed"))
+            repair = words("review it, and remove it if it is not needed")
+            items.append(Item(str(path), ItemStatus.REFUSED, detail, repair))
             continue
         items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])
         _remove_empty_directories(host, path.parent)

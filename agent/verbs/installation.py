@@ -51,14 +51,17 @@ CLEAN_HOOK = PurePosixPath("/etc/cloud/clean.d/50-k3s-harden")
 COMPLETIONS = {
     "bash": PurePosixPath("/usr/local/share/bash-completion/completions/k3s-harden"),
     "zsh": PurePosixPath("/usr/local/share/zsh/site-functions/_k3s-harden"),
-    "fish": PurePosixPath("/usr/local/share/fish/vendor_completions.d/k3s-harden.fish"),
+    "fish": PurePosixPath("/etc/fish/completions/k3s-harden.fish"),
 }
-"""Paths of completions that an administrator installs, by shell.
+"""Paths of completions that an administrator installs, by shell. Debian's fish searches only /etc/fish and /usr/share.
 
 The scripts in agent/completions speak Typer's protocol, as those of --show-completion do. Unlike those, they hide all
 errors, such as those of a program that this user must not run, complete at the first attempt in zsh, and run the
 program once in fish.
 """
+
+FORMER_COMPLETION = PurePosixPath("/usr/local/share/fish/vendor_completions.d/k3s-harden.fish")
+"""The path for fish up to 1.4."""
 
 USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh. Their drop-ins are installed even if the services do not exist yet."""

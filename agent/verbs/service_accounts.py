@@ -10,6 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
+from agent.base.repair import Cause, words
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cluster.kubernetes.parsing import as_list, as_mapping
@@ -215,7 +216,7 @@ def _unchanged(namespace: str, account: _Account | None, *, undo: bool) -> Item:
     if undo:
         return Item(name, ItemStatus.COMPLIANT, "was not changed by this program")
     if account is None:
-        return Item(name, ItemStatus.KEPT, "the namespace has no default ServiceAccount yet", "run this again later")
+        return Item(name, ItemStatus.KEPT, "the namespace has no default ServiceAccount yet", cause=Cause.LACKING)
     if account.is_exempt:
         return Item(name, ItemStatus.KEPT, f"exempt by the annotation {_EXEMPT}, until --undo")
     return Item(name, ItemStatus.COMPLIANT, f"{_FIELD} is false")
@@ -232,10 +233,10 @@ def _patched(kubectl: _Kubectl, namespace: str, change: _Change) -> Item:
     except HostError as error:
         if "(NotFound)" in error.message:
             return Item(name, ItemStatus.KEPT, "the namespace was deleted during this run")
-        return Item(name, ItemStatus.FAILED, error.message, error.hint)
+        return Item(name, ItemStatus.FAILED, error.message, words(error.hint))
     if (answer != "false") is not change.expected:
         detail = f"{_FIELD} is {answer or _UNSET} again after the patch"
-        return Item(name, ItemStatus.FAILED, detail, "find the controller that changes it back")
+        return Item(name, ItemStatus.FAILED, detail, words("find the controller that changes it back"))
     return Item(name, ItemStatus.CHANGED, change.detail)
 
 

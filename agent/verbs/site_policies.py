@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from agent.base.errors import HardenError
 from agent.base.model import PRIVATE_FILE, File
+from agent.base.repair import Repair, Run
 from agent.base.report import Item, ItemStatus
 from agent.cluster.connection import connect_as_admin, rejection
 from agent.cluster.kubernetes.network_policies import parse_policy
@@ -37,7 +38,7 @@ _ADDON = PurePosixPath(POLICY_FILE).stem
 _KEPT = ("name", "namespace", "labels", "annotations")
 """Fields of the metadata that the API server does not set."""
 _CREATED, _CONFLICT = 201, 409
-_BY_HAND = f"sudo k3s kubectl create -f {SAVED}"
+_BY_HAND = Repair((Run(f"sudo k3s kubectl create -f {SAVED}"),))
 
 
 def save(host: Host, settings: Settings, data_dir: PurePosixPath) -> tuple[Item, ...]:
@@ -92,7 +93,12 @@ def restore(host: Host, data_dir: PurePosixPath, *, content: bytes | None = None
                     yield _left(item, rejection(status))
         _write(host, left)
     except HardenError as error:
-        yield Item(str(SAVED), ItemStatus.KEPT, f"contains NetworkPolicies of the site: {error.message}", _BY_HAND)
+        yield Item(
+            str(SAVED),
+            ItemStatus.KEPT,
+            f"contains NetworkPolicies of the site: {error.message}",
+            _BY_HAND,
+        )
 
 
 def not_restored(host: Host) -> Iterator[Item]:
@@ -103,7 +109,7 @@ def not_restored(host: Host) -> Iterator[Item]:
 
 
 def _left(item: Any, reason: str) -> Item:  # noqa: ANN401 - any JSON
-    return Item(_title(item), ItemStatus.KEPT, f"stays in {SAVED}: {reason}", f"later: {_BY_HAND}")
+    return Item(_title(item), ItemStatus.KEPT, f"stays in {SAVED}: {reason}", _BY_HAND)
 
 
 def _saved(host: Host) -> list[Any]:

@@ -39,7 +39,7 @@ def policed(server: Node) -> Node:
 
 def test_policies_of_a_hardened_node_are_in_force(policed: Node) -> None:
     found = effects(policed)[POLICIES]
-    assert (found["force"], found["controls"]) == ("yes", ["cni-network-policies"]), found
+    assert (found["status"], found["controls"]) == ("PASS", ["cni-network-policies"]), found
     assert re.fullmatch(r"the kernel has the rules of all policies for \d+ pods of this node", found["observed"])
 
 
@@ -54,10 +54,10 @@ def test_a_deleted_rule_fails_until_kube_router_writes_it_again(policed: Node) -
         policed.run("sh", "-c", f"iptables -D {jump}", check=True)
         report = assessed(policed)
         assert report.status("cni-network-policies") == "FAIL", report.of("cni-network-policies")
-        assert report.of("cni-network-policies")["in_force"] == "no"
+        assert report.of("cni-network-policies")["in_force"] == "FAIL"
     finally:
         policed.run("kill", "-CONT", kube_router, check=True)
-    policed.until("the rule is there", lambda: effects(policed)[POLICIES]["force"] == "yes")
+    policed.until("the rule is there", lambda: effects(policed)[POLICIES]["status"] == "PASS")
 
 
 def test_a_policy_without_its_chain_fails(policed: Node) -> None:
@@ -68,7 +68,7 @@ def test_a_policy_without_its_chain_fails(policed: Node) -> None:
     try:
         policed.apply({**later, "spec": {"podSelector": {}, "policyTypes": ["Egress"]}})
         found = effects(policed)[POLICIES]
-        assert found["force"] == "no"
+        assert found["status"] == "FAIL"
         assert "pod default/in-force does not pass NetworkPolicy default/later for egress" in found["observed"]
     finally:
         policed.kubectl("delete", "networkpolicy", "--namespace=default", "later")
@@ -79,7 +79,7 @@ def test_the_rows_of_the_datastore_are_encrypted(policed: Node) -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "default", "name": "in-force"}}
     policed.apply({**secret, "stringData": {"password": "of-the-tests"}})
     found = effects(policed)["Encryption of Secrets in the datastore"]
-    assert found["force"] == "yes", found
+    assert found["status"] == "PASS", found
     assert re.match(r"all \d+ Secrets are encrypted, with aescbckey \(\d+\);", found["observed"])
 
 
@@ -88,7 +88,7 @@ def test_ports_of_a_hardened_server_refuse_anonymous_clients_and_old_tls(policed
     # The place of K3s has no port of a supervisor, and its API server listens behind it only.
     ports = {subject: effect for subject, effect in found.items() if "port" in subject and "6443" not in subject}
     assert len(ports) == 9, found
-    assert {subject: effect["observed"] for subject, effect in ports.items() if effect["force"] != "yes"} == {}
+    assert {subject: effect["observed"] for subject, effect in ports.items() if effect["status"] != "PASS"} == {}
 
 
 def test_what_is_configured_openly_is_not_in_force(new_node: Callable[[], Node]) -> None:
@@ -109,12 +109,27 @@ def test_what_is_configured_openly_is_not_in_force(new_node: Callable[[], Node])
     began = time.monotonic()
     report = assessed(node)
     took = time.monotonic() - began
-    found = {effect["subject"]: (effect["force"], effect["observed"]) for effect in report.json["in_force"]}
+    found = {effect["subject"]: (effect["status"], effect["observed"]) for effect in report.json["in_force"]}
     (kubelet,) = {name for name in found if "10250" in name and name.startswith("No")}
     (read_only,) = {name for name in found if "10255" in name}
-    assert found["No anonymous access to the API server, port 6444"][0] == "no", (found, took)
+    assert found["No anonymous access to the API server, port 6444"][0] == "FAIL", (found, took)
     assert "TLS 1.1 is accepted at 127.0.0.1" in found["TLS of the API server, port 6444"][1]
     assert found[kubelet][1].startswith("127.0.0.1:10250/pods answered 403 without a credential")
     assert found[read_only][1].startswith("127.0.0.1:10255/pods answered 200 without a credential")
-    assert found["Encryption of Secrets in the datastore"] == ("no", "1 of 1 Secrets are stored as clear text")
+    assert found["Encryption of Secrets in the datastore"] == ("FAIL", "1 of 1 Secrets are stored as clear text")
     assert "of-the-tests" not in json.dumps(report.json)
+
+
+def test_etcd_demands_a_certificate_and_shows_no_values(new_node: Callable[[], Node]) -> None:
+    node = new_node()
+    node.run_alone()
+    node.config({"config.yaml": {"cluster-init": True}})
+    node.start_server("--disable-agent")
+    node.wait_for_api()
+    found = {subject: (effect["status"], effect["observed"]) for subject, effect in effects(node).items()}
+    port = "the embedded etcd, for clients, port 2379"
+    status, observed = found[f"No anonymous access to {port}"]
+    assert (status, observed.partition(",")[0]) == ("PASS", "refused at 127.0.0.1")
+    assert found[f"TLS of {port}"][1].startswith("TLS 1.1 is refused at 127.0.0.1, its certificate is valid until 20")
+    reason = "the datastore is embedded etcd, which transfers whole values to show their start"
+    assert found["Encryption of Secrets in the datastore"] == ("UNKNOWN", reason)

@@ -591,6 +591,20 @@ def test_a_package_contains_manual_and_completions(package: reading.Package) -> 
     assert [path for path in members if path.endswith("/_k3s-harden")]
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_package_and_the_single_file_complete_in_each_shell(
+    dist: Path, package: reading.Package, tmp_path: Path, shell: str
+) -> None:
+    """Without the modules of the checkout's environment."""
+    reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
+    words = {"COMP_WORDS": "k3s-harden\nassess\n--benchm", "COMP_CWORD": "2", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    protocol = {**words, "_TYPER_COMPLETE_ARGS": "k3s-harden assess --benchm"}
+    environment = {"PATH": os.defpath, **protocol, "_K3S_HARDEN_COMPLETE": f"complete_{shell}"}
+    for program in ([tmp_path / "usr/bin/k3s-harden"], [sys.executable, "-I", "-S", the(dist, "*.pyz")]):
+        run = ran(*program, env=environment)
+        assert (run.returncode, run.stderr, "--benchmark" in run.stdout) == (0, "", True)
+
+
 def test_check_finds_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
     found = gate.detect_gate(Host.tree_at(str(tmp_path)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -563,3 +564,23 @@ def test_a_damaged_record_does_not_hide_other_problems(hardened: Hardened) -> No
     assert host.seen("check").ids >= {"journal-damaged", "sysctl-overridden", "file-edited"}
     seen = host.seen("apply")
     assert (seen.code, seen.items[PSA], seen.items[POLICY]) == (4, "changed", "edited")
+
+
+@pytest.mark.parametrize("kind", ["symlink", "FIFO", "directory"])
+def test_what_is_at_the_path_of_a_file_is_moved_away_by_the_printed_command(kind: str, host: HostTree) -> None:
+    """It comes before apply, and can be taken back."""
+    assert host.run("apply").code == 0
+    host[PSA].unlink()
+    if kind == "symlink":
+        host[PSA].symlink_to("/srv/psa.yaml")
+    elif kind == "FIFO":
+        os.mkfifo(host[PSA])
+    else:
+        host[PSA].mkdir()
+    move, apply = json.loads(host.run("check", "--format", "json").stdout)["next_steps"][:2]
+    assert (move["kind"], apply["kind"], apply["verb"]) == ("run", "run-verb", "apply")
+    words = shlex.split(move["command"].partition(f"chroot {host.root} ")[2])
+    assert words == ["mv", "-nT", PSA, f"{PSA}.moved"]
+    assert f"mv -nT {PSA}.moved {PSA}" in move["undo"]["command"]
+    host[PSA].rename(host[f"{PSA}.moved"])
+    assert (host.run("apply").code, host.seen("check").code) == (0, 0)

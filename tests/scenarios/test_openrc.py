@@ -81,8 +81,8 @@ def test_an_edited_file_and_an_unusable_program_are_reported(alpine: HostTree) -
     assert PROGRAM in found["gate-program-unusable"]
 
 
-def test_only_root_can_release_a_k3s_whose_umask_permits_everything(alpine: HostTree, tmp_path: Path) -> None:
-    """start-k3s has the umask of K3s, and creates the directory of the releases."""
+def test_only_root_can_bypass_a_k3s_whose_umask_permits_everything(alpine: HostTree, tmp_path: Path) -> None:
+    """start-k3s has the umask of K3s, and creates the directory of the bypasses."""
     alpine.run("install", "--program", PROGRAM)
     state, script = tmp_path / "state", alpine[START].read_text()
     script = script.replace("/run/k3s-harden", str(state)).replace(f"{PROGRAM} gate", "true")

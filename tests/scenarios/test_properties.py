@@ -30,6 +30,7 @@ from agent.k3s.roles_and_versions import NEWEST_KNOWN
 from agent.verbs import check_and_apply as verbs
 from agent.verbs.render import rendered
 from agent.verbs.revert import revert
+from tests.k3s_tree import ENCRYPTION
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -330,9 +331,7 @@ def made(start: Start) -> Iterator[HostTree]:
         if "state.db" in start.datastore:
             host.write(f"{DATA_DIR}/server/db/state.db", "data", 0o600)
         if "encrypted" in start.datastore:
-            host.write(
-                f"{DATA_DIR}/server/cred/encryption-config.json", '{"resources":[{"providers":[{"aescbc":{}}]}]}'
-            )
+            host.write(f"{DATA_DIR}/server/cred/encryption-config.json", ENCRYPTION)
         for path, placed in start.files.items():
             put(host, path, placed)
         for path, mode in start.directories.items():

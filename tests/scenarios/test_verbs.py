@@ -186,12 +186,13 @@ def test_ctrl_c_prints_the_command_to_run_next(host: HostTree, held_lock: int) -
 # --- the options ---
 
 
-def test_release_requires_the_option_once() -> None:
-    """The error names the option. With the option, a machine without the gate has no service to release."""
-    for words, expected in (((), "--once is missing"), (("--once",), "cannot release")):
-        done = run("release", *words)
-        assert (done.code, done.stdout) == (2 if os.geteuid() == 0 or not words else 1, "")
-        assert expected in done.stderr
+def test_the_former_name_of_bypass_ends_with_the_new_one() -> None:
+    """A machine without the gate has no service whose gate is bypassed."""
+    for words in (("release", "--once"), ("release",), ("release", "--once", "--unit", "k3s.service")):
+        done = run(*words)
+        assert (done.code, "k3s-harden bypass" in done.stderr) == (2, True)
+    done = run("bypass")
+    assert (done.code, "cannot bypass" in done.stderr) == (2, True)
 
 
 def test_six_faults_are_six_problems(hardened: Hardened) -> None:

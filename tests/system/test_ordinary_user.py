@@ -52,7 +52,7 @@ def test_check_reads_a_new_host(host: Machine) -> None:
 
 
 def test_check_reports_unreadable_files(host: Machine) -> None:
-    """On a hardened host the remediation is to run as root. All readable files are checked."""
+    """On a hardened host the next step is to run as root. All readable files are checked."""
     host.harden("apply", *SERVER)
     run = as_nobody(host, "check", "--format", "json", *SERVER)
     assert run.returncode == 3
@@ -61,9 +61,10 @@ def test_check_reports_unreadable_files(host: Machine) -> None:
     for path in ("audit.yaml", "psa.yaml", "manifests", "logs", "manifests/policy.yaml"):
         item = items[f"{DATA}/server/{path}"]
         assert "Permission denied" in item["detail"]
-        assert item["repair"]["text"] == "run as root"
+        assert item["repair"]["steps"] == []
     for name in ("/etc/sysctl.d/90-kubelet.conf", f"{DATA}/server", *START):
         assert items[name]["status"] == "compliant", name
+    assert report["next_steps"][0]["verb"] == "check"
     unread = [finding["message"] for finding in report["findings"] if finding["id"] == "not-readable"]
     assert any("/var/lib/k3s-harden/journal" in message for message in unread)
     assert any("90-k3s-harden.yaml" in message for message in unread)

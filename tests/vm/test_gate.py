@@ -630,22 +630,22 @@ def test_7_a_start_is_confirmed_and_one_with_other_arguments_is_reported(node: N
     assert node.is_up()
 
 
-# --- 7: release for one start ---
+# --- 7: bypass of the gate ---
 
 
-BY_HAND = f"mkdir -p {RUN}; awk '{{print int($1) + 900}}' /proc/uptime >{RUN}/release.k3s; rm -f {RUN}/ungated.k3s"
+BY_HAND = f"mkdir -p {RUN}; awk '{{print int($1) + 900}}' /proc/uptime >{RUN}/bypass.k3s; rm -f {RUN}/ungated.k3s"
 
 
-@pytest.mark.parametrize("how", ["k3s-harden release --once", BY_HAND])
-def test_7_a_release_lets_k3s_start_once_and_is_reported(node: Node, how: str) -> None:
-    """The program or, if it cannot run, a shell command releases K3s. The next compliant run ends the report."""
+@pytest.mark.parametrize("how", ["k3s-harden bypass", BY_HAND])
+def test_7_a_bypass_lets_k3s_start_once_and_is_reported(node: Node, how: str) -> None:
+    """The program or, if it cannot run, a shell command bypasses the gate. The next compliant run ends the report."""
     node.break_host()
     node.systemctl("start", SERVER, check=False)
     _wait_for_the_pause(node)
     node.run(how)
     node.wait_until_up()
-    assert node.unit(SERVER)["NRestarts"] == "1", "the release does not end the pause"
-    assert "released by root" in node.journal(SERVER)
+    assert node.unit(SERVER)["NRestarts"] == "1", "the bypass does not end the pause"
+    assert "bypassed by root" in node.journal(SERVER)
     assert "started-without-gate" in node.harden("check", check=False).out
     assert node.systemctl("restart", SERVER, check=False).code == 1
     node.repair_host()
@@ -654,20 +654,20 @@ def test_7_a_release_lets_k3s_start_once_and_is_reported(node: Node, how: str) -
     assert "started-without-gate" not in node.harden("check", check=False).out
 
 
-def test_7_an_unused_release_is_reported_and_ends(node: Node) -> None:
+def test_7_an_unused_bypass_is_reported_and_ends(node: Node) -> None:
     """It ends at its time, which setting the clock does not change, and when a run finds the host compliant."""
     node.systemctl("start", SERVER)
-    node.harden("release", "--once", "--expires-in", "1")
+    node.harden("bypass", "--expires-in", "1")
     for verb in ("check", "assess"):
         assert "the next start of k3s.service passes without its gate" in node.harden(verb, check=False).out
     node.harden("apply")
     assert node.run(f"ls {RUN}").out == "judged.k3s\n"
 
-    node.harden("release", "--once", "--expires-in", "1")
+    node.harden("bypass", "--expires-in", "1")
     node.break_host()
-    node.run(f"sed -i 's/^[0-9]*/1/' {RUN}/release.k3s")
+    node.run(f"sed -i 's/^[0-9]*/1/' {RUN}/bypass.k3s")
     node.kill_k3s()
     _assert_blocked(node)
-    assert "the release of k3s.service has expired" in node.journal(SERVER)
-    assert "release-in-effect" not in node.harden("check", check=False).out
+    assert "the bypass of k3s.service has expired" in node.journal(SERVER)
+    assert "bypass-in-effect" not in node.harden("check", check=False).out
     assert len(node.starts()) == 1

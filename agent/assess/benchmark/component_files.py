@@ -12,12 +12,24 @@ from agent.base.model import PRIVATE_FILE, PUBLIC_DIRECTORY, PUBLIC_FILE, FileMo
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.k3s.default_paths import CERTIFICATE_DIRECTORIES, NETWORK_LEASES
-from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Applies, VersionRange
+from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Applies, Component, VersionRange
 
 _LEASES = (f"{NETWORK_LEASES}/**",)
 _ADMIN = ("server/cred/admin.kubeconfig",)
 _CERTIFICATE_FILES = tuple(f"{directory}/*.crt" for directory in CERTIFICATE_DIRECTORIES)
 _CLIENT_CA = ("agent/client-ca.crt",)
+_CA_ARGUMENT = ((Component.KUBELET, "client-ca-file"),)
+_KEYS = (
+    (Component.API_SERVER, "tls-private-key-file"),
+    (Component.API_SERVER, "service-account-signing-key-file"),
+    (Component.API_SERVER, "kubelet-client-key"),
+    (Component.API_SERVER, "etcd-keyfile"),
+    (Component.API_SERVER, "proxy-client-key-file"),
+    (Component.CONTROLLER_MANAGER, "service-account-private-key-file"),
+    (Component.CONTROLLER_MANAGER, "tls-private-key-file"),
+    (Component.SCHEDULER, "tls-private-key-file"),
+)
+"""Arguments of the control plane that name a private key."""
 _DROP_IN_DIRECTORY = (KUBELET_DIRECTORY,)
 _DROP_INS = (f"{KUBELET_DIRECTORY}/**",)
 
@@ -33,17 +45,19 @@ _NO_SERVICE_FILE = NotInK3s("K3s runs the kubelet in its own process, so the kub
 _row = partial(benchmark_control, applies=ON_SERVERS)
 
 
-def _kubeconfig(component: str, path: str, applies: Applies) -> tuple[BenchmarkControl, ...]:
+def _kubeconfig(name: str, path: str, component: Component) -> tuple[BenchmarkControl, ...]:
     """Return the controls of a component's kubeconfig, which others can read by CIS 1.23."""
-    readable = Permissions((path,), at_most=PUBLIC_FILE)
+    applies = EVERYWHERE if component in (Component.KUBELET, Component.KUBE_PROXY) else ON_SERVERS
+    named_by = ((component, "kubeconfig"),)
+    readable = Permissions((path,), at_most=PUBLIC_FILE, named_by=named_by)
     return (
         benchmark_control(
-            f"{component}-kubeconfig-permissions",
-            Permissions((path,)),
+            f"{name}-kubeconfig-permissions",
+            Permissions((path,), named_by=named_by),
             applies=applies,
             earlier={Benchmark.CIS_1_23: readable},
         ),
-        benchmark_control(f"{component}-kubeconfig-ownership", Ownership((path,)), applies=applies),
+        benchmark_control(f"{name}-kubeconfig-ownership", Ownership((path,), named_by=named_by), applies=applies),
     )
 
 
@@ -76,8 +90,8 @@ COMPONENT_FILES: tuple[BenchmarkControl, ...] = (
     ),
     _row("admin-kubeconfig-permissions", Permissions(_ADMIN)),
     _row("admin-kubeconfig-ownership", Ownership(_ADMIN)),
-    *_kubeconfig("scheduler", "server/cred/scheduler.kubeconfig", ON_SERVERS),
-    *_kubeconfig("controller-manager", "server/cred/controller.kubeconfig", ON_SERVERS),
+    *_kubeconfig("scheduler", "server/cred/scheduler.kubeconfig", Component.SCHEDULER),
+    *_kubeconfig("controller-manager", "server/cred/controller.kubeconfig", Component.CONTROLLER_MANAGER),
     _row(
         "pki-ownership",
         AllOf((Ownership(("server/tls", "server/tls/**"), directories=True), Ownership(("server/tls/**",)))),
@@ -89,18 +103,20 @@ COMPONENT_FILES: tuple[BenchmarkControl, ...] = (
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_10, Benchmark.CIS_1_24), Permissions(_CERTIFICATE_FILES)),
         setting="pki.certificate-permissions",
     ),
-    _row("pki-key-permissions", Permissions(("server/tls/**/*.key",))),
+    _row("pki-key-permissions", Permissions(("server/tls/**/*.key",), named_by=_KEYS)),
     benchmark_control("kubelet-service-permissions", _NO_SERVICE_FILE),
     benchmark_control("kubelet-service-ownership", _NO_SERVICE_FILE),
-    *_kubeconfig("kube-proxy", "agent/kubeproxy.kubeconfig", EVERYWHERE),
-    *_kubeconfig("kubelet", "agent/kubelet.kubeconfig", EVERYWHERE),
+    *_kubeconfig("kube-proxy", "agent/kubeproxy.kubeconfig", Component.KUBE_PROXY),
+    *_kubeconfig("kubelet", "agent/kubelet.kubeconfig", Component.KUBELET),
     benchmark_control(
         "kubelet-client-ca-permissions",
-        Permissions(_CLIENT_CA, at_most=PUBLIC_FILE),
+        Permissions(_CLIENT_CA, at_most=PUBLIC_FILE, named_by=_CA_ARGUMENT),
         # CIS 1.11 and 1.12 accept 644 (kube-bench, cfg/cis-1.11), but K3s' self-assessments of them require 600.
-        earlier=dict.fromkeys(up_to(Benchmark.CIS_2_0, Benchmark.CIS_1_24), Permissions(_CLIENT_CA)),
+        earlier=dict.fromkeys(
+            up_to(Benchmark.CIS_2_0, Benchmark.CIS_1_24), Permissions(_CLIENT_CA, named_by=_CA_ARGUMENT)
+        ),
     ),
-    benchmark_control("kubelet-client-ca-ownership", Ownership(_CLIENT_CA)),
+    benchmark_control("kubelet-client-ca-ownership", Ownership(_CLIENT_CA, named_by=_CA_ARGUMENT)),
     benchmark_control(
         "kubelet-config-permissions",
         _kubelet_files(PRIVATE_FILE),

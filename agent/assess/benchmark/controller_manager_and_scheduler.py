@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.argument_rows import left_to_default, of_the_guide
 from agent.assess.checks.argument_checks import ArgumentCheck
-from agent.harden.guide.criteria import Boolean, LeavesGateOn, Loopback, NotEmpty
+from agent.assess.checks.check import AllOf
+from agent.base.value import replace
+from agent.harden.guide.criteria import Boolean, LeavesGateOn, Loopback, NotEmpty, RunsController
 from agent.harden.guide.k3s_options import newest
 from agent.k3s.roles_and_versions import ON_SERVERS, Component
 
@@ -20,8 +22,12 @@ _row = partial(left_to_default, applies=ON_SERVERS)
 _FALSE, _LOOPBACK = "K3s sets it to false", "K3s sets it to the loopback address"
 _GATE = "RotateKubeletServerCertificate"
 
+_GARBAGE = of_the_guide(Component.CONTROLLER_MANAGER, newest("terminated-pod-gc-threshold"))
+_COLLECTS = RunsController(("pod-garbage-collector-controller", "podgc"))
+"""The threshold has no effect without this controller."""
+
 CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
-    of_the_guide(Component.CONTROLLER_MANAGER, newest("terminated-pod-gc-threshold")),
+    replace(_GARBAGE, check=AllOf((_GARBAGE.check, _manager("controllers", _COLLECTS, unset_passes=True)))),
     _row("controller-manager-profiling", _manager("profiling", Boolean(expected=False)), default=_FALSE),
     _row(
         "controller-manager-service-account-credentials",

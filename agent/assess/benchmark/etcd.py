@@ -8,7 +8,7 @@ from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.datastore_checks import OWN_AUTHORITIES, EtcdSetting
 from agent.base.repair import Instruction, Repair, RunVerb
-from agent.harden.guide.criteria import Boolean, Equals
+from agent.harden.guide.criteria import Boolean, EachHttps, Equals
 from agent.k3s.roles_and_versions import ON_SERVERS
 
 _REPAIR = Repair(
@@ -30,9 +30,18 @@ def _pair(section: str, name: str) -> AllOf:
     return AllOf((_file(f"{section}.cert-file", f"{name}.crt"), _file(f"{section}.key-file", f"{name}.key")))
 
 
+_LISTENERS = EtcdSetting("listen-client-urls", EachHttps(), unset_passes=True)
+"""A client of a listener without TLS needs no certificate."""
+
 ETCD: tuple[BenchmarkControl, ...] = (
-    _row("etcd-server-certificate", _pair("client-transport-security", "server-client")),
-    _row("etcd-client-cert-auth", EtcdSetting("client-transport-security.client-cert-auth", Boolean(expected=True))),
+    _row(
+        "etcd-server-certificate",
+        AllOf((*_pair("client-transport-security", "server-client").checks, _LISTENERS)),
+    ),
+    _row(
+        "etcd-client-cert-auth",
+        AllOf((EtcdSetting("client-transport-security.client-cert-auth", Boolean(expected=True)), _LISTENERS)),
+    ),
     _row(
         "etcd-auto-tls", EtcdSetting("client-transport-security.auto-tls", Boolean(expected=False), unset_passes=True)
     ),

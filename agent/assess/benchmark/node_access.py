@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Paths = Union[tuple[str, ...], HostPaths]
 
+_NODE_PASSWORD = "/etc/rancher/node/password"  # noqa: S105 - the path of the node's password
 _CREDENTIALS = "server/cred"
 _CNI = "agent/etc/cni/net.d"
 
@@ -54,10 +55,11 @@ NODE_ACCESS: tuple[BenchmarkControl, ...] = (
     _row("k3s-registries-access", host_paths.REGISTRIES, secret=host_paths.CONFIG_WITH_SECRETS),
     _row("k3s-token-access", host_paths.TOKENS, secret=True),
     _row("server-credentials-access", (f"{_CREDENTIALS}/**",), (_CREDENTIALS,), secret=True, applies=ON_SERVERS),
-    _row("encryption-config-access", (f"{_CREDENTIALS}/encryption-config.json",), secret=True, applies=ON_SERVERS),
-    _row("agent-keys-access", ("agent/*.key",), secret=True),
+    _row("encryption-config-access", host_paths.ENCRYPTION, secret=True, applies=ON_SERVERS),
+    _row("agent-keys-access", ("agent/*.key", _NODE_PASSWORD), secret=True),
     _row("agent-kubeconfigs-access", ("agent/*.kubeconfig",), secret=True),
     _row("kubelet-config-access", host_paths.KUBELET_FILES, host_paths.KUBELET_DIRECTORIES),
+    _row("pod-sources-access", host_paths.POD_SOURCES, host_paths.POD_SOURCE_DIRECTORIES),
     _row("cni-config-access", (f"{_CNI}/*",), (_CNI,)),
     _row("etcd-data-access", host_paths.ETCD, host_paths.ETCD_DIRECTORIES, secret=True, applies=ON_SERVERS),
     _row("sqlite-data-access", host_paths.SQLITE, host_paths.SQLITE_DIRECTORY, secret=True, applies=ON_SERVERS),

@@ -45,6 +45,10 @@ class ControlStatus(StrEnum):
         return self in (ControlStatus.FAIL, ControlStatus.UNKNOWN)
 
 
+WORST_FIRST = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
+"""The order in which one of several observations decides."""
+
+
 class Evidence(NamedTuple):
     """One observation on the host."""
 
@@ -66,11 +70,28 @@ class Evidence(NamedTuple):
             return command
         if self.location is None:
             _, _, path = self.source.partition("://")[2].partition("/")
-            return f"sudo k3s kubectl get --raw={quote(f'/{path}')}" if path and path != _REVIEWS else ""
+            return _kubectl_list(path) if path and path != _REVIEWS else ""
         path, line = quote(str(self.location.path)), self.location.line
         if path.startswith("/proc/sys/"):
             return f"cat {path}"
         return f"sudo sed -n {line}p {path}" if line else f"sudo {STAT} {path}"
+
+
+_IN_NAMESPACE = 2
+_WITH_SECRETS = frozenset({"Secret", "ConfigMap"})
+_TEMPLATES = {
+    "Pod": ".spec",
+    "CronJob": ".spec.jobTemplate.spec.template.spec",
+    **dict.fromkeys(
+        ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "ReplicationController", "Job"), ".spec.template.spec"
+    ),
+}
+"""Where the specification of pods is, by the kind of a workload."""
+_POD_FIELDS = (
+    *("hostNetwork", "hostPID", "hostIPC", "hostUsers", "serviceAccountName", "automountServiceAccountToken"),
+    *("securityContext", "volumes"),
+)
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 
 def grep_count(name: str, *paths: object) -> str:
@@ -78,14 +99,36 @@ def grep_count(name: str, *paths: object) -> str:
     return f"sudo grep --recursive --count {quote(name)} {' '.join(quote(str(path)) for path in paths)}"
 
 
+def _kubectl_list(path: str) -> str:
+    """Return the command that prints the list at a path as a table, which has no content of Secrets."""
+    words = path.removeprefix("api/v1/").split("/")
+    if words[0] == "apis":
+        words = words[3:]
+    if words[0] == "namespaces" and len(words) > _IN_NAMESPACE:
+        return f"sudo k3s kubectl get {words[2]} --namespace={words[1]}"
+    if len(words) == 1 and path.startswith("api"):
+        return f"sudo k3s kubectl get {words[0]} --all-namespaces"
+    return f"sudo k3s kubectl get --raw={quote(f'/{path}')}"
+
+
 def kubectl_get(title: str) -> str:
-    """Return the command that prints an object, by its kind, namespace and name; empty if it is not one."""
+    """Return the command that prints an object, by its kind, namespace and name; empty if it is not one.
+
+    Of a Secret, it prints only the type and the number of keys; of a workload, no value of a variable.
+    """
     kind, _, path = title.partition(" ")
     namespace, _, name = path.rpartition("/")
     if not (kind.isalpha() and name) or kind in ("Group", "User"):
         return ""
     where = f" --namespace={quote(namespace)}" if namespace else ""
-    return f"sudo k3s kubectl get {kind.lower()} {quote(name)}{where} --output=yaml"
+    output = "" if kind in _WITH_SECRETS else " --output=yaml"
+    if kind in _TEMPLATES:
+        at = _TEMPLATES[kind]
+        fields = "".join(f"{name}={{{at}.{name}}} " for name in _POD_FIELDS)
+        inner = "{.name}{' '}{.securityContext}{' '}{.ports}{' '}{.env[*].valueFrom}{' '}{.envFrom}{'\\n'}"
+        parts = "".join(f"{{range {at}.{name}[*]}}{inner}{{end}}" for name in _CONTAINERS)
+        output = " --output=jsonpath=" + quote(f"{fields}{{'\\n'}}{parts}")
+    return f"sudo k3s kubectl get {kind.lower()} {quote(name)}{where}{output}"
 
 
 class ChangedBy(Enum):

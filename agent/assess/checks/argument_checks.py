@@ -24,7 +24,7 @@ from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.repair import Instruction, Restart
+from agent.base.repair import Edit, Instruction, Restart
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -191,10 +191,23 @@ def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) 
         by = option.by
         evidence = (_evidence(check, option), *evidence)
     if check.criterion.accepts(argument.value) and (by is GivenBy.K3S or _can_be_parsed(check, argument)):
-        rejected = _rejected(check, argument, node, evidence)
+        is_of_etcd = check.name in ETCD_FILES
+        rejected = _without_tls(node, evidence) if is_of_etcd else _rejected(check, argument, node, evidence)
         return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
     unmet = argument_edits.unmet_argument(check, argument, evidence, by, node)
     return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
+
+
+def _without_tls(node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer | None:
+    """Return the answer if the API server reaches an external etcd without TLS, which ignores the files."""
+    address = defaults.datastore_address(node.facts)
+    if address is None or not address.value.startswith("http://"):
+        return None
+    shown = Evidence(address.written, address.location)
+    location = address.location or Location(node.facts.configuration.path)
+    steps = (Edit(location, "http://", "https://"),)
+    unmet = complete_steps(*steps, restart=Restart.K3S)
+    return Answer(ControlStatus.FAIL, "the datastore is reached without TLS", (shown, *evidence), unmet=unmet)
 
 
 def _can_be_parsed(check: ArgumentCheck, argument: EffectiveArgument) -> bool:

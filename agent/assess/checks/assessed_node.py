@@ -150,7 +150,7 @@ class AssessedNode:
         if refusal is not None and refusal.edited:
             return (RunVerb("apply", ("--force",)),)
         if refusal is not None:
-            return Instruction(refusal.hint), RunVerb("apply")
+            return *refusal.repair.steps, RunVerb("apply")
         if any(resource.id == str(path) for resource in self.situation.desired):
             return (RunVerb("apply"),)
         return (Instruction("fix the file, or remove the argument so that apply sets its own"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, all_of, complete_steps
+from agent.assess.checks.answer import WORST_FIRST, Answer, ControlStatus, all_of, complete_steps
 from agent.base.repair import Instruction
 from agent.base.value import Value
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 DATA_DIR = "<data-dir>"
 """Placeholder for K3s' data directory in texts that apply to all hosts."""
-
-_WORST_FIRST = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
 
 
 class ArgumentRequirement(Value):
@@ -95,7 +93,7 @@ class AllOf(Check):
 
     def answer(self, node: AssessedNode) -> Answer:
         answers = [check.answer(node) for check in self.checks]
-        status = min((answer.status for answer in answers), key=_WORST_FIRST.index)
+        status = min((answer.status for answer in answers), key=WORST_FIRST.index)
         deciding = [answer for answer in answers if answer.status is status]
         ordered = [*deciding, *(answer for answer in answers if answer.status is not status)]
         return Answer(

@@ -17,9 +17,9 @@ from agent.assess.checks.answer import (
     grep_count,
     undetermined,
 )
-from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
+from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT, removal
 from agent.assess.checks.check import DATA_DIR, Check
-from agent.assess.checks.evidence import MissingFile, UnknownCause, UnknownFile
+from agent.assess.checks.evidence import EncryptionConfiguration, MissingFile, UnknownCause, UnknownFile
 from agent.base.model import Location
 from agent.base.repair import Instruction, Restart, Run, RunVerb
 from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
@@ -27,13 +27,14 @@ from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.datastore import Datastore
 from agent.k3s.components.effective_arguments import GivenBy
-from agent.k3s.encryption_configuration import IDENTITY, usable_providers
+from agent.k3s.encryption_configuration import IDENTITY, encryption_problem, is_as_k3s_writes, providers_of_secrets
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.repair import Step
     from agent.harden.guide.criteria import Criterion
+    from agent.harden.node.facts import HostFacts
     from agent.k3s.components.effective_arguments import EffectiveArgument, Given
 
 _NOT_ENCRYPTED = "Secrets are not encrypted"
@@ -72,6 +73,11 @@ class EtcdSetting(Check):
         if isinstance(config, UnknownFile):
             return _unknown(config, _WRITTEN_AGAIN)
         value = config.values.get(self.key)
+        given = node.facts.merged_config.component_arguments("etcd-arg").get(self.key, ())
+        if given and not self.criterion.on_host(str(node.facts.data_dir)).accepts(given[-1].text):
+            shown = Evidence(f"{self.key}={given[-1].text}", given[-1].location)
+            step = removal("etcd-arg", given[-1], node.facts)
+            return Answer(ControlStatus.FAIL, given[-1].text, (shown,), unmet=complete_steps(step, restart=Restart.K3S))
         if value is None:
             status = ControlStatus.PASS if self.unset_passes else ControlStatus.FAIL
             command = grep_count(self.key.rpartition(".")[2], config.path)
@@ -193,7 +199,7 @@ class EncryptionProviders(Check):
             return _missing(config, "with secrets-encryption", node)
         if isinstance(config, UnknownFile):
             return _unknown(config, _RESTORED)
-        return self._by_first_provider(config.path, config.providers, given, self._steps(config.providers))
+        return self._by_first_provider(config, given, self._steps(config.providers))
 
     def _first_provider_of_operator(self, path: PurePosixPath, given: Given, node: AssessedNode) -> Answer:
         """Compare the first provider in a file of the operator, which can use a key management service."""
@@ -201,19 +207,23 @@ class EncryptionProviders(Check):
         if data is None:
             return _unknown(UnknownFile(path, f"cannot read {path}"), _RESTORED)
         try:
-            providers = usable_providers(data)
+            config = encryption_configuration(data, path, node.facts)
         except ValueError as error:
             reason = f"{path} is not a valid encryption configuration: {error}"
             return _unknown(UnknownFile(path, reason, UnknownCause.INVALID), "correct {path}")
-        return self._by_first_provider(path, providers, given, self._first_on_every_server)
+        return self._by_first_provider(config, given, self._first_on_every_server)
 
-    def _by_first_provider(
-        self, path: PurePosixPath, providers: tuple[str, ...], given: Given, steps: tuple[Step, ...]
-    ) -> Answer:
+    def _by_first_provider(self, config: EncryptionConfiguration, given: Given, steps: tuple[Step, ...]) -> Answer:
+        path, providers = config.path, config.providers
         first = providers[0] if providers else "no provider for Secrets"
         command = f"sudo grep --only-matching --extended-regexp {quote(_PROVIDER)} {quote(str(path))}"
         shown = providers or (first,)
         evidence = tuple(Evidence(provider, Location(path), repeat_with=command) for provider in shown)
+        if first in self.providers and config.problem is not None:
+            found = Evidence(config.problem.problem, config.problem.location)
+            steps = (Instruction("correct the file", config.problem.location), RunVerb("assess"))
+            reason = f"the API server exits at {path}: {config.problem.problem}"
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (found,), reason, complete_steps(*steps))
         if first in self.providers:
             return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
         return Answer(ControlStatus.FAIL, first, evidence, unmet=complete_steps(*steps))
@@ -246,6 +256,14 @@ class EncryptionProviders(Check):
             Instruction("find out who wrote the file, because K3s writes no such file and rejects it"),
             *self._first_on_every_server,
         )
+
+
+def encryption_configuration(data: bytes, path: PurePosixPath, facts: HostFacts) -> EncryptionConfiguration:
+    """Read an encryption configuration. Raises ValueError if it has no providers, without a text of the file."""
+    providers = providers_of_secrets(data)
+    minor = facts.version.minor if facts.version_is_known else 0
+    problem = None if is_as_k3s_writes(data) else encryption_problem(data, path, minor)
+    return EncryptionConfiguration(path, providers, problem)
 
 
 def _runs_etcd(node: AssessedNode) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import ControlStatus, Evidence, complete_steps
-from agent.base.model import StrEnum
+from agent.assess.checks.answer import WORST_FIRST, ControlStatus, Evidence, complete_steps
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -15,21 +14,13 @@ if TYPE_CHECKING:
     from agent.base.repair import Step
 
 
-class Force(StrEnum):
-    """Whether a requirement is in force."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
-    """It could not be looked at here."""
-
-
 class Effect(Value):
     """One requirement with what the node shows of it."""
 
     subject: str
     configured: str
-    force: Force
+    status: ControlStatus
+    """FAIL if it is not in force; UNKNOWN if it could not be looked at here."""
     observed: str
     """With UNKNOWN, the reason."""
     command: str = ""
@@ -39,26 +30,18 @@ class Effect(Value):
     steps: tuple[Step, ...] = ()
     """What to do if it is not in force."""
 
-    @property
-    def status(self) -> ControlStatus:
-        """The status of a control that this effect decides."""
-        return {Force.YES: ControlStatus.PASS, Force.NO: ControlStatus.FAIL}.get(self.force, ControlStatus.UNKNOWN)
 
-
-def observed(control: str, answer: Answer, effects: Iterable[Effect]) -> tuple[Answer, Force | None]:
+def observed(control: str, answer: Answer, effects: Iterable[Effect]) -> tuple[Answer, ControlStatus | None]:
     """Return the answer of a control with its effects as evidence, and whether they are in force; None without any.
 
     A control that passes by its configuration fails if an effect is not in force.
     """
     own = [effect for effect in effects if control in effect.controls]
     for effect in own:
-        shown = Evidence(
-            f"{effect.subject}: {effect.observed}", source=f"in force: {effect.force}", repeat_with=effect.command
-        )
+        text, source = f"{effect.subject}: {effect.observed}", f"in force: {effect.status}"
+        shown = Evidence(text, source=source, repeat_with=effect.command)
         answer = answer._replace(evidence=(*answer.evidence, shown))
-        if effect.force is Force.NO and answer.status is ControlStatus.PASS:
-            answer = answer._replace(
-                status=ControlStatus.FAIL, found=effect.observed, unmet=complete_steps(*effect.steps)
-            )
-    marks = {effect.force for effect in own}
-    return answer, next((mark for mark in (Force.NO, Force.UNKNOWN, Force.YES) if mark in marks), None)
+        if effect.status is ControlStatus.FAIL and answer.status is ControlStatus.PASS:
+            unmet = complete_steps(*effect.steps)
+            answer = answer._replace(status=ControlStatus.FAIL, found=effect.observed, unmet=unmet)
+    return answer, min((effect.status for effect in own), key=WORST_FIRST.index, default=None)

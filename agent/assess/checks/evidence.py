@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
-    from agent.base.model import FileMode, Owner
+    from agent.base.errors import InputError
+    from agent.base.linux.reach import FoundFile
     from agent.k3s.etcd_configuration import EtcdValue
-
-    AccessList = tuple[tuple[str, int, int], ...]
-    """Kind ("user", "group", "owning group", "others"), user or group, and permissions (rwx) of each entry."""
 
 
 class FileQuery(NamedTuple):
@@ -34,39 +32,15 @@ class FileQuery(NamedTuple):
     """Whether access control lists and the directories above are read, too."""
     contents: bool = False
     """Whether the paths are directories of which the whole content is asked for."""
-
-
-class FoundFile(Value):
-    """A file or directory that a check covers.
-
-    Mode and owner are those of a symlink's target, because K3s uses the target.
-    """
-
-    path: PurePosixPath
-    mode: FileMode
-    owner: Owner
-    acl: AccessList | None = None
-    """The access control list; None if the file has only a mode, or if the query does not request it."""
-    above: tuple[DirectoryAbove, ...] = ()
-    """The directories that lead to it, from the root on; empty if the query does not request them."""
-
-
-class DirectoryAbove(Value):
-    """A directory through which a path leads."""
-
-    path: PurePosixPath
-    mode: FileMode
-    owner: Owner
-    acl: AccessList | None = None
-    is_real: bool = True
-    """Whether it is part of the real path; otherwise it has a symlink that the path follows."""
+    secret: bool = False
+    """Whether files can be secret, so that the other names of one that others can read matter."""
 
 
 class AbsentFile(Value):
     """A path where nothing exists, and where somebody may be able to create a file; or a symlink to /dev/null."""
 
     path: PurePosixPath
-    above: tuple[DirectoryAbove, ...]
+    above: tuple[FoundFile, ...]
     """The directories of the path that exist, from the root on."""
 
 
@@ -120,11 +94,13 @@ class EtcdConfiguration(Value):
 
 
 class EncryptionConfiguration(Value):
-    """The encryption configuration that K3s wrote."""
+    """An encryption configuration: the one that K3s wrote, or one of the operator."""
 
     path: PurePosixPath
     providers: tuple[str, ...]
     """As encryption_configuration.providers_of_secrets returns them."""
+    problem: InputError | None = None
+    """Why the API server exits at it."""
 
 
 class CollectedEvidence(Value):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import UNDETERMINED, Answer, ChangedBy, ControlStatus, Evidence, UnmetRequirement
+from agent.assess.checks.answer import (
+    UNDETERMINED,
+    Answer,
+    ChangedBy,
+    ControlStatus,
+    Evidence,
+    UnmetRequirement,
+    complete_steps,
+)
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.file_modes import below_data_dir, not_determined, stat_all
 from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, not_understood, paths_on
+from agent.base.linux.reach import OTHERS, READ, WRITE, Party, reached, replacers
 from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Location
 from agent.base.repair import Instruction, Restart, Run
 from agent.base.value import Value, replace
@@ -22,42 +31,17 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.evidence import DirectoryAbove, FoundFile, Matches
+    from agent.assess.checks.evidence import Matches
+    from agent.base.linux.reach import Access, FoundFile
     from agent.base.repair import Step
     from agent.harden.node.facts import HostFacts
 
-_READ, _WRITE, _ENTER = 0o4, 0o2, 0o1
-_REPLACE = _WRITE | _ENTER
-_ALL = _READ | _WRITE | _ENTER
-_STICKY = 0o1000
-_OTHERS_READ = 0o004
+_READ_BY_OTHERS = 0o044
 _SHARED = frozenset(("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/var/lock"))  # noqa: S108 - nothing is created
 """Directories to which all users can add files by design."""
 _TO_ROOT = "chown root:root"
 _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant."""
-
-
-class _Party(NamedTuple):
-    """Users other than root: others, a group, or one user."""
-
-    kind: str
-    number: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.number}" if self.kind != "others" else self.kind
-
-
-_OTHERS = _Party("others")
-
-
-class _Excess(NamedTuple):
-    """What only root should be able to do, and a party can."""
-
-    who: _Party
-    can: str
-    change: str
-    """The change of the mode that ends it, as chmod(1) has it."""
 
 
 class _OpenAccess(Value):
@@ -69,16 +53,19 @@ class _OpenAccess(Value):
     """The command that removes the access, without the path; empty if the mode of the directory is right."""
     moved: PurePosixPath | None = None
     """The file or directory that needs another path, if there is no such command."""
-    closed: DirectoryAbove | None = None
+    closed: FoundFile | None = None
     """The first directory on the path that the user cannot enter; then there is no access."""
+    unfound: str = ""
+    """Why there can be an access nevertheless."""
 
 
 class OnlyRoot(Check):
-    """Only root can change these files and directories, and others cannot read those that are secret.
+    """Only root can change these files and directories, and read those that are secret.
 
     A user can change a file if the user owns or can write the file or a directory on its path. A user who cannot enter
-    all directories above the file has no access, regardless of its mode; the evidence then names the directory. The
-    mode of the root protects nothing. A file or directory that does not exist fails if a user can create it.
+    all directories above any name of the file has no access, regardless of its mode; the evidence then names the
+    directory. The mode of the root protects nothing. A file or directory that does not exist fails if a user can
+    create it.
     """
 
     paths: tuple[str, ...] | HostPaths = ()
@@ -108,6 +95,9 @@ class OnlyRoot(Check):
             return _failed(problems, node)
         if any(match.unknown for match in matches):
             return not_determined(matches)
+        for access in accesses:
+            if access.unfound:
+                return _may_be_open(access)
         if not files:
             known = (paths.none for paths in (self.directories, self.paths) if isinstance(paths, HostPaths))
             patterns = ", ".join(str(match.pattern) for match in matches)
@@ -121,8 +111,8 @@ class OnlyRoot(Check):
     @property
     def expected(self) -> str:
         if isinstance(self.secret, HostPaths):
-            return f"only root can write it, and no others can read {self.secret.name}"
-        return "only root can write it, and no others can read it" if self.secret else "only root can write it"
+            return f"only root can write it, and read {self.secret.name}"
+        return "only root can read and write it" if self.secret else "only root can write it"
 
     @property
     def description(self) -> str:
@@ -144,7 +134,8 @@ class OnlyRoot(Check):
 
     def _queries(self, facts: HostFacts) -> tuple[FileQuery, ...]:
         found = ((paths_on(self.directories, facts), True), (paths_on(self.paths, facts), False))
-        queries = [FileQuery(paths, directories=of, access=True) for paths, of in found if paths]
+        is_secret = bool(self.secret)
+        queries = [FileQuery(paths, directories=of, access=True, secret=is_secret) for paths, of in found if paths]
         if self.contents:
             queries.append(FileQuery(self.contents, directories=True, access=True, contents=True))
         return tuple(queries)
@@ -171,9 +162,10 @@ class OnlyRoot(Check):
                     yield _OpenAccess(file.path, f"owner {file.owner}, expected {row.owner}", _TO_ROOT)
                 if id(file.above) not in seen:
                     seen.add(id(file.above))
-                    yield from _replaceable(file.above, file.path)
+                    yield from (_access(access, "write", "go-w", file.path) for access in replacers(file.above))
             for absent in (missing for match in node.evidence.files[query] for missing in match.absent):
-                yield from _replaceable(absent.above, absent.path, is_absent=True)
+                found = replacers(absent.above, is_absent=True)
+                yield from (_access(access, "write", "go-w", absent.path) for access in found)
 
 
 class NoSecretInServices(Check):
@@ -208,73 +200,39 @@ class NoSecretInServices(Check):
 
 
 def _own_accesses(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:
-    is_open = file.mode & GROUP_OR_OTHERS_WRITE or (is_secret and file.mode & _OTHERS_READ)
+    is_open = file.mode & (GROUP_OR_OTHERS_WRITE | (_READ_BY_OTHERS if is_secret else 0))
     if not is_open and file.acl is None and file.owner.uid == 0:
         return  # nearly all files
-    for who in _parties(file):
-        permitted = _permitted(who, file)
-        if permitted & _WRITE:
-            change = "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w"
-            yield _access(_Excess(who, "write", change), file, file.above)
-        elif is_secret and permitted & _READ and who != ("group", file.owner.gid):
-            yield _access(_Excess(who, "read", "o-r"), file, file.above)
+    writers = [*reached(file, WRITE)]
+    yield from (_access(access, "write", "go-rw" if is_secret else "go-w") for access in writers)
+    if is_secret:
+        seen = {access.who for access in writers}
+        yield from (_access(access, "read", "go-r") for access in reached(file, READ) if access.who not in seen)
 
 
-def _replaceable(
-    way: Sequence[DirectoryAbove], path: PurePosixPath, *, is_absent: bool = False
-) -> Iterator[_OpenAccess]:
-    """Yield who can replace or create a file by a directory that leads to it. In a sticky one, users only create."""
-    for position, directory in enumerate(way):
-        if not directory.mode & GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
-            continue
-        only_owner = directory.mode & _STICKY and not (is_absent and position == len(way) - 1)
-        for who in _parties(directory):
-            is_other = only_owner and who != ("user", directory.owner.uid)
-            if not is_other and _permitted(who, directory) & _REPLACE == _REPLACE:
-                yield _access(_Excess(who, "write", "go-w"), directory, way[:position], path)
+def _access(access: Access, can: str, change: str, path: PurePosixPath | None = None) -> _OpenAccess:
+    """Return an access with what ends it. `path` is a file that needs another place."""
+    who, item, closed = access.who, access.item, access.closed
+    by = f" at {access.name}" if access.name != item.path else ""
+    observation = f"{item.mode}: {who} can {can} it{by}"
+    unfound = item.unfound if closed is not None else ""
+    if str(item.path) in _SHARED:
+        return _OpenAccess(item.path, observation, moved=path or item.path, closed=closed)
+    if who == Party(item.owner.uid):
+        return _OpenAccess(item.path, f"owner {item.owner}{by}", _TO_ROOT, closed=closed, unfound=unfound)
+    named = {
+        Party(number) if kind == "user" else Party(groups=(number,)) for kind, number, _ in item.acl or () if number
+    }
+    command = "setfacl --remove-all" if who in named and who != OTHERS else f"chmod {change}"
+    return _OpenAccess(item.path, observation, command, closed=closed, unfound=unfound)
 
 
-def _access(
-    excess: _Excess,
-    subject: FoundFile | DirectoryAbove,
-    above: Iterable[DirectoryAbove],
-    path: PurePosixPath | None = None,
-) -> _OpenAccess:
-    """Return an access, and the first directory above that closes it. `path` is a file that needs another place."""
-    who, can, change = excess
-    observation = f"{subject.mode}: {who} can {can} it"
-    # The root of a --root tree has the mode of a working directory, such as that of mktemp.
-    real = (directory for directory in above if directory.is_real and directory.path.name)
-    closed = next((directory for directory in real if not _permitted(who, directory) & _ENTER), None)
-    if str(subject.path) in _SHARED:
-        return _OpenAccess(subject.path, observation, moved=path or subject.path, closed=closed)
-    if who == ("user", subject.owner.uid):
-        return _OpenAccess(subject.path, f"owner {subject.owner}", _TO_ROOT, closed=closed)
-    is_listed = any((kind, number) == who for kind, number, _ in subject.acl or ())
-    command = "setfacl --remove-all" if is_listed else f"chmod {change}"
-    return _OpenAccess(subject.path, observation, command, closed=closed)
-
-
-def _parties(subject: FoundFile | DirectoryAbove) -> Iterator[_Party]:
-    """Yield all parties with permissions; a user or group only if its permissions differ from those of others."""
-    if subject.owner.uid:
-        yield _Party("user", subject.owner.uid)
-    yield from (_Party(kind, number) for kind, number, _ in subject.acl or () if kind in ("user", "group"))
-    yield _OTHERS
-    if _permitted(_Party("group", subject.owner.gid), subject) & ~_permitted(_OTHERS, subject):
-        yield _Party("group", subject.owner.gid)
-
-
-def _permitted(who: _Party, subject: FoundFile | DirectoryAbove) -> int:
-    """Return the permissions that a party has on a file or directory, or can get."""
-    if who == ("user", subject.owner.uid):
-        return _ALL  # an owner can change the mode
-    for kind, number, permissions in subject.acl or ():
-        if (kind, number) == who or (kind == "owning group" and who == ("group", subject.owner.gid)):
-            return permissions
-    if subject.acl is None and who == ("group", subject.owner.gid):
-        return subject.mode >> 3 & 0o7
-    return subject.mode & 0o7
+def _may_be_open(access: _OpenAccess) -> Answer:
+    """Return the answer if a file is only closed by a directory, and another name of it may be open."""
+    reason = f"{access.path}: {access.observation}, and {access.unfound}"
+    evidence = (Evidence(f"{access.observation}; {access.unfound}", Location(access.path)),)
+    steps = (Run(f"sudo {access.command} {quote(str(access.path))}"),) if access.command else ()
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, complete_steps(*steps))
 
 
 def _counted(problems: tuple[_OpenAccess, ...], contents: Matches) -> tuple[_OpenAccess, ...]:
@@ -326,7 +284,7 @@ def _failed(problems: Sequence[_OpenAccess], node: AssessedNode) -> Answer:
 
 def _protections(accesses: Iterable[_OpenAccess]) -> Iterator[Evidence]:
     """Yield each directory that protects files and directories whose own modes or owners are too open."""
-    protected: dict[DirectoryAbove, dict[PurePosixPath, str]] = {}
+    protected: dict[FoundFile, dict[PurePosixPath, str]] = {}
     for access in accesses:
         if access.closed is not None:
             protected.setdefault(access.closed, {}).setdefault(access.path, access.observation)

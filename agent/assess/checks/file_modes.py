@@ -20,7 +20,7 @@ from agent.assess.checks.answer import (
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.assess.checks.evidence import FileQuery
-from agent.assess.checks.host_paths import HostPaths, paths_on
+from agent.assess.checks.host_paths import HostPaths, named_by_argument, paths_on
 from agent.base.model import PRIVATE_FILE, ROOT, FileMode, FilePermissions, Location
 from agent.base.repair import Instruction, Run
 from agent.harden.node.arguments.running_components import not_run
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.evidence import FoundFile, Matches
+    from agent.assess.checks.evidence import Matches
+    from agent.base.linux.reach import FoundFile
     from agent.harden.node.facts import HostFacts
 
 _MOST_SHOWN = 5
@@ -53,6 +54,8 @@ class FileCheck(Check):
     """Names of files that are left out."""
     directories: bool = False
     """Whether the paths are directories."""
+    named_by: tuple[tuple[Component, str], ...] = ()
+    """Arguments of components that can name another file, which is then checked, too: it is the one that is used."""
 
     is_met_by_k3s = True
     """K3s creates its files with compliant modes and owners."""
@@ -80,7 +83,7 @@ class FileCheck(Check):
 
     def answer(self, node: AssessedNode) -> Answer:
         try:
-            paths = paths_on(self.paths, node.facts)
+            paths = self._paths(node.facts)
         except ValueError as error:
             return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error))
         if isinstance(self.paths, HostPaths) and not paths:
@@ -109,7 +112,8 @@ class FileCheck(Check):
     def description(self) -> str:
         paths = self.paths.name if isinstance(self.paths, HostPaths) else ", ".join(map(below_data_dir, self.paths))
         names = f" (except {', '.join(self.except_names)})" if self.except_names else ""
-        return f"{paths}{names}: {self.expected}"
+        others = f", and what {' and '.join(f'`{name}`' for _, name in self.named_by)} names" if self.named_by else ""
+        return f"{paths}{names}{others}: {self.expected}"
 
     @property
     def subject(self) -> str:
@@ -122,13 +126,18 @@ class FileCheck(Check):
     def query(self, facts: HostFacts) -> FileQuery:
         """Return the files that have to be collected for this check."""
         try:
-            paths = paths_on(self.paths, facts)
+            paths = self._paths(facts)
         except ValueError:
             paths = ()
         return FileQuery(paths, self.except_names, self.directories)
 
     def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
         return (self.query(facts),)
+
+    def _paths(self, facts: HostFacts) -> tuple[str, ...]:
+        """Return the paths on this host. Raises ValueError if one is relative."""
+        named = (named_by_argument(name, facts, component) for component, name in self.named_by)
+        return tuple(dict.fromkeys((*paths_on(self.paths, facts), *filter(None, named))))
 
     @property
     def _kind(self) -> str:

@@ -100,12 +100,12 @@ def _option(key: str, facts: HostFacts) -> str:
     return _absolute(key, option.text) if option else ""
 
 
-def _argument(name: str, facts: HostFacts) -> str:
-    """Return the path in the last value of an argument of the API server; empty without one, or without a file.
+def named_by_argument(name: str, facts: HostFacts, component: Component = Component.API_SERVER) -> str:
+    """Return the path in the last value of a component's argument; empty without one, or without a file.
 
     Raises ValueError for a relative path.
     """
-    values = facts.merged_config.component_arguments(Component.API_SERVER.config_key).get(name, ())
+    values = facts.merged_config.component_arguments(component.config_key).get(name, ())
     return _absolute(name, values[-1].text) if values and values[-1].text not in _NO_FILES else ""
 
 
@@ -117,11 +117,11 @@ def _absolute(name: str, path: str) -> str:
 
 
 def _or_argument(path: str, name: str) -> Callable[[HostFacts], Iterable[str]]:
-    return lambda facts: filter(None, (path, _argument(name, facts)))
+    return lambda facts: filter(None, (path, named_by_argument(name, facts)))
 
 
 def _audit_logs(facts: HostFacts) -> Iterator[str]:
-    path = _argument("audit-log-path", facts)
+    path = named_by_argument("audit-log-path", facts)
     if path:
         # The API server renames full logs: audit-2026-01-01T00-00-00.000.log, also with .gz at the end.
         directory, _, name = path.rpartition("/")
@@ -208,6 +208,23 @@ SNAPSHOTS = HostPaths(
     lambda facts: (f"{_snapshots(facts)}/**", "server/db/etcd-old-*/**"),
 )
 SNAPSHOT_DIRECTORY = HostPaths("the directory of these snapshots", lambda facts: (_snapshots(facts),))
+_SOURCES = ("agent/images", "agent/etc/containerd")
+
+
+def _source_directories(facts: HostFacts) -> tuple[str, ...]:
+    named = named_by_argument("pod-manifest-path", facts, Component.KUBELET)
+    return named or "agent/pod-manifests", *_SOURCES
+
+
+POD_SOURCES = HostPaths(
+    "the files of static pods and images, and containerd's configuration",
+    lambda facts: (f"{path}/*" for path in _source_directories(facts)),
+)
+POD_SOURCE_DIRECTORIES = HostPaths("their directories", _source_directories)
+ENCRYPTION = HostPaths(
+    "the configuration with the keys that encrypt Secrets",
+    _or_argument("server/cred/encryption-config.json", "encryption-provider-config"),
+)
 AUDIT_POLICY = HostPaths("the audit policy", _or_argument("server/audit.yaml", "audit-policy-file"))
 POD_SECURITY = HostPaths(
     "the admission configuration", _or_argument("server/psa.yaml", "admission-control-config-file")
@@ -215,7 +232,9 @@ POD_SECURITY = HostPaths(
 AUDIT_LOGS = HostPaths("the audit logs", _audit_logs, "the API server writes no audit log to a file")
 AUDIT_LOG_DIRECTORY = HostPaths(
     "the directory of the audit logs",
-    lambda facts: (path.rpartition("/")[0] or "/" for path in filter(None, (_argument("audit-log-path", facts),))),
+    lambda facts: (
+        path.rpartition("/")[0] or "/" for path in filter(None, (named_by_argument("audit-log-path", facts),))
+    ),
     "the API server writes no audit log to a file",
 )
 BINARIES = HostPaths("the program K3s, and its names kubectl, crictl and ctr", _binaries)

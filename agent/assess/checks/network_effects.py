@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.effect import Effect, Force
+from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.effect import Effect
 from agent.base.repair import Run
 from agent.base.value import Value
 from agent.cluster.kubernetes.parsing import selects
@@ -21,8 +22,8 @@ NOT_STARTED, ABORTED = "Skipping network policy controller start", "Aborting syn
 """What K3s logs if it enforces no policies at all (k3s, pkg/agent/netpol), or not their last changes (kube-router)."""
 _FORWARD, _ENTRY, _OF_POD, _OF_POLICY = "FORWARD", "KUBE-ROUTER-FORWARD", "KUBE-POD-FW-", "KUBE-NWPLCY-"
 _RUN_THROUGH = "run through nw policy "
-_OTHERS = {"k8s-app=cilium": "Cilium", "k8s-app=calico-node": "Calico", "k8s-app=canal": "Canal"}
-"""Labels of the pods of other network plugins that enforce policies."""
+_OTHERS = {"calico-node": "Calico", "canal": "Canal", "cilium": "Cilium"}
+"""Labels k8s-app of the pods of other network plugins that enforce policies."""
 _MOST_NAMED = 3
 _COMMAND = "sudo iptables-save -t filter | grep -E 'KUBE-(ROUTER-FORWARD|POD-FW|NWPLCY)'"
 
@@ -46,29 +47,33 @@ def network_policy_effect(facts: HostFacts, network: NodeNetwork) -> Effect:
     is_off = facts.merged_config.boolean("disable-network-policy")
     configured = "disable-network-policy is set" if is_off else "K3s' controller enforces them"
     logged = next((line for line in network.logged if NOT_STARTED in line), "")
-    others = sorted({_OTHERS[label] for pod in network.pods for label in _labels(pod) if label in _OTHERS})
+    apps = {pod.labels.get("k8s-app", "") for pod in network.pods}
+    others = [name for label, name in _OTHERS.items() if label in apps]
     missing = () if is_off or network.problem else tuple(unenforced(network.rules, network.pods, network.policies))
     selected = sum(bool(_selecting(pod, network.policies)) for pod in network.pods)
-    force, found = Force.YES, f"the kernel has the rules of all policies for {selected} pods of this node"
+    status, found = ControlStatus.PASS, f"the kernel has the rules of all policies for {selected} pods of this node"
     if logged and not is_off:
-        force, found = Force.NO, f"K3s runs without its network policy controller: {logged}"
+        status, found = ControlStatus.FAIL, f"K3s runs without its network policy controller: {logged}"
     elif others:
-        force, found = Force.UNKNOWN, f"pods of {' and '.join(others)} run on this node, whose rules are not read"
+        status, found = (
+            ControlStatus.UNKNOWN,
+            f"pods of {' and '.join(others)} run on this node, whose rules are not read",
+        )
     elif is_off:
-        force, found = Force.UNKNOWN, "no pod of a known network plugin runs on this node"
+        status, found = ControlStatus.UNKNOWN, "no pod of a known network plugin runs on this node"
     elif network.problem:
-        force, found = Force.UNKNOWN, network.problem
+        status, found = ControlStatus.UNKNOWN, network.problem
     elif not selected:
-        force, found = Force.UNKNOWN, "no policy selects a pod of this node, so there is nothing to enforce"
+        status, found = ControlStatus.UNKNOWN, "no policy selects a pod of this node, so there is nothing to enforce"
     elif missing:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        force, found = Force.NO, f"{'; '.join(missing[:_MOST_NAMED])}{more}"
+        status, found = ControlStatus.FAIL, f"{'; '.join(missing[:_MOST_NAMED])}{more}"
         aborted = next((line for line in network.logged if ABORTED in line), "")
         found += f"; K3s logged: {aborted}" if aborted else ""
     return Effect(
         subject="NetworkPolicies on this node",
         configured=configured,
-        force=force,
+        status=status,
         observed=found,
         command=_COMMAND,
         controls=("cni-network-policies",),
@@ -77,10 +82,6 @@ def network_policy_effect(facts: HostFacts, network: NodeNetwork) -> Effect:
             Run(f"sudo systemctl restart {facts.service}"),
         ),
     )
-
-
-def _labels(pod: NetworkPod) -> Iterator[str]:
-    return (f"{key}={value}" for key, value in pod.labels.items())
 
 
 def _selecting(pod: NetworkPod, policies: Sequence[NetworkPolicy]) -> list[NetworkPolicy]:

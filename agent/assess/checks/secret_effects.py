@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.effect import Effect, Force
+from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.effect import Effect
 from agent.base.repair import Run
 from agent.cluster.node_status import ENCRYPTION_HASH
 
@@ -40,20 +41,20 @@ def encryption_effect(facts: HostFacts, rows: Iterable[bytes] | str) -> Effect:
     found = [] if isinstance(rows, str) else [_PREFIX.match(row) for row in rows]
     keys = Counter(match[1].decode(errors="replace") if match else "" for match in found)
     clear = keys.pop("", 0)
-    force, observed = Force.YES, f"all {len(found)} Secrets are encrypted"
+    status, observed = ControlStatus.PASS, f"all {len(found)} Secrets are encrypted"
     if isinstance(rows, str):
-        force, observed = Force.UNKNOWN, rows
+        status, observed = ControlStatus.UNKNOWN, rows
     elif not found:
-        force, observed = Force.UNKNOWN, "the datastore has no Secret"
+        status, observed = ControlStatus.UNKNOWN, "the datastore has no Secret"
     elif clear:
-        force, observed = Force.NO, f"{clear} of {len(found)} Secrets are stored as clear text"
+        status, observed = ControlStatus.FAIL, f"{clear} of {len(found)} Secrets are stored as clear text"
     if keys:
         observed += f", with {', '.join(f'{name} ({number})' for name, number in sorted(keys.items()))}"
         observed += "; old revisions, the write-ahead log and snapshots may still have clear text"
     return Effect(
         subject="Encryption of Secrets in the datastore",
         configured="secrets-encryption is set" if facts.encrypts_secrets else "K3s does not encrypt Secrets",
-        force=force,
+        status=status,
         observed=observed,
         command=_STATUS.line,
         controls=("secrets-encryption", "apiserver-encryption-providers"),
@@ -71,20 +72,20 @@ def rotation_effects(facts: HostFacts, nodes: Iterable[ClusterNode]) -> Iterator
     if not stages:
         return
     running = {name: stage for name, (stage, _, _) in stages.items() if stage in _STAGES}
-    force, observed = Force.YES, f"no rotation is in progress on {len(stages)} servers"
+    status, observed = ControlStatus.PASS, f"no rotation is in progress on {len(stages)} servers"
     steps: tuple[Run, ...] = (_STATUS,)
     if running:
         shown = ", ".join(f"{name}: {stage}" for name, stage in sorted(running.items()))
-        force, observed = Force.NO, f"a rotation is not finished ({shown})"
+        status, observed = ControlStatus.FAIL, f"a rotation is not finished ({shown})"
         lines = dict.fromkeys(line for stage in running.values() for line in _STAGES[stage])
         steps += tuple(Run(line.replace("restart", f"sudo systemctl restart {facts.service}")) for line in lines)
     elif len({digest for _, _, digest in stages.values()}) > 1:
-        force, observed = Force.NO, f"the servers have different keys: {', '.join(sorted(stages))}"
+        status, observed = ControlStatus.FAIL, f"the servers have different keys: {', '.join(sorted(stages))}"
         steps += (Run(f"sudo systemctl restart {facts.service}"),)
     yield Effect(
         subject="Rotation of the keys of Secrets",
         configured="finished on all servers",
-        force=force,
+        status=status,
         observed=observed,
         command=_STATUS.line,
         controls=("secrets-encryption",),

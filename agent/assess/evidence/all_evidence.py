@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from agent.assess.checks.datastore_checks import CERTIFICATES, SIGNING_KEYS
+from agent.assess.checks.datastore_checks import CERTIFICATES, SIGNING_KEYS, encryption_configuration
 from agent.assess.checks.evidence import (
     CollectedEvidence,
-    EncryptionConfiguration,
     EtcdConfiguration,
     MissingFile,
     UnknownCause,
@@ -21,7 +20,7 @@ from agent.assess.checks.host_paths import REGISTRIES, paths_on
 from agent.assess.evidence.file_evidence import FileFinder, unread
 from agent.base.errors import HostError, InputError
 from agent.k3s import etcd_configuration
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
+from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.pem import blocks, public_key
 
@@ -42,15 +41,13 @@ _CREDENTIALS = rb"\b(password|auth|identity_token)[\"']?\s*:\s*[^\s#]|://[^\s/@]
 
 def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
     """Read the files of these queries, and the files that K3s wrote for etcd."""
-    files = FileFinder(host.tree)
+    files = FileFinder(host)
     etcd, encryption = facts.data_dir / ETCD_CONFIGURATION, facts.data_dir / ENCRYPTION_CONFIGURATION
     return CollectedEvidence(
         node=host.name,
         files={query: tuple(files.matches(facts.data_dir / path, query) for path in query.paths) for query in queries},
         etcd=_parsed(host.tree, etcd, lambda data: EtcdConfiguration(etcd, etcd_configuration.etcd_values(data, etcd))),
-        encryption=_parsed(
-            host.tree, encryption, lambda data: EncryptionConfiguration(encryption, providers_of_secrets(data))
-        ),
+        encryption=_parsed(host.tree, encryption, lambda data: encryption_configuration(data, encryption, facts)),
         shared_keys=frozenset(_shared_keys(host.tree, facts)),
         with_credentials=frozenset(_with_credentials(host.tree, facts)),
     )

@@ -6,45 +6,55 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, UnknownCause, UnknownFile
+from agent.assess.checks.evidence import AbsentFile, Matches, UnknownCause, UnknownFile
 from agent.base.errors import AccessDeniedError, HostError
+from agent.base.host.other_names import OtherNames
 from agent.base.linux.file_systems import DIRECTORY, REGULAR_FILE, SYMLINK
-from agent.base.model import Absent, Unreadable
+from agent.base.linux.reach import FoundFile, is_closed
+from agent.base.model import GROUP_OR_OTHERS_WRITE, Absent, Unreadable
+from agent.base.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.assess.checks.evidence import FileQuery
-    from agent.base.host.acl import FileAccess, PathAccess
+    from agent.base.host import Host
+    from agent.base.host.acl import FileAccess
     from agent.base.host.directories import DirectoryEntry
-    from agent.base.host.tree import Tree
 
 _NULL = PurePosixPath("/dev/null")
+_READ_BY_OTHERS = 0o044
 
 
 class FileFinder:
     """Finds the files that checks ask for, and lists each directory once."""
 
-    __slots__ = ("_above", "_absent", "_chains", "_found", "_known", "_links", "_listed", "_tree")
+    __slots__ = ("_above", "_absent", "_chains", "_found", "_known", "_links", "_listed", "_names", "_tree")
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, host: Host) -> None:
+        self._tree = host.tree
+        self._names = OtherNames(host)
         self._listed: dict[PurePosixPath, tuple[DirectoryEntry | UnknownFile, ...]] = {}
-        self._found: dict[tuple[PurePosixPath, bool, bool], tuple[FoundFile | UnknownFile | AbsentFile, ...]] = {}
+        self._found: dict[tuple[PurePosixPath, bool, bool, bool], tuple[FoundFile | UnknownFile | AbsentFile, ...]] = {}
         self._links: set[PurePosixPath] = set()
-        self._above: dict[PurePosixPath, tuple[DirectoryAbove, ...]] = {}
+        self._above: dict[PurePosixPath, tuple[FoundFile, ...]] = {}
         self._absent: set[PurePosixPath] = set()
-        self._known: dict[str, PathAccess] = {}
-        self._chains: dict[tuple[str, ...], tuple[DirectoryAbove, ...]] = {}
+        self._known: dict[str, FoundFile] = {}
+        self._chains: dict[tuple[str, ...], tuple[FoundFile, ...]] = {}
 
     def matches(self, pattern: PurePosixPath, query: FileQuery) -> Matches:
         """Return the files that a path of a query matches."""
         if query.contents:
             return self._contents(pattern)
-        key = pattern, query.directories, query.access
+        key = pattern, query.directories, query.access, query.secret
         if key not in self._found:
             find = self._find_access if query.access else self._find
-            self._found[key] = tuple(find(pattern, DIRECTORY if query.directories else REGULAR_FILE))
+            found_files = find(pattern, DIRECTORY if query.directories else REGULAR_FILE)
+            wanted = GROUP_OR_OTHERS_WRITE | (_READ_BY_OTHERS if query.secret else 0)
+            self._found[key] = tuple(
+                self._named(item, item.above, wanted) if query.access and isinstance(item, FoundFile) else item
+                for item in found_files
+            )
         found = [item for item in self._found[key] if item.path.name not in query.except_names]
         return _matches(pattern, found)
 
@@ -77,10 +87,10 @@ class FileFinder:
             yield from self._with_access(item, kind)
 
     def _with_access(self, file: FoundFile, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
-        # With an access control list, the bits of the group are its mask.
-        may_have_list = file.mode >> 3 & ~file.mode & 0o7
-        above = None if may_have_list or file.path in self._links else self._above.get(file.path.parent)
-        if above is not None:
+        above = self._above.get(file.path.parent) if file.links == 1 and file.path not in self._links else None
+        # With an access control list, the bits of the group are its mask. It only takes permissions of others away.
+        may_matter = file.mode >> 3 & ~file.mode & 0o7 or (file.mode & 0o077 and above and is_closed(above))
+        if above is not None and not may_matter:
             yield FoundFile(file.path, file.mode, file.owner, above=above)
             return
         for found in self._access(file.path, kind):
@@ -103,7 +113,8 @@ class FileFinder:
             else:
                 found += self._access(link, REGULAR_FILE)
         for path, entry in contents.exposed:
-            found += self._with_access(FoundFile(path, entry.mode, entry.owner), entry.kind)
+            found += self._with_access(FoundFile(path, entry.mode, entry.owner, links=entry.links), entry.kind)
+        found = [self._named(item, item.above) if isinstance(item, FoundFile) else item for item in found]
         return _matches(top, found, contents.number if isinstance(found[0], FoundFile) else 0)
 
     def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
@@ -123,25 +134,31 @@ class FileFinder:
         elif found.file.kind != kind:
             yield UnknownFile(path, f"it is a {found.file.kind}, not a {kind}")
         else:
-            above = self._chain(found)
-            yield FoundFile(path, found.file.mode, found.file.owner, found.file.acl, above)
+            yield replace(found.file, path=path, above=self._chain(found))
 
-    def _chain(self, found: FileAccess) -> tuple[DirectoryAbove, ...]:
+    def _chain(self, found: FileAccess) -> tuple[FoundFile, ...]:
         """Return the directories on the way to a file; files of one directory share them."""
-        key = (found.parent, *(directory.path for directory in found.passed))
+        key = (found.parent, *(str(directory.path) for directory in found.passed))
         if key not in self._chains:
-            parent = found.parent or found.passed[-1].path
+            parent = PurePosixPath(found.parent) if found.parent else found.passed[-1].path
             self._chains[key] = tuple(
-                DirectoryAbove(
-                    PurePosixPath(directory.path),
-                    directory.mode,
-                    directory.owner,
-                    directory.acl,
-                    is_real=directory.path in ("/", parent) or parent.startswith(f"{directory.path}/"),
-                )
+                directory if parent.is_relative_to(directory.path) else replace(directory, is_real=False)
                 for directory in found.passed
             )
+            self._chains[key] = tuple(
+                self._named(directory, self._chains[key][:position])
+                for position, directory in enumerate(self._chains[key])
+            )
         return self._chains[key]
+
+    def _named(self, item: FoundFile, above: tuple[FoundFile, ...], wanted: int = GROUP_OR_OTHERS_WRITE) -> FoundFile:
+        """Return a file with its other names, if a directory closes its path, and it would be open without it."""
+        if not (item.mode & wanted or item.owner.uid or item.acl) or not is_closed(above):
+            return item
+        names, unfound = self._names.of(self._tree.real_path(item.path), item.links)
+        ways = ((name, self._tree.access(name, self._known)) for name in names)
+        others = tuple((name, self._chain(found)) for name, found in ways if not isinstance(found, Unreadable))
+        return replace(item, other_names=others, unfound=unfound)
 
     def _at(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile]:
         found = self._tree.stat(path)
@@ -250,5 +267,5 @@ def unread(path: PurePosixPath, error: HostError) -> UnknownFile:
 
 def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | UnknownFile:
     if found.kind == kind:
-        return FoundFile(path, found.mode, found.owner)
+        return FoundFile(path, found.mode, found.owner, links=found.links)
     return UnknownFile(path, f"it is a {found.kind}, not a {kind}")

@@ -11,7 +11,14 @@ from agent.assess.assessment import Assessment, Note
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import all_evidence
-from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_without_secrets, shown_settings
+from agent.assess.provenance import (
+    MACHINE_ID,
+    FileContent,
+    Provenance,
+    application_specific,
+    files_without_secrets,
+    shown_settings,
+)
 from agent.assess.site_choices import choices_of
 from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
@@ -161,18 +168,27 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
 
 def _provenance(host: Host, situation: Situation, started: float, earlier: Baseline | None) -> Provenance:
     """Return who assesses the host, and from which settings and files."""
-    machine = host.tree.observe(MACHINE_ID)
     settings = situation.settings
     files = tuple(files_without_secrets(host.tree.files_read, situation.facts, settings))
     return Provenance(
         user=host.user,
         arguments=tuple(sys.argv),
         settings=shown_settings(settings),
-        machine=machine.content.decode(errors="replace").strip() if isinstance(machine, File) else "",
+        machine=_machine(host),
         started=timestamp(started),
         ended=timestamp(host.now()),
         files=(*files, earlier.file) if earlier else files,
     )
+
+
+def _machine(host: Host) -> str:
+    machine = host.tree.observe(MACHINE_ID)
+    return machine.content.decode(errors="replace").strip() if isinstance(machine, File) else ""
+
+
+def require_use(host: Host, earlier: Baseline, days: int, *, of_another: bool) -> None:
+    """Raise InputError if a baseline is too old, or not of this host."""
+    earlier.require_use(application_specific(_machine(host)), host.now(), days, of_another=of_another)
 
 
 def _cluster(host: Host, node: AssessedNode) -> Cluster:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-from agent.assess.checks.effect import Force
+from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.network_effects import ABORTED, NOT_STARTED, NodeNetwork, network_policy_effect
-from agent.assess.checks.port_effects import CLOSED, LOOPBACK, SUITES, Tried, endpoints, port_effects
+from agent.assess.checks.port_effects import LOOPBACK, SUITES, Tried, endpoints, port_effects
 from agent.assess.checks.secret_effects import MOST_SECRETS, QUERY, encryption_effect, rotation_effects
 from agent.assess.running_values import own_node
 from agent.base.errors import HardenError, HostError
@@ -28,7 +28,7 @@ from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.effect import Effect
@@ -36,16 +36,17 @@ if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.harden.node.facts import HostFacts
 
+_Answer = TypeVar("_Answer")
 _ALL_PORTS, _ONE_ANSWER = 2.0, 0.5
 """Seconds. A port of this machine answers in milliseconds."""
 _DATASTORE = 0.5
-"""Seconds for the rows of a datastore. 10,000 Secrets take 0.03 s."""
+"""Seconds for the rows of a datastore. 10,000 Secrets take 0.1 s."""
 _OWN_KUBECONFIG = "agent/k3scontroller.kubeconfig"
 """That of K3s' network policy controller, which servers and agents have."""
 _BUNDLED = "data/current/bin/aux"
 """K3s' own iptables, which it uses if the host has none."""
-_SYNCHRONIZED = 2.0
-"""Seconds in which the controller writes its rules."""
+_SYNCHRONIZED = 5.0
+"""Seconds in which the controller writes the rules of a new pod, also on a busy node."""
 _LIMITS = Limits(request=2.0, total=4.0, body=8 << 20)
 
 
@@ -53,7 +54,7 @@ def read_effects(host: Host, node: AssessedNode) -> Iterator[Effect]:
     """Yield the effects that this node shows. Raises no exception: failures are reasons in the effects."""
     if not node.facts.merged_config.boolean("disable-agent"):
         found = network_policy_effect(node.facts, _network(host, node))
-        if found.force is Force.NO:
+        if found.status is ControlStatus.FAIL:
             # The controller may be about to write the rules of a new pod.
             host.sleep(_SYNCHRONIZED)
             found = network_policy_effect(node.facts, _network(host, node))
@@ -69,11 +70,8 @@ def _stored_secrets(host: Host, facts: HostFacts) -> list[bytes] | str:
     database = sqlite_database(facts.merged_config.scalar("datastore-endpoint"), facts.data_dir)
     if facts.datastore is not Datastore.SQLITE or database is None:
         return f"the datastore is {facts.datastore}, which transfers whole values to show their start"
-    try:
-        rows = read_rows(host, database, QUERY, most=MOST_SECRETS, seconds=_DATASTORE)
-    except HostError as error:
-        return error.message
-    return [start for (start,) in rows]
+    rows = _or_problem(partial(read_rows, host, database, QUERY, most=MOST_SECRETS, seconds=_DATASTORE))
+    return rows if isinstance(rows, str) else [start for (start,) in rows]
 
 
 def _ports(host: Host, node: AssessedNode) -> Iterator[Effect]:
@@ -90,36 +88,28 @@ def _ports(host: Host, node: AssessedNode) -> Iterator[Effect]:
 
 
 def _tried(endpoint: Endpoint, address: str, timeout: float) -> Tried:
-    at = (address, endpoint.port)
-    try:
-        found = handshake.anonymous_answer(at, endpoint.kind.path, timeout, is_tls=endpoint.is_tls)
-    except ConnectionRefusedError:
-        return Tried(address, CLOSED)
-    except HostError as error:
-        return Tried(address, error.message)
-    if not endpoint.is_tls:
-        return Tried(address, found.status)
-
-    def answer(version: int, suites: list[int]) -> tuple[bool, int] | str:
-        try:
-            return handshake.tls_answer(at, version, suites, timeout)
-        except ConnectionRefusedError:
-            return CLOSED
-        except HostError as error:
-            return error.message
-
-    return Tried(
-        address,
-        found.status,
-        found.certificate,
-        answer(handshake.TLS_1_1, [*SUITES.values()]),
-        answer(handshake.TLS_1_2, [SUITES[name] for name in endpoint.forbidden]),
+    at, is_tls = (address, endpoint.port), bool(endpoint.kind.refusals)
+    access = _or_problem(partial(handshake.anonymous_answer, at, endpoint.kind.path, timeout, is_tls=is_tls))
+    if isinstance(access, str) or not is_tls:
+        return Tried(address, access)
+    offered = ((handshake.TLS_1_1, SUITES), (handshake.TLS_1_2, endpoint.forbidden))
+    asked = (
+        partial(handshake.tls_answer, at, version, [SUITES[name] for name in names], timeout)
+        for version, names in offered
     )
+    return Tried(address, access, *map(_or_problem, asked))
+
+
+def _or_problem(ask: Callable[[], _Answer]) -> _Answer | str:
+    try:
+        return ask()
+    except HostError as error:
+        return error.message
 
 
 def _network(host: Host, node: AssessedNode) -> NodeNetwork:
     facts = node.facts
-    read = NodeNetwork(logged=tuple(_logged(host, facts)))
+    logged = tuple(_logged(host, facts))
     paths = [facts.data_dir / path for path in (_OWN_KUBECONFIG, *KUBECONFIGS)]
     name = node.configured_name if node.cluster is None else own_node(node, node.cluster)
     own = ApiRequest("/api/v1/pods", parameters=f"fieldSelector=spec.nodeName%3D{quote(name)}")
@@ -129,11 +119,11 @@ def _network(host: Host, node: AssessedNode) -> NodeNetwork:
             reader = Reader(client)
             pods = reader.listed(own, partial(network_pod, "Pod"))
             policies = reader.listed(REQUESTS[Query.NETWORK_POLICIES], parse_policy)
-        rules = filter_rules(host, facts.data_dir / _BUNDLED)
+        families = {6 if ":" in address else 4 for pod in pods for address in pod.addresses}
+        rules = filter_rules(host, facts.data_dir / _BUNDLED, families)
     except HardenError as error:
-        return NodeNetwork(error.message, logged=read.logged)
-    gaps = "; ".join(reader.gaps.values())
-    return NodeNetwork(gaps, rules, pods, policies, read.logged)
+        return NodeNetwork(error.message, logged=logged)
+    return NodeNetwork("; ".join(reader.gaps.values()), rules, pods, policies, logged)
 
 
 def _logged(host: Host, facts: HostFacts) -> Iterator[str]:

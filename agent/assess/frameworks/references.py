@@ -54,6 +54,8 @@ class StigRule(NamedTuple):
     controls: tuple[str, ...]
     note: str
     """The reason of the decision, or how the controls differ from the rule."""
+    of_servers: bool = False
+    """Whether it is about components that only a server runs."""
 
     @property
     def category(self) -> str:
@@ -93,6 +95,7 @@ def _rule(row: Mapping[str, str]) -> StigRule:
         int(first or 0),
         tuple(row.get("controls", "").split()),
         row.get("note", ""),
+        row.get("runs-on", "") == "servers",
     )
 
 

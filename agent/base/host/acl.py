@@ -6,14 +6,16 @@ import errno
 import os
 import stat
 import struct
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.linux.file_systems import file_kind
+from agent.base.linux.reach import FoundFile
 from agent.base.model import FileMode
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from agent.base.model import Owner
 
@@ -24,35 +26,24 @@ _HEADER = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")
 _USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER = _TAGS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _KINDS = {_USER: "user", _GROUP: "group", _GROUP_OBJECT: "owning group", _OTHER: "others"}
-_WRITE = 0o2
 _ALL = 0o7
 _UNKNOWN = "its access control list has an unknown format"
-
-
-class PathAccess(Value):
-    """Who has access to a file or directory."""
-
-    path: str
-    """For a directory the resolved path."""
-    kind: str
-    mode: FileMode
-    owner: Owner
-    acl: tuple[tuple[str, int, int], ...] | None
-    """The permissions of each party, as `granted` returns them; None if the file has only a mode."""
 
 
 class FileAccess(Value):
     """Who has access to a file, and to the directories that lead to it."""
 
-    file: PathAccess | None
+    file: FoundFile | None
     """With symlinks followed; None if there is no such file."""
-    passed: tuple[PathAccess, ...]
+    passed: tuple[FoundFile, ...]
     """All directories of the path, the root first."""
     parent: str
     """The resolved path of the file's directory; empty if it does not exist.
 
     `passed` can also have directories above a symlink, which are not parents of this path.
     """
+    name: str = ""
+    """The name of the file in it."""
 
 
 def read_acl(descriptor: int) -> bytes | None:
@@ -93,26 +84,6 @@ def set_default_acl(descriptor: int, data: bytes) -> None:
             raise
 
 
-def write_problem(data: bytes, *, owning_group: int, users: Collection[int], groups: Collection[int]) -> str:
-    """Return who can write by this list, except the owner, `users` and `groups`; empty if no other party can."""
-    parties = granted(data)
-    if parties is None:
-        return _UNKNOWN
-    for kind, number, permissions in parties:
-        if not permissions & _WRITE:
-            continue
-        if kind == _KINDS[_OTHER]:
-            return "others can write to it"
-        if kind == _KINDS[_USER]:
-            if number not in users:
-                return f"user {number} can write to it by its access control list"
-            continue
-        group = owning_group if kind == _KINDS[_GROUP_OBJECT] else number
-        if group not in groups:
-            return f"group {group} can write to it by its access control list"
-    return ""
-
-
 def granted(data: bytes) -> tuple[tuple[str, int, int], ...] | None:
     """Return who has which permissions (rwx) by this list, except the owner; None if its format is unknown.
 
@@ -133,24 +104,27 @@ def granted(data: bytes) -> tuple[tuple[str, int, int], ...] | None:
     )
 
 
-def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_result], Owner]) -> PathAccess:
-    """Return who has access to a name in an open directory. Raises OSError."""
-    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_result], Owner]) -> FoundFile:
+    """Return who has access to a name in an open directory, or to the directory itself. Raises OSError."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
     mode = FileMode(stat.S_IMODE(found.st_mode))
-    # With a list, the bits of the group are its mask. If others have the same bits, the list permits nothing more.
-    listed = _listed(directory, name) if mode >> 3 & ~mode & stat.S_IRWXO else None
-    return PathAccess(path, file_kind(found.st_mode), mode, owner(found), listed)
+    # With a list, the bits of the group are its mask. If it has none, the kernel ignores the list (fs/namei.c).
+    listed = _listed(directory, name) if mode & stat.S_IRWXG else None
+    kind = file_kind(found.st_mode)
+    links = found.st_nlink if stat.S_ISREG(found.st_mode) else 1
+    return FoundFile(PurePosixPath(path), mode, owner(found), listed, kind=kind, links=links)
 
 
 def _listed(directory: int, name: str) -> tuple[tuple[str, int, int], ...] | None:
-    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        data = read_acl(descriptor)
-    finally:
-        os.close(descriptor)
-    if data is None:
-        return None
-    parties = granted(data)
+    if not name:
+        data = read_acl(directory)
+    else:
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            data = read_acl(descriptor)
+        finally:
+            os.close(descriptor)
+    parties = granted(data) if data is not None else ()
     if parties is None:
         raise OSError(errno.EINVAL, _UNKNOWN)
-    return parties
+    return parties or None

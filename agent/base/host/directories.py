@@ -24,7 +24,7 @@ MOST_FILES = 500
 """Files of one directory that are read, such as drop-ins. K3s and systemd read all of them."""
 
 
-class DirectoryEntry(Value):
+class DirectoryEntry(Value, not_compared=("links",)):
     """Name, kind, mode and owner of an existing file of any kind, as stat(2) returns them."""
 
     name: str
@@ -32,6 +32,8 @@ class DirectoryEntry(Value):
     """Such as "regular file", "directory", "symlink" or "FIFO"."""
     mode: FileMode
     owner: Owner
+    links: int = 1
+    """The number of hard links of a regular file."""
 
 
 class DirectoryContents(Value):
@@ -121,7 +123,8 @@ class DirectoryTree(Root):
 
     def _entry(self, name: str, found: os.stat_result) -> DirectoryEntry:
         mode = FileMode(stat.S_IMODE(found.st_mode))
-        return DirectoryEntry(name, file_kind(found.st_mode), mode, self._shown_owner(found))
+        links = found.st_nlink if stat.S_ISREG(found.st_mode) else 1
+        return DirectoryEntry(name, file_kind(found.st_mode), mode, self._shown_owner(found), links)
 
     def _shown_owner(self, found: os.stat_result) -> Owner:
         uid, gid = found.st_uid, found.st_gid

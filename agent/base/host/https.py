@@ -87,7 +87,7 @@ class HttpsClient:
                     # An encrypted key is an error with an empty password. Without one, OpenSSL prompts on the terminal.
                     context.load_cert_chain(path, password=b"")
         except (OSError, ValueError) as error:
-            raise HostError(f"cannot use the client certificate for {host}: {_reason(error)}") from error
+            raise HostError(f"cannot use the client certificate for {host}: {reason(error)}") from error
         self._connection = http.client.HTTPSConnection(host, port, timeout=limits.request, context=context)
         self.url = f"https://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -136,7 +136,7 @@ class HttpsClient:
             connection.close()
             verb = "read" if method == "GET" else "write"
             kind = LimitError if isinstance(error, (_TooLargeError, MemoryError)) else HostError
-            raise kind(f"cannot {verb} {path.partition('?')[0]}: {_reason(error)}") from error
+            raise kind(f"cannot {verb} {path.partition('?')[0]}: {reason(error)}") from error
 
 
 class _TooLargeError(ValueError):
@@ -165,7 +165,8 @@ def answers_ok(address: tuple[str, int], path: str, timeout: float) -> bool:
     return False
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return why there is no answer of a server."""
     # Up to Python 3.9, socket.timeout is not the built-in TimeoutError.
     if isinstance(error, (TimeoutError, socket.timeout)):
         return "no complete answer in time"

@@ -10,26 +10,26 @@ from agent.base.errors import HostError
 from agent.base.linux.kernel_objects import FilterRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
 
 _LEGACY = {"iptables": "/proc/net/ip_tables_names", "ip6tables": "/proc/net/ip6_tables_names"}
 """The tables in use by the older interface of the kernel: reading another one would create it."""
-_FAMILIES = {"iptables": 4, "ip6tables": 6}
+_FAMILIES = {4: "iptables", 6: "ip6tables"}
 _RULE = re.compile(r"^-A (\S+)( .*)?$", re.MULTILINE)
 _PART = re.compile(r' (-[sdj]|--comment) ("(?:[^"\\]|\\.)*"|\S+)')
 _TIMEOUT = 5.0
 _LARGEST = 32 << 20
 
 
-def filter_rules(host: Host, bundled: PurePosixPath) -> Mapping[int, tuple[FilterRule, ...]]:
-    """Return the rules for IPv4 and IPv6. Without tools of the host, those in the directory `bundled` are run.
+def filter_rules(host: Host, bundled: PurePosixPath, families: Iterable[int]) -> Mapping[int, tuple[FilterRule, ...]]:
+    """Return the rules for these families of addresses, 4 or 6, of both interfaces of the kernel. Raises HostError.
 
-    Both interfaces of the kernel are read, since either can have the rules. Raises HostError.
+    Without tools of the host, those in the directory `bundled` are run.
     """
-    return {family: tuple(_rules(host, bundled, name)) for name, family in _FAMILIES.items()}
+    return {family: tuple(_rules(host, bundled, _FAMILIES[family])) for family in families}
 
 
 def _rules(host: Host, bundled: PurePosixPath, name: str) -> Iterator[FilterRule]:

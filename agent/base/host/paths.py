@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.base.linux.file_systems import file_kind
-from agent.base.model import GROUP_OR_OTHERS_WRITE, FileMode
+from agent.base.model import GROUP_OR_OTHERS_WRITE, Owner
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -199,24 +199,24 @@ class Root(Value):
             return f"user {found.st_uid} owns it"
         if sticky_is_safe and found.st_mode & stat.S_ISVTX:
             return ""
-        others = found.st_mode & GROUP_OR_OTHERS_WRITE
-        if others & stat.S_IWOTH:
-            return f"others can write to it (mode {FileMode(stat.S_IMODE(found.st_mode))})"
-        return self._group_access(descriptor, found) if others else ""
+        return self._writers(descriptor) if found.st_mode & GROUP_OR_OTHERS_WRITE else ""
 
-    def _group_access(self, descriptor: int, found: os.stat_result) -> str:
-        from agent.base.host import acl
+    def _writers(self, descriptor: int) -> str:
+        """Return who can write to an open file or directory besides root, this user and their groups."""
+        from agent.base.host.acl import permitted
+        from agent.base.linux import reach
 
-        # With an access control list, the bits of the group are its mask: the most that any entry permits.
         try:
-            listed = acl.read_acl(descriptor)
+            item = permitted(descriptor, "", "", lambda found: Owner(found.st_uid, found.st_gid))
         except OSError as error:
             return f"its access control list cannot be read: {reason_of(error)}"
-        if listed is not None:
-            return acl.write_problem(listed, owning_group=found.st_gid, users=(0, self.uid), groups=(0, self.gid))
-        if found.st_gid not in (0, self.gid):
-            return f"group {found.st_gid} can write to it (mode {FileMode(stat.S_IMODE(found.st_mode))})"
-        return ""
+        trusted = {reach.Party(user) for user in (0, self.uid)} | {
+            reach.Party(groups=(group,)) for group in (0, self.gid)
+        }
+        parties = (who for who in reach.parties(item) if who not in trusted)
+        who = next((who for who in parties if reach.permits(who, item, reach.WRITE)), None)
+        by = "by its access control list" if item.acl and who != reach.OTHERS else f"(mode {item.mode})"
+        return f"{who} can write to it {by}" if who else ""
 
 
 def _steps(path: str) -> list[str]:

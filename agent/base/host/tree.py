@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from agent.base.host.acl import FileAccess, PathAccess
+    from agent.base.host.acl import FileAccess
+    from agent.base.linux.reach import FoundFile
 
     _State = TypeVar("_State")
 
@@ -166,7 +167,7 @@ class Tree(DirectoryTree):
         except OSError as error:
             return Unreadable(id=str(path), reason=reason_of(error), access_denied=is_denied(error))
 
-    def access(self, path: PurePosixPath, known: dict[str, PathAccess] | None = None) -> FileAccess | Unreadable:
+    def access(self, path: PurePosixPath, known: dict[str, FoundFile] | None = None) -> FileAccess | Unreadable:
         """Return who has access to what is at `path`, and to the directories on the way. Symlinks are followed.
 
         If nothing is there, the result has no `file`; without its directory it also has no `parent`. `known` keeps the
@@ -174,7 +175,7 @@ class Tree(DirectoryTree):
         """
         from agent.base.host.acl import FileAccess, permitted
 
-        passed: list[PathAccess] = []
+        passed: list[FoundFile] = []
         seen = {} if known is None else known
 
         def note(directory: OpenedName) -> None:
@@ -188,7 +189,7 @@ class Tree(DirectoryTree):
                     file = permitted(node.directory, node.name, str(path), self._shown_owner)
                 except FileNotFoundError:
                     file = None
-                return FileAccess(file, tuple(passed), node.parent)
+                return FileAccess(file, tuple(passed), node.parent, node.name)
         except FileNotFoundError:
             return FileAccess(None, tuple(passed), "")
         except OSError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.base.model import Absent, File, FilePermissions
+from agent.base.repair import Cause, words
 from agent.base.report import Item, ItemStatus, no_progress
 from agent.base.value import replace
 from agent.harden.guide.guide_files import ADMISSION_POLICIES
@@ -79,7 +80,7 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
         return Item(change.id, ItemStatus.KEPT, error.message)
     except HostError as error:
         by_environment = isinstance(error, ReadOnlyEnvironmentError)
-        return Item(change.id, ItemStatus.FAILED, error.message, error.hint, by_environment)
+        return Item(change.id, ItemStatus.FAILED, error.message, words(error.hint), by_environment)
     now = host.observe(change.after)
     if now != change.after:
         return Item(change.id, ItemStatus.FAILED, f"written, but it reads back as {describe_state(now)}")
@@ -91,7 +92,7 @@ def _changed_meanwhile(change: Change, now: Observed) -> Item:
         # Such as the file of a pod that ended. A new file gets its mode from the program that creates it.
         return Item(change.id, ItemStatus.CHANGED, "the program that owns the file has removed it")
     found = f"changed during this run: {difference(change.before, now)}"
-    return Item(change.id, ItemStatus.FAILED, found, "run again")
+    return Item(change.id, ItemStatus.FAILED, found, cause=Cause.LACKING)
 
 
 def _not_made(change: Change, lacking: Iterable[Item]) -> Item:
@@ -100,12 +101,12 @@ def _not_made(change: Change, lacking: Iterable[Item]) -> Item:
         change.id,
         ItemStatus.FAILED,
         f"not {done}, because {' and '.join(item.id for item in lacking)} failed",
-        "fix that, then run this again",
         blocked_by_environment=all(item.blocked_by_environment for item in lacking),
+        cause=Cause.LACKING,
     )
 
 
 def refused(refusal: Refusal) -> Item:
     """Return the item of a refusal."""
     status = ItemStatus.EDITED if refusal.edited else ItemStatus.REFUSED
-    return Item(refusal.id, status, refusal.reason, refusal.hint, refusal.by_environment)
+    return Item(refusal.id, status, refusal.reason, refusal.repair, refusal.by_environment, cause=refusal.cause)

@@ -195,6 +195,30 @@ class ListSubsetOf(_Names):
         return _joined([name for name in _split(value) if name in self.names] or [*self.names])
 
 
+class EachHttps(Criterion):
+    """A comma-separated list of URLs with TLS."""
+
+    def accepts(self, value: str) -> bool:
+        return all(url.strip().startswith("https://") for url in value.split(","))
+
+    def __str__(self) -> str:
+        return "only URLs with https"
+
+
+class RunsController(_Names):
+    """A list of controllers with which one runs that is on by default; `names` are its name and its aliases."""
+
+    described = says = "leaves {any} on"
+
+    def accepts(self, value: str) -> bool:
+        listed = value.split(",")
+        is_off = any(f"-{name}" in listed for name in self.names)
+        return not is_off and ("*" in listed or not {*listed}.isdisjoint(self.names))
+
+    def suggestion(self, value: str) -> str:
+        return _joined([name for name in _split(value) if name[1:] not in self.names] or ["*"])
+
+
 class ModernTls(Criterion):
     """A version of TLS from 1.2 on, or an empty value, which means 1.2 (component-base, ciphersuites_flag.go)."""
 

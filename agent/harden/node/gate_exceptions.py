@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 RUN_DIRECTORY = PurePosixPath("/run/k3s-harden")
 
-RELEASE = "release."
-"""A release that no start has used: the uptime in seconds at which it ends, who gave it, and when."""
+BYPASS = "bypass."
+"""A bypass in effect: the uptime in seconds at which it ends, `each` if it is for each start, who gave it, and when."""
+
+EACH = "each"
 
 UNGATED = "ungated."
-"""The gate has not passed the last start: it was blocked if the file is empty, and otherwise used this release."""
+"""The gate has not passed the last start: it was blocked if the file is empty, and otherwise used this bypass."""
 
 JUDGED = "judged."
 """The invocation of the last start that the gate let pass, and a line for each component argument that it judged."""
@@ -39,11 +41,13 @@ _SUFFIX = ".service"
 _UPTIME = PurePosixPath("/proc/uptime")
 
 
-class Release(Value):
-    """A release that no start has used."""
+class Bypass(Value):
+    """A bypass in effect."""
 
     until: str
     by: str
+    is_for_each: bool
+    """Whether it lets each start pass until then, and not only the next one."""
 
 
 class GateExceptions(Value):
@@ -51,10 +55,10 @@ class GateExceptions(Value):
 
     blocked: tuple[str, ...]
     """The services whose last start the gate refused."""
-    released: Mapping[str, str]
-    """By service whose last start passed without the gate, the user who released it and the time."""
-    releases: Mapping[str, Release]
-    """The releases in effect, by service whose next start passes without the gate."""
+    bypassed: Mapping[str, str]
+    """By service whose last start passed without the gate, the user who bypassed the gate and the time."""
+    bypasses: Mapping[str, Bypass]
+    """The bypasses in effect, by service whose starts pass without the gate."""
     unhardened: Mapping[str, str]
     """By service, how its components differ from what the gate judged."""
     unconfirmed: Mapping[str, str]
@@ -66,10 +70,10 @@ def read_exceptions(host: Host) -> GateExceptions:
     ungated = files_of_services(host, UNGATED)
     return GateExceptions(
         blocked=tuple(service for service, text in ungated.items() if not text),
-        released={service: _given_by(text) for service, text in ungated.items() if text},
-        releases={
-            service: Release(timestamp(host.now() + left), _given_by(text))
-            for service, text in files_of_services(host, RELEASE).items()
+        bypassed={service: _given_by(text) for service, text in ungated.items() if text},
+        bypasses={
+            service: Bypass(timestamp(host.now() + left), _given_by(text), text.split()[1:2] == [EACH])
+            for service, text in files_of_services(host, BYPASS).items()
             if (left := _seconds(text.partition(" ")[0]) - uptime(host)) > 0
         },
         unhardened=files_of_services(host, UNHARDENED),
@@ -92,7 +96,7 @@ def file_of_service(service: str, prefix: str) -> PurePosixPath:
 
 
 def uptime(host: Host) -> int:
-    """Return the seconds since the boot, in which releases end: nobody sets this clock, and a boot ends a release.
+    """Return the seconds since the boot, in which bypasses end: nobody sets this clock, and a boot ends a bypass.
 
     It is read from the file that the gate reads, because a container can have its own. 0 if it cannot be read.
     """
@@ -103,5 +107,5 @@ def _seconds(text: str) -> int:
     return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
 
 
-def _given_by(release: str) -> str:
-    return release.partition(" ")[2] or "unknown"
+def _given_by(bypass: str) -> str:
+    return bypass.partition(" ")[2].removeprefix(f"{EACH} ") or "unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Union
 
 from agent.base.linux.sysctl_order import same_value
@@ -17,8 +18,8 @@ from agent.base.model import (
     UnexpectedKind,
     Unreadable,
 )
+from agent.base.repair import NO_REPAIR, Cause, Repair, Run, RunVerb, words
 from agent.base.value import Value, replace
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -51,20 +52,20 @@ class Change(Value):
         return _same_content(self.before, self.after)
 
 
-WITH_VERSION = f"pass the version of K3s, such as --k3s-version {EXAMPLE_MINOR}"
-"""Hint of a refusal because the K3s version is unknown. The next steps show a command instead."""
-
-
 class Refusal(Value):
     """A required change that is not made."""
 
     id: str
     reason: str
-    hint: str
-    edited: bool = False
-    """Whether the change would overwrite content that another author wrote."""
+    repair: Repair = NO_REPAIR
+    cause: Cause = Cause.OTHER
     by_environment: bool = False
     """Whether no user can make the change here, as on a read-only mount."""
+
+    @property
+    def edited(self) -> bool:
+        """Return whether the change would overwrite content that another author wrote."""
+        return self.cause is Cause.EDITED
 
 
 class Plan(Value):
@@ -120,10 +121,10 @@ def make_plan(
     return Plan(changes=tuple(changes.values()), refusals=tuple(refusals))
 
 
-def withheld(steps: Plan, reason: str, hint: str, *, by_environment: bool = False) -> Plan:
+def withheld(steps: Plan, reason: str, cause: Cause = Cause.OTHER, *, by_environment: bool = False) -> Plan:
     """Return the plan with each change replaced by a refusal."""
     text = f"is not changed: {reason}"
-    refusals = (Refusal(change.id, text, hint, by_environment=by_environment) for change in steps.changes)
+    refusals = (Refusal(change.id, text, NO_REPAIR, cause, by_environment) for change in steps.changes)
     return Plan(changes=(), refusals=(*steps.refusals, *refusals))
 
 
@@ -159,9 +160,10 @@ def undo_plan(
             refusals.append(
                 Refusal(
                     resource_id,
-                    f"was edited after k3s-harden wrote it, so it was kept: {difference(written[-1], now)}",
-                    f"undo that change, or run again with --force, which {_forced(now, target)}",
-                    edited=True,
+                    f"was edited after k3s-harden wrote it, so it was kept: {difference(written[-1], now)};"
+                    f" --force {_forced(now, target)}",
+                    Repair((RunVerb("revert", ("--force",)),)),
+                    Cause.EDITED,
                 )
             )
     return Plan(changes=tuple(changes), refusals=tuple(refusals))
@@ -185,7 +187,7 @@ def keep_needed(steps: Plan, user: File, needs: Callable[[File], Iterable[Need]]
     if any(refusal.id == user.id for refusal in steps.refusals):
         needed = tuple(needs(user))
         kept = [
-            Refusal(change.id, f"is kept: {user.id} still requires it", "revert that file first, then run this again")
+            Refusal(change.id, f"is kept: {user.id} still requires it", cause=Cause.LACKING)
             for change in steps.changes
             if _removes(change, needed)
         ]
@@ -295,7 +297,7 @@ def _with_needs(
     if not lacking:
         yield replace(step, needs=tuple(awaited))
         return
-    yield Refusal(step.id, f"not written: {', and '.join(lacking)}", "fix that, then run this again")
+    yield Refusal(step.id, f"not written: {', and '.join(lacking)}", cause=Cause.LACKING)
     if isinstance(step.before, File):
         yield from _guarded(step.before, step.after)
 
@@ -334,7 +336,7 @@ def _sysctl_step(expected: Sysctl, now: Observed) -> Change | Refusal:
     if isinstance(now, Unreadable):
         return _blocked(now)
     return Refusal(
-        expected.id, "this kernel does not have the parameter", "use a kernel that has it; kubelet requires it"
+        expected.id, "this kernel does not have the parameter", words("use a kernel that has it; kubelet requires it")
     )
 
 
@@ -342,7 +344,7 @@ def _directory_step(expected: Directory, now: Observed) -> Change | Refusal:
     if isinstance(now, (Directory, Absent)):
         return Change(now, expected)
     if isinstance(now, File):
-        return _blocked(UnexpectedKind(id=expected.id, kind="regular file"))
+        return _blocked(UnexpectedKind(id=expected.id, kind="regular file"), is_file=True)
     return _blocked(now)
 
 
@@ -352,9 +354,9 @@ def _file_steps(
     if isinstance(now, Absent):
         yield Change(now, expected)
     elif isinstance(now, Directory):
-        yield _blocked(UnexpectedKind(id=expected.id, kind="directory"))
+        yield _blocked(UnexpectedKind(id=expected.id, kind="directory"), is_file=True)
     elif not isinstance(now, File):
-        yield _blocked(now)
+        yield _blocked(now, is_file=True)
     elif now.immutable:
         yield _immutable(now)
     elif now.content == expected.content or now.content in (ours := written(expected.id)):
@@ -366,8 +368,8 @@ def _file_steps(
         yield Refusal(
             expected.id,
             "exists with content that k3s-harden did not write",
-            "to replace it and keep a backup, run apply with --force",
-            edited=True,
+            Repair((RunVerb("apply", ("--force",)),)),
+            Cause.EDITED,
         )
         yield from _guarded(now, expected)
 
@@ -379,18 +381,25 @@ def _guarded(now: File, expected: File) -> Iterator[Change]:
         yield Change(now, guarded)
 
 
-def _blocked(now: Observed) -> Refusal:
+def _blocked(now: Observed, *, is_file: bool = False) -> Refusal:
     if isinstance(now, Unreadable):
-        return Refusal(now.id, f"cannot be read: {now.reason}", "run as root")
+        return Refusal(now.id, f"cannot be read: {now.reason}", cause=Cause.NOT_READABLE)
     if isinstance(now, UnexpectedKind) and now.hint:
-        return Refusal(now.id, f"is {describe_state(now)}", now.hint)
-    return Refusal(
-        now.id, f"is {describe_state(now)}, which is not replaced", "inspect it, and move it away if it is not needed"
-    )
+        return Refusal(now.id, f"is {describe_state(now)}", words(now.hint))
+    # A symlink at the path of a directory can lead to the data of K3s.
+    repair = _moved_away(now.id) if is_file else words("inspect it, and move it away if it is not needed")
+    return Refusal(now.id, f"is {describe_state(now)}, which is not replaced", repair, Cause.IN_THE_WAY)
+
+
+def _moved_away(path: str) -> Repair:
+    first, other = quote(path), quote(f"{path}.moved")
+    return Repair((Run(f"sudo mv -nT {first} {other}", undo=f"sudo mv -nT {other} {first}"),))
 
 
 def _immutable(now: File) -> Refusal:
-    return Refusal(now.id, "is an immutable file (chattr +i or +a)", f"to allow changes: chattr -i -a {now.id}")
+    path = quote(now.id)
+    allow = Run(f"sudo chattr -i -a {path}", undo=f"sudo chattr +i {path}")
+    return Refusal(now.id, "is an immutable file (chattr +i or +a)", Repair((allow,)))
 
 
 def _missing_parents(path: PurePosixPath, observed: Mapping[str, Observed]) -> Sequence[Directory]:

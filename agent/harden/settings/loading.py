@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class SettingsError(InputError):
     """A settings file with one or more errors."""
 
-    def __init__(self, path: PurePosixPath, errors: list[tuple[int, str]]) -> None:
+    def __init__(self, path: PurePosixPath, errors: list[tuple[int, str]], topic: str = "settings") -> None:
         self.problems = tuple(InputError(Location(path, line), problem) for line, problem in sorted(errors))
         """Each error, in the order of lines."""
         location, problem = self.problems[0].location, self.problems[0].problem
@@ -49,7 +49,8 @@ class SettingsError(InputError):
             # One line names the file once.
             every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(errors))
             location, problem = Location(path), f"{len(errors)} errors: {every_line}"
-        super().__init__(location, problem, "run `k3s-harden explain settings` for all settings and their values")
+        about = "all settings and their values" if topic == "settings" else "its values"
+        super().__init__(location, problem, f"run `k3s-harden explain {topic}` for {about}")
 
 
 def load_settings(data: bytes | None, path: PurePosixPath, profile: str | None = None) -> Settings:
@@ -135,6 +136,8 @@ class _Loader:
         self._rows = {row.key: row for row in setting_rows()}
         self._values: dict[str, Any] = {}
         self._errors: list[tuple[int, str]] = []
+        self._topics: set[str] = set()
+        """The settings with errors; "settings" if an error is not about the value of one."""
 
     def document(self, node: Node) -> None:
         if isinstance(node, YamlMapping):
@@ -148,13 +151,14 @@ class _Loader:
         for document in documents[1:]:
             self._error(document.line, "the file contains a second document; expected one")
         if self._errors:
-            raise SettingsError(path, self._errors)
+            raise SettingsError(path, self._errors, *(self._topics if len(self._topics) == 1 else ()))
         return self._values
 
     def setting(self, row: SettingRow, entry: KeyValue) -> None:
         placeholders = [(scalar.line, placeholder_problem(scalar)) for scalar in scalars(entry.node)]
         errors = [(line, f"`{row.key}`: {problem}") for line, problem in placeholders if problem]
-        self._errors += errors
+        for line, problem in errors:
+            self._error(line, problem, row.key)
         if errors:
             return
         if isinstance(entry.node, YamlMapping):
@@ -165,10 +169,11 @@ class _Loader:
             for value in (invalid, *invalid.others):
                 node = value.node or entry.node
                 wrong_kind = f" must be {row.kind.allowed}; found {describe_node(node)}"
-                self._error(node.line, f"`{row.key}`{f': {value.problem}' if value.problem else wrong_kind}")
+                self._error(node.line, f"`{row.key}`{f': {value.problem}' if value.problem else wrong_kind}", row.key)
 
-    def _error(self, line: int, problem: str) -> None:
+    def _error(self, line: int, problem: str, topic: str = "settings") -> None:
         self._errors.append((line, problem))
+        self._topics.add(topic)
 
     def _mapping(self, mapping: YamlMapping, prefix: str) -> None:
         self._duplicates(mapping, prefix)
@@ -201,9 +206,15 @@ class _Loader:
     def _suggestion(self, key: str) -> str:
         from difflib import get_close_matches
 
+        from agent.k3s.options import AGENT_KEYS, SERVER_ONLY_KEYS
+
+        if key.rstrip("+") in AGENT_KEYS | SERVER_ONLY_KEYS:
+            return "it is an option of K3s, and belongs to /etc/rancher/k3s/config.yaml"
         known = [*self._rows, *{section for row in self._rows for section in row.split(".")[:-1]}]
-        close = get_close_matches(key, known, n=1)
         # The key without its section, or in another section.
         last = key.rpartition(".")[2]
-        close += [row for row in self._rows if row.rpartition(".")[2] == last]
-        return f"did you mean `{close[0]}`?" if close else f"expected one of {', '.join(self._rows)}"
+        same = [row for row in self._rows if row.rpartition(".")[2] == last]
+        close = list(dict.fromkeys((*get_close_matches(key, known, n=3), *same)))[:3]
+        few = close or get_close_matches(key, known, n=3, cutoff=0)
+        names = [f"`{name}`" for name in few]
+        return f"did you mean {' or '.join(names)}?" if close else f"the nearest are {', '.join(names)}"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
 from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET
-from agent.base.model import ROOT
+from agent.base.model import ROOT, Location
 from agent.base.value import Value
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
+    NamedPath,
     named_paths,
     nested_files,
     own_admission_configuration,
@@ -21,6 +22,7 @@ from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.node.arguments.kubelet_files import read_kubelet_files
 from agent.harden.node.k3s_manifests import Manifests, read_manifests
 from agent.k3s.default_paths import K3S_CONFIG_FILE
+from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, is_as_k3s_writes
 from agent.k3s.roles_and_versions import Component, Role
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from agent.base.errors import HardenError
     from agent.base.host.tree import Tree
-    from agent.harden.desired.dropin_options import NamedPath
     from agent.harden.node.arguments.kubelet_files import KubeletFiles
     from agent.harden.node.facts import HostFacts
     from agent.harden.settings.schema import Settings
@@ -70,7 +71,7 @@ class K3sFiles(Value):
 
 def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable: list[HardenError]) -> K3sFiles:
     """Read the files. Adds to `unreadable` what could not be read, except of the manifests."""
-    named = named_paths(facts.merged_config, facts.data_dir, facts.role)
+    named = (*named_paths(facts.merged_config, facts.data_dir, facts.role), *_own_encryption(tree, facts))
     own_admission = own_admission_configuration(settings, facts)
     outer = named if own_admission is None else (*named, own_admission)
     contents = _contents(tree, [named.path for named in outer], unreadable)
@@ -88,6 +89,19 @@ def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable:
         unusable=_unusable(tree, facts, contents),
         image_archives=_image_archives(tree, facts),
     )
+
+
+def _own_encryption(tree: Tree, facts: HostFacts) -> Iterable[NamedPath]:
+    """Yield K3s' own encryption configuration if somebody has changed it: the API server may exit at it."""
+    path = facts.data_dir / ENCRYPTION_CONFIGURATION
+    if facts.role is not Role.SERVER or not facts.merged_config.boolean("secrets-encryption"):
+        return
+    try:
+        data = tree.read(path)
+    except HostError:
+        return  # the fact that the server encrypts Secrets is then unknown, which is reported
+    if data is not None and not is_as_k3s_writes(data):
+        yield NamedPath("encryption-provider-config", path, Location(path), Component.API_SERVER)
 
 
 def _contents(

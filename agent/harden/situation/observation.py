@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
 from agent.base.model import Directory, File, FilePermissions, Location
+from agent.base.repair import Cause
 from agent.base.value import replace
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
@@ -120,7 +121,7 @@ def _observe(
     had_pod_security_policies = _had_pod_security_policies(host_facts, observed, journal)
     if had_pod_security_policies:
         reason = "the K3s version is unknown, and an earlier run set up this host for v1.24 or older"
-        changes = plan.withheld(changes, reason, plan.WITH_VERSION)
+        changes = plan.withheld(changes, reason, Cause.VERSION_UNKNOWN)
     state = JournalState(runs, journal.damage(runs))
     sysctl_files = read_sysctl_files(host, unreadable)
     files = k3s_files.read_k3s_files(host.tree, settings, host_facts, unreadable)

@@ -52,15 +52,7 @@ def assessment_json(assessment: Assessment) -> str:
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
         "in_force": [
-            {
-                "subject": effect.subject,
-                "configured": effect.configured,
-                "force": str(effect.force),
-                "observed": effect.observed,
-                "command": effect.command,
-                "controls": list(effect.controls),
-            }
-            for effect in assessment.effects
+            {name: value for name, value in vars(effect).items() if name != "steps"} for effect in assessment.effects
         ],
         "notes": [{**_located(note), "repair": repair_object(note.repair)} for note in assessment.notes],
         "provenance": list(map(vars, assessment.provenance.facts())) if assessment.provenance else [],

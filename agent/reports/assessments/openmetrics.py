@@ -28,7 +28,7 @@ _GAUGES = {
     "controls": "Number of controls with each status.",
     "controls_beyond_benchmark": "Number of those controls that the benchmark does not have.",
     "control_open": "A control that failed or could not be determined; always 1, absent if it is not open.",
-    "in_force": "A requirement that the running node shows to be in force (yes), or not (no, unknown); always 1.",
+    "in_force": "A requirement with what the running node shows: PASS if it is in force; always 1.",
     "waiver_expiry_timestamp_seconds": "Time at which the waiver of a control expires, in seconds since the epoch.",
     "choices_info": "The profile, and digests of all waivers and stages; always 1.",
     "left_open": "Number of failed controls that the settings do not choose.",
@@ -85,7 +85,7 @@ def as_openmetrics(
     }
     if assessment.effects:
         samples["in_force"] = [
-            ({"subject": effect.subject, "force": str(effect.force)}, "1") for effect in assessment.effects
+            ({"subject": effect.subject, "status": str(effect.status)}, "1") for effect in assessment.effects
         ]
     waivers = {verdict.control.id: verdict.waiver for verdict in assessment.verdicts if verdict.waiver}
     expiries = {name: waiver.expires for name, waiver in waivers.items() if waiver.expires}

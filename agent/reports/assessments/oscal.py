@@ -162,9 +162,9 @@ class _Document:
         props = {"severity": str(control.rating.severity), "approved-by": approver}
         repair = self.part(["remediation", control.id], f"Meet {control.id}", fix, {"owner": owner_name(verdict.owner)})
         risk = {
-            **self.part(["risk", control.id], control.title, control.why, props),
+            **self.part(["risk", control.id], _weakness(verdict), control.why, props),
             "statement": statement,
-            "status": "deviation-approved" if waiver else "open",
+            "status": ("deviation-approved" if approver else "deviation-requested") if waiver else "open",
             "remediations": [{**repair, "lifecycle": "planned" if waiver else "recommendation"}],
             **self._related("observation", [verdict]),
         }
@@ -178,7 +178,7 @@ class _Document:
         """Return the item of the plan about a control."""
         text = _accepted(verdict) or verdict.reason or f"Found: {verdict.found or 'not met'}."
         return {
-            **self.part(["item", verdict.control.id], verdict.control.title, text),
+            **self.part(["item", verdict.control.id], _weakness(verdict), text),
             **self._related("observation", [verdict]),
             **self._related("risk", [verdict]),
         }
@@ -202,6 +202,12 @@ class _Document:
     def _related(self, part: str, verdicts: Sequence[Verdict]) -> Json:
         links = [{f"{part}-uuid": self.uuid(part, verdict.control.id)} for verdict in verdicts]
         return _filled({f"related-{part}s": links})
+
+
+def _weakness(verdict: Verdict) -> str:
+    """Return the title of a risk: that of a control says what is not so."""
+    words = {ControlStatus.FAIL: "Not met", ControlStatus.WAIVED: "Waived"}
+    return f"{words.get(verdict.status, 'Not determined')}: {verdict.control.title}"
 
 
 def _accepted(verdict: Verdict) -> str:

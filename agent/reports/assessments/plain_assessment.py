@@ -38,7 +38,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
         if assessment.open:
             yield last
         return
-    yield from (f"in force {effect.force}: {effect.subject}: {effect.observed}" for effect in assessment.effects)
+    yield from (f"in force {effect.status}: {effect.subject}: {effect.observed}" for effect in assessment.effects)
     yield from (f"note {common.noted(note)}" for note in assessment.notes)
     for number in common.by_section(assessment):
         yield f"section {common.section_title(number)}: {common.in_numbers(assessment.counts(number))}"

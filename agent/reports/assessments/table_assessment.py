@@ -35,7 +35,7 @@ _STYLE = {
 """Neither yellow nor blue, as in agent.reports.table_report."""
 _NUMBER_COLUMN = len("1.1.10") + 2
 _FIELD_COLUMN = len("expected") + 2
-_FORCE_COLUMN = len("unknown") + 2
+_STATUS_COLUMN = len("UNKNOWN") + 2
 _WIDTH = 120
 """Columns of a table in a file, which has no terminal width."""
 
@@ -88,8 +88,8 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
     if assessment.effects:
         _heading(console, "In force")
     for effect in assessment.effects:
-        force = padded(styled(effect.force, _STYLE[effect.status]), _FORCE_COLUMN)
-        print_line(console, joined(force, styled(f"{effect.subject}: {effect.observed}")), hanging=_FORCE_COLUMN)
+        status = padded(styled(effect.status, _STYLE[effect.status]), _STATUS_COLUMN)
+        print_line(console, joined(status, styled(f"{effect.subject}: {effect.observed}")), hanging=_STATUS_COLUMN)
     if assessment.notes:
         _heading(console, "Notes")
     for note in assessment.notes:

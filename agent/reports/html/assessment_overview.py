@@ -176,7 +176,7 @@ def effects_part(assessment: Assessment) -> Element | None:
         table_row(
             head_cell(effect.subject),
             cell(effect.configured),
-            cell(icon(effect.status), f" {effect.force}"),
+            cell(icon(effect.status), f" {effect.status}"),
             cell(effect.observed, element("code", effect.command) if effect.command else None),
         )
         for effect in assessment.effects

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
-from agent.base.repair import FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import Value, replace
-from agent.harden.plan.plan import WITH_VERSION
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
 from agent.verbs.advice.installed_k3s import InstalledK3s
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.base.repair import Step
-    from agent.base.report import Entry, Finding, Report
+    from agent.base.report import Entry, Finding, Item, Report
     from agent.harden.plan.preflight_result import Preflight
     from agent.k3s.roles_and_versions import Version
 
@@ -66,20 +65,20 @@ def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ..
     return (see,) if k3s.is_tree else (see, replace(k3s.restart(), purpose="restart K3s through its gate"))
 
 
-def steps_after_uninstall(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
-    """Return the next steps after uninstall."""
-    steps = [*_repairs(report, k3s, RunVerb("uninstall"))]
-    if not report.exit_code:
-        steps.append(NextStep(RunVerb(_REVERT), "to undo the hardening, too, revert it"))
-    return tuple(steps)
+def steps_after_uninstall(report: Report, k3s: InstalledK3s, *, is_hardened: bool) -> tuple[NextStep, ...]:
+    """Return the next steps after uninstall. Without its package, this program could not revert anything."""
+    steps = tuple(_repairs(report, k3s, RunVerb("uninstall")))
+    revert = NextStep(RunVerb(_REVERT), "to undo the hardening, too, revert it")
+    left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
+    return (revert, *steps) if is_hardened and not left else steps
 
 
-def steps_after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
-    """Return the next steps after a release of K3s' services from the gate."""
+def steps_after_bypass(services: Iterable[str], *, is_openrc: bool) -> tuple[NextStep, ...]:
+    """Return the next steps after a bypass of the gate of K3s' services: a start, which a K3s that runs ignores."""
     starts = (
         NextStep(
-            Run(f"sudo systemctl restart {service.removesuffix('.service')}"),
-            f"start {service} without its gate",
+            InstalledK3s(Role.SERVER, service.removesuffix(".service"), is_openrc=is_openrc).start().step,
+            f"start {service} without its gate, if it does not run",
         )
         for service in services
     )
@@ -89,9 +88,12 @@ def steps_after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
 def steps_after_service_accounts(report: Report, *, undo: bool) -> tuple[NextStep, ...]:
     """Return the next steps after the tokens of service accounts were disabled, or that was undone."""
     steps = [
-        NextStep(Instruction(f"{hint}: {_listed(ids)}")) for hint, ids in _hints(report, ItemStatus.FAILED).items()
+        NextStep(step)
+        for _, repair in _repairs_of_items(_unexplained(report, ItemStatus.FAILED))
+        for step in repair.steps
     ]
-    if any(item.status in (ItemStatus.FAILED, ItemStatus.KEPT) and item.hint for item in report.items):
+    left = [item for item in report.items if item.status in (ItemStatus.FAILED, ItemStatus.KEPT)]
+    if any(item.repair.steps or item.cause is Cause.LACKING for item in left):
         again = ("--undo", "--wait 300") if undo else ("--wait 300",)
         return (*steps, NextStep(RunVerb(report.verb, again), "run it again later"))
     last = (
@@ -193,7 +195,7 @@ def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
         if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
             accounts = RunVerb("service-accounts", ("--wait 300",))
             yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
-    elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-released" for finding in report.findings)):
+    elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-unblocked" for finding in report.findings)):
         yield k3s.start()
     if report.verb == _CHECK:
         yield NextStep(RunVerb("assess"), "check covers the hardening guide, and assess the CIS benchmark")
@@ -208,8 +210,8 @@ def _repairs(report: Report, k3s: InstalledK3s, again: RunVerb = _ONCE_MORE) -> 
         for finding in _fixable(entry, report)
     ]
     differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
-    hints = _hints(report, ItemStatus.REFUSED, ItemStatus.FAILED)
-    if hints.pop(WITH_VERSION, []):
+    left = _unexplained(report, ItemStatus.REFUSED, ItemStatus.FAILED)
+    if any(item.cause is Cause.VERSION_UNKNOWN for item in left):
         verb = report.verb if report.verb in (_CHECK, _DIFF) else _APPLY
         purpose = (
             f"replace VERSION with the version of K3s, such as {EXAMPLE_MINOR}, or set `k3s-version` in the settings"
@@ -217,22 +219,14 @@ def _repairs(report: Report, k3s: InstalledK3s, again: RunVerb = _ONCE_MORE) -> 
         # All other problems depend on the version.
         yield NextStep(RunVerb(verb, ("--k3s-version VERSION",)), purpose)
         return
-    unread = hints.pop(_AS_ROOT, [])
+    unread = [item.id for item in left if item.cause is Cause.NOT_READABLE]
     if unread:
         yield NextStep(RunVerb(report.verb), f"run it again as root, to read {_listed(unread)}")
-    needs += [
-        _Need(Urgency.BLOCKS_GATE, "", Repair((Instruction(f"{_listed(ids)}: {hint}"),)))
-        for hint, ids in hints.items()
-        if not hint.endswith(_AGAIN)
-    ]
+    needs += [_Need(Urgency.BLOCKS_GATE, problem, repair) for problem, repair in _repairs_of_items(left)]
     is_left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
     applies = bool(differing) or (is_left and not unread)
     shows = any(item.content_differs for item in differing)
     yield from _in_order(needs, k3s, again=again if applies else None, changes=len(differing), shows_first=shows)
-
-
-_AS_ROOT = "run as root"
-_AGAIN = "run this again"
 
 
 def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
@@ -248,16 +242,29 @@ def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
             yield finding
 
 
-def _hints(report: Report, *statuses: ItemStatus) -> dict[str, list[str]]:
-    """Return the ids of items by their hint, without those that a finding explains."""
+def _unexplained(report: Report, *statuses: ItemStatus) -> list[Item]:
+    """Return the items that are left, without those that a finding explains."""
     explained = {(finding.resource, step) for finding in report.findings for step in finding.repair.steps}
-    found: dict[str, list[str]] = {}
-    for item in report.items:
-        texts = (item.hint, f"{item.id}: {item.hint}")
-        is_explained = any((item.id, Instruction(text)) in explained for text in texts)
-        if item.status in statuses and item.hint and not is_explained:
-            found.setdefault(item.hint, []).append(item.id)
-    return found
+    return [
+        item
+        for item in report.items
+        if item.status in statuses and not any((item.id, step) in explained for step in item.repair.steps)
+    ]
+
+
+def _repairs_of_items(items: Iterable[Item]) -> Iterator[tuple[str, Repair]]:
+    """Yield each repair of items once, with its purpose; an instruction names the items."""
+    by_repair: dict[Repair, list[Item]] = {}
+    for item in items:
+        if item.repair.steps:
+            by_repair.setdefault(item.repair, []).append(item)
+    for repair, same in by_repair.items():
+        ids = _listed([item.id for item in same])
+
+        def named(step: Step, ids: str = ids) -> Step:
+            return replace(step, text=f"{ids}: {step.text}") if isinstance(step, Instruction) else step
+
+        yield f"{ids} {same[0].detail}", repair.mapped(named)
 
 
 def _listed(ids: Sequence[str]) -> str:

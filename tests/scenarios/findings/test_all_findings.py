@@ -84,7 +84,7 @@ NOT_IN_A_TREE = {
     "version-unknown",
     "gate-not-enforced",
     "impact-unknown",
-    "k3s-released",
+    "k3s-unblocked",
     "gate-not-loaded",
     "start-contested",
     "clock-implausible",

@@ -58,9 +58,9 @@ def line_of_unit(line: str, other: str) -> Edit:
 _BY = "alice, by sudo, 2026-11-26T03:00:00Z"
 
 
-def released(uptime: str) -> Edit:
-    """Release K3s from its gate until an uptime of 1000 seconds."""
-    return both(written("/run/k3s-harden/release.k3s", f"1000 {_BY}\n"), written("/proc/uptime", f"{uptime}\n"))
+def bypassed(uptime: str) -> Edit:
+    """Bypass the gate of K3s until an uptime of 1000 seconds."""
+    return both(written("/run/k3s-harden/bypass.k3s", f"1000 {_BY}\n"), written("/proc/uptime", f"{uptime}\n"))
 
 
 _LAST = "/etc/systemd/system/k3s.service.d/zzzz-site.conf"
@@ -118,13 +118,13 @@ CASES = (
              "run `sudo systemctl unmask k3s-harden@k3s.service`; or run `k3s-harden uninstall`",
              expected="k3s-harden@.service"),
          cure=removed("/etc/systemd/system/k3s-harden@k3s.service"), name="masked"),
-    Case("start-blocked", written("/run/k3s-harden/ungated.k3s", ""), written("/run/k3s-harden/release.k3s", ""),
+    Case("start-blocked", written("/run/k3s-harden/ungated.k3s", ""), written("/run/k3s-harden/bypass.k3s", ""),
          Seen("/run/k3s-harden/ungated.k3s", "systemctl status k3s-harden@k3s.service"),
          cure=removed("/run/k3s-harden/ungated.k3s")),
     Case("started-without-gate", written("/run/k3s-harden/ungated.k3s", f"1000 {_BY}\n"),
          written("/run/k3s-harden/ungated.k3s", ""),
          Seen("/run/k3s-harden/ungated.k3s", "k3s-harden apply",
-             found=f"released by {_BY}"),
+             found=f"bypassed by {_BY}"),
          cure=removed("/run/k3s-harden/ungated.k3s")),
     Case("started-unhardened", written("/run/k3s-harden/unhardened.k3s", "kubelet has no --a\nkubelet has --b=c\n"),
          written("/run/k3s-harden/judged.k3s", "kubelet --a=b\n"),
@@ -135,9 +135,9 @@ CASES = (
     Case("start-not-confirmed", written("/run/k3s-harden/unconfirmed.k3s", "it has logged no arguments of kubelet\n"),
          nothing, Seen("/run/k3s-harden/unconfirmed.k3s", "k3s-harden assess --cluster"),
          cure=removed("/run/k3s-harden/unconfirmed.k3s")),
-    Case("release-in-effect", released(uptime="100.99 5"), released(uptime="1000.01 5"),
-         Seen("/run/k3s-harden/release.k3s", "k3s-harden apply", found=f"released by {_BY}"),
-         cure=removed("/run/k3s-harden/release.k3s")),
+    Case("bypass-in-effect", bypassed(uptime="100.99 5"), bypassed(uptime="1000.01 5"),
+         Seen("/run/k3s-harden/bypass.k3s", "k3s-harden apply", found=f"bypassed by {_BY}"),
+         cure=removed("/run/k3s-harden/bypass.k3s")),
     Case("gate-bypassed", name="a failure that a later drop-in ignores",
          problem=installed_gate(written(_LAST, "[Service]\nSuccessExitStatus=1 SIGINT\n")),
          neighbour=installed_gate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.k3s_tree import encryption
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
     SITE,
@@ -21,8 +22,8 @@ from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, MANIFES
 CLOSED_ENDPOINT = (
     "remove the option, or allow only the cluster's nodes to connect to port 6443 at {location}; restart K3s"
 )
-IDENTITY = '{"kind":"EncryptionConfiguration","resources":[{"resources":["secrets"],"providers":[{"identity":{}}]}]}'
-AESCBC = IDENTITY.replace('{"identity"', '{"aescbc":{}},{"identity"')
+IDENTITY = encryption("identity")
+AESCBC = encryption("aescbc", "identity")
 LATER_LIST = "kube-apiserver-arg:\n- profiling=false\n"
 
 CASES = (

@@ -16,6 +16,7 @@ from agent.assess.baseline import Baseline, OtherSchemaError, parse_baseline
 from agent.assess.evidence.host_assessment import load_baseline
 from agent.assess.provenance import FileContent
 from agent.base.errors import ExitCode, InputError
+from agent.base.value import replace
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
 from tests.fake import fake_host
@@ -40,6 +41,22 @@ def test_a_report_is_parsed() -> None:
         verdicts=parse_baseline(REPORT, WHERE).verdicts,
         file=FileContent(WHERE, REPORT, "baseline, not verified"),
     )
+
+
+def test_a_baseline_is_of_this_machine_and_not_old() -> None:
+    """A signed report of another node would hide the failures of this one."""
+    own = replace(parse_baseline(REPORT, WHERE), machine="a" * 32)
+    own.require_use("a" * 32, WHEN + 86_400, 1, of_another=False)
+    own.require_use("b" * 32, WHEN, 1, of_another=True)
+    for baseline, machine, now, message in (
+        (own, "b" * 32, WHEN, "it is a report of the machine"),
+        (own, "", WHEN, "a machine id, which this host lacks"),
+        (replace(own, machine=""), "", WHEN, "of an unknown machine"),
+        (own, "a" * 32, WHEN + 2 * 86_400, "2 days old, expected at most 1"),
+    ):
+        with pytest.raises(InputError) as raised:
+            baseline.require_use(machine, now, 1, of_another=False)
+        assert message.removeprefix("it is ") in str(raised.value)
 
 
 def spoilt(**changes: object) -> bytes:
@@ -83,7 +100,7 @@ def test_a_report_that_was_changed_by_accident_is_rejected(spelling: Any) -> Non
         parse_baseline(json.dumps(report, **spelling).encode(), WHERE)
 
 
-@pytest.mark.parametrize("schema", [3, 0, "2", None])
+@pytest.mark.parametrize("schema", [4, 0, "2", None])
 def test_a_report_of_another_schema_is_rejected(schema: object) -> None:
     """Keys can have another meaning in another schema version."""
     with pytest.raises(OtherSchemaError, match="its schema is"):

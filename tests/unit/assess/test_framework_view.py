@@ -12,7 +12,7 @@ from agent.assess.framework_view import coverage, in_framework, rule_results, wo
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import Decision, stig_rules
 from agent.base.repair import Repair
-from agent.base.report import K3S_VERSION, Fact
+from agent.base.report import K3S_VERSION, ROLE, Fact
 from agent.base.value import replace
 from tests import stig_states
 from tests.fake import in_memory
@@ -84,12 +84,39 @@ def test_a_rule_with_a_waived_control_is_open_even_if_another_control_is_unknown
         with_status("apiserver-encryption-providers", ControlStatus.UNKNOWN),
     )
     assert status_of("V-274882", found) is WAIVED
-    assert "and 21 of these have no open rule" in coverage(found, Framework.NIST)
+    assert "and 22 of these have no open rule" in coverage(found, Framework.NIST)
 
 
 @pytest.mark.parametrize(("status", "expected"), [(PASS, MANUAL), (FAIL, FAIL), (WAIVED, WAIVED), (MANUAL, MANUAL)])
 def test_a_control_can_open_a_rule_of_the_site_but_not_close_it(status: ControlStatus, expected: ControlStatus) -> None:
     assert status_of("V-242403", of(with_status("audit-policy-file", status))) is expected
+
+
+def test_a_waiver_that_is_the_result_of_a_review_does_not_open_a_rule() -> None:
+    """A person reviewed the manual control, and recorded the result."""
+    reviewed = with_status("secrets-as-files", WAIVED)._replace(is_reviewed=True)
+    assert status_of("V-242415", of(reviewed)) is PASS
+    assert status_of("V-242415", of(reviewed._replace(is_reviewed=False))) is WAIVED
+    site = with_status("audit-policy-file", WAIVED)._replace(is_reviewed=True)
+    assert status_of("V-242403", of(site)) is MANUAL
+
+
+@pytest.mark.parametrize("rule", ["V-242403", "V-242410", "V-242411", "V-242412", "V-242413", "V-254800"])
+def test_a_rule_about_components_of_servers_does_not_apply_to_an_agent(rule: str) -> None:
+    elsewhere = [
+        with_status(name, ControlStatus.NOT_APPLICABLE)
+        for name in ("audit-policy-file", "admission-control-config-file")
+    ]
+    agent = replace(of(*elsewhere), facts=(Fact(ROLE, "agent", "a test"),))
+    assert status_of(rule, agent) is ControlStatus.NOT_APPLICABLE
+    server = replace(of(), facts=(Fact(ROLE, "server", "a test"),))
+    assert status_of(rule, server) is MANUAL
+
+
+def test_rules_about_data_in_transit_belong_to_its_confidentiality() -> None:
+    """As their requirement of the Container Platform SRG, V-233224, does."""
+    found = {rule.id: rule.nist for rule in stig_rules()}
+    assert {found[f"V-24554{number}"] for number in (2, 3, 4)} == {("SC-8", "SC-12(3)")}
 
 
 def test_a_rule_without_a_verdict_is_for_a_person() -> None:
@@ -133,7 +160,7 @@ def test_the_coverage_counts_all_rules_by_who_decides_them() -> None:
     assert text.startswith("Kubernetes STIG V2R6: of 92 rules, 64 decided here (1 FAIL, 63 MANUAL), 14 of the site (")
     assert text.endswith("10 not applicable to K3s (10 NOT_APPLICABLE), 4 not covered (4 MANUAL)")
     nist = coverage(of(with_status("etcd-auto-tls", FAIL)), Framework.NIST)
-    assert "belong to 22 controls, and 21 of these have no open rule" in nist
+    assert "belong to 23 controls, and 22 of these have no open rule" in nist
 
 
 def test_the_worst_status_comes_first() -> None:

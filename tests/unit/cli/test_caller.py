@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.base.repair import Run
+from agent.base.repair import Run, RunVerb
 from agent.cli.caller import caller
 
 CHECKOUT = Path(__file__).parents[3]
@@ -49,6 +49,17 @@ def test_a_program_on_the_path_is_called_by_its_name(script: Path, tree: Path) -
     path = f"{script.parent}:{os.environ['PATH']}"
     command = advised("k3s-harden", *OPTIONS, "--root", tree, path=path)
     assert command == f"k3s-harden apply --root '{tree}' --role server --k3s-version 1.34"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as sudo does")
+@pytest.mark.parametrize(("user", "sudo"), [("1000", "sudo "), ("0", "")])
+def test_after_sudo_a_command_needs_sudo_again(
+    user: str, sudo: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell into which it is pasted is that of the user; root may run sudo, too."""
+    monkeypatch.setenv("SUDO_UID", user)
+    for root in ("/", str(tree)):
+        assert caller(root).command(RunVerb("apply")).startswith(f"{sudo}{caller(root).program} apply")
 
 
 def test_a_tree_without_programs_is_changed_from_outside(tree: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import stat
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from agent.base import package_data
 from agent.k3s.cis.versions import Benchmark
 from agent.reports.formats import REPORT_FORMATS, Format
+from agent.verbs.installation import COMPLETIONS
 from agent.verbs.render import DOCUMENTS
 from agent.verbs.topics import titles
 
@@ -167,11 +167,24 @@ def test_a_program_that_cannot_be_run_is_silent(home: Path, shell: str) -> None:
         assert "found" not in shown
 
 
-def test_a_home_that_cannot_be_written_is_an_error_without_a_traceback() -> None:
-    """--install-completion is an option of Typer, which writes the files for the shell among its parent processes."""
-    line = f"{shlex.quote(sys.executable)} -m agent --install-completion; exit $?"  # without `exit`, bash would exec
-    command = ["bash", "--norc", "-c", line]
-    environment = {**os.environ, "HOME": "/dev/null/home"}
-    run = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
-    message = "k3s-harden: cannot install the completion: /dev/null/home: Not a directory\n"
-    assert (run.returncode, run.stderr.replace("/.bash_completions", "")) == (1, message)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_verbs_and_options_complete_without_a_markdown_parser(tmp_path: Path, shell: str) -> None:
+    """The packages carry Rich without it. Typer uses it for zsh and fish."""
+    (tmp_path / "markdown_it.py").write_text("raise ImportError('not in the packages')\n")
+    for words, expected in ((("a",), "assess"), (("assess", "--b"), "--benchmark")):
+        done = answer("k3s-harden", *words, of=shell, PYTHONPATH=str(tmp_path))
+        assert (done.returncode, done.stderr, expected in done.stdout) == (0, "", True)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_fish_loads_the_file_that_install_writes() -> None:
+    """It is in a directory that fish searches without XDG_DATA_DIRS."""
+    environment = {name: value for name, value in os.environ.items() if name != "XDG_DATA_DIRS"}
+    searched = subprocess.check_output(["fish", "-c", "echo $fish_complete_path"], env=environment, text=True)
+    assert str(COMPLETIONS["fish"].parent) in searched.split()
+
+
+def test_the_program_edits_no_file_of_the_user() -> None:
+    """Typer's --install-completion changes .bashrc or .zshrc; `install` writes the scripts for all users."""
+    done = subprocess.run([sys.executable, "-m", "agent", "--help"], cwd=CHECKOUT, capture_output=True, check=True)
+    assert b"completion" not in done.stdout.replace(b"timers and completions", b"")

@@ -124,3 +124,37 @@ def test_errors_fit_the_terminal() -> None:
         shown = terminal.rest().replace("\r", "").rstrip("\n").split("\n")
     assert max(map(len, shown)) <= 50
     assert any(line.startswith("       cis-1.") for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [(("help", "apply"), ("apply", "--help")), (("help",), ("--help",)), (("version",), ("--version",))],
+)
+def test_expected_words_are_understood(words: tuple[str, ...], same: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (0, run(*same).stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("status",), "k3s-harden check"),
+        (("apply", "server"), "pass --role server"),
+        (("check", "-v", "-q"), "omit one of them"),
+        (("assess", "-v", "-q"), "omit one of them"),
+        (("assess", "--format", "sarif", "--output", "r.html"), "pass --format html"),
+        (("render",), "Usage: k3s-harden render"),
+    ],
+)
+def test_a_contradiction_or_an_incomplete_line_says_what_to_do(words: tuple[str, ...], hint: str) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout, hint in done.stderr) == (2, "", True)
+
+
+@pytest.mark.parametrize(("name", "start"), [("r.html", "<!DOCTYPE html>"), ("r.json", "{"), ("r.xml", "<?xml")])
+def test_the_ending_of_the_output_selects_the_format(tmp_path: Path, name: str, start: str) -> None:
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/usr").mkdir()
+    done = run("assess", "--root", str(tmp_path / "root"), "--role", "server", "--output", str(tmp_path / name))
+    assert done.returncode == 3, done.stderr
+    assert (tmp_path / name).read_text().lower().startswith(start.lower())

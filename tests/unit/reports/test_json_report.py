@@ -36,9 +36,9 @@ def test_a_report_is_valid_and_complete(report: Report) -> None:
     parsed = json.loads(printed)
     VALIDATOR.validate(parsed)
     assert tuple(Fact(**fact) for fact in parsed["facts"]) == report.facts
-    for item in parsed["items"]:
-        item["hint"] = item.pop("repair")["text"]
-    assert tuple(Item(**item) for item in parsed["items"]) == report.items
+    for found, item in zip(parsed["items"], report.items):
+        assert found.pop("repair") == repair_object(item.repair)
+        assert found.items() <= vars(item).items()
     assert len(parsed["findings"]) == len(report.findings)
     for number, finding in enumerate(report.findings):
         found, location = parsed["findings"][number], finding.location
@@ -57,8 +57,8 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
     """A new status, level or field needs a description."""
     definitions = SCHEMA["$defs"]
     for name, kind in (("fact", Fact), ("item", Item), ("finding", Finding)):
-        fields = [field for field in kind._fields if field not in {"content_differs", *OPTIONAL}]
-        assert definitions[name]["required"] == ["repair" if field == "hint" else field for field in fields]
+        fields = [field for field in kind._fields if field not in {"content_differs", "cause", *OPTIONAL}]
+        assert definitions[name]["required"] == fields
     assert definitions["item"]["properties"]["status"]["enum"] == [str(status) for status in ItemStatus]
     assert definitions["finding"]["properties"]["level"]["enum"] == [str(level) for level in Level]
     assert list(SCHEMA["properties"]) == list(json.loads(report_json(CALM)))

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, RunVerb
+from agent.base.repair import Instruction, Repair, RunVerb, words
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep
 from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
@@ -46,8 +46,14 @@ FULL = Preflight(
         PreflightProblem(BROKEN._replace(id="weak", level=Level.WARNING, prevents_start=False), False, True),  # noqa: FBT003 - a row
         PreflightProblem(FIXED, fixed_by_apply=True, is_new=True),
     ),
-    changes=(Item("/a", ItemStatus.DIFFERS, "content"), Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it")),
-    left=(Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it"), Item("/c", ItemStatus.DIFFERS, "mode")),
+    changes=(
+        Item("/a", ItemStatus.DIFFERS, "content"),
+        Item("/b", ItemStatus.REFUSED, "it is a symlink", words("remove it")),
+    ),
+    left=(
+        Item("/b", ItemStatus.REFUSED, "it is a symlink", words("remove it")),
+        Item("/c", ItemStatus.DIFFERS, "mode"),
+    ),
     notes=NOTES[:1],
 )
 
@@ -104,6 +110,14 @@ def test_quiet_prints_only_the_result() -> None:
         (line,) = shown(result, verbosity=Verbosity.QUIET).splitlines()
         assert line.startswith(f"result {code}: ")
         assert len(shown(result, Format.TABLE, Verbosity.QUIET).split("\n\n")) == 1
+
+
+def test_the_commands_of_items_repeat_the_options_of_the_run() -> None:
+    edited = Item("/a", ItemStatus.EDITED, "content", Repair((RunVerb("apply", ("--force",)),)))
+    result = FULL._replace(changes=(edited,), left=(edited,))
+    parsed = json.loads(shown(result, Format.JSON, caller=lambda: Caller(options=("--root /mnt",))))
+    for item in (*parsed["changes"], *parsed["left_after_apply"]):
+        assert item["repair"]["text"] == "sudo k3s-harden apply --force --root /mnt"
 
 
 def test_the_next_steps_end_each_format() -> None:

@@ -85,7 +85,7 @@ def test_a_command_has_only_options_of_its_verb_and_changes_only_the_host_tree(
 
 
 HOST_OPTIONS = ("--root", "--config", "--role", "--k3s-version", "--data-dir", "--unit", "--program")
-RECOMMENDED = ("apply", "assess", "check", "diff", "drift", "install", "preflight", "release", "revert", "uninstall")
+RECOMMENDED = ("apply", "assess", "bypass", "check", "diff", "drift", "install", "preflight", "revert", "uninstall")
 
 
 @pytest.mark.parametrize("verb", [*RECOMMENDED, "service-accounts"])

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, Repair
 from agent.base.report import Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.reports import repair_texts
@@ -36,7 +36,9 @@ def words(text: str) -> str:
 @pytest.mark.parametrize("width", [40, 80, 400])
 def test_everything_is_there_at_any_width(width: int) -> None:
     long_path = "/var/lib/rancher/k3s/server/manifests/" + "x" * 20 + "/xyz" * 20
-    report = replace(FULL, items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d " * 50, "h " * 50)))
+    report = replace(
+        FULL, items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d " * 50, Repair((Instruction("h " * 50),))))
+    )
     text = table(report, width=width)
     assert max(map(len, text.splitlines())) <= width
     assert words(long_path) in words(text)
@@ -62,7 +64,7 @@ def test_each_item_is_a_row() -> None:
         row = [str(item.status), item.id]
         place = next(n for n, line in enumerate(lines) if re.split(r"\s{2,}", line)[:2] == row)
         assert item.detail in lines[place]
-        assert item.hint in lines[place + 1]
+        assert repair_texts.text(item.repair) in lines[place + 1]
 
 
 @pytest.mark.parametrize("width", [40, 60, 79, 80, 120, 200])

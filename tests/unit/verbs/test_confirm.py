@@ -98,7 +98,7 @@ def test_other_arguments_are_reported(tmp_path: Path, component: str, before: st
 
 
 @pytest.mark.parametrize(
-    ("ran", "result", "release", "is_reported"),
+    ("ran", "result", "bypass", "is_reported"),
     [
         (99, "success", "", True),
         (0, "success", "", True),
@@ -107,16 +107,16 @@ def test_other_arguments_are_reported(tmp_path: Path, component: str, before: st
         (250, "exit-code", "", False),
         (99, "success", "1000 alice", False),
     ],
-    ids=["of an earlier start", "never", "failed", "of this start", "by hand, later", "released"],
+    ids=["of an earlier start", "never", "failed", "of this start", "by hand, later", "bypassed"],
 )
 def test_a_start_that_its_gate_did_not_let_pass_is_reported(
-    tmp_path: Path, ran: int, result: str, release: str, *, is_reported: bool
+    tmp_path: Path, ran: int, result: str, bypass: str, *, is_reported: bool
 ) -> None:
     """systemd has the times. K3s was inactive until 100, and its process began at 200."""
     site = Site(tmp_path, logged(API_SERVER, KUBELET))
     site.shown += "InactiveExitTimestampMonotonic=100\nExecMainStartTimestampMonotonic=200\n"
     site.gate = f"Result={result}\nExecMainStartTimestampMonotonic={ran}\n"
-    put(site.root, "run/k3s-harden/ungated.k3s", release)
+    put(site.root, "run/k3s-harden/ungated.k3s", bypass)
     with pytest.raises(HostError, match="without its gate") if is_reported else nullcontext():
         confirm(site.host, "k3s")
     assert site.result("unhardened") == ("the gate did not let this start pass\n" if is_reported else "")
@@ -156,7 +156,7 @@ def test_a_journal_that_cannot_be_read_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"state": "inactive"}, {"state": "failed"}, {"invocation": "f" * 32}])
 def test_a_k3s_that_has_ended_or_was_not_judged_is_not_compared(tmp_path: Path, changes: dict[str, str]) -> None:
-    """Such as after `release --once`, or with a gate that observes."""
+    """Such as after `bypass`, or with a gate that observes."""
     site = Site(tmp_path, logged("kubelet --a=b"), **changes)
     assert confirm(site.host, "k3s") == "k3s.service: no start to confirm"
     assert (site.result("unhardened"), site.result("unconfirmed")) == ("", "")

@@ -209,7 +209,7 @@ def test_a_misspelled_id_gets_a_suggestion(name: str, hint: str) -> None:
 
 def test_a_finding_has_its_repair() -> None:
     assert explained("list-dropped").endswith("Remediation\n  append `+` to the key; then restart K3s\n")
-    assert "Remediation" not in explained("k3s-released")
+    assert "Remediation" not in explained("k3s-unblocked")
 
 
 STRICT = PRESETS[Profile.STRICT]

@@ -15,7 +15,7 @@ from tests.fake import mounted
 
 UNITS = Path(__file__).parents[3] / "systemd"
 SERVICES = ("k3s", "k3s-agent")
-TOOLS = ("mkdir", "mv", "rm", "env", "systemctl", "sleep")
+TOOLS = ("cp", "mkdir", "mv", "rm", "env", "systemctl", "sleep")
 
 # `systemctl start` simulates the gate: the file `gate` contains its result, and sets what systemd shows of it.
 SYSTEMCTL = """\
@@ -56,10 +56,10 @@ class Starts:
         self.place = place
         self.run = place / "run"
         self.ungated = self.run / "ungated.k3s"
-        self.release = self.run / "release.k3s"
+        self.bypass = self.run / "bypass.k3s"
         self.tools = place / "tools"
         self.tools.mkdir()
-        for name in TOOLS[:4]:
+        for name in TOOLS[:5]:
             (self.tools / name).symlink_to(shutil.which(name) or "/")
         self.tool("systemctl", SYSTEMCTL.format(place=place))
         self.tool("sleep", f"#!/bin/sh\necho sleep >>{place}/asked\n")
@@ -191,7 +191,7 @@ def test_k3s_is_blocked_by_a_gate_that_did_not_run_and_succeed(starts: Starts, g
     """An earlier success is ignored. The first attempt ends at once, the next ones after a pause."""
     assert starts.start(gate) == 1
     assert (starts.files(), starts.ungated.read_text(), starts.asked("sleep")) == ({"ungated.k3s"}, "", 0)
-    # With UMask=0000 of K3s, everybody could release it.
+    # With UMask=0000 of K3s, everybody could bypass it.
     assert not (starts.run.stat().st_mode | starts.ungated.stat().st_mode) & 0o022
     assert starts.start(gate) == 1
     assert starts.asked("sleep") == 5
@@ -199,7 +199,7 @@ def test_k3s_is_blocked_by_a_gate_that_did_not_run_and_succeed(starts: Starts, g
     assert starts.files() == set()
 
 
-@pytest.mark.parametrize(("does", "code"), [("", 1), ("echo 101 alice >{0.release}", 0)], ids=["apply", "release"])
+@pytest.mark.parametrize(("does", "code"), [("", 1), ("echo 101 alice >{0.bypass}", 0)], ids=["apply", "bypass"])
 def test_the_end_of_the_pause_ends_the_attempt(starts: Starts, does: str, code: int) -> None:
     """Both verbs end it by removing the file. After apply, systemd's next attempt runs the gate."""
     starts.start(FAILS)
@@ -229,10 +229,10 @@ def test_a_run_that_cannot_be_written_blocks_no_healthy_k3s(starts: Starts, opti
             assert starts.start(PASSES) == 0
 
 
-def test_a_release_lets_one_start_pass(starts: Starts) -> None:
-    """The gate does not run at this start. The record of the release has the end, the user and the time."""
+def test_a_bypass_lets_one_start_pass(starts: Starts) -> None:
+    """The gate does not run at this start. The record of the bypass has the end, the user and the time."""
     starts.run.mkdir()
-    starts.release.write_text("101 alice, 2026-11-26T03:00:00Z\n")
+    starts.bypass.write_text("101 alice, 2026-11-26T03:00:00Z\n")
     assert starts.start(FAILS) == 0
     assert starts.asked("start") == 0
     assert starts.files() == {"ungated.k3s"}
@@ -241,30 +241,42 @@ def test_a_release_lets_one_start_pass(starts: Starts) -> None:
     assert (starts.ungated.read_text(), starts.asked("sleep")) == ("", 0)
 
 
-@pytest.mark.parametrize("release", ["100 alice\n", "", "alice\n", "-5\n", "1e9\n", "101; true\n", "9" * 30])
-def test_a_release_that_has_ended_or_has_no_end_lets_no_start_pass(starts: Starts, release: str) -> None:
+def test_a_bypass_for_a_time_lets_each_start_pass_until_it_ends(starts: Starts) -> None:
+    """Each start is recorded. The first one after the end is judged by the gate."""
+    starts.run.mkdir()
+    starts.bypass.write_text("101 each alice, 2026-11-26T03:00:00Z\n")
+    for _ in range(2):
+        assert (starts.start(FAILS), starts.asked("start")) == (0, 0)
+        assert (starts.files(), "alice" in starts.ungated.read_text()) == ({"bypass.k3s", "ungated.k3s"}, True)
+    (starts.place / "uptime").write_text("101.00 5.0\n")
+    assert starts.start(FAILS) == 1
+    assert (starts.files(), starts.ungated.read_text()) == ({"ungated.k3s"}, "")
+
+
+@pytest.mark.parametrize("bypass", ["100 alice\n", "", "alice\n", "-5\n", "1e9\n", "101; true\n", "9" * 30])
+def test_a_bypass_that_has_ended_or_has_no_end_lets_no_start_pass(starts: Starts, bypass: str) -> None:
     """The gate decides. The file is removed, so a clock that starts again makes nothing of it."""
     starts.run.mkdir()
-    starts.release.write_text(release)
+    starts.bypass.write_text(bypass)
     assert starts.start(FAILS) == 1
     assert starts.files() == {"ungated.k3s"}
 
 
 @pytest.mark.parametrize("uptime", ["", "unknown\n"])
-def test_a_release_without_a_clock_lets_no_start_pass(starts: Starts, uptime: str) -> None:
+def test_a_bypass_without_a_clock_lets_no_start_pass(starts: Starts, uptime: str) -> None:
     """Its end cannot be determined."""
     starts.run.mkdir()
-    starts.release.write_text("101 alice\n")
+    starts.bypass.write_text("101 alice\n")
     (starts.place / "uptime").write_text(uptime)
     assert starts.start(FAILS) == 1
 
 
 @pytest.mark.root
-def test_a_release_that_cannot_be_used_up_lets_no_start_pass(starts: Starts) -> None:
+def test_a_bypass_that_cannot_be_used_up_lets_no_start_pass(starts: Starts) -> None:
     """On a read-only /run it would let each start pass."""
     starts.run.mkdir()
     with mounted(starts.run, "mode=0755"):
-        starts.release.write_text("101 alice\n")
+        starts.bypass.write_text("101 alice\n")
         subprocess.run(["mount", "-o", "remount,ro", str(starts.run)], check=True)
         assert starts.start(FAILS) == 1
 
@@ -272,7 +284,7 @@ def test_a_release_that_cannot_be_used_up_lets_no_start_pass(starts: Starts) -> 
 def broken(starts: Starts) -> Iterator[str]:
     """Yield each program of the script, broken in each way."""
     for name in TOOLS:
-        real = (starts.tools / name).read_bytes() if name in TOOLS[4:] else None
+        real = (starts.tools / name).read_bytes() if name in TOOLS[5:] else None
         for text in ("#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -KILL $$\n", ""):
             starts.tool(name, text)
             if not text:
@@ -285,16 +297,16 @@ def broken(starts: Starts) -> Iterator[str]:
             starts.tool(name, real.decode())
 
 
-@pytest.mark.parametrize("files", [(), ("ungated.k3s",), ("release.k3s",)])
+@pytest.mark.parametrize("files", [(), ("ungated.k3s",), ("bypass.k3s",)])
 def test_k3s_stays_blocked_if_any_program_of_the_script_fails_or_is_killed(
     starts: Starts, files: tuple[str, ...]
 ) -> None:
-    """A failing gate blocks K3s, also with an expired release. The next start recovers."""
+    """A failing gate blocks K3s, also with an expired bypass. The next start recovers."""
     for name in broken(starts):
         shutil.rmtree(starts.run, ignore_errors=True)
         starts.run.mkdir()
         for file in files:
-            (starts.run / file).write_text("100 alice\n" if file == "release.k3s" else "")
+            (starts.run / file).write_text("100 alice\n" if file == "bypass.k3s" else "")
         assert starts.start(FAILS) == 1, name
     assert starts.start(FAILS) == 1
     assert starts.start(PASSES) == 0

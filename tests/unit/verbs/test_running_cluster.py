@@ -22,6 +22,7 @@ from agent.cluster.kubernetes.queries import Query
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.roles_and_versions import Role
+from agent.reports.repair_texts import text
 from agent.verbs import check_and_apply
 from agent.verbs.drift import drift
 from agent.verbs.revert import revert
@@ -215,8 +216,8 @@ def test_one_that_cannot_be_created_stays_saved(server: Server, status: int, lef
     server.created = status
     report = revert(server.host, last=False, force=False)
     assert (int(report.exit_code), len(server.saved)) == (0, left)
-    hint = next(item.hint for item in report.items if item.id == NAME)
-    assert ("kubectl create -f" in hint) is bool(left)
+    repair = next(item.repair for item in report.items if item.id == NAME)
+    assert ("kubectl create -f" in text(repair)) is bool(left)
 
 
 def test_an_api_server_that_dies_meanwhile_only_delays_them(server: Server) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import kubectl_get
 from agent.assess.checks.cluster.rule import Listed
 from agent.base import package_data
 from agent.base.repair import Patch, Run
@@ -45,6 +45,7 @@ MOST_ABOUT_EVERYBODY, MOST_ABOUT_OTHERS = 490, 2000
 """Reviews of one assessment."""
 
 _GROUP = "rbac.authorization.k8s.io"
+_GLOBAL = "clusterrolebinding"
 _MODE, _CONFIGURATION = "authorization-mode", "authorization-config"
 _READ = frozenset({"Node", "RBAC"})
 """Authorization modes whose decisions follow from objects of the cluster."""
@@ -208,4 +209,11 @@ def _observed(holder: RightHolder) -> Listed:
     if not reason and not holder.is_everybody and binding.role == CLUSTER_ADMIN and not binding.namespace:
         reason = "it is a cluster administrator; rbac-cluster-admin is about them"
     rules = f": {'; '.join(map(str, holder.rules))}" if holder.rules else ""
-    return Listed(str(holder.subject), f"{binding} → {binding.role}{rules}", reason, command=kubectl_get(str(binding)))
+    return Listed(str(holder.subject), f"{binding} → {binding.role}{rules}", reason, command=_shown_by(binding))
+
+
+def _shown_by(binding: Binding) -> str:
+    """Return the command that prints a binding with the rules of its role."""
+    kind, where = ("rolebinding", f" --namespace={quote(binding.namespace)}") if binding.namespace else (_GLOBAL, "")
+    names = f"{kind}/{quote(binding.name)} {binding.role_kind.lower()}/{quote(binding.role)}"
+    return f"sudo k3s kubectl get {names}{where} --output=yaml"

@@ -164,7 +164,8 @@ def _system_masters(of: AssessedCluster) -> Answer:
 
 def _secrets_of_type(of: AssessedCluster, name: str, detail: str) -> list[Listed]:
     secrets = of.cluster.objects[Query.SECRETS]
-    return [Listed(f"Secret {secret.name}", detail) for secret in secrets if secret.type == name]
+    command = f"sudo k3s kubectl get secrets --all-namespaces --field-selector=type={name}"
+    return [Listed(f"Secret {secret.name}", detail, command=command) for secret in secrets if secret.type == name]
 
 
 def _token_secrets(of: AssessedCluster) -> Answer:

@@ -51,6 +51,7 @@ def _network_policies(of: AssessedCluster) -> Answer:
             f"Namespace {namespace.name}",
             why,
             "it contains the leases of nodes and no pods" if namespace.name == _LEASES else "",
+            command=f"sudo k3s kubectl get networkpolicy --namespace={namespace.name} --output=yaml",
         )
         for namespace in of.cluster.objects[Query.NAMESPACES]
         if (why := _unlimited(namespace.name, of.cluster, families))

@@ -162,6 +162,7 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("apiserver-pod-security-plugin", DISABLED, [STORAGE, "", UNSET], ["PodSecurity"]),
     ("apiserver-validating-admission-webhook", DISABLED, [STORAGE, "", UNSET], ["ValidatingAdmissionWebhook"]),
     ("terminated-pod-gc-threshold", "terminated-pod-gc-threshold", ["12500"], ["0"]),
+    ("terminated-pod-gc-threshold", "controllers", [], ["*,-podgc", "ttl"]),
     ("controller-manager-profiling", "profiling", [], ["true"]),
     ("controller-manager-service-account-credentials", "use-service-account-credentials", [], ["0"]),
     ("controller-manager-service-account-key", "service-account-private-key-file", [], [""]),

@@ -86,6 +86,8 @@ def of(*resources: str) -> str:
         (f"{NOTHING}, {of('pods/*')}", FAIL, "create pods/exec"),
         (f"{NOTHING}, {of('*/exec')}", FAIL, "create pods/exec"),
         ("level: Metadata, omitStages: [RequestReceived, ResponseComplete]", FAIL, "get secrets"),
+        (f"{NOTHING}, verbs: [deletecollection]", FAIL, "deletecollection secrets"),
+        (f"{NOTHING}, userGroups: ['system:masters']", FAIL, "get secrets"),
         (f"{NOTHING}, {of('secrets')}, users: [robot]", MANUAL, ""),
         (f"{NOTHING}, {of('secrets')}, namespaces: [shop]", MANUAL, ""),
         (f"{NOTHING}, nonResourceURLs: ['/healthz*']", PASS, "logs all"),

@@ -10,7 +10,10 @@ import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.base.repair import FixOwner
+from agent.k3s.encryption_configuration import is_as_k3s_writes
+from agent.verbs import check_and_apply as verbs
 from tests.certificates import CERTIFICATE, KEY, OTHER_CERTIFICATE, OTHER_KEY
+from tests.k3s_tree import ENCRYPTION as OF_K3S
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.conftest import Nodes
 from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, CheckedNode, fix, seen
@@ -29,10 +32,11 @@ def edit(node: CheckedNode, path: str, old: str, new: str) -> None:
 
 def test_the_etcd_configuration_of_k3s_passes(server: CheckedNode) -> None:
     verdict = server.judged_as("etcd-server-certificate", ControlStatus.PASS, FixOwner.K3S)
-    assert [where for _, where in seen(verdict)] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5"]
+    assert [where for _, where in seen(verdict)] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5", f"{DATA}/{ETCD}"]
     assert verdict.expected == (
         f"client-transport-security.cert-file is {DATA}/server/tls/etcd/server-client.crt and"
-        f" client-transport-security.key-file is {DATA}/server/tls/etcd/server-client.key"
+        f" client-transport-security.key-file is {DATA}/server/tls/etcd/server-client.key and"
+        " listen-client-urls is only URLs with https, or is not set"
     )
 
 
@@ -238,7 +242,7 @@ def test_an_empty_encryption_configuration_fails(server: CheckedNode) -> None:
 def test_encryption_by_the_drop_in_passes_with_owner_apply(nodes: Nodes) -> None:
     server = nodes()
     server.harden()
-    server.put(ENCRYPTION, '{"resources":[{"resources":["secrets"],"providers":[{"aescbc":{}}]}]}')
+    server.put(ENCRYPTION, OF_K3S)
     for name in ("secrets-encryption", "apiserver-encryption-providers"):
         server.judged_as(name, ControlStatus.PASS, FixOwner.APPLY)
 
@@ -306,21 +310,99 @@ resources:
 """
 
 
-@pytest.mark.parametrize("provider", ["aescbc: {keys: []}", "secretbox: {}", "aesgcm: {keys: }"])
-def test_a_provider_without_a_key_is_unknown(server: CheckedNode, provider: str) -> None:
-    """The API server exits: `resources[0].providers[0].aescbc.keys: Required value`."""
-    server.put("/etc/own.yaml", OWN.replace("FIRST", provider))
-    server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
+LISTENER = "https://127.0.0.1:2379,http://0.0.0.0:2381"
+
+
+@pytest.mark.parametrize("control", ["etcd-server-certificate", "etcd-client-cert-auth"])
+@pytest.mark.parametrize("is_argument", [True, False])
+def test_a_listener_of_etcd_without_tls_fails(server: CheckedNode, control: str, *, is_argument: bool) -> None:
+    """Real clients put and get keys there without a certificate."""
+    if is_argument:
+        server.config(f"etcd-arg: ['listen-client-urls={LISTENER}']\n")
+    else:
+        file = server.path(ETCD)
+        file.write_text(f"{file.read_text()}listen-client-urls: {LISTENER}\n")
+    verdict = server.verdict(control)
+    assert (verdict.status, verdict.found) == (ControlStatus.FAIL, LISTENER)
+
+
+@pytest.mark.parametrize(("scheme", "status"), [("http", ControlStatus.FAIL), ("https", ControlStatus.PASS)])
+def test_an_external_etcd_without_tls_ignores_the_files(nodes: Nodes, scheme: str, status: ControlStatus) -> None:
+    server = nodes(K3s(etcd=False))
+    files = "".join(f"datastore-{name}: /etc/{name}\n" for name in ("cafile", "certfile", "keyfile"))
+    server.config(f"datastore-endpoint: {scheme}://10.0.0.1:2379\n{files}")
+    for control in ("apiserver-etcd-client-certificate", "apiserver-etcd-ca-file"):
+        assert server.verdict(control).status is status
+    if scheme == "http":
+        assert "https://" in fix(server.verdict("apiserver-etcd-ca-file"))
+
+
+@pytest.mark.parametrize(
+    ("controllers", "status"),
+    [
+        ("*", ControlStatus.PASS),
+        ("*,-podgc", ControlStatus.FAIL),
+        ("*,-pod-garbage-collector-controller", ControlStatus.FAIL),
+        ("job-controller", ControlStatus.FAIL),
+    ],
+)
+def test_the_threshold_requires_the_controller_that_uses_it(
+    server: CheckedNode, controllers: str, status: ControlStatus
+) -> None:
+    threshold = "terminated-pod-gc-threshold=12500"
+    server.config(f"kube-controller-manager-arg: ['{threshold}', 'controllers={controllers}']\n")
+    assert server.verdict("terminated-pod-gc-threshold").status is status
+
+
+ONE_KEY = "{{keys: [{{name: key, secret: {}}}]}}".format
+REJECTED = {
+    "aescbc: {keys: []}": "keys",
+    "secretbox: {}": "keys",
+    "aescbc: " + ONE_KEY("c2hvcnQ="): "`secret` of `aescbc` must be base64 of 16 or 24 or 32 bytes",
+    "aescbc: " + ONE_KEY("'%%%'"): "`secret` of `aescbc` must be base64",
+    "secretbox: " + ONE_KEY("c2VjcmV0IGlzIHNlY3VyZQ=="): "`secret` of `secretbox` must be base64 of 32 bytes",
+    "kms: {name: vault, endpoint: 'unix:///run/kms.sock'}": "apiVersion",
+    "aescbc: {keys: [{name: key, secret: c2VjcmV0IGlzIHNlY3VyZQ==}], more: 1}": "more",
+}
+"""Providers at which the API server exits, and a part of the reason."""
+
+
+@pytest.mark.parametrize("provider", REJECTED)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_file_at_which_the_api_server_exits_does_not_pass(
+    server: CheckedNode, provider: str, *, is_own: bool
+) -> None:
+    """Real API servers exited at each; in K3s' own file, somebody has changed it."""
+    path = f"{DATA}/{ENCRYPTION}" if is_own else "/etc/own.yaml"
+    server.put(path, OWN.replace("FIRST", provider))
+    option = "secrets-encryption: true" if is_own else f"kube-apiserver-arg: [encryption-provider-config={path}]"
+    server.config(f"{option}\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert verdict.status is ControlStatus.UNKNOWN
-    assert verdict.reason.endswith("has no key")
+    assert verdict.reason.startswith(f"the API server exits at {path}: ")
+    assert REJECTED[provider] in verdict.reason
+    findings = [item for item in verbs.check(server.host(), server.request()).findings if item.prevents_start]
+    assert [str(item.location.path) for item in findings if item.location] == [path]
+
+
+@pytest.mark.parametrize(("old", "new"), [("kind: Enc", "kin: Enc"), ("k8s.io/v1", "k8s.io/v9")])
+def test_a_file_of_another_kind_does_not_pass(server: CheckedNode, old: str, new: str) -> None:
+    server.put("/etc/own.yaml", OWN.replace("  - FIRST\n", "").replace(old, new))
+    server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
+    assert server.verdict("apiserver-encryption-providers").status is ControlStatus.UNKNOWN
+
+
+def test_the_file_that_k3s_writes_needs_no_parser() -> None:
+    assert is_as_k3s_writes(OF_K3S.encode())
+    for old, new in (("dGU=", "dGU"), ('"secrets"', '"pods"'), ('"aescbc"', '"aesgcm"'), ("v1", "v9")):
+        assert not is_as_k3s_writes(OF_K3S.replace(old, new, 1).encode())
 
 
 @pytest.mark.parametrize(
     ("first", "expected", "found"),
     [
         ("kms: {apiVersion: v2, name: vault, endpoint: 'unix:///run/kms.sock'}", ControlStatus.PASS, "kms"),
-        (f"secretbox: {{keys: [{{name: key, secret: {'YQ' * 16}}}]}}", ControlStatus.PASS, "secretbox"),
+        (f"secretbox: {{keys: [{{name: key, secret: {'YWFh' * 10}YWE=}}]}}", ControlStatus.PASS, "secretbox"),
         ("identity: {}", ControlStatus.FAIL, "identity"),
     ],
 )

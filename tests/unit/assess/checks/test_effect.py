@@ -9,7 +9,7 @@ import pytest
 from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.checks.effect import Effect, Force
+from agent.assess.checks.effect import Effect
 from agent.assess.evidence import all_evidence
 from agent.assess.verdict import verdict
 from agent.base.repair import Run
@@ -26,7 +26,7 @@ from tests.unit.reports.assessments.test_json_assessment import VALIDATOR, read
 EFFECT = Effect(
     subject="NetworkPolicies on this node",
     configured="K3s' controller enforces them",
-    force=Force.NO,
+    status=ControlStatus.FAIL,
     observed="pod default/web has no rule for ingress",
     command="sudo iptables-save",
     controls=("apiserver-profiling",),
@@ -34,22 +34,22 @@ EFFECT = Effect(
 )
 
 
-@pytest.mark.parametrize("force", Force)
-def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, force: Force) -> None:
+@pytest.mark.parametrize("status", [ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN])
+def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, status: ControlStatus) -> None:
     """What is unknown is marked, and the control keeps the status of its configuration."""
     host = node(tmp_path / "node", K3s())
     host.harden()
     situation = observe_situation(host.host(), host.request())
     at = AssessedNode(situation, all_evidence.read_evidence(host.host(), situation.facts, ()))
-    at.effects = (replace(EFFECT, force=force),)
+    at.effects = (replace(EFFECT, status=status),)
     (control,) = catalogue.controls_named("apiserver-profiling")
     judged = verdict(control, Benchmark.CIS_2_0, at, None)
-    assert judged.in_force is force
+    assert judged.in_force is status
     assert (judged.evidence[-1].observation, judged.evidence[-1].repeated_by) == (
         f"{EFFECT.subject}: {EFFECT.observed}",
         EFFECT.command,
     )
-    if force is Force.NO:
+    if status is ControlStatus.FAIL:
         assert (judged.status, judged.found) == (ControlStatus.FAIL, EFFECT.observed)
         assert fix(judged) == "sudo systemctl restart k3s.service"
     else:
@@ -67,9 +67,9 @@ def test_a_report_has_a_section_of_what_is_in_force(output_format: Format) -> No
 def test_effects_in_json_follow_the_schema() -> None:
     report = read(replace(FULL, effects=(EFFECT,)))
     VALIDATOR.validate(report)
-    assert [found["force"] for found in report["in_force"]] == ["no"]
+    assert [found["status"] for found in report["in_force"]] == ["FAIL"]
 
 
 def test_each_effect_is_a_metric() -> None:
     metrics = assessment_text(replace(FULL, effects=(EFFECT,)), Format.OPENMETRICS)
-    assert f'k3s_harden_in_force{{subject="{EFFECT.subject}",force="no"}} 1' in metrics
+    assert f'k3s_harden_in_force{{subject="{EFFECT.subject}",status="FAIL"}} 1' in metrics

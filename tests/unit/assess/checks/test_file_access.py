@@ -28,9 +28,12 @@ FILES = {
     "k3s-token-access": (f"{DATA}/server/token", f"{DATA}/server/agent-token"),
     "server-credentials-access": (f"{DATA}/server/cred/admin.kubeconfig", f"{DATA}/server/cred/passwd"),
     "encryption-config-access": (f"{DATA}/server/cred/encryption-config.json",),
-    "agent-keys-access": (f"{DATA}/agent/serving-kubelet.key",),
+    "agent-keys-access": (f"{DATA}/agent/serving-kubelet.key", "/etc/rancher/node/password"),
     "agent-kubeconfigs-access": (f"{DATA}/agent/kubelet.kubeconfig",),
     "kubelet-config-access": ("/etc/kubelet/k.yaml", f"{DATA}/agent/etc/kubelet.conf.d/50-site.conf"),
+    "pod-sources-access": tuple(
+        f"{DATA}/agent/{path}" for path in ("pod-manifests/a.yaml", "images/a.tar", "etc/containerd/config.toml.tmpl")
+    ),
     "cni-config-access": (f"{DATA}/agent/etc/cni/net.d/10-flannel.conflist",),
     "etcd-data-access": (f"{DATA}/server/db/etcd/config", f"{DATA}/server/db/etcd/member/snap/db"),
     "sqlite-data-access": (f"{DATA}/server/db/state.db", f"{DATA}/server/db/state.db-wal"),
@@ -62,6 +65,7 @@ DIRECTORIES = {
     "k3s-config-drop-ins-access": f"{CONFIG}.d",
     "server-credentials-access": f"{DATA}/server/cred",
     "kubelet-config-access": f"{DATA}/agent/etc/kubelet.conf.d",
+    "pod-sources-access": f"{DATA}/agent/pod-manifests",
     "cni-config-access": f"{DATA}/agent/etc/cni/net.d",
     "etcd-data-access": f"{DATA}/server/db/etcd/member",
     "sqlite-data-access": f"{DATA}/server/db",
@@ -132,7 +136,7 @@ def test_a_file_that_others_or_its_group_can_write_fails(
     node.path(path).chmod(mode)
     verdict = node.judged_as(control, ControlStatus.FAIL, FixOwner.OPERATOR)
     assert (f"{mode:04o}: {who} can write it", path) in seen(verdict)
-    assert fix(verdict) == f"sudo chmod {'go-w,o-r' if control in SECRET and who == 'others' else 'go-w'} {path}"
+    assert fix(verdict) == f"sudo chmod {'go-rw' if control in SECRET else 'go-w'} {path}"
 
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
@@ -142,7 +146,7 @@ def test_only_secret_files_must_not_be_readable(node: CheckedNode, control: str,
     assert verdict.status is (ControlStatus.FAIL if control in SECRET else ControlStatus.PASS)
     if control in SECRET:
         assert seen(verdict)[0] == ("0644: others can read it", path)
-        assert fix(verdict) == f"sudo chmod o-r {path}"
+        assert fix(verdict) == f"sudo chmod go-r {path}"
 
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
@@ -204,7 +208,7 @@ def test_a_parent_directory_that_others_can_write_fails(node: CheckedNode, path:
     ("control", "path", "mode"),
     [
         ("k3s-config-access", CONFIG, 0o600),
-        ("k3s-token-access", f"{DATA}/server/token", 0o640),
+        ("k3s-token-access", f"{DATA}/server/token", 0o600),
         ("k3s-binary-access", BINARY, 0o555),
         ("k3s-service-environment-access", f"{UNIT}.env", 0),
         ("k3s-config-drop-ins-access", f"{CONFIG}.d", 0o555),
@@ -238,11 +242,17 @@ def test_modes_and_owners_of_the_guides_files_are_exact(
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("mode", "status"), [(0o640, ControlStatus.PASS), (0o660, ControlStatus.FAIL)])
-def test_a_group_may_read_but_not_write(node: CheckedNode, mode: int, status: ControlStatus) -> None:
-    os.chown(node.path("server/token"), 0, 1234)
+@pytest.mark.parametrize("group", [0, 1234])
+@pytest.mark.parametrize(("mode", "verb"), [(0o640, "read"), (0o660, "write")])
+def test_a_group_may_neither_read_nor_write_a_secret_file(node: CheckedNode, mode: int, verb: str, group: int) -> None:
+    """The title is that only root can."""
+    os.chown(node.path("server/token"), 0, group)
     node.path("server/token").chmod(mode)
-    assert node.verdict("k3s-token-access").status is status
+    path = f"{DATA}/server/token"
+    assert failure(node, "k3s-token-access") == ((f"{mode:04o}: group {group} can {verb} it", path),)
+    command = fix(node.verdict("k3s-token-access")).removeprefix("sudo ").replace(DATA, str(node.path(".")))
+    subprocess.run(["sh", "-c", command], check=True)
+    assert node.verdict("k3s-token-access").status is ControlStatus.PASS
 
 
 @pytest.mark.root
@@ -287,6 +297,65 @@ def test_access_by_an_access_control_list_fails(
         assert fix(verdict) == f"sudo setfacl --remove-all {path}"
     else:
         assert verdict.status is ControlStatus.PASS
+
+
+ENTERS_BY_LIST = acl((1, 7, 2**32 - 1), (2, 1, 65534), (4, 0, 2**32 - 1), (0x10, 1, 2**32 - 1), (0x20, 0, 2**32 - 1))
+CLOSED_BY_A_DIRECTORY = (
+    ("agent-keys-access", "agent/serving-kubelet.key", 0o644),
+    ("etcd-data-access", "server/db/etcd/member/snap/db", 0o644),
+    ("kubelet-config-access", "agent/etc/kubelet.conf.d/50-site.conf", 0o666),
+)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("control", "path", "mode"), CLOSED_BY_A_DIRECTORY)
+@pytest.mark.parametrize("who", ["others", "group 777", "user 65534"])
+def test_a_directory_protects_only_from_those_that_cannot_enter_it(
+    node: CheckedNode, control: str, path: str, mode: int, who: str
+) -> None:
+    """The kernel decides: a process of the user and group tries."""
+    node.root.parent.chmod(0o711)
+    node.path(path).chmod(mode)
+    node.path(".").chmod(0o700 if who == "others" else 0o750)
+    if who == "group 777":
+        os.chown(node.path("."), 0, 777)
+    elif who == "user 65534":
+        os.setxattr(node.path("."), "system.posix_acl_access", ENTERS_BY_LIST)
+    user, group = (65534, 65534) if who == "user 65534" else (60000, 777 if who == "group 777" else 60000)
+    verb = "read" if mode == 0o644 else "write"
+    tries = f"setpriv --reuid={user} --regid={group} --clear-groups test -{verb[0]} {node.path(path)}"
+    is_reached = subprocess.run(tries.split(), check=False).returncode == 0
+    verdict = node.verdict(control)
+    assert ((verdict.status is ControlStatus.FAIL), is_reached) == (who != "others", who != "others")
+    assert not is_reached or seen(verdict)[-1] == (f"{mode:04o}: {who} can {verb} it", f"{DATA}/{path}")
+
+
+def test_a_hard_link_in_an_open_directory_opens_a_file(node: CheckedNode) -> None:
+    """A link in a closed directory, and in an image with deduplicated files, opens none."""
+    token = node.path("server/token")
+    token.chmod(0o644)
+    node.path("server").chmod(0o700)
+    os.link(token, node.path("server/again"))
+    assert node.verdict("k3s-token-access").status is ControlStatus.PASS
+    reachable(node, "/srv/other")
+    os.link(token, node.path("/srv/token"))
+    path = f"{DATA}/server/token"
+    assert failure(node, "k3s-token-access") == (("0644: others can read it at /srv/token", path),)
+    token.chmod(0o600)
+    assert node.verdict("k3s-token-access").status is ControlStatus.PASS
+
+
+def test_a_hard_link_that_cannot_be_found_is_unknown(node: CheckedNode) -> None:
+    token = node.path("server/token")
+    token.chmod(0o644)
+    node.path("server").chmod(0o700)
+    os.link(token, node.root.with_name("elsewhere"))
+    verdict = node.verdict("k3s-token-access")
+    assert (verdict.status, verdict.reason) == (
+        ControlStatus.UNKNOWN,
+        f"{DATA}/server/token: 0644: others can read it, and 1 of its 2 hard links could not be found",
+    )
+    assert fix(verdict) == f"sudo chmod go-r {DATA}/server/token"
 
 
 def test_a_symlink_is_followed(node: CheckedNode) -> None:
@@ -394,6 +463,12 @@ def test_the_key_for_an_external_datastore_is_secret(node: CheckedNode) -> None:
     node.config("datastore-keyfile: /srv/datastore.key\n")
     reachable(node, "/srv/datastore.key")
     assert failure(node, "k3s-token-access") == (("0644: others can read it", "/srv/datastore.key"),)
+
+
+def test_the_encryption_configuration_that_is_used_is_secret(node: CheckedNode) -> None:
+    node.config("kube-apiserver-arg: [encryption-provider-config=/srv/encryption.yaml]\n")
+    reachable(node, "/srv/encryption.yaml")
+    assert failure(node, "encryption-config-access") == (("0644: others can read it", "/srv/encryption.yaml"),)
 
 
 def test_a_sqlite_database_elsewhere_is_secret(node: CheckedNode) -> None:

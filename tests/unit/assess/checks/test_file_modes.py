@@ -44,6 +44,29 @@ def test_an_extra_permission_bit_fails(server: CheckedNode, mode: int) -> None:
     assert fix(verdict) == f"sudo chmod 0600 {DATA}/server/tls/server-ca.key"
 
 
+@pytest.mark.parametrize(
+    ("control", "component", "argument"),
+    [
+        ("scheduler-kubeconfig-permissions", "kube-scheduler", "kubeconfig"),
+        ("controller-manager-kubeconfig-permissions", "kube-controller-manager", "kubeconfig"),
+        ("kubelet-kubeconfig-permissions", "kubelet", "kubeconfig"),
+        ("kube-proxy-kubeconfig-permissions", "kube-proxy", "kubeconfig"),
+        ("kubelet-client-ca-permissions", "kubelet", "client-ca-file"),
+        ("pki-key-permissions", "kube-apiserver", "tls-private-key-file"),
+        ("pki-key-permissions", "kube-apiserver", "service-account-signing-key-file"),
+    ],
+)
+def test_the_file_that_an_argument_names_is_checked(
+    server: CheckedNode, control: str, component: str, argument: str
+) -> None:
+    server.config(f"{component}-arg: [{argument}=/srv/file]\n")
+    server.put("/srv/file", "content\n", 0o666)
+    assert seen(server.verdict(control)) == (("0666", "/srv/file"),)
+    assert fix(server.verdict(control)).startswith("sudo chmod 06")
+    server.path("/srv/file").chmod(0o600)
+    assert server.verdict(control).status is ControlStatus.PASS
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o000])
 def test_a_stricter_mode_is_as_good(server: CheckedNode, mode: int) -> None:
     server.path("server/tls/server-ca.key").chmod(mode)

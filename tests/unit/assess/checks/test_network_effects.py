@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.assess.checks.effect import Force
+from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.network_effects import NodeNetwork, network_policy_effect
 from agent.base.host.packet_filter import parsed_rules
 from agent.base.value import replace
@@ -46,16 +46,19 @@ def network(rules: str = ENFORCED, *types: str) -> NodeNetwork:
     return NodeNetwork(rules=rows, pods=(pod(),), policies=(policy(*types),))
 
 
-def found(tmp_path: Path, of: NodeNetwork, config: str = "") -> tuple[Force, str]:
+def found(tmp_path: Path, of: NodeNetwork, config: str = "") -> tuple[ControlStatus, str]:
     tmp_path.mkdir(exist_ok=True)
     host = node(tmp_path / "node", K3s())
     host.config(config)
     effect = network_policy_effect(observe_situation(host.host(), host.request()).facts, of)
-    return effect.force, effect.observed
+    return effect.status, effect.observed
 
 
 def test_rules_of_each_policy_and_pod_are_in_force(tmp_path: Path) -> None:
-    assert found(tmp_path, network()) == (Force.YES, "the kernel has the rules of all policies for 1 pods of this node")
+    assert found(tmp_path, network()) == (
+        ControlStatus.PASS,
+        "the kernel has the rules of all policies for 1 pods of this node",
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,24 +73,24 @@ def test_rules_of_each_policy_and_pod_are_in_force(tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_rule_is_not_in_force(tmp_path: Path, rules: str, says: str) -> None:
-    assert found(tmp_path, network(rules)) == (Force.NO, says)
+    assert found(tmp_path, network(rules)) == (ControlStatus.FAIL, says)
 
 
 def test_egress_needs_a_rule_for_the_source(tmp_path: Path) -> None:
     leaving = "-A FORWARD -s 10.42.0.9/32 -m comment --comment jump -j KUBE-POD-FW-A\n"
-    assert found(tmp_path, network(ENFORCED, "Egress"))[0] is Force.NO
-    assert found(tmp_path / "other", network(ENFORCED + leaving, "Egress"))[0] is Force.YES
+    assert found(tmp_path, network(ENFORCED, "Egress"))[0] is ControlStatus.FAIL
+    assert found(tmp_path / "other", network(ENFORCED + leaving, "Egress"))[0] is ControlStatus.PASS
 
 
 def test_a_skipped_controller_is_not_in_force_whatever_an_earlier_start_left(tmp_path: Path) -> None:
     of = replace(network(), logged=(SKIPPED,))
-    assert found(tmp_path, of) == (Force.NO, f"K3s runs without its network policy controller: {SKIPPED}")
+    assert found(tmp_path, of) == (ControlStatus.FAIL, f"K3s runs without its network policy controller: {SKIPPED}")
 
 
 def test_an_aborted_synchronization_explains_missing_rules(tmp_path: Path) -> None:
     line = "Aborting sync. Failed to run iptables-restore: exit status 2"
     assert found(tmp_path, replace(network(ENTRY), logged=(line,)))[1].endswith(f"; K3s logged: {line}")
-    assert found(tmp_path / "later", replace(network(), logged=(line,)))[0] is Force.YES
+    assert found(tmp_path / "later", replace(network(), logged=(line,)))[0] is ControlStatus.PASS
 
 
 @pytest.mark.parametrize(
@@ -104,4 +107,4 @@ def test_an_aborted_synchronization_explains_missing_rules(tmp_path: Path) -> No
     ],
 )
 def test_what_cannot_be_looked_at_is_unknown(tmp_path: Path, of: NodeNetwork, config: str, says: str) -> None:
-    assert found(tmp_path, of, config) == (Force.UNKNOWN, says)
+    assert found(tmp_path, of, config) == (ControlStatus.UNKNOWN, says)

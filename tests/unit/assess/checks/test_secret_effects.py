@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.assess.checks.effect import Force
+from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.secret_effects import QUERY, encryption_effect, rotation_effects
 from agent.base.errors import HostError
 from agent.base.host.sqlite import read_rows
@@ -49,10 +49,10 @@ def store(writer: sqlite3.Connection, name: str, value: bytes, *, deleted: bool 
     writer.execute("INSERT INTO kine (name, deleted, value) VALUES (?, ?, ?)", (name, deleted, value))
 
 
-def found(tmp_path: Path, facts: HostFacts) -> tuple[Force, str]:
+def found(tmp_path: Path, facts: HostFacts) -> tuple[ControlStatus, str]:
     rows = read_rows(fake_host(tmp_path), STATE, QUERY, most=1000, seconds=5)
     effect = encryption_effect(facts, [start for (start,) in rows])
-    return effect.force, effect.observed.partition("; ")[0]
+    return effect.status, effect.observed.partition("; ")[0]
 
 
 def test_only_the_latest_rows_that_are_not_deleted_count(
@@ -64,13 +64,13 @@ def test_only_the_latest_rows_that_are_not_deleted_count(
     store(writer, "/registry/secrets/default/gone", CLEAR, deleted=True)
     store(writer, "/registry/configmaps/default/a", CLEAR)
     store(writer, "/registry/secretstores/default/a", CLEAR)
-    assert found(tmp_path, facts) == (Force.YES, "all 1 Secrets are encrypted, with aescbckey (1)")
+    assert found(tmp_path, facts) == (ControlStatus.PASS, "all 1 Secrets are encrypted, with aescbckey (1)")
 
 
 def test_clear_text_is_counted_and_not_shown(tmp_path: Path, writer: sqlite3.Connection, facts: HostFacts) -> None:
     store(writer, "/registry/secrets/default/a", OLD)
     store(writer, "/registry/secrets/default/b", CLEAR)
-    assert found(tmp_path, facts) == (Force.NO, "1 of 2 Secrets are stored as clear text, with aescbckey (1)")
+    assert found(tmp_path, facts) == (ControlStatus.FAIL, "1 of 2 Secrets are stored as clear text, with aescbckey (1)")
 
 
 def test_a_half_finished_rotation_shows_both_keys(tmp_path: Path, writer: sqlite3.Connection, facts: HostFacts) -> None:
@@ -85,9 +85,9 @@ def test_reading_waits_for_no_writer_and_blocks_none(
     store(writer, "/registry/secrets/default/a", OLD)
     writer.execute("BEGIN IMMEDIATE")
     store(writer, "/registry/secrets/default/b", CLEAR)
-    assert found(tmp_path, facts)[0] is Force.YES
+    assert found(tmp_path, facts)[0] is ControlStatus.PASS
     writer.execute("COMMIT")
-    assert found(tmp_path, facts)[0] is Force.NO
+    assert found(tmp_path, facts)[0] is ControlStatus.FAIL
 
 
 def test_a_datastore_that_cannot_be_read_is_unknown(tmp_path: Path, facts: HostFacts) -> None:
@@ -95,7 +95,7 @@ def test_a_datastore_that_cannot_be_read_is_unknown(tmp_path: Path, facts: HostF
     with pytest.raises(HostError, match="file is not a database") as caught:
         read_rows(fake_host(tmp_path), STATE, QUERY, most=1, seconds=1)
     effect = encryption_effect(facts, caught.value.message)
-    assert (effect.force, effect.observed) == (Force.UNKNOWN, caught.value.message)
+    assert (effect.status, effect.observed) == (ControlStatus.UNKNOWN, caught.value.message)
 
 
 def test_a_query_that_takes_too_long_ends(tmp_path: Path, writer: sqlite3.Connection) -> None:
@@ -106,16 +106,16 @@ def test_a_query_that_takes_too_long_ends(tmp_path: Path, writer: sqlite3.Connec
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "force", "says"),
+    ("first", "second", "status", "says"),
     [
-        ("start-aa", "reencrypt_finished-aa", Force.YES, "no rotation is in progress on 2 servers"),
-        ("prepare-aa", "prepare-aa", Force.NO, "a rotation is not finished (s1: prepare, s2: prepare)"),
-        ("reencrypt_active-aa", "start-aa", Force.NO, "a rotation is not finished (s1: reencrypt_active)"),
-        ("start-aa", "start-bb", Force.NO, "the servers have different keys: s1, s2"),
+        ("start-aa", "reencrypt_finished-aa", ControlStatus.PASS, "no rotation is in progress on 2 servers"),
+        ("prepare-aa", "prepare-aa", ControlStatus.FAIL, "a rotation is not finished (s1: prepare, s2: prepare)"),
+        ("reencrypt_active-aa", "start-aa", ControlStatus.FAIL, "a rotation is not finished (s1: reencrypt_active)"),
+        ("start-aa", "start-bb", ControlStatus.FAIL, "the servers have different keys: s1, s2"),
     ],
 )
 def test_the_state_of_a_rotation_is_that_of_all_servers(
-    facts: HostFacts, first: str, second: str, force: Force, says: str
+    facts: HostFacts, first: str, second: str, status: ControlStatus, says: str
 ) -> None:
     labels = {"node-role.kubernetes.io/control-plane": "true"}
     metadata = [
@@ -123,7 +123,7 @@ def test_the_state_of_a_rotation_is_that_of_all_servers(
         for name, text in (("s1", first), ("s2", second))
     ]
     (effect,) = rotation_effects(facts, [parse_node({"metadata": each}) for each in metadata])
-    assert (effect.force, effect.observed) == (force, says)
+    assert (effect.status, effect.observed) == (status, says)
 
 
 def test_a_stage_says_what_follows(facts: HostFacts) -> None:

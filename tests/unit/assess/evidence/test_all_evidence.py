@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from agent.assess.checks.evidence import (
     CollectedEvidence,
     EncryptionConfiguration,
-    FoundFile,
     Matches,
     MissingFile,
     UnknownFile,
@@ -22,6 +21,7 @@ from agent.assess.checks.evidence import (
 from agent.assess.checks.file_modes import Ownership, Permissions
 from agent.assess.evidence import all_evidence
 from agent.base.host.tree import LARGEST_READ
+from agent.base.linux.reach import FoundFile
 from agent.base.model import ROOT, FileMode
 from agent.base.value import replace
 from agent.harden.node.facts import HostFacts, assumed_facts

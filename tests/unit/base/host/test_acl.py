@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from agent.base.errors import HostError
 from agent.base.host import acl
 from agent.base.host.writable_tree import WritableTree
-from agent.base.model import File, FileMode
+from agent.base.linux.reach import WRITE, FoundFile, parties, permits
+from agent.base.model import File, FileMode, Owner
 from tests.fake import in_memory, names
 
 USER_OBJECT, USER, GROUP_OBJECT, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
@@ -39,32 +40,33 @@ def acl_of(user: int = 0, group: int = 0, mask: int = 7, named: tuple[int, int, 
 
 
 @pytest.mark.parametrize(
-    ("data", "problem"),
+    ("data", "writers"),
     [
-        (acl_of(named=(USER, 7, NOBODY)), "user 65534 can write to it by its access control list"),
-        (acl_of(named=(GROUP, 6, 100)), "group 100 can write to it by its access control list"),
-        (acl_of(named=(USER, 7, NOBODY), mask=5), ""),
-        (acl_of(named=(USER, 5, NOBODY)), ""),
-        (acl_of(named=(USER, 7, 0)), ""),
-        (acl_of(named=(GROUP, 7, 0)), ""),
-        (acl_of(group=7), "group 7 can write to it by its access control list"),
-        (acl_of(group=7, mask=4), ""),
-        (acl_of(user=2), "others can write to it"),
-        (b"", "its access control list has an unknown format"),
-        (b"\3\0\0\0", "its access control list has an unknown format"),
-        (encoded((USER, 7, 0))[:-1], "its access control list has an unknown format"),
-        (encoded((64, 7, 0)), "its access control list has an unknown format"),
-        (encoded((USER, 8, 0)), "its access control list has an unknown format"),
+        (acl_of(named=(USER, 7, NOBODY)), ["user 65534"]),
+        (acl_of(named=(GROUP, 6, 100)), ["group 100"]),
+        (acl_of(named=(USER, 7, NOBODY), mask=5), []),
+        (acl_of(named=(USER, 5, NOBODY)), []),
+        (acl_of(group=7), ["group 7"]),
+        (acl_of(group=7, mask=4), []),
     ],
 )
-def test_users_and_groups_that_can_write_are_reported(data: bytes, problem: str) -> None:
+def test_users_and_groups_that_can_write_are_reported(data: bytes, writers: list[str]) -> None:
     """The mask limits every entry except those of the owner and of others."""
-    assert acl.write_problem(data, owning_group=7, users=(0,), groups=(0,)) == problem
+    item = FoundFile(SITE, FileMode(0o670), Owner(0, 7), acl.granted(data))
+    assert [str(who) for who in parties(item) if permits(who, item, WRITE)] == writers
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\3\0\0\0", encoded((USER, 7, 0))[:-1], encoded((64, 7, 0)), encoded((USER, 8, 0))],
+)
+def test_a_list_of_an_unknown_format_is_no_list(data: bytes) -> None:
+    assert acl.granted(data) is None
 
 
 @given(data=st.binary(max_size=100))
 def test_any_bytes_are_parsed_or_an_unknown_format(data: bytes) -> None:
-    assert isinstance(acl.write_problem(data, owning_group=0, users=(0,), groups=(0,)), str)
+    assert isinstance(acl.granted(data), (tuple, type(None)))
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ READ = """\
 from pathlib import PurePosixPath
 from agent.base.host import Host
 from agent.base.host.packet_filter import filter_rules
-print(*(repr(tuple(rule)) for rule in filter_rules(Host.real(), PurePosixPath("/nowhere"))[4]), sep="\\n")
+print(*(repr(tuple(rule)) for rule in filter_rules(Host.real(), PurePosixPath("/nowhere"), [4])[4]), sep="\\n")
 """
 
 
@@ -73,7 +73,7 @@ def test_the_rules_of_the_kernel_are_read(interface: str) -> None:
 
 def test_without_a_tool_nothing_is_claimed(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="this host has no xtables-nft-multi"):
-        filter_rules(fake_host(tmp_path), BUNDLED)
+        filter_rules(fake_host(tmp_path), BUNDLED, [4])
 
 
 def test_the_tools_of_k3s_are_used_if_the_host_has_none(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_tools_of_k3s_are_used_if_the_host_has_none(tmp_path: Path) -> None:
         (multi, "ip6tables-save", "-t", "filter"): Completed(0, "", ""),
         (f"{BUNDLED}/xtables-legacy-multi", "ip6tables-save", "-t", "filter"): Completed(0, LISTING, ""),
     })  # fmt: skip
-    assert filter_rules(fake_host(tmp_path, programs=programs), BUNDLED) == {4: RULES, 6: RULES}
+    assert filter_rules(fake_host(tmp_path, programs=programs), BUNDLED, [4, 6]) == {4: RULES, 6: RULES}
 
 
 def test_a_missing_right_is_named(tmp_path: Path) -> None:
@@ -99,4 +99,4 @@ def test_a_missing_right_is_named(tmp_path: Path) -> None:
     refused = Completed(4, "", "iptables-save v1.8.9 (nf_tables): Could not fetch rule set generation id: Denied\n")
     programs = Programs({(multi, "iptables-save", "-t", "filter"): refused})
     with pytest.raises(HostError, match="needs CAP_NET_ADMIN: iptables-save v1"):
-        filter_rules(fake_host(tmp_path, programs=programs), BUNDLED)
+        filter_rules(fake_host(tmp_path, programs=programs), BUNDLED, [4])

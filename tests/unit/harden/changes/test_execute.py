@@ -11,6 +11,7 @@ import pytest
 from agent.base.errors import HostError, ReadOnlyEnvironmentError
 from agent.base.host import Host
 from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, State, Sysctl
+from agent.base.repair import Cause, words
 from agent.base.report import Item, ItemStatus
 from agent.harden.changes.execute import carry_out, execute
 from agent.harden.changes.journal import Journal
@@ -110,9 +111,13 @@ def test_one_failure_does_not_stop_the_others(host: Host) -> None:
         Change(absent("b"), file("b")),
     )
     first, second, third = execute(plan_of(*changes), strict, journal)
-    assert first == Item("/etc/a", ItemStatus.FAILED, "cannot write /etc/a: the test forbids it", "see the test")
+    assert first == Item("/etc/a", ItemStatus.FAILED, "cannot write /etc/a: the test forbids it", words("see the test"))
     assert second == Item(
-        KEY, ItemStatus.FAILED, f"cannot write {KEY}: the test forbids it", "see the test", blocked_by_environment=True
+        KEY,
+        ItemStatus.FAILED,
+        f"cannot write {KEY}: the test forbids it",
+        words("see the test"),
+        blocked_by_environment=True,
     )
     assert third.status is ItemStatus.CHANGED
     assert [entry.finished for entry in journal.runs()] == [True]
@@ -163,7 +168,7 @@ def test_a_change_that_depends_on_a_failed_one_is_not_made(host: Host) -> None:
 def test_a_resource_that_changed_during_the_run_is_not_written(now: State, host: Host) -> None:
     host.put(now)
     item = carry_out(Change(file(content=b"old"), file()), host, Journal(host))
-    assert (item.status, item.hint) == (ItemStatus.FAILED, "run again")
+    assert (item.status, item.cause) == (ItemStatus.FAILED, Cause.LACKING)
     assert item.detail.startswith("changed during this run: ")
     assert host.tree.observe(ETC / "a") == now
 

@@ -21,6 +21,7 @@ from agent.base.model import (
     UnexpectedKind,
     Unreadable,
 )
+from agent.base.repair import Cause, RunVerb
 from agent.base.value import replace
 from agent.harden.plan.plan import Change, Plan, Refusal, difference, keep_needed, make_plan, undo_plan
 
@@ -100,7 +101,7 @@ def test_resources_that_cannot_be_changed_are_refused(now: Observed, desired: Re
     for force in (False, True):
         (refusal,) = planned(now, desired=[desired], force=force).refusals
         assert (refusal.id, refusal.reason, refusal.edited) == (desired.id, reason, False)
-        assert refusal.hint
+        assert refusal.repair.steps or refusal.cause is Cause.NOT_READABLE
 
 
 def test_an_immutable_file_can_be_compliant() -> None:
@@ -113,7 +114,7 @@ def test_an_edited_file_is_kept_and_its_mode_is_set() -> None:
     assert plan.changes == (Change(now, file(content=b"edited\n")),)
     (refusal,) = plan.refusals
     assert (refusal.id, refusal.edited) == (str(A), True)
-    assert "--force" in refusal.hint
+    assert refusal.repair.steps == (RunVerb("apply", ("--force",)),)
 
 
 def test_an_equivalent_file_is_not_rewritten() -> None:
@@ -191,7 +192,7 @@ RESET = Change(Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"))
 
 
 def test_requirements_of_a_file_that_cannot_be_reverted_are_kept() -> None:
-    refusal = Refusal(str(B), "was changed", "look", edited=True)
+    refusal = Refusal(str(B), "was changed", cause=Cause.EDITED)
     plan = undone(GONE, RESET, refusals=(refusal,))
     assert plan.changes == ()
     kept = f"is kept: {B} still requires it"
@@ -220,12 +221,12 @@ def test_undo_restores_unmet_requirements() -> None:
 
 
 def test_only_files_are_backed_up() -> None:
-    hints = []
+    reasons = []
     for ours, now in ((file(), file(content=b"x")), (Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="9"))):
         (refusal,) = undo_plan({now.id: Absent(PurePosixPath(now.id))}, {now.id: (ours,)}, {now.id: now}).refusals
-        hints.append(refusal.hint)
-    assert ["backup" in hint for hint in hints] == [True, False]
-    assert all("--force" in hint for hint in hints)
+        reasons.append(refusal.reason)
+        assert refusal.repair.steps == (RunVerb("revert", ("--force",)),)
+    assert ["backup" in reason for reason in reasons] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -235,11 +236,11 @@ def test_only_files_are_backed_up() -> None:
         (Directory(path=A, mode=FileMode(0o755)), "restores it: directory, mode 0755"),
     ],
 )
-def test_the_hint_says_what_force_does_to_a_directory(before: State, words: str) -> None:
+def test_the_reason_says_what_force_does_to_a_directory(before: State, words: str) -> None:
     """The mode of the directory was changed after the run."""
     ours, now = (Directory(path=A, mode=FileMode(mode)) for mode in (0o700, 0o711))
     (refusal,) = undo_plan({str(A): before}, {str(A): (ours,)}, {str(A): now}).refusals
-    assert refusal.hint == f"undo that change, or run again with --force, which {words}"
+    assert refusal.reason.endswith(f"; --force {words}")
 
 
 def test_undo_accepts_each_state_that_a_run_left() -> None:
@@ -251,7 +252,8 @@ def test_undo_accepts_each_state_that_a_run_left() -> None:
         assert plan == Plan(changes=(Change(now, absent),), refusals=())
     edited = file(content=b"edited\n", mode=0o644)
     (refusal,) = undo_plan({str(A): absent}, {str(A): (first, second)}, {str(A): edited}).refusals
-    assert refusal.reason == "was edited after k3s-harden wrote it, so it was kept: content, mode 0600 → 0644"
+    kept = "was edited after k3s-harden wrote it, so it was kept: content, mode 0600 → 0644"
+    assert refusal.reason == f"{kept}; --force keeps the file as a backup"
 
 
 @pytest.mark.parametrize(

@@ -144,13 +144,14 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
         ("event-rate-limit:\n  qps: 0\n  burst: 1", ":2", ("`qps` must be", "found 0")),
         ("event-rate-limit:\n  qps: 1\n  burst: 1\n  cache: 2", ":4", ("unknown key `cache`; expected one of qps",)),
         ("event-rate-limit:\n  qps: 1\n  qps: 2\n  burst: 1", ":3", ("`event-rate-limit.qps` is already set on line",)),
-        ("rolle: server", ":1", ("unknown setting `rolle`", "did you mean `role`?")),
+        ("kubelet-arg: [v=2]", ":1", ("unknown setting `kubelet-arg`", "belongs to /etc/rancher/k3s/config.yaml")),
+        ("rolle: server", ":1", ("unknown setting `rolle`", "did you mean `role`")),
         ("max-age: 30", ":1", ("unknown setting `max-age`", "`audit.max-age`")),
         ("audit:\n  maxage: 30", ":2", ("unknown setting `audit.maxage`", "`audit.max-age`")),
         ('"a\\e[1m\\nb": 1', ":1", ("unknown setting `(not shown)`",)),
         ("role: worker", ":1", ("`role`: found 'worker', expected auto, server or agent; did you mean agent?",)),
         ("role: sever", ":1", ("did you mean server?",)),
-        ("xyz: 1", ":1", ("unknown setting `xyz`", "expected one of role, k3s-version")),
+        ("xyz: 1", ":1", ("unknown setting `xyz`", "the nearest are `")),
         ("role: server\nrole: agent", ":2", ("`role` is already set on line 1",)),
         ("role: server\n---\nrole: agent", ":2", ("second document",)),
         ("- role", ":1", ("mapping of settings", "a list")),
@@ -275,6 +276,13 @@ def test_all_errors_of_a_file_are_in_one_message() -> None:
     assert "; line 5: `role` must be" in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.hint
+
+
+def test_errors_of_one_setting_name_its_own_explanation() -> None:
+    for text, topic in (("audit:\n  max-age: x\n", "audit.max-age"), ("audit:\n  max-age: x\nfoo: 1\n", "settings")):
+        with pytest.raises(SettingsError) as caught:
+            loaded(text)
+        assert f"`k3s-harden explain {topic}`" in caught.value.hint
 
 
 def test_a_single_error_has_its_line_as_location() -> None:

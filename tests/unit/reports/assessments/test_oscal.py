@@ -157,11 +157,13 @@ def test_a_waiver_without_date_and_approver_is_in_the_plan_without_both() -> Non
     plan = document(replace(FULL, verdicts=(WAIVED._replace(waiver=Waiver("old disks", "", None)),)), Format.OSCAL_POAM)
     (risk,) = plan["risks"]
     assert (risk["status"], "deadline" in risk, "tasks" in risk["remediations"][0]) == (
-        "deviation-approved",
+        "deviation-requested",
         False,
         False,
     )
     assert [prop["name"] for prop in risk["props"]] == ["severity"]
+    (item,) = plan["poam-items"]
+    assert item["title"] == risk["title"] == f"Waived: {WAIVED.control.title}"
 
 
 def test_a_plan_lists_what_is_open_without_a_date() -> None:

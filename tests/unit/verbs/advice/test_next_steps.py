@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb, words
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import Role, Version
@@ -163,15 +163,15 @@ def test_apply_says_how_many_changes_it_makes() -> None:
 
 def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
     items = (
-        Item("/a", ItemStatus.FAILED, "no space", "free some space"),
-        Item("/b", ItemStatus.REFUSED, "is a FIFO", "inspect it"),
-        Item("/c", ItemStatus.FAILED, "not written, because /a failed", "fix that, then run this again"),
+        Item("/a", ItemStatus.FAILED, "no space", words("free some space")),
+        Item("/b", ItemStatus.REFUSED, "is a FIFO", words("inspect it")),
+        Item("/c", ItemStatus.FAILED, "not written, because /a failed", cause=Cause.LACKING),
     )
     assert steps("apply", *items) == [Instruction("/a: free some space"), Instruction("/b: inspect it"), APPLY]
 
 
 def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
-    items = [Item(f"/{n}", ItemStatus.REFUSED, "Permission denied", "run as root") for n in range(3)]
+    items = [Item(f"/{n}", ItemStatus.REFUSED, "Permission denied", cause=Cause.NOT_READABLE) for n in range(3)]
     (step,) = next_steps.steps_after_run(report("check", *items), RUNNING)
     assert step == NextStep(RunVerb("check"), "run it again as root, to read /0 and 2 others")
 
@@ -179,19 +179,21 @@ def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
 @pytest.mark.parametrize("options", [(), ("--last",)])
 def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
     """The step is not apply, which would make the changes again."""
-    failed = Item("/a", ItemStatus.FAILED, "No space left on device", "free space")
+    failed = Item("/a", ItemStatus.FAILED, "No space left on device", words("free space"))
     after = next_steps.steps_after_revert(report("revert", failed), RUNNING, last=bool(options))
     assert unpurposed(after) == [Instruction("/a: free space"), RunVerb("revert", options)]
 
 
 def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
     """The steps are lines of the system log."""
-    assert steps(GATE_VERB, Item("/a", ItemStatus.FAILED, "m", "free it")) == [Instruction("/a: free it"), APPLY]
+    assert steps(GATE_VERB, Item("/a", ItemStatus.FAILED, "m", words("free it"))) == [Instruction("/a: free it"), APPLY]
 
 
 def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
     found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
-    edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
+    edited = Item(
+        "/a", ItemStatus.EDITED, "was changed since", Repair((RunVerb("revert", ("--force",)),)), cause=Cause.EDITED
+    )
     after = next_steps.steps_after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
     assert unpurposed(after) == [RunVerb("revert", ("--last", "--force")), RESTART]
 
@@ -200,17 +202,28 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
     done = report("install", Item("/a", ItemStatus.CHANGED))
     assert unpurposed(next_steps.steps_after_install(done, RUNNING)) == [DIFF, RESTART]
     assert lines(next_steps.steps_after_install(done, SERVER)) == [f"{INSTALLER} | sh -"]
-    assert unpurposed(next_steps.steps_after_uninstall(report("uninstall"), RUNNING)) == [RunVerb("revert")]
 
 
-def test_a_released_service_is_restarted_and_then_repaired() -> None:
-    after = next_steps.steps_after_release(["k3s.service"])
-    assert unpurposed(after) == [RESTART, RunVerb("check")]
+def test_the_hardening_is_reverted_before_the_package_is_removed() -> None:
+    """The package has the program that reverts it. After revert, there is nothing to revert."""
+    remains = finding("gate-remains", Instruction("remove the package"), blocks=True)
+    done = report("uninstall", findings=(remains,))
+    package = Instruction("remove the package")
+    for is_hardened, expected in ((True, [RunVerb("revert"), package]), (False, [package])):
+        after = next_steps.steps_after_uninstall(done, RUNNING, is_hardened=is_hardened)
+        assert [step for step in unpurposed(after) if step != RunVerb("uninstall")] == expected
+
+
+@pytest.mark.parametrize(("is_openrc", "line"), [(False, "systemctl start k3s"), (True, "rc-service k3s start")])
+def test_a_bypassed_service_is_started_by_its_service_manager_and_then_repaired(*, is_openrc: bool, line: str) -> None:
+    """A start does nothing to a K3s that runs; a restart would take its gate away."""
+    after = next_steps.steps_after_bypass(["k3s.service"], is_openrc=is_openrc)
+    assert unpurposed(after) == [Run(f"sudo {line}"), RunVerb("check")]
 
 
 @pytest.mark.parametrize("undo", [False, True])
 def test_service_accounts_that_are_left_are_tried_again(*, undo: bool) -> None:
-    left = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
+    left = Item("a/default", ItemStatus.KEPT, "no account yet", cause=Cause.LACKING)
     after = next_steps.steps_after_service_accounts(report("service-accounts", left), undo=undo)
     assert unpurposed(after) == [RunVerb("service-accounts", (*["--undo"] * undo, "--wait 300"))]
 
@@ -251,6 +264,6 @@ def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:
 def test_an_item_and_its_finding_have_one_step_with_the_path() -> None:
     """The reader of the steps does not see which line they belong to."""
     hint = "inspect it, and move it away if it is not needed"
-    refused = Item("/a", ItemStatus.REFUSED, "is a FIFO", hint)
+    refused = Item("/a", ItemStatus.REFUSED, "is a FIFO", words(hint))
     found = finding("unusable", Instruction(f"/a: {hint}"), APPLY, prevents=True)._replace(resource="/a")
     assert steps("check", refused, findings=(found,)) == [Instruction(f"/a: {hint}"), APPLY]

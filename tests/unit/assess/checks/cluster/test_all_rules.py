@@ -1337,6 +1337,43 @@ def test_tokens_in_secrets_are_listed(server: Server) -> None:
     assert server.of("external-secret-storage", found).found == "3 Secrets"
 
 
+def test_no_command_of_an_evidence_prints_a_secret(server: Server) -> None:
+    """The JSON of Secrets has their content, and the YAML of a workload the values of its variables."""
+    from agent.cluster.kubernetes.objects import NamedObject
+
+    bad = pod("web", "default", container({"privileged": True}))
+    found = cluster({Query.PODS: [bad], Query.DEFAULT_SECRETS: [metadata("db", "default")]})
+    secrets = (NamedObject("", "ci", "kubernetes.io/service-account-token"), NamedObject("", "db", "Opaque"))
+    commands = {
+        item.repeated_by
+        for name in RULES
+        for objects in (found.objects, {**found.objects, Query.SECRETS: secrets})
+        for item in server.of(name, found._replace(objects=objects)).evidence
+    }
+    assert "sudo k3s kubectl get secrets --all-namespaces" in commands
+    tokens = "--field-selector=type=kubernetes.io/service-account-token"
+    assert f"sudo k3s kubectl get secrets --all-namespaces {tokens}" in commands
+    assert "sudo k3s kubectl get secret db --namespace=default" in commands
+    shown = [command for command in commands if " get pod " in command]
+    assert shown
+    for command in commands:
+        assert "secret" not in command or not any(word in command for word in ("--raw", "yaml", "json")), command
+    for command in shown:
+        assert "{.env[*].valueFrom}" in command
+        assert not any(word in command for word in ("yaml", "{.env}", ".value}")), command
+
+
+def test_the_command_of_an_evidence_shows_the_very_fact(server: Server) -> None:
+    (missing, *_) = server.ask("namespaces-network-policies", {Query.NAMESPACES: [namespace("shop")]}).evidence[::-1]
+    assert missing.repeated_by.startswith("sudo k3s kubectl get networkpolicy --namespace=")
+    objects = {
+        Query.CLUSTER_ROLES: [role("reader", rule("list", "secrets"))],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("a", "reader", "User anna")],
+    }
+    (item, *_) = server.ask("rbac-secrets", objects).evidence
+    assert item.repeated_by == "sudo k3s kubectl get clusterrolebinding/a clusterrole/reader --output=yaml"
+
+
 def test_possible_image_verifiers_are_listed(server: Server) -> None:
     assert "nothing in the API server" in server.ask("image-provenance", {}).reason
     answer = server.ask("image-provenance", {Query.MUTATING_WEBHOOKS: [webhook("cosign", "pods")]})

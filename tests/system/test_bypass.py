@@ -12,8 +12,9 @@ from agent.base.errors import HostError, UsageError
 from agent.base.host.process import Completed
 from agent.base.repair import Run
 from agent.base.value import replace
+from agent.harden.node.gate_exceptions import read_exceptions
 from agent.harden.node.gate_units import DROPIN
-from agent.verbs.release import end_exceptions, release_once
+from agent.verbs.bypass import bypass, end_exceptions, minutes_of
 from tests.fake import Programs, fake_host
 
 pytestmark = pytest.mark.root
@@ -58,7 +59,7 @@ def booted(guarded: Path, *units: str, after: tuple[str, ...] = ()) -> Programs:
     )
 
 
-def test_a_release_is_a_file_per_service_with_end_user_and_time(guarded: Path) -> None:
+def test_a_bypass_is_a_file_per_service_with_end_user_and_time(guarded: Path) -> None:
     """The drop-in of the service uses the file, whose end is an uptime. The report and the system log have the time."""
     logger = guarded / "usr/bin/logger"
     logger.parent.mkdir(parents=True)
@@ -66,54 +67,54 @@ def test_a_release_is_a_file_per_service_with_end_user_and_time(guarded: Path) -
     words = ("/usr/bin/logger", "--tag", "k3s-harden", "--priority", "authpriv.warning", "--")
     user = fake_host(guarded).user
     texts = [
-        f"{service}.service may start once without its gate until {UNTIL}: k3s-harden release --once by {user}"
+        f"the next start of {service}.service until {UNTIL} passes without its gate: k3s-harden bypass by {user}"
         for service in ("k3s", "k3s-east")
     ]
     programs = Programs({(*words, text): Completed(0, "", "") for text in texts})
     host = fake_host(guarded, programs=programs, is_live=True)
-    report = release_once(host, (), 15)
+    report = bypass(host, (), 15)
     assert report.exit_code == 0
     assert {item.id: item.detail for item in report.items} == dict.fromkeys(
-        ("k3s.service", "k3s-east.service"), f"its next start until {UNTIL} passes without the gate"
+        ("k3s.service", "k3s-east.service"), f"the next start until {UNTIL} passes without the gate"
     )
     for service in ("k3s", "k3s-east"):
-        file = guarded / RUN / f"release.{service}"
+        file = guarded / RUN / f"bypass.{service}"
         assert file.read_text() == f"1000 {user}, 2023-11-14T22:13:20Z\n"
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert len(programs.asked) == 2
 
 
-def test_only_the_named_service_is_released(guarded: Path) -> None:
-    release_once(fake_host(guarded, is_live=True), ("k3s-east.service",), 15)
-    assert [file.name for file in (guarded / RUN).iterdir()] == ["release.k3s-east"]
+def test_only_the_named_service_is_bypassed(guarded: Path) -> None:
+    bypass(fake_host(guarded, is_live=True), ("k3s-east.service",), 15)
+    assert [file.name for file in (guarded / RUN).iterdir()] == ["bypass.k3s-east"]
 
 
-def test_only_services_that_exist_are_released(guarded: Path) -> None:
+def test_only_services_that_exist_are_bypassed(guarded: Path) -> None:
     """install writes drop-ins for both usual services. A file for the other one would let its first start pass."""
     (guarded / "etc/systemd/system/k3s-agent.service.d").mkdir()
     (guarded / f"etc/systemd/system/k3s-agent.service.d/{DROPIN}").write_text("# k3s-harden@\n")
-    report = release_once(fake_host(guarded, is_live=True), (), 15)
+    report = bypass(fake_host(guarded, is_live=True), (), 15)
     assert {item.id for item in report.items} == {"k3s.service", "k3s-east.service"}
     restarts = [one.step for one in report.next_steps if isinstance(one.step, Run)]
-    assert {one.line for one in restarts} == {"sudo systemctl restart k3s", "sudo systemctl restart k3s-east"}
-    assert not (guarded / RUN / "release.k3s-agent").exists()
+    assert {one.line for one in restarts} == {"sudo systemctl start k3s", "sudo systemctl start k3s-east"}
+    assert not (guarded / RUN / "bypass.k3s-agent").exists()
     for other in ("k3s-agent.service", "k3s-west.service"):
         with pytest.raises(UsageError, match=f"{other}: there is no such service with a gate") as caught:
-            release_once(fake_host(guarded, is_live=True), (other,), 15)
+            bypass(fake_host(guarded, is_live=True), (other,), 15)
         assert "k3s-east.service" in caught.value.hint
 
 
-def test_a_host_tree_has_no_start_to_release(guarded: Path) -> None:
+def test_a_host_tree_has_no_start_to_bypass(guarded: Path) -> None:
     """No service runs in a host tree."""
     with pytest.raises(UsageError, match="no service runs in it"):
-        release_once(fake_host(guarded), (), 15)
+        bypass(fake_host(guarded), (), 15)
 
 
-def test_a_release_expires_by_a_clock_that_must_be_readable(guarded: Path) -> None:
-    """Without it the drop-in would ignore the release."""
+def test_a_bypass_expires_by_a_clock_that_must_be_readable(guarded: Path) -> None:
+    """Without it the drop-in would ignore the bypass."""
     (guarded / "proc/uptime").unlink()
-    with pytest.raises(HostError, match="/proc/uptime, by which the release expires"):
-        release_once(fake_host(guarded, is_live=True), (), 15)
+    with pytest.raises(HostError, match="/proc/uptime, by which the bypass expires"):
+        bypass(fake_host(guarded, is_live=True), (), 15)
     assert not (guarded / RUN).exists()
 
 
@@ -126,15 +127,15 @@ def put(guarded: Path, **files: str) -> Path:
     return run
 
 
-def test_a_release_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
+def test_a_bypass_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
     run = put(guarded, ungated_k3s="")
     programs = booted(guarded, "k3s.service activating enabled", after=("k3s.service activating 7",))
-    report = release_once(fake_host(guarded, programs=programs, is_live=True), (), 15)
-    assert {file.name for file in run.iterdir()} == {"release.k3s", "release.k3s-east"}
+    report = bypass(fake_host(guarded, programs=programs, is_live=True), (), 15)
+    assert {file.name for file in run.iterdir()} == {"bypass.k3s", "bypass.k3s-east"}
     details = {item.id: item.detail for item in report.items}
-    assert details["k3s.service"] == "is being started without the gate"
+    assert details["k3s.service"].startswith("is being started; the next start until")
     steps = [step.step.line for step in report.next_steps if isinstance(step.step, Run)]
-    assert steps == ["sudo systemctl restart k3s-east"]
+    assert steps == ["sudo systemctl start k3s-east"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_compliant_run_starts_what_the_gate_blocked(
     guarded: Path, unit: str, after: str, commands: list[str]
 ) -> None:
     """A service that systemd gave up is started. One that was stopped or disabled is not, and is not reported so."""
-    run = put(guarded, ungated_k3s="", ungated_east="101 alice, now\n", release_east="101 alice, now\n")
+    run = put(guarded, ungated_k3s="", ungated_east="101 alice, now\n", bypass_east="101 alice, now\n")
     programs = booted(guarded, f"k3s.service {unit}", after=(f"k3s.service {after}",))
     started = end_exceptions(fake_host(guarded, programs=programs, is_live=True))
     assert started == (("k3s.service",) if after.endswith("7") else ())
@@ -174,3 +175,19 @@ def test_a_compliant_run_that_is_killed_is_repeated_by_the_next_one(guarded: Pat
     with pytest.raises(KeyboardInterrupt):
         end_exceptions(replace(host, run=killed))
     assert end_exceptions(host) == ("k3s.service",)
+
+
+def test_a_bypass_for_a_time_is_reported_as_one_for_each_start(guarded: Path) -> None:
+    host = fake_host(guarded, is_live=True)
+    report = bypass(host, ("k3s.service",), minutes_of("2h"), each=True)
+    assert report.items[0].detail == "each start until 2023-11-15T00:13:20Z passes without the gate"
+    assert (guarded / RUN / "bypass.k3s").read_text() == f"7300 each {host.user}, 2023-11-14T22:13:20Z\n"
+    found = read_exceptions(host).bypasses["k3s.service"]
+    assert (found.is_for_each, found.by) == (True, f"{host.user}, 2023-11-14T22:13:20Z")
+
+
+@pytest.mark.parametrize("duration", ["25h", "2d", "1441m", "2", "0h", "-1h", "", "2h30m"])
+def test_a_bypass_lasts_at_most_a_day(duration: str) -> None:
+    with pytest.raises(UsageError, match=r"--for.*at most 24h"):
+        minutes_of(duration)
+    assert (minutes_of("1d"), minutes_of("90m")) == (1440, 90)

@@ -1,4 +1,4 @@
-"""Starts of K3s that the gate blocks: ended by a compliant run, or released once by root.
+"""Starts of K3s that the gate blocks: ended by a compliant run, or that pass because root bypasses it.
 
 The drop-in systemd/k3s.service.d/zzz-k3s-harden.conf and systemd/openrc/start-k3s read and write the same files in
 /run/k3s-harden.
@@ -6,6 +6,7 @@ The drop-in systemd/k3s.service.d/zzz-k3s-harden.conf and systemd/openrc/start-k
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
@@ -13,10 +14,10 @@ from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.base.report import Fact, Item, ItemStatus, Report
-from agent.base.times import timestamp
-from agent.harden.node import gate
+from agent.base.times import seconds_of, timestamp
+from agent.harden.node import gate, openrc
 from agent.harden.node import gate_exceptions as exceptions
-from agent.harden.node.gate_exceptions import RELEASE, RUN_DIRECTORY, UNGATED, file_of_service
+from agent.harden.node.gate_exceptions import BYPASS, EACH, RUN_DIRECTORY, UNGATED, file_of_service
 from agent.k3s.services import OPENRC_DIRECTORY
 
 if TYPE_CHECKING:
@@ -24,17 +25,19 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
 
-ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "release-in-effect"})
+ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "bypass-in-effect"})
 """Findings about what `end_exceptions` ends."""
+_LONGEST = 24 * 60
+"""Minutes of the longest bypass."""
 
 
 def end_exceptions(host: Host) -> tuple[str, ...]:
-    """Forget releases, used or not, and start the services that the gate blocked; return those being started.
+    """Forget bypasses, used or not, and start the services that the gate blocked; return those being started.
 
     Called after a run that found the host compliant. Raises HostError if /run or systemd does not permit it.
     """
     found = exceptions.read_exceptions(host)
-    for prefix, services in ((RELEASE, exceptions.files_of_services(host, RELEASE)), (UNGATED, found.released)):
+    for prefix, services in ((BYPASS, exceptions.files_of_services(host, BYPASS)), (UNGATED, found.bypassed)):
         for service in services:
             host.writable_tree.remove_file(file_of_service(service, prefix))
     return _start_blocked(host, found.blocked)
@@ -64,14 +67,24 @@ def _start_blocked(host: Host, services: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
-    """Let K3s start once without its gate within these minutes, and record the user and the time.
+def minutes_of(duration: str) -> int:
+    """Return the minutes of --for. Raises UsageError if it is no duration, or longer than a day."""
+    with suppress(ValueError):
+        minutes = seconds_of(duration) // 60
+        if minutes <= _LONGEST:
+            return minutes
+    problem = f"cannot use --for: found {duration}, expected a duration of at most 24h"
+    raise UsageError(problem, "pass one such as 30m or 2h; by then, fix what the gate reports")
+
+
+def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False) -> Report:
+    """Let K3s start once, or each time, without its gate within these minutes, and record the user and the time.
 
     Raises UsageError for a service that does not exist or has no gate, and HostError for an ordinary user.
     """
-    host.refuse_ordinary_user("release")
+    host.refuse_ordinary_user("bypass")
     if not host.is_live:
-        raise UsageError("cannot release a start of K3s in a host tree: no service runs in it", "run it on the host")
+        raise UsageError("cannot bypass the gate of a host tree: no service runs in it", "run it on the host")
     directories = (*UNIT_DIRECTORIES, OPENRC_DIRECTORY)
     gated = gate.detect_gate(host).dropins
     guarded = [name for name in gated if any(host.tree.exists(directory / name) for directory in directories)]
@@ -84,27 +97,33 @@ def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
             if guarded
             else "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
         )
-        raise UsageError(f"cannot release {what}: there is no such service with a gate", hint)
+        raise UsageError(f"cannot bypass the gate of {what}: there is no such service with a gate", hint)
     uptime = exceptions.uptime(host)
     if not uptime:
-        raise HostError("cannot release K3s: /proc/uptime, by which the release expires, cannot be read")
+        raise HostError("cannot bypass the gate: /proc/uptime, by which the bypass expires, cannot be read")
     services = tuple(named or guarded)
     when, until = timestamp(host.now()), timestamp(host.now() + minutes * 60)
-    release = f"{uptime + minutes * 60} {host.user}, {when}\n".encode()
+    content = f"{uptime + minutes * 60} {f'{EACH} ' if each else ''}{host.user}, {when}\n".encode()
+    starts = "each start" if each else "the next start"
     host.put(Directory(path=RUN_DIRECTORY, mode=PUBLIC_DIRECTORY))
     for service in services:
-        host.put(File(path=file_of_service(service, RELEASE), content=release, mode=PUBLIC_FILE))
-        host.log(f"{service} may start once without its gate until {until}: k3s-harden release --once by {host.user}")
+        host.put(File(path=file_of_service(service, BYPASS), content=content, mode=PUBLIC_FILE))
+        host.log(f"{starts} of {service} until {until} passes without its gate: k3s-harden bypass by {host.user}")
     blocked = exceptions.read_exceptions(host).blocked
     started = _start_blocked(host, [service for service in services if service in blocked])
-    detail = (f"its next start until {until} passes without the gate", "is being started without the gate")
+    detail = f"{starts} until {until} passes without the gate"
     from agent.verbs.advice import next_steps
 
     return Report(
-        verb="release",
+        verb="bypass",
         writes=True,
-        facts=(Fact("released by", host.user, when), Fact("expires", f"until {until}", f"{minutes} minutes later")),
-        items=tuple(Item(service, ItemStatus.CHANGED, detail[service in started]) for service in services),
+        facts=(Fact("bypassed by", host.user, when), Fact("expires", f"until {until}", f"{minutes} minutes later")),
+        items=tuple(
+            Item(service, ItemStatus.CHANGED, f"is being started; {detail}" if service in started else detail)
+            for service in services
+        ),
         findings=(),
-        next_steps=next_steps.steps_after_release([service for service in services if service not in started]),
+        next_steps=next_steps.steps_after_bypass(
+            [service for service in services if service not in started], is_openrc=openrc.starts_services(host)
+        ),
     )
