@@ -33,7 +33,7 @@ _LONG = 10
 """Minimum length of an option in which two typing errors are recognised, instead of one."""
 
 _LONGEST_KEY = 50
-_PLAUSIBLE = r"(--?)?[A-Za-z]{0,20}[0-9]{0,4}s?([-_./][A-Za-z]{0,20}[0-9]{0,4})*\+?|<<"
+_PLAUSIBLE = r"(--?)?[A-Za-z]{0,20}[0-9]{0,4}s?([-_./][A-Za-z]{0,20}[0-9]{0,4}s?)*\+?|<<"
 """A key, also with a typing error, in another notation or with the dashes of the command line."""
 
 _BEFORE_NAME = "-._0123456789"

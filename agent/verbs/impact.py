@@ -14,7 +14,7 @@ from agent.base.report import no_progress
 from agent.cluster.connection import KUBECONFIGS, connect_as_admin
 from agent.cluster.kubectl import KubectlClient
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, Standard
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
 from agent.cluster.pod_security_probe import probe_workloads
 from agent.cluster.reader import LIMITS, Reader, read_running
@@ -183,5 +183,5 @@ def _elsewhere(host: Host, request: Request, client: KubectlClient, progress: Pr
     if not path:
         notes.append("the settings are the defaults; pass those of the servers with --config")
     version = _version(running.version)
-    today, tomorrow = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), expected_defaults(settings, version)
+    today, tomorrow = PodSecurityDefaults(None), expected_defaults(settings, version)
     return evaluate(Inputs("kubectl", running, settings, version, today, tomorrow, connections, notes=tuple(notes)))

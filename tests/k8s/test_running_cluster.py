@@ -150,6 +150,14 @@ class Cluster:
         self.show_process()
         self.node.wait_for_api()
 
+    def broken_now(self, when: str = "now") -> dict[str, set[str]]:
+        """Return what is broken by topic, as `impact` names it."""
+        found: dict[str, set[str]] = {}
+        for item in self.run("sudo k3s-harden impact")["breaks"]:
+            if item["when"] == when and item["determined"]:
+                found.setdefault(item["topic"], set()).add(f"{item['namespace']}/{item['kind']}/{item['name']}")
+        return found
+
     def announced(self) -> dict[str, set[str]]:
         """Return what breaks by topic, as `impact` names it, without what is broken already."""
         found: dict[str, set[str]] = {}
@@ -315,8 +323,11 @@ def harden_pods(cluster: Cluster) -> None:
         broken = {f"{own}/{kind}" for own in EVERYWHERE - EXEMPT for kind in kinds}
         new = {title.replace("/", "/Deployment/") for title in broken - cluster.broken}
         assert named == {"Pod Security": new}
+        # They run, and cannot come back.
+        assert cluster.broken_now("when its pods are created again") == {"Pod Security": new}
         cluster.create_pods_again()
         cluster.until_only(broken)
+        assert cluster.broken_now() == {"Pod Security": {title.replace("/", "/Deployment/") for title in broken}}
     cluster.until_reached(EVERYWHERE)
     assert cluster.with_token() == EVERYWHERE
 
@@ -328,6 +339,7 @@ def enforce_policies(cluster: Cluster) -> None:
     }
     cluster.until_reached(EVERYWHERE - POLICED)
     cluster.until_only(cluster.broken)
+    assert cluster.broken_now()["NetworkPolicies"] == {f"{own}/Deployment/{CLIENT}" for own in CLIENTS}
 
 
 def take_tokens(cluster: Cluster) -> None:

@@ -170,7 +170,7 @@ def test_a_symlink_at_the_path_of_a_unit_is_refused(ready: HostTree) -> None:
     assert f"refused {GATE}: is a symlink" in done.stdout
     assert canary.read_text() == "keep\n"
     steps = done.stdout.splitlines()[-2:]
-    assert steps[0].endswith("inspect it, and move it away if it is not needed")
+    assert steps[0].endswith(f" mv -nT {GATE} {GATE}.moved")
     assert steps[1].endswith(f"install --root {ready.root} --program {PROGRAM} --unit k3s-north.service")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.base.errors import ExitCode
+from agent.k3s.redaction import HIDDEN
 from agent.reports.formats import Format
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, HostTree
@@ -108,6 +109,13 @@ def test_a_positional_word_after_the_verb_of_k3s_is_not_printed(words: tuple[str
     texts += host.run("preflight", "v1.35.0").stdout + host.run("install").stdout + host.run("drift").stdout
     assert SECRET not in texts
     assert SECRET.encode() not in state_and_drop_in(host)
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.37"])
+def test_nothing_that_apply_writes_since_1_25_is_hidden(version: str, host: HostTree) -> None:
+    """Its files contain no secret, so a diff before the first apply shows each line."""
+    shown = host.run("diff", "--role", "server", "--k3s-version", version).stdout
+    assert ("/policy" in shown, HIDDEN in shown) == (True, False)
 
 
 def test_the_backup_of_a_replaced_file_is_readable_by_root_only(hardened: Hardened) -> None:

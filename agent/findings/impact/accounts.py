@@ -22,32 +22,38 @@ _SYSTEM_ROLE = "system:"
 def account_breaks(
     running: Running, cluster: PodNetwork, is_used: Callable[[str], bool | None], exempt: Collection[str] = ()
 ) -> Iterator[Break]:
-    """Yield the accounts whose pods lose a token, except the exempt ones, as NAMESPACE/default.
+    """Yield the accounts whose pods lose a token or have lost it, except the exempt ones, as NAMESPACE/default.
 
+    An account that has lost its tokens counts if a binding shows that its pods used them.
     `is_used` returns whether the audit log shows requests of the default account of a namespace; None without a log.
     """
     accounts = {account.namespace: account for account in running.objects.get("serviceaccounts", ())}
     bindings = [*running.objects.get("rolebindings", ()), *running.objects.get("clusterrolebindings", ())]
+    pods = (found for found, _, _ in running.workloads if found.kind == "Pod" and found.account == _DEFAULT)
+    lacking = {found.namespace for found in pods if found.automounts is None and not found.projects_token}
     for namespace, titles in _with_token(running, cluster).items():
         account = accounts.get(namespace)
-        if (account is not None and account.automounts is False) or f"{namespace}/{_DEFAULT}" in exempt:
+        is_closed = account is not None and account.automounts is False
+        named = [str(binding) for binding in bindings if _names(binding, namespace, with_groups=not is_closed)]
+        if (is_closed and not named) or f"{namespace}/{_DEFAULT}" in exempt:
             continue
-        named = [str(binding) for binding in bindings if _names(binding, namespace)]
-        used = is_used(namespace)
+        used = None if is_closed else is_used(namespace)
         uses = (
             f"{listed(named)} {'names' if len(named) == 1 else 'name'} the account"
             if named
             else "no binding names the account",
             {True: "the audit log has requests of it", False: "the audit log has no request of it", None: ""}[used],
         )
-        found = f"true for {listed(titles)}; {'; '.join(filter(None, uses))}"
-        reason = Reason("automountServiceAccountToken", found, "false, so that they have no token")
+        found = f"{'false' if is_closed else 'true'} for {listed(titles)}; {'; '.join(filter(None, uses))}"
+        expected = "true, if they use the API" if is_closed else "false, so that they have no token"
+        reason = Reason("automountServiceAccountToken", found, expected)
         fix = advice(
             "set `automountServiceAccountToken: true` in the pods that use the API, or give them their own account",
             f"add {namespace}/{_DEFAULT} to `service-accounts.exempt` of the settings",
         )
         name, is_certain = ObjectName(namespace, "ServiceAccount", _DEFAULT), bool(named or used)
-        yield Break(name, Topic.SERVICE_ACCOUNTS, When.NEXT_PODS, (reason,), fix, is_certain=is_certain)
+        when = When.NOW if is_closed and namespace in lacking else When.NEXT_PODS
+        yield Break(name, Topic.SERVICE_ACCOUNTS, when, (reason,), fix, is_certain=is_certain)
 
 
 def _with_token(running: Running, cluster: PodNetwork) -> Mapping[str, list[str]]:
@@ -61,10 +67,10 @@ def _with_token(running: Running, cluster: PodNetwork) -> Mapping[str, list[str]
     return {namespace: [*titles] for namespace, titles in found.items()}
 
 
-def _names(binding: Binding, namespace: str) -> bool:
+def _names(binding: Binding, namespace: str, *, with_groups: bool) -> bool:
     groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}"}
     return not binding.role.startswith(_SYSTEM_ROLE) and any(
         (subject.kind, subject.namespace, subject.name) == ("ServiceAccount", namespace, _DEFAULT)
-        or (subject.kind == "Group" and subject.name in groups)
+        or (with_groups and subject.kind == "Group" and subject.name in groups)
         for subject in binding.subjects
     )

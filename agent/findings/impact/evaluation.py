@@ -14,7 +14,7 @@ from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.admission_policies import rejected_again
-from agent.findings.impact.rejected_pods import answered_otherwise, broken_now, pod_security_breaks
+from agent.findings.impact.rejected_pods import answered_otherwise, pod_security_breaks
 from agent.findings.impact.traffic import expected_policies, traffic_breaks
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY
 from agent.harden.guide.manifests import exempt_namespaces
@@ -83,8 +83,7 @@ def evaluate(inputs: Inputs) -> Impact:
     )
     unknown = enforcement_problem(cluster.nodes) or running.problems.get("networkpolicies", "")
     breaks = (
-        *broken_now(running, cluster),
-        *pod_security_breaks(running, inputs.today, inputs.tomorrow, inputs.version.minor),
+        *pod_security_breaks(running, cluster, inputs.today, inputs.tomorrow, inputs.version.minor),
         *map(answered_otherwise, inputs.differences),
         *traffic_breaks(cluster, expected_policies(inputs.settings), inputs.connections, unknown),
         *_external_addresses(cluster, inputs),

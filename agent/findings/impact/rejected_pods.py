@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.repair import Repair, Run
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.rejected_workloads import rejections
 from agent.cluster.kubernetes.running_objects import ObjectName
 from agent.findings.impact import Break, Reason, Topic, When, advice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from agent.cluster.kubernetes.network_policies import PodNetwork
-    from agent.cluster.kubernetes.pod_security import PodSecurityDefaults
+    from agent.cluster.kubernetes.rejected_workloads import RejectedWorkload
     from agent.cluster.kubernetes.running_objects import Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
 
 _REJECTED = "violates PodSecurity "
 _LONGEST = 300
+_NOT_HARDENED = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
+_CORRECT = advice("correct its pod template, or exempt its namespace")
 
 
-def broken_now(running: Running, cluster: PodNetwork) -> Iterator[Break]:
-    """Yield the controllers that have fewer pods than wanted, and events of rejected pods."""
+def pod_security_breaks(
+    running: Running, cluster: PodNetwork, today: PodSecurityDefaults, tomorrow: PodSecurityDefaults, minor: int
+) -> Iterator[Break]:
+    """Yield the workloads that lack pods, that cannot create their pods again, and that cannot after the next restart.
+
+    An API server of version 1.`minor` judges them: by `today` now, and by `tomorrow` after K3s' next restart.
+    """
+    workloads = [workload.security for workload in running.workloads]
+    namespaces = running.objects.get("namespaces", ())
+    in_effect = [] if today.level is None else rejections(workloads, namespaces, _NOT_HARDENED, today, minor)
+    is_known = tomorrow.level is not None or tomorrow.is_disabled
+    coming = rejections(workloads, namespaces, today, tomorrow, minor) if is_known else []
+    rejected = {_name(found): found for found in (*coming, *in_effect)}
+    suspects = rejected if today.level is None else {_name(found): found for found in in_effect}
+    broken = {entry.object: entry for entry in _broken_now(running, cluster, suspects, is_certain=bool(today.level))}
+    yield from broken.values()
+    if not is_known:
+        reason = Reason("admission-control-config-file", "a file that could not be read", "the level of the settings")
+        fix = advice("run `k3s-harden check`, and correct what it reports about the file")
+        name = ObjectName("", "PodSecurity", "")
+        yield Break(name, Topic.POD_SECURITY, When.RESTART, (reason,), fix, is_certain=False)
+    for name, found in rejected.items():
+        if name not in broken:
+            condition = "after K3s' next restart" if found in coming else "such as on another node after a drain"
+            yield Break(name, Topic.POD_SECURITY, When.NEXT_PODS, _reasons(found), found.repair, condition=condition)
+
+
+def _broken_now(
+    running: Running, cluster: PodNetwork, suspects: Mapping[ObjectName, RejectedWorkload], *, is_certain: bool
+) -> Iterator[Break]:
+    """Yield the controllers that have fewer pods than wanted because of Pod Security."""
     messages = {event.object: event.message for event in running.objects.get("events", ())}
     for _, network, missing in running.workloads:
         title = cluster.title(network)
@@ -31,31 +61,20 @@ def broken_now(running: Running, cluster: PodNetwork) -> Iterator[Break]:
         rejected = messages.get(own, "").partition(_REJECTED)[2][:_LONGEST]
         if rejected and (missing or network.kind in {"Job", "CronJob"}) and not network.is_over:
             reason = Reason("events", rejected, "pods that the API server admits")
-            fix = advice("correct its pod template, or exempt its namespace")
+            fix = suspects[title].repair if title in suspects else _CORRECT
             yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix)
-        elif missing and own not in messages and own == title:
-            reason = Reason("status.replicas", f"{missing} fewer than wanted", "all pods that it should have created")
-            command = shlex.join(("kubectl", "describe", title.kind, title.name, "-n", title.namespace))
-            fix = Repair((Run(command),))
-            yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix, is_certain=False)
+        elif missing and own not in messages and own == title and own in suspects:
+            lacking = Reason("status.replicas", f"{missing} fewer than wanted", "all pods that it should have created")
+            reasons = (lacking, *_reasons(suspects[own]))
+            yield Break(title, Topic.POD_SECURITY, When.NOW, reasons, suspects[own].repair, is_certain=is_certain)
 
 
-def pod_security_breaks(
-    running: Running, today: PodSecurityDefaults, tomorrow: PodSecurityDefaults, minor: int
-) -> Iterator[Break]:
-    """Yield the workloads that are admitted today and rejected tomorrow, by an API server of version 1.`minor`."""
-    if tomorrow.level is None and not tomorrow.is_disabled:
-        reason = Reason("admission-control-config-file", "a file that could not be read", "the level of the settings")
-        fix = advice("run `k3s-harden check`, and correct what it reports about the file")
-        name = ObjectName("", "PodSecurity", "")
-        yield Break(name, Topic.POD_SECURITY, When.RESTART, (reason,), fix, is_certain=False)
-        return
-    workloads = [workload.security for workload in running.workloads]
-    for found in rejections(workloads, running.objects.get("namespaces", ()), today, tomorrow, minor):
-        name = ObjectName(found.workload.namespace, found.workload.kind, found.workload.name)
-        reasons = tuple(Reason(violation.field, violation.found, violation.expected) for violation in found.violations)
-        condition = "after K3s' next restart"
-        yield Break(name, Topic.POD_SECURITY, When.NEXT_PODS, reasons, found.repair, condition=condition)
+def _name(found: RejectedWorkload) -> ObjectName:
+    return ObjectName(found.workload.namespace, found.workload.kind, found.workload.name)
+
+
+def _reasons(found: RejectedWorkload) -> tuple[Reason, ...]:
+    return tuple(Reason(violation.field, violation.found, violation.expected) for violation in found.violations)
 
 
 def answered_otherwise(difference: UnexpectedAnswer) -> Break:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.repair import Instruction, Repair
+from agent.base.repair import FixOwner, Instruction, Repair, RunVerb
 from agent.base.value import replace
 from agent.base.yaml_reader import plain, read_documents
 from agent.cluster.kubernetes.declared_paths import DeclaredPaths, Flow, is_balancer
@@ -38,7 +38,7 @@ _SNAPSHOT = "connection tracking of this node"
 
 
 class _Cut(NamedTuple):
-    """Connections that one kind of client can open now, and not afterwards."""
+    """Connections that one kind of client can open before, and not then."""
 
     clients: tuple[Client, ...]
     targets: tuple[Target, ...]
@@ -52,11 +52,24 @@ def traffic_breaks(
     connections: Iterable[TrackedConnection] | None,
     unknown: str,
 ) -> Iterator[Break]:
-    """Yield what breaks with these further NetworkPolicies.
+    """Yield what the policies of policy.yaml that K3s has applied cut now, and what breaks with these.
 
     `unknown` is why it is not known whether the cluster enforces them; empty if K3s' own controller does.
     """
-    found = list(_Comparison(cluster, expected).breaks(connections or ()))
+    # K3s deletes the objects of its Addon that the file does not have any more.
+    theirs = [policy for policy in cluster.policies if policy.addon != _ADDON]
+    after = {(policy.namespace, policy.name): policy for policy in (*theirs, *expected)}
+    then = Policies(after.values(), cluster.namespaces)
+    ours = [policy for policy in cluster.policies if policy.addon == _ADDON]
+    cut_now = _Comparison(cluster, ours, Policies(theirs, cluster.namespaces), planned=then) if ours else None
+    coming = _Comparison(cluster, expected, then=then)
+    observed = tuple(connections or ())
+    found = [
+        *map(_replaced, replaced_policies(cluster.policies, expected)),
+        *(cut_now.breaks(observed) if cut_now else ()),
+        *coming.breaks(observed),
+        *coming.rest(),
+    ]
     if unknown and found:
         reason = Reason("NetworkPolicy controller", unknown, "that of K3s")
         fix = advice("find out whether the cluster enforces NetworkPolicies")
@@ -80,35 +93,35 @@ def expected_policies(settings: Settings) -> list[NetworkPolicy]:
 
 
 class _Comparison:
-    """The cluster with the policies that it has, and with those that it will have."""
+    """The cluster with other policies before and then: by default with those that it has."""
 
-    def __init__(self, cluster: PodNetwork, expected: Sequence[NetworkPolicy]) -> None:
+    def __init__(
+        self,
+        cluster: PodNetwork,
+        ours: Sequence[NetworkPolicy],
+        before: Policies | None = None,
+        then: Policies | None = None,
+        planned: Policies | None = None,
+    ) -> None:
+        existing = Policies(cluster.policies, cluster.namespaces)
         self._cluster = cluster
-        self._expected = {(policy.namespace, policy.name): policy for policy in expected}
-        self._policed = {policy.namespace for policy in expected}
-        existing = {(policy.namespace, policy.name): policy for policy in cluster.policies}
-        self._existing = existing
-        # K3s deletes the objects of its Addon that the file does not have any more.
-        kept = {key: policy for key, policy in existing.items() if policy.addon != _ADDON}
-        self._after = {**kept, **self._expected}
-        self._now = Policies(existing.values(), cluster.namespaces)
-        self._then = Policies(self._after.values(), cluster.namespaces)
+        self._policed = {policy.namespace for policy in ours}
+        self._before = before or existing
+        self._then = then or existing
+        self._planned = planned
+        """If `then` is today: the policies after the next apply."""
         self._rules: dict[AllowRule, None] = {}
         """Those of the breaks that were found so far."""
 
     def breaks(self, connections: Iterable[TrackedConnection]) -> Iterator[Break]:
-        for policy in replaced_policies(self._existing.values(), self._expected.values()):
-            name = ObjectName(policy.namespace, "NetworkPolicy", policy.name)
-            found = "that of a policy in policy.yaml, which replaces this one"
-            fix = advice("create the policy again with another name, and delete this one")
-            yield _at_once(name, Reason("metadata.name", found, "another name"), fix)
+        """Yield the connections that are declared, and those that are open and not declared."""
         yield from _merged(self._declared())
         yield from _merged(self._observed(connections))
-        yield from self._rest()
 
     def _declared(self) -> Iterator[Break]:
         for flow in DeclaredPaths(self._cluster).flows():
             when = When.NEXT_CONNECTION if flow.stays_open else When.AT_ONCE
+            when = When.NOW if self._planned else when
             cut, condition = self._cut(flow.clients, flow.targets), flow.condition
             if cut is not None and cut.shares_node:
                 condition = _SHARED
@@ -125,19 +138,23 @@ class _Comparison:
             f"a NetworkPolicy in {rule.namespace} that admits {flow.client} to port {', '.join(map(str, rule.ports))}"
             for rule in rules
         )
+        planned = self._planned
+        is_planned = planned is not None and all(
+            planned.admit(client, *target) for client in cut.clients for target in cut.targets
+        )
         return Break(
             flow.object,
             Topic.NETWORK_POLICIES,
             when,
             (Reason(flow.field, flow.found, expected),),
-            _allowing(rules),
-            rules,
+            Repair((RunVerb("apply"),), owner=FixOwner.APPLY) if is_planned else _allowing(rules),
+            () if is_planned else rules,
             condition=condition,
             is_certain=flow.is_certain,
         )
 
     def _cut(self, clients: Sequence[Client], targets: Sequence[Target]) -> _Cut | None:
-        """Return the connections that are admitted now and not afterwards; None without one."""
+        """Return the connections that are admitted before and not then; None without one."""
         with_node = any(client.node for client in clients)
         # Pods with equal labels differ only by their node.
         ends: dict[object, list[Target]] = {}
@@ -157,7 +174,7 @@ class _Comparison:
         )
 
     def _is_cut(self, client: Client, target: Target) -> bool:
-        return self._now.admit(client, *target) and not self._then.admit(client, *target)
+        return self._before.admit(client, *target) and not self._then.admit(client, *target)
 
     def _rules_for(self, cut: _Cut, preferred: Mapping[str, str]) -> tuple[AllowRule, ...]:
         """Return the smallest rules that admit these connections."""
@@ -210,13 +227,14 @@ class _Comparison:
     def _observed(self, connections: Iterable[TrackedConnection]) -> Iterator[Break]:
         """Yield the connections that are open now, and that no rule for declared ones admits."""
         rules = (parse_policy(rule.policy) for rule in self._rules)
-        covered = Policies((*self._after.values(), *rules), self._cluster.namespaces)
+        covered = Policies(rules, self._cluster.namespaces)
         seen: dict[tuple[ObjectName, int, str, str], list[tuple[Client, Target]]] = {}
         for protocol, address, end, port in connections:
             pod = self._cluster.by_address.get(end)
             if pod is not None and pod.namespace in self._policed:
                 client, name = self._opener(address)
-                if self._is_cut(client, Target(pod, port, protocol)) and not covered.admit(client, pod, port, protocol):
+                is_covered = bool(covered.of(pod)) and covered.admit(client, pod, port, protocol)
+                if self._is_cut(client, Target(pod, port, protocol)) and not is_covered:
                     key = (self._cluster.title(pod), port, protocol, name)
                     seen.setdefault(key, []).append((client, Target(pod, port, protocol)))
         for (title, port, _, name), pairs in seen.items():
@@ -233,7 +251,7 @@ class _Comparison:
         client = self._cluster.client_of_node(address)
         return (client, f"node {client.node}") if client else (Client(addresses=(address,)), f"outside, {address}")
 
-    def _rest(self) -> Iterator[Break]:
+    def rest(self) -> Iterator[Break]:
         """Yield the pods that declare ports of which no client is known, if there are pods that could be one."""
         for namespace in sorted(self._policed):
             strangers = [Client(other) for other in self._cluster.by_namespace if other != namespace]
@@ -262,6 +280,13 @@ class _Comparison:
                 yield _at_once(name, reason, fix, is_certain=False)
 
 
+def _replaced(policy: NetworkPolicy) -> Break:
+    name = ObjectName(policy.namespace, "NetworkPolicy", policy.name)
+    found = "that of a policy in policy.yaml, which replaces this one"
+    fix = advice("create the policy again with another name, and delete this one")
+    return _at_once(name, Reason("metadata.name", found, "another name"), fix)
+
+
 def _at_once(name: ObjectName, reason: Reason, fix: Repair, *, is_certain: bool = True) -> Break:
     return Break(name, Topic.NETWORK_POLICIES, When.AT_ONCE, (reason,), fix, is_certain=is_certain)
 
@@ -280,7 +305,7 @@ def _merged(breaks: Iterable[Break]) -> Iterator[Break]:
         everything = (first, *more)
         rules = tuple(dict.fromkeys(rule for entry in everything for rule in entry.allow))
         reasons = tuple(dict.fromkeys(reason for entry in everything for reason in entry.reasons))
-        yield replace(first, reasons=reasons, repair=_allowing(rules), allow=rules)
+        yield replace(first, reasons=reasons, repair=_allowing(rules) if rules else first.repair, allow=rules)
 
 
 def _allowing(rules: Sequence[AllowRule]) -> Repair:

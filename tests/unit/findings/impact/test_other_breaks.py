@@ -7,7 +7,7 @@ import pytest
 from agent.base.errors import ExitCode, HostError
 from agent.base.host.https import Response
 from agent.base.value import replace
-from agent.cluster.kubernetes.pod_security import PodSecurityLevel
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.reader import read_running
 from agent.findings.impact import Topic, When
 from agent.harden.settings.schema import Settings
@@ -176,3 +176,59 @@ def test_hostile_objects_are_read_like_any_others() -> None:
         pod("prometheus", "shop", "not an address", container(env="a." * 20_000 + "b" * 20_000)),
     )
     assert impact(*objects).breaks == ()
+
+
+RESTRICTED = PodSecurityDefaults(PodSecurityLevel.RESTRICTED)
+
+
+def replicas(name: str, number: int, **more: str) -> Json:
+    """Return a Deployment that has one pod, and wants `number`."""
+    template = {"spec": {"containers": [container(8080)], **more}}
+    return thing("Deployment", name, "shop", spec={"replicas": number, "template": template}, status={"replicas": 1})
+
+
+def test_a_running_workload_that_pod_security_rejects_by_now_cannot_come_back() -> None:
+    found = impact(replicas("web", 1), pod("alone", "shop", "10.42.1.5"), today=RESTRICTED, tomorrow=RESTRICTED).breaks
+    assert {(str(entry.object), entry.when, entry.is_certain) for entry in found} == {
+        ("shop/Deployment/web", When.NEXT_PODS, True),
+        ("shop/Pod/alone", When.NEXT_PODS, True),
+    }
+    assert {entry.condition for entry in found} == {"such as on another node after a drain"}
+
+
+@pytest.mark.parametrize(
+    ("today", "expected"),
+    [
+        (RESTRICTED, [(When.NOW, True)]),
+        (PodSecurityDefaults(None), [(When.NOW, False)]),
+        (PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), [(When.NEXT_PODS, True)]),
+    ],
+    ids=["rejected", "not known", "admitted"],
+)
+def test_pods_are_missing_by_pod_security_only_if_it_rejects_them(
+    today: PodSecurityDefaults, expected: list[tuple[When, bool]]
+) -> None:
+    """A missing ServiceAccount or a quota keeps pods away, too."""
+    found = impact(replicas("web", 2), today=today, tomorrow=RESTRICTED).breaks
+    assert [(entry.when, entry.is_certain) for entry in found] == expected
+
+
+def test_workloads_that_lack_pods_for_another_reason_are_not_named() -> None:
+    assert impact(replicas("web", 2, serviceAccountName="missing")).breaks == ()
+
+
+@pytest.mark.parametrize(
+    ("volumes", "when"),
+    [
+        ([], When.NOW),
+        ([{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}], When.NEXT_PODS),
+    ],
+    ids=["created afterwards", "created before"],
+)
+def test_a_token_that_is_gone_is_named_if_a_binding_names_the_account(volumes: list[Json], when: When) -> None:
+    front = pod("front", "shop", "10.42.1.5", volumes=volumes)
+    bound = binding("edit", kind="ServiceAccount", namespace="shop", name="default")
+    (entry,) = impact(front, bound).breaks
+    assert (str(entry.object), entry.topic, entry.when) == ("shop/ServiceAccount/default", Topic.SERVICE_ACCOUNTS, when)
+    assert impact(front, binding("edit", kind="Group", name="system:serviceaccounts")).breaks == ()
+    assert impact(front, bound, settings=replace(Settings(), exempt_accounts=("shop/default",))).breaks == ()

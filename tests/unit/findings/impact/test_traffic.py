@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from agent.base.linux.kernel_objects import TrackedConnection
+from agent.base.repair import RunVerb
 from agent.base.value import replace
 from agent.findings.impact import When
+from agent.findings.impact.traffic import expected_policies
 from agent.harden.settings.schema import Settings
 from tests.unit.findings.impact.sample_cluster import (
     BASE,
@@ -271,3 +273,36 @@ def test_a_controller_without_pods_is_a_client_and_a_target() -> None:
     nightly = thing("CronJob", "nightly", "shop", spec={"jobTemplate": {"spec": job}})
     (rule,) = broken(web, WEB[1], nightly)["shop/CronJob/nightly"].allow
     assert rule.setting == "{namespace: default, pods: {app: web}, ports: [8080], from: {namespace: shop}}"
+
+
+def in_effect(settings: Settings | None = None) -> list[Json]:
+    """Return the NetworkPolicies of policy.yaml as K3s has created them."""
+    created: Json = {"annotations": {"objectset.rio.cattle.io/owner-name": "policy"}}
+    return [
+        thing("NetworkPolicy", found.name, found.namespace, metadata=created, spec={**found.spec})
+        for found in expected_policies(settings or Settings())
+    ]
+
+
+@pytest.mark.parametrize(("objects", "expected"), PATHS.values(), ids=PATHS)
+def test_exactly_the_paths_that_are_cut_now_are_named(objects: list[Json], expected: set[str]) -> None:
+    found = broken(*objects, *in_effect())
+    assert set(found) == expected
+    assert {entry.when for entry in found.values() if not entry.condition} <= {When.NOW}
+    assert impact(*objects, *in_effect()).breaks == tuple(found.values()), "no pods without a known client"
+
+
+def test_a_path_that_is_cut_now_has_the_rule_that_admits_it_or_the_apply_that_adds_the_rule() -> None:
+    (found,) = impact(*WEB, FRONT, *in_effect()).breaks
+    allowing = replace(Settings(), network_policy_allow=found.allow)
+    (left,) = impact(*WEB, FRONT, *in_effect(), settings=allowing).breaks
+    postponed = replace(Settings(), stage_network_policies=False)
+    (removed,) = impact(*WEB, FRONT, *in_effect(), settings=postponed).breaks
+    assert [entry.repair.steps for entry in (left, removed)] == [(RunVerb("apply"),)] * 2
+    assert impact(*WEB, FRONT, *in_effect(allowing), settings=allowing).breaks == ()
+
+
+def test_an_open_connection_that_survived_the_policies_breaks_when_it_is_opened_again() -> None:
+    client = pod("client", "shop", "10.42.1.6")
+    found = impact(*WEB, client, *in_effect(), connections=(TrackedConnection("TCP", "10.42.1.6", "10.42.1.5", 8080),))
+    assert [(str(entry.object), entry.when) for entry in found.breaks] == [("default/Pod/web", When.NEXT_CONNECTION)]
