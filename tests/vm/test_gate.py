@@ -347,8 +347,8 @@ def test_2_a_blocked_k3s_is_retried_about_once_a_minute_and_its_status_names_the
     assert (gate["Result"], gate["ExecMainStatus"], gate["NRestarts"]) == ("exit-code", "3", "0")
     _wait_for_the_pause(node)
     screen = node.run(f"systemctl status --no-pager {SERVER}", check=False).out
-    (line,) = (line for line in screen.splitlines() if "/bin/sh -c" in line)
-    assert "reason: systemctl status k3s-harden@k3s" in line[:80]
+    (line,) = (line for line in screen.splitlines() if "ExecStartPre=/bin/sh -c" in line)
+    assert ": systemctl status k3s-harden@k3s" in line[:80]
     time.sleep(30)
     assert node.unit(SERVER)["NRestarts"] == "1"
     assert node.unit(SERVER)["SubState"] == "start-pre"
