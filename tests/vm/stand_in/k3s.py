@@ -7,6 +7,7 @@ rejects is implemented a second time, from the sources of K3s, which each error 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -171,9 +172,14 @@ def start_server(flags: list[tuple[str, str]]) -> Path:
     configuration = data_dir / "server/cred/encryption-config.json"
     if given(flags, "secrets-encryption") == "true" and not configuration.exists():
         # As K3s creates it (pkg/daemons/control/deps/deps.go), with an unused key.
-        providers = [{"aescbc": {"keys": [{"name": "aescbckey", "secret": "c3RhbmQtaW4="}]}}, {"identity": {}}]
+        key = {"name": "aescbckey", "secret": base64.b64encode(bytes(32)).decode()}
+        written = {
+            "kind": "EncryptionConfiguration",
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "resources": [{"resources": ["secrets"], "providers": [{"aescbc": {"keys": [key]}}, {"identity": {}}]}],
+        }
         configuration.touch(mode=0o600)
-        configuration.write_text(json.dumps({"resources": [{"resources": ["secrets"], "providers": providers}]}))
+        configuration.write_text(json.dumps(written))
     return data_dir
 
 
