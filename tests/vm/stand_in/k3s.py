@@ -173,13 +173,14 @@ def start_server(flags: list[tuple[str, str]]) -> Path:
     if given(flags, "secrets-encryption") == "true" and not configuration.exists():
         # As K3s creates it (pkg/daemons/control/deps/deps.go), with an unused key.
         key = {"name": "aescbckey", "secret": base64.b64encode(bytes(32)).decode()}
-        written = {
+        providers = [{"aescbc": {"keys": [key]}}, {"identity": {}}]
+        content = {
             "kind": "EncryptionConfiguration",
             "apiVersion": "apiserver.config.k8s.io/v1",
-            "resources": [{"resources": ["secrets"], "providers": [{"aescbc": {"keys": [key]}}, {"identity": {}}]}],
+            "resources": [{"resources": ["secrets"], "providers": providers}],
         }
         configuration.touch(mode=0o600)
-        configuration.write_text(json.dumps(written))
+        configuration.write_text(json.dumps(content))
     return data_dir
 
 
