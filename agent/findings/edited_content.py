@@ -121,8 +121,9 @@ def _network_policies(
             expected = "a NetworkPolicy with an empty podSelector"
             yield _forced(Problem(message, expected, "none", Location(file.path)), Restart.NOT_NEEDED)
         for entry, policy in policies:
-            if _INGRESS in policy.opens:
-                message = f"a NetworkPolicy allows all traffic to all pods of the namespace {namespace}"
+            if _INGRESS in policy.opens or policy.admits_each_pod:
+                allowed = "all traffic" if _INGRESS in policy.opens else "all pods of the cluster"
+                message = f"a NetworkPolicy allows {allowed} to all pods of the namespace {namespace}"
                 location = Location(file.path, entry.line)
                 found_entry = Problem(message, "rules that name their sources", entry.name, location)
                 yield _forced(found_entry, Restart.NOT_NEEDED)

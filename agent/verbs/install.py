@@ -54,7 +54,8 @@ _BEFORE_ENFORCING = (
     NextStep(RunVerb("install", ("--enforce",)), "or harden it at K3s' next start"),
 )
 _LARGEST_SCRIPT = 1 << 12
-_SHARED_FILES = PurePosixPath("/usr/local/share")
+_SHARED_FILES = (PurePosixPath("/usr/local/share"), PurePosixPath("/etc/fish"))
+"""Below them are the completions."""
 
 
 def install(host: Host, installation: Installation, *, enforce: bool = False) -> Report:
@@ -283,7 +284,9 @@ def _remove_empty_directories(host: Host, path: PurePosixPath) -> None:
     """Remove a directory of drop-ins, of completions or of the gate, and those above it that contain nothing else."""
     for directory in (path, *path.parents):
         is_removable = (
-            directory.name.endswith(".d") or directory == openrc.START.parent or _SHARED_FILES in directory.parents
+            directory.name.endswith(".d")
+            or directory == openrc.START.parent
+            or not {directory, *directory.parents}.isdisjoint(_SHARED_FILES)
         )
         if not (is_removable and isinstance(host.tree.observe(directory), Directory)):
             return

@@ -109,7 +109,8 @@ def test_objects_of_the_site_are_found(api: Node) -> None:
         assert report.of("rbac-wildcards")["found"] == "1 role: ClusterRole reader"
         assert report.status("rbac-secrets") == "FAIL"
         assert report.status("rbac-bind-impersonate-escalate") == "PASS"
-        assert report.of("default-service-accounts")["found"] == "1 account: ServiceAccount loose/default"
+        accounts = "2 accounts: ServiceAccount loose/default, Group system:authenticated"
+        assert report.of("default-service-accounts")["found"] == accounts
         for control in ("pods-host-network", "pods-host-path", "secrets-as-files", "service-account-token-mounts"):
             assert report.of(control)["found"] == "2 workloads: Pod loose/loose, Deployment loose/idle", control
         assert report.of("namespaces-network-policies")["found"] == "1 namespace: Namespace loose"

@@ -57,6 +57,7 @@ def bad_value(component: Component, criterion: Criterion) -> str:
         criteria.NotGiven: "/etc/tokens.csv",
         criteria.Loopback: "0.0.0.0",  # noqa: S104 - the bad value
         criteria.LeavesGateOn: f"{gate}=false",
+        criteria.RunsController: f"*,-{names[0] if names else ''}",
         criteria.Equals: "10255",
     }[type(criterion)]
     assert not criterion.accepts(found)

@@ -367,7 +367,7 @@ def test_a_kill_while_a_report_is_written_leaves_the_old_or_the_new_report(runs:
     for number in at:
         runs.start_from(start)
         assert runs.traced(*words, kill_at=number)[0] == -signal.SIGKILL, number
-        assert json.loads(report.read_bytes())["schema"] == 2, number
+        assert json.loads(report.read_bytes())["schema"] == 3, number
         assert runs(*words)[0] == expected, number
         left = [path for path in read(runs.root) if TEMPORARY.fullmatch(Path(path).name)]
         assert left == [], number

@@ -82,7 +82,7 @@ def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
     alone = machine.harden(*words)
     runs = [start(machine, *words) for _ in range(10)]
     while any(run.poll() is None for run in runs):
-        assert json.loads(report.read_bytes())["schema"] == 2
+        assert json.loads(report.read_bytes())["schema"] == 3
     output = [run.communicate()[0] for run in runs]
     assert {run.returncode for run in runs} <= {alone.returncode, 5}, output
     assert [path for path in machine.tree("/srv") if path.endswith(".k3s-harden")] == []
@@ -103,7 +103,7 @@ def test_thirty_mixed_runs_leave_complete_files(machine: Machine) -> None:
     assert {run.returncode for run in runs} <= {0, 3, 4, 5}, output
     assert "Traceback" not in "".join(output)
     for path in ("/srv/report.json", "/var/lib/k3s-harden/assessment.json"):
-        assert json.loads(machine.path(path).read_bytes())["schema"] == 2
+        assert json.loads(machine.path(path).read_bytes())["schema"] == 3
     assert left_overs(machine) == []
     assert [path for path in machine.tree("/srv") if path.endswith(".k3s-harden")] == []
     assert machine.harden("apply", *SERVER).returncode == 0

@@ -138,7 +138,9 @@ def port_effects(node: AssessedNode, endpoint: Endpoint, tried: Sequence[Tried],
         )
     ]
     if kind.refusals and kind is not _SUPERVISOR and any(not isinstance(one.access, str) for one in tried):
-        command = f"openssl s_client -connect {LOOPBACK}:{endpoint.port} -tls1_1 </dev/null"
+        command = (
+            f"openssl s_client -connect {LOOPBACK}:{endpoint.port} -tls1_1 </dev/null 2>&1 | grep -iE 'alert|protocol'"
+        )
         rows += [(f"TLS of {where}", "tls-cipher-suites", [*_tls(endpoint, tried, now)], command, kind.tls_controls)]
     for subject, name, found, command, controls in rows:
         configured = node.arguments(kind.component).get(name) if kind.component else None

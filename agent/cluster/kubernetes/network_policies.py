@@ -57,6 +57,14 @@ class NetworkPolicy(NamedTuple):
         """Its types of which its rules together allow everything."""
         return self.types & opened([self])
 
+    @property
+    def admits_each_pod(self) -> bool:
+        """Whether a rule admits all pods of all namespaces to all ports."""
+        rules = map(as_mapping, as_list(self.spec.get("ingress")))
+        peers = (peer for rule in rules if not rule.get("ports") for peer in map(as_mapping, as_list(rule.get("from"))))
+        # Without a namespaceSelector, the podSelector selects pods of the policy's own namespace.
+        return any("namespaceSelector" in peer and not any(map(_selects, peer.values())) for peer in peers)
+
 
 class Client(NamedTuple):
     """Where connections come from: a pod, a node, or an address outside of the cluster."""
@@ -142,6 +150,10 @@ def _is_within(address: str, block: Mapping[str, Json]) -> bool:
         return found in ip_network(as_string(block.get("cidr")), strict=False) and not excepted
     except ValueError:
         return False
+
+
+def _selects(selector: Json) -> bool:
+    return any(as_mapping(selector).values())
 
 
 _PEERS = {"Ingress": "from", "Egress": "to"}

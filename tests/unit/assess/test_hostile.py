@@ -201,15 +201,17 @@ def _is_kubelets(value: object) -> bool:
 
 
 def _etcd_says(value: object, check: EtcdSetting) -> str:
-    section, _, key = check.key.partition(".")
-    if not isinstance(value, dict) or not isinstance(value.get(section), dict):
+    section, _, key = check.key.rpartition(".")
+    inside = value.get(section) if section and isinstance(value, dict) else value
+    if not isinstance(inside, dict):
         return "no such section"
-    there = value[section].get(key)
+    there = inside.get(key)
     if there is None:
         return "" if check.unset_passes else "not set"
     text = str(there).lower() if isinstance(there, bool) else str(there)
     expected = str(check.criterion).replace("{data_dir}", "/var/lib/rancher/k3s")
-    return "" if text == expected else f"it is {text}"
+    is_met = "http://" not in text if key == "listen-client-urls" else text == expected
+    return "" if is_met else f"it is {text}"
 
 
 def _encryption_says(value: object, check: EncryptionProviders) -> str:
