@@ -69,7 +69,7 @@ class State:
     def _further(self, kind: str) -> None:
         other = self._directories(self.top / "other", self.chance.randint(1, 2)) / "name"
         if kind == "link":
-            other.hardlink_to(self.path) if sys.version_info >= (3, 10) else os.link(self.path, other)
+            os.link(self.path, other)
             self.names.append(other)
         elif kind == "symlink":
             other.symlink_to(self.path)
