@@ -1,6 +1,6 @@
 """What a TCP port of this machine answers without a credential: a status of HTTP, and the start of a TLS handshake.
 
-A ClientHello is built by hand. The ssl module may refuse an old version itself, which would say nothing of the server.
+This module builds the ClientHello, because the ssl module may refuse an old version before the server answers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _ALERT, _HANDSHAKE, _SERVER_HELLO, _CLIENT_HELLO = 21, 22, 2, 1
 _OLDEST, _RENEGOTIATION = 0x0301, 0x00FF
 _SESSION = 38
 """The place of the size of the session ID in a ServerHello, after its type, size, version and random number."""
+_ENOUGH = 256
+"""Bytes of a record with the suite or the alert; a server may send the rest slowly."""
 _GROUPS = struct.pack("!3H", 29, 23, 24)
 _SIGNATURES = struct.pack("!8H", 0x0403, 0x0503, 0x0603, 0x0804, 0x0401, 0x0501, 0x0203, 0x0201)
 _EXTENSIONS = b"".join(
@@ -47,7 +49,7 @@ def tls_answer(address: Address, version: int, suites: Sequence[int], timeout: f
         with socket.create_connection(address, timeout) as connection, connection.makefile("rb") as answer:
             connection.sendall(_RECORD.pack(_HANDSHAKE, _OLDEST, len(hello)) + hello)
             kind, _, size = _RECORD.unpack(answer.read(_RECORD.size))
-            content = answer.read(size)
+            content = answer.read(min(size, _ENOUGH))
             if kind == _ALERT:
                 return False, content[1]
             if (kind, content[0]) == (_HANDSHAKE, _SERVER_HELLO):

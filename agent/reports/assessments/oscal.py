@@ -205,7 +205,7 @@ class _Document:
 
 
 def _weakness(verdict: Verdict) -> str:
-    """Return the title of a risk: that of a control says what is not so."""
+    """Return the title of a risk: the title of a control states the requirement."""
     words = {ControlStatus.FAIL: "Not met", ControlStatus.WAIVED: "Waived"}
     return f"{words.get(verdict.status, 'Not determined')}: {verdict.control.title}"
 
