@@ -53,8 +53,14 @@ class Verdict(NamedTuple):
     reason: str
     """Why it is not applicable, unknown or needs a person."""
     repair: Repair
-    """The fix if the control is open; its owner meets the control if it passes."""
+    """What to do if the control is open, or needs a person."""
     waiver: Waiver | None = None
+    met_by: FixOwner = FixOwner.NONE
+    """Who meets the control that passes."""
+    awaits_start: bool = False
+    """Whether K3s has to start before there is evidence."""
+    awaits_correction_of: Location | None = None
+    """The file, or line of it, that has to be corrected before there is evidence."""
     is_reviewed: bool = False
     """Whether the waiver is the result of a person's review of a manual control."""
     in_force: ControlStatus | None = None
@@ -71,25 +77,14 @@ class Verdict(NamedTuple):
         return self.status.is_open
 
     @property
-    def awaits_start(self) -> bool:
-        """Whether K3s has to start before there is evidence."""
-        return self.status is ControlStatus.UNKNOWN and self.owner is FixOwner.K3S
-
-    @property
-    def awaits_correction_of(self) -> Location | None:
-        """The first file, or line of it, that has to be corrected before there is evidence; None if there is none."""
-        steps = self.repair.steps if self.status is ControlStatus.UNKNOWN else ()
-        return steps[0].location if steps and isinstance(steps[0], Instruction) else None
-
-    @property
     def is_scored(self) -> bool:
         """Whether the benchmark counts a failure."""
         return self.number is None or self.number.assessed is Assessed.AUTOMATED
 
     @property
     def owner(self) -> FixOwner:
-        """The owner of the fix."""
-        return self.repair.owner
+        """Who meets the control that passes, and otherwise the owner of the fix."""
+        return self.met_by if self.status is ControlStatus.PASS else self.repair.owner
 
 
 class Note(NamedTuple):

@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
-from agent.assess.checks.answer import NO_ANSWER, complete_steps
+from agent.assess.checks.answer import NO_ANSWER
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair
+from agent.base.repair import Instruction, Repair, Restart
 from agent.base.report import NODE_UID, Fact
 from agent.base.value import replace
 from agent.cluster.kubernetes.parsing import as_mapping
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 """The queries whose number of objects is a fact of an assessment."""
 
-_RESTART = Repair((Instruction("restart K3s"),))
+_RESTART = Repair(restart=Restart.K3S)
 _HIDE = Repair((Instruction("replace the secret, and set it in K3s' configuration file instead of the command line"),))
 _MOST_NOTES = 20
 _LOG = "audit-log-path"
@@ -116,7 +116,7 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
                 answer = answer._replace(
                     status=ControlStatus.FAIL,
                     found=f"--{running.name}={running.value} in the running {requirement.component}",
-                    unmet=complete_steps(*_RESTART.steps),
+                    repair=_RESTART,
                 )
     return answer
 
@@ -172,11 +172,9 @@ def _growing(answer: Answer, node: AssessedNode, cluster: Cluster) -> Answer:
     log = audit_log(node, cluster) or PurePosixPath()
     found = f"the last event of {log} is {age / 60:.0f} minutes old, although the API server answers"
     evidence = (*answer.evidence, Evidence(found, Location(log)))
-    steps = (
-        Instruction(f"find out why {log} does not grow, such as a full disk or another file with its name"),
-        *_RESTART.steps,
-    )
-    return answer._replace(status=ControlStatus.FAIL, found=found, evidence=evidence, unmet=complete_steps(*steps))
+    step = Instruction(f"find out why {log} does not grow, such as a full disk or another file with its name")
+    repair = Repair((step,), Restart.K3S)
+    return answer._replace(status=ControlStatus.FAIL, found=found, evidence=evidence, repair=repair)
 
 
 def notes_about_cluster(

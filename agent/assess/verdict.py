@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Verdict
-from agent.assess.checks.answer import Answer, ChangedBy, Evidence, UnmetRequirement
+from agent.assess.checks.answer import Answer, Evidence
 from agent.assess.checks.check import DATA_DIR, NotInK3s
-from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, RunVerb
-from agent.harden.guide.k3s_options import OptionRow
-from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.base.repair import NO_REPAIR, Edit, FixOwner, Repair, RunVerb
+from agent.base.value import replace
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from agent.assess.assessment import Waiver
     from agent.assess.benchmark.control import BenchmarkControl
@@ -30,14 +28,6 @@ _MOST_EVIDENCE = 100
 
 _ROLE = {Role.SERVER: "a server", Role.AGENT: "an agent"}
 
-_APPLY = RunVerb("apply")
-_CLUSTER_OBJECT = Instruction(
-    "edit the Cluster object below spec.rkeConfig, in machineGlobalConfig or in the machineSelectorConfig of this node"
-)
-_BY_RANCHER = (
-    RunVerb("render", ("rancher-cluster",)),
-    Instruction("put the output into the Cluster object"),
-)
 _MET_BY = {
     GivenBy.DROPIN: FixOwner.APPLY,
     GivenBy.K3S: FixOwner.K3S,
@@ -80,8 +70,11 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         found=f"{answer.found} (default of K3s {node.facts.version})" if is_default else answer.found,
         evidence=evidence,
         reason=answer.reason,
-        repair=_repair_of(control, answer, node.available_settings),
+        repair=_repair_of(control, answer),
         waiver=waiver if is_waived else None,
+        met_by=_MET_BY[answer.given_by],
+        awaits_start=answer.awaits_start,
+        awaits_correction_of=answer.awaits,
         is_reviewed=is_waived and answer.status is ControlStatus.MANUAL,
         in_force=in_force,
     )
@@ -97,46 +90,14 @@ def _mismatch(control: BenchmarkControl, node: AssessedNode) -> str:
     return ""
 
 
-def _repair_of(control: BenchmarkControl, answer: Answer, settings: Mapping[str, str]) -> Repair:
-    """Return the fix of an open control with its owner. If the control passes, the owner is who meets it.
-
-    `settings` has the line of each setting that the site can add, by its key.
-    """
-    if answer.status is ControlStatus.NOT_APPLICABLE:
+def _repair_of(control: BenchmarkControl, answer: Answer) -> Repair:
+    if not answer.status.is_open and answer.status is not ControlStatus.MANUAL:
         return NO_REPAIR
-    if answer.status is ControlStatus.PASS:
-        return Repair(owner=_MET_BY[answer.given_by])
-    unmet = answer.unmet
-    if answer.status is ControlStatus.FAIL and not unmet.is_complete:
-        return _fix(control, unmet, settings.get(control.setting, ""))
-    if answer.status is ControlStatus.UNKNOWN and not unmet.edits:
-        return Repair((RunVerb("explain", (control.id,)), Instruction("check the control by hand")))
-    owner = FixOwner.K3S if unmet.changed_by is ChangedBy.K3S else FixOwner.OPERATOR
-    return Repair((*_upwards(unmet.edits), *unmet.then), owner, unmet.restart)
-
-
-def _fix(control: BenchmarkControl, unmet: UnmetRequirement, setting: str) -> Repair:
-    if unmet.changed_by is ChangedBy.APPLY:
-        owner = FixOwner.OPERATOR if unmet.before_apply else FixOwner.APPLY
-        return Repair((*unmet.before_apply, _APPLY), owner, unmet.restart)
-    caution = (Instruction(control.caution),) if control.caution else ()
-    by_hand = (Instruction(control.needed_by_hand),) if control.needed_by_hand else ()
-    add = (Instruction(f"add `{setting}`", Location(DEFAULT_SETTINGS)),) if setting else ()
-    own = control.repair or Repair()
-    edits = _upwards(unmet.edits) if unmet.edits else own.steps
-    if unmet.changed_by is ChangedBy.RANCHER:
-        # From the Cluster object, Rancher writes K3s' configuration of its nodes.
-        is_rendered = isinstance(control.guide, OptionRow)
-        return Repair(_BY_RANCHER if is_rendered else (_CLUSTER_OBJECT, *caution, *by_hand, *edits))
-    if setting and unmet.changed_by is ChangedBy.SITE:
-        # A list of arguments has one author: by hand, it would repeat what the setting adds.
-        is_other_way = bool(edits) and not control.check.is_decided_by_argument
-        alternative = Repair((*caution, *by_hand, *edits)) if is_other_way else None
-        return Repair((*caution, *unmet.before_apply, *add, _APPLY), restart=unmet.restart, alternative=alternative)
-    if by_hand and add:  # the setting includes the additional step, and `apply` follows the edits
-        return Repair((*caution, *edits, *add, *unmet.then), restart=unmet.restart)
-    restart, alternative = (unmet.restart, None) if unmet.edits else (own.restart, own.alternative)
-    return Repair((*caution, *by_hand, *edits, *unmet.then), restart=restart, alternative=alternative)
+    repair = answer.repair
+    if repair == NO_REPAIR:
+        return Repair((RunVerb("explain", (control.id,)),))
+    risk = control.caution if answer.status is ControlStatus.FAIL and repair.owner is FixOwner.OPERATOR else ""
+    return replace(repair, steps=_upwards(repair.steps), risk=risk)
 
 
 def _upwards(steps: Iterable[Step]) -> tuple[Step, ...]:
@@ -146,10 +107,10 @@ def _upwards(steps: Iterable[Step]) -> tuple[Step, ...]:
     """
 
     def line_of(step: Step) -> int:
-        return step.location.line if isinstance(step, Instruction) and step.location else 0
+        return step.location.line if isinstance(step, Edit) else 0
 
     by_file: dict[object, list[Step]] = {}
     for number, step in enumerate(steps):
-        location = step.location if isinstance(step, Instruction) else None
+        location = step.location if isinstance(step, Edit) else None
         by_file.setdefault(location.path if location and location.line else number, []).append(step)
     return tuple(step for inside in by_file.values() for step in sorted(inside, key=line_of, reverse=True))

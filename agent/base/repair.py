@@ -28,6 +28,7 @@ class Restart(Enum):
 
     NOT_NEEDED = "not needed"
     K3S = "K3s"
+    START = "the first start of K3s"
 
 
 class Cause(Enum):
@@ -131,10 +132,19 @@ class Repair(Value):
     """Steps that fix one problem, in order."""
 
     steps: tuple[Step, ...] = ()
-    owner: FixOwner = FixOwner.OPERATOR
     restart: Restart = Restart.NOT_NEEDED
     alternative: Repair | None = None
     """Another way to the same result, by hand."""
+    risk: str = ""
+    """What to find out first, because the steps can break it: in the imperative, without the final period."""
+
+    @property
+    def owner(self) -> FixOwner:
+        """Return who carries it out: apply, K3s by its start, or a person."""
+        if self.steps == (RunVerb("apply"),):
+            return FixOwner.APPLY
+        alone = {Restart.NOT_NEEDED: FixOwner.NONE, Restart.K3S: FixOwner.OPERATOR, Restart.START: FixOwner.K3S}
+        return FixOwner.OPERATOR if self.steps else alone[self.restart]
 
     @property
     def needs_daemon_reload(self) -> bool:
@@ -189,7 +199,7 @@ def words(text: str) -> Repair:
     return Repair((Instruction(text),)) if text else NO_REPAIR
 
 
-NO_REPAIR = Repair(owner=FixOwner.NONE)
+NO_REPAIR = Repair()
 """Nothing has to be done."""
 
 

@@ -39,7 +39,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Problem]:
     90-kubelet.conf. On hosts without systemd, the order of procps applies.
     """
     for override in situation.boot_overrides.values():
-        fix, resource = instruction(override.fix, override.location), ""
+        fix, resource = steps(override.edit(situation.line_at(override.location))), ""
         if str(override.location.path) == PARAMETERS_FILE:
             fix, resource = written_by_apply(situation, PARAMETERS_FILE), PARAMETERS_FILE
         yield Problem(override.message, override.expected, override.found, override.location, fix, resource)

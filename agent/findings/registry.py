@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, Cause, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Finding, Level, Prediction
 from agent.base.value import Value
 from agent.harden.settings.schema import DEFAULT_SETTINGS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Detector = Callable[[Situation], Iterator["Problem"]]
     """Yields each case of one kind of finding in the state of a host; pure."""
 
-APPLY = Repair((RunVerb("apply"),), FixOwner.APPLY)
+APPLY = Repair((RunVerb("apply"),))
 
 
 def steps(*in_order: Step, restart: Restart = Restart.NOT_NEEDED, alternative: Repair | None = None) -> Repair:

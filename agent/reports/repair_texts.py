@@ -89,7 +89,7 @@ class Step(Value):
 
 
 _DAEMON_RELOAD = Run("sudo systemctl daemon-reload")
-_RESTART = Step("restart K3s")
+_RESTARTS = {Restart.NOT_NEEDED: (), Restart.K3S: (Step("restart K3s"),), Restart.START: (Step("start K3s"),)}
 
 
 def in_order(repair: Repair) -> tuple[base.Step, ...]:
@@ -100,7 +100,7 @@ def in_order(repair: Repair) -> tuple[base.Step, ...]:
 def _restarts(repair: Repair) -> tuple[Step, ...]:
     """Return the steps after which the others take effect."""
     reload = map(described, in_order(repair)[len(repair.steps) :])
-    return (*reload, *((_RESTART,) if repair.restart is Restart.K3S else ()))
+    return (*reload, *_RESTARTS[repair.restart])
 
 
 def text(repair: Repair) -> str:
@@ -118,7 +118,8 @@ def labelled(fix: str) -> str:
 
 def steps(repair: Repair) -> tuple[Step, ...]:
     """Return the steps, the restart included, without those of the alternative."""
-    return (*map(described, repair.steps), *_restarts(repair))
+    risk = (Step(repair.risk),) if repair.risk else ()
+    return (*risk, *map(described, repair.steps), *_restarts(repair))
 
 
 def numbered_steps(repair: Repair) -> list[tuple[str, Step]]:
@@ -147,7 +148,7 @@ def addressed_items(items: Iterable[Item], caller: Caller) -> tuple[Item, ...]:
 
 
 def _prose(repair: Repair) -> str:
-    own = "; then ".join(_quoted(described(step)) for step in repair.steps)
+    own = "; then ".join(filter(None, (repair.risk, *(_quoted(described(step)) for step in repair.steps))))
     line = "; ".join(filter(None, (own, *map(_quoted, _restarts(repair)))))
     return line if repair.alternative is None else f"{line}; or {_prose(repair.alternative)}"
 

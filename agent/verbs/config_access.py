@@ -9,7 +9,6 @@ from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.file_access import OnlyRoot
 from agent.assess.evidence import all_evidence
-from agent.base.repair import Repair
 from agent.base.value import replace
 from agent.findings.after_apply_or_revert import CONFIG_WRITABLE
 from agent.findings.registry import Problem
@@ -47,6 +46,6 @@ def writable_configuration(host: Host, situation: Situation) -> Iterator[Finding
                     expected=check.expected,
                     found=answer.found,
                     location=answer.evidence[0].location,
-                    repair=Repair(answer.unmet.edits, restart=answer.unmet.restart),
+                    repair=answer.repair,
                 )
             )

@@ -13,7 +13,6 @@ from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, risks
 from agent.harden.settings.schema import Profile
-from agent.reports import repair_texts
 from agent.reports.prose import WIDEST, two_columns, wrapped
 from agent.reports.text import printable
 from agent.verbs.topics import (
@@ -209,7 +208,7 @@ def _row(row: BenchmarkControl) -> _Parts:
         ("Applies to", "" if is_explained else str(row.applies)),
         ("Provided by", descriptions.provider(row)),
         *_risk(row.setting),
-        ("Remediation", repair_texts.text(row.by_hand) if row.by_hand else ""),
+        ("Before a change", row.caution),
         ("Source", row.source),
     ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.base.errors import UsageError
 from agent.base.model import Location
-from agent.base.repair import FixOwner, Instruction, Repair, Run, RunVerb
+from agent.base.repair import Instruction, Repair, Run, RunVerb
 from agent.base.report import ItemStatus, NextStep
 from agent.base.value import replace
 from agent.harden.node.datastore import Datastore, sqlite_database
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agent.verbs.advice.installed_k3s import InstalledK3s
 
 
-_BY_THE_GATE = Repair((Instruction("the gate runs apply before that version starts"),), FixOwner.APPLY)
+_BY_THE_GATE = Repair((Instruction("the gate runs apply before that version starts"),))
 _BY_HAND = Repair((Instruction("stop K3s"), RunVerb("apply"), Instruction("install that version")))
 """How apply runs for another version. K3s must be stopped: the current version would read files of the other one."""
 

@@ -12,31 +12,23 @@ import yaml
 
 from agent.assess.benchmark import catalogue
 from agent.base.errors import ExitCode
-from tests.scenarios.host_tree import CONFIG, DROPINS, HostTree
+from tests.scenarios.host_tree import HostTree
 
 _SPAN = re.compile(r"`[^`]*`")
 _AT = r"(?: \(.*\))? (?:in|at) (?P<file>/[^:`]+?)(?::(?P<line>\d+))?"
-_SET_IN_LIST = re.compile(rf"(?:set|add) `(?P<item>[^`]+)` (?:in|to) the list `(?P<key>[^`]+)`{_AT}")
-_REMOVE_EVERYWHERE = re.compile(
-    r"remove (?P<items>`[^`]+`(?: and `[^`]+`)*) from the list `(?P<key>[^`]+)` in K3s' configuration.*"
-)
-_REMOVE_OPTIONS = re.compile(r"remove (?P<items>`[^`]+`(?: and `[^`]+`)*) from K3s' configuration")
-_REMOVE = re.compile(rf"remove `(?P<item>[^`]+)`(?: and the key `(?P<key>[^`]+)`, which has no other item)?{_AT}")
 _REMOVE_NAME = re.compile(rf"remove (?P<name>[\w-]+) from `(?P<item>[^`]+)`{_AT}")
 _ADD_NAMES = re.compile(rf"add (?P<names>`[^`]+`(?: and `[^`]+`)*) to `(?P<item>[^`]+)`(?P<quoted>, in quotes,)?{_AT}")
 _SET = re.compile(rf"set `(?P<item>[^`]+)`{_AT}")
 _APPEND = re.compile(rf"write `(?P<new>[^`]+)` instead of `(?P<old>[^`]+)`{_AT}")
 _KERNEL = re.compile(rf"set (?P<item>[\w./-]+) to (?P<value>\S+), or delete the line{_AT}")
-_ADD = re.compile(rf"add `(?P<item>[^`]+)`{_AT}")
+_REPLACE = re.compile(rf"replace `(?P<old>[^`]+)` by `(?P<new>[^`]+)`{_AT}")
+_REMOVE = re.compile(rf"remove `(?P<old>[^`]+)`{_AT}")
+_ADD = re.compile(r"add `(?P<new>[^`]+)` (?:below|to the end of) (?P<file>/[^:`]+)(?::(?P<line>\d+))?")
 _SHADOWED = ("/etc", "/var", "/run", "/srv", "/opt", "/usr/local", "/usr/lib/systemd", "/usr/lib/sysctl.d", "/proc/sys")
 _NO_EDIT = ("restart K3s", "start K3s", "restart K3s on every server")
 
 
-RATE_LIMITS = next(
-    control.caution for control in catalogue.all_controls() if control.id == "apiserver-event-rate-limit"
-)
-"""A caution that changes a file."""
-CAUTIONS = frozenset(control.caution for control in catalogue.all_controls()) - {"", RATE_LIMITS}
+CAUTIONS = frozenset(control.caution for control in catalogue.all_controls()) - {""}
 """What a person has to find out or decide before a remediation; it changes nothing on the host."""
 
 
@@ -77,10 +69,8 @@ class Follower:
         if step in _NO_EDIT or step in CAUTIONS:
             return True
         for pattern, edit in (
-            (_SET_IN_LIST, self._set_in_list),
-            (_REMOVE_EVERYWHERE, self._remove_everywhere),
-            (_REMOVE_OPTIONS, self._remove_everywhere),
-            (_REMOVE, self._remove),
+            (_REPLACE, self._replace),
+            (_REMOVE, self._replace),
             (_REMOVE_NAME, self._remove_name),
             (_ADD_NAMES, self._add_names),
             (_APPEND, self._append),
@@ -136,39 +126,19 @@ class Follower:
                 self.paste(command.replace(str(self.host.root), ""))
             done = self.host.program.run(*words)
 
-    def _set_in_list(self, found: re.Match[str]) -> None:
-        """Set an argument in a list of a file, which is created if it is missing."""
-        file, key, item = found["file"], found["key"], found["item"]
-        path = self.host[file]
-        content = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
-        key = next((name for name in (key, f"{key}+") if name in content), key)
-        values = content.get(key) or []
-        values = list(values) if isinstance(values, list) else [values]
-        name = _name(item)
-        same = [index for index, value in enumerate(values) if _name(str(value)) == name]
-        if not same:
-            values.append(item)
-        for index in same:
-            values[index] = item
-        content[key] = values
-        self.host.write(file, yaml.safe_dump(content, sort_keys=False), 0o600)
-
-    def _remove_everywhere(self, found: re.Match[str]) -> None:
-        names = {_name(item.strip("`")) for item in found["items"].split(" and ")}
-        for path in [self.host[CONFIG], *sorted(self.host[DROPINS].glob("*.yaml"))]:
-            if path.exists():
-                lines = path.read_text().splitlines()
-                for number in range(len(lines), 0, -1):
-                    for name in names:
-                        lines = list(_edited(lines, number, name, None))
-                path.write_text("".join(f"{line}\n" for line in lines))
-
-    def _remove(self, found: re.Match[str]) -> None:
-        self._line(found, found["item"], None)
-        if found["key"]:
-            path = self.host[found["file"]]
-            empty = re.compile(rf"^[\"']?{re.escape(found['key'])}\+?[\"']?:(?: *\[\])?$")
-            path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines() if not empty.match(line)))
+    def _replace(self, found: re.Match[str]) -> None:
+        """Replace a text in a line; without a new one, remove it, and the line with nothing else in it."""
+        path, old, new = self.host[found["file"]], found["old"], found.groupdict().get("new", "")
+        lines = path.read_text().split("\n")
+        index = int(found["line"]) - 1
+        if index >= len(lines) or old not in lines[index]:
+            return  # it was done before
+        if new:
+            lines[index] = lines[index].replace(old, new)
+        else:
+            left = re.sub(rf"([\"']?)(?:--)?{re.escape(old)}\1", "", lines[index])
+            lines[index : index + 1] = [left] if left.strip(" -") else []
+        path.write_text("\n".join(lines))
 
     def _remove_name(self, found: re.Match[str]) -> None:
         """Remove a name from a comma-separated value, or the argument with its last name."""
@@ -195,8 +165,16 @@ class Follower:
         path.write_text("".join(f"{line}\n" for line in lines))
 
     def _set(self, found: re.Match[str]) -> None:
-        if found["line"] is None:
-            self._add(found)
+        if found["line"] is None:  # a setting, whose keys a dot separates
+            path = self.host[found["file"]]
+            content = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
+            key, _, value = found["item"].partition(": ")
+            *above, last = key.split(".")
+            inside = content
+            for name in above:
+                inside = inside.setdefault(name, {})
+            inside[last] = yaml.safe_load(value)
+            self.host.write(found["file"], yaml.safe_dump(content), 0o600)
         else:
             self._line(found, found["item"], found["item"])
 
@@ -223,9 +201,10 @@ class Follower:
 
     def _add(self, found: re.Match[str]) -> None:
         path = self.host[found["file"]]
-        text = path.read_text() if path.exists() else ""
-        if found["item"] not in text.splitlines():
-            self.host.write(found["file"], f"{text}{found['item']}\n", 0o600)
+        lines = path.read_text().splitlines() if path.exists() else []
+        if found["new"] not in lines:
+            lines.insert(int(found["line"] or len(lines)), found["new"])
+        self.host.write(found["file"], "".join(f"{line}\n" for line in lines), 0o600)
 
 
 def steps_of(text: str) -> list[str]:

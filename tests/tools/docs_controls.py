@@ -28,7 +28,6 @@ from agent.harden.guide.guide_row import GuideControl
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.guide.sysctls import SysctlRow
 from agent.k3s.cis.versions import Benchmark, Number, only_in_frameworks, up_to
-from agent.reports import repair_texts
 from agent.verbs.explain import origin_in_words
 from tests.tools.markdown import anchor, escaped, generated, page, prose, table
 
@@ -233,7 +232,7 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
             ("Severity", f"{control.rating.severity}. {control.rating.reason}"),
             ("Provided by", prose(descriptions.provider(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
-            ("Remediation", prose(repair_texts.text(control.by_hand) if control.by_hand else "")),
+            ("Before a change", prose(control.caution)),
             ("Source", f"`{control.source}`"),
         ],
     )

@@ -11,7 +11,7 @@ from agent.assess.checks.check import Check
 from agent.assess.checks.file_modes import Permissions
 from agent.assess.checks.sysctls_and_directories import KernelParameter
 from agent.base.model import FileMode, Location
-from agent.base.repair import FixOwner, Instruction, Repair
+from agent.base.repair import NO_REPAIR, FixOwner, Repair, Restart, Run, RunVerb
 from agent.base.report import Fact
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.k3s.cis.versions import Benchmark, Numbers
@@ -24,6 +24,15 @@ BENCHMARK = Benchmark.CIS_1_9
 
 
 RATINGS = {row.id: row.rating for row in all_controls()}
+
+
+REPAIR_OF = {
+    FixOwner.APPLY: Repair((RunVerb("apply"),)),
+    FixOwner.K3S: Repair(restart=Restart.START),
+    FixOwner.OPERATOR: Repair((Run("fix it"),)),
+    FixOwner.NONE: NO_REPAIR,
+}
+"""A repair that this owner carries out."""
 
 
 def control(name: str, check: Check) -> BenchmarkControl:
@@ -71,7 +80,8 @@ def verdict(  # noqa: PLR0913 - each has its default
         found=found,
         evidence=(Evidence(found or "observed", Location(PurePosixPath(where), line)),) if where else (),
         reason=reason,
-        repair=Repair((Instruction("fix it"),), owner),
+        repair=REPAIR_OF[owner],
+        met_by=owner,
     )
 
 

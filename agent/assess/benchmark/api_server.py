@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from agent.assess.benchmark.argument_rows import in_k3s_config, of_the_guide, without_plugin
+from agent.assess.benchmark.argument_rows import of_the_guide, without_plugin
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.datastore_checks import OWN_SIGNING_KEY, EncryptionProviders
-from agent.base.repair import Instruction, Repair
 from agent.harden.guide.criteria import (
     AtLeast,
     Boolean,
@@ -35,17 +34,8 @@ def _files(*names: str) -> AllOf:
     return AllOf(tuple(_argument(name, NotEmpty()) for name in names))
 
 
-def _includes(plugin: str) -> ArgumentCheck:
-    return _argument("enable-admission-plugins", ListIncludes((plugin,)))
-
-
-def _enabled(plugin: str) -> Repair:
-    value = ",".join(dict.fromkeys(("NodeRestriction", plugin)))
-    key = Component.API_SERVER.config_key
-    return in_k3s_config(
-        f"set `enable-admission-plugins={value}` in the list `{key}` (one argument with all plugins that you use: it"
-        " replaces the default of K3s, NodeRestriction)"
-    )
+def _includes(plugin: str, setting: str = "") -> ArgumentCheck:
+    return _argument("enable-admission-plugins", ListIncludes((plugin,)), setting=setting)
 
 
 _POD_SECURITY_POLICY = oldest("enable-admission-plugins")
@@ -101,28 +91,15 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row("apiserver-external-ips-not-denied", without_plugin("DenyServiceExternalIPs", "enable-admission-plugins")),
     _row(
         "apiserver-external-ips-denied",
-        _includes("DenyServiceExternalIPs"),
+        _includes("DenyServiceExternalIPs", "deny-service-external-ips"),
         caution="look for Services that use externalIPs, because new external IPs will be rejected",
-        repair=_enabled("DenyServiceExternalIPs"),
-        setting="deny-service-external-ips",
     ),
-    _row(
-        "apiserver-event-rate-limit",
-        _includes("EventRateLimit"),
-        needed_by_hand=(
-            "add an entry for EventRateLimit with its limits to the file that 'admission-control-config-file' names,"
-            " because the API server does not start without them"
-        ),
-        repair=_enabled("EventRateLimit"),
-        setting="event-rate-limit",
-    ),
+    _row("apiserver-event-rate-limit", _includes("EventRateLimit", "event-rate-limit")),
     _row("apiserver-always-admit", without_plugin("AlwaysAdmit", "enable-admission-plugins")),
     _row(
         "apiserver-always-pull-images",
-        _includes("AlwaysPullImages"),
+        _includes("AlwaysPullImages", "always-pull-images"),
         caution="make sure that a registry serves each image, because containers do not start without it",
-        repair=_enabled("AlwaysPullImages"),
-        setting="always-pull-images",
     ),
     benchmark_control(
         "apiserver-security-context-deny",
@@ -132,7 +109,6 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         caution=(
             "create PodSecurityPolicies such as those of policy.yaml, because the plugin admits no pod without a policy"
         ),
-        repair=_enabled("PodSecurityPolicy"),
         guide=_POD_SECURITY_POLICY,
     ),
     _row("apiserver-service-account-plugin", without_plugin("ServiceAccount")),
@@ -140,7 +116,6 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row(
         _NODE_RESTRICTION.id,
         _includes("NodeRestriction"),
-        repair=_enabled("NodeRestriction"),
         guide=_NODE_RESTRICTION,
     ),
     # Serving
@@ -167,28 +142,11 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row(
         SECRETS_ENCRYPTION.id,
         _argument("encryption-provider-config", NotEmpty()),
-        repair=Repair((Instruction(SECRETS_ENCRYPTION.by_hand.removesuffix(".")),)),
         guide=SECRETS_ENCRYPTION,
     ),
     _row(
         "apiserver-encryption-providers",
         EncryptionProviders(("aescbc", "kms", "secretbox")),
-        # One text for one cause: the other control has all steps.
-        repair=Repair(
-            (Instruction(f"turn on {SECRETS_ENCRYPTION.id} as its control describes"),),
-            alternative=Repair(
-                (
-                    Instruction(
-                        "if `k3s secrets-encrypt disable` put identity first, run `k3s secrets-encrypt enable` on one"
-                        " server"
-                    ),
-                    Instruction("restart K3s on every server"),
-                    Instruction(
-                        "run `k3s secrets-encrypt reencrypt --force --skip` on one server to encrypt existing Secrets"
-                    ),
-                )
-            ),
-        ),
         guide=SECRETS_ENCRYPTION,
     ),
     # Ciphers and additions of newer benchmarks

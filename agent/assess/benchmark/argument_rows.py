@@ -1,4 +1,4 @@
-"""Rows about component arguments: those of the guide, and those whose fix is an edit of K3s' configuration."""
+"""Rows about component arguments that several tables have."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.argument_checks import ArgumentCheck
-from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, Restart
 from agent.harden.guide.criteria import ListExcludes, ModernTls
-from agent.k3s.default_paths import K3S_CONFIG_FILE
 from agent.k3s.roles_and_versions import Applies, Component
 
 if TYPE_CHECKING:
@@ -30,7 +27,7 @@ def of_the_guide(
     """
 
     def check(criterion: Criterion) -> ArgumentCheck:
-        return ArgumentCheck(component, row.name or row.key, criterion, row.unset_complies)
+        return ArgumentCheck(component, row.name or row.key, criterion, unset_passes=row.unset_complies)
 
     return benchmark_control(
         row.id,
@@ -41,39 +38,12 @@ def of_the_guide(
     )
 
 
-def left_to_default(
-    identifier: str, check: ArgumentCheck, *, applies: Applies, default: str, elsewhere: str = ""
-) -> BenchmarkControl:
-    """Return the control of an argument that nobody has to set; `default` is what applies without it."""
-    repair = removed(check.component, check.name, default=default, elsewhere=elsewhere)
-    return benchmark_control(identifier, check, applies=applies, repair=repair)
-
-
 def tls_version(identifier: str, component: Component, applies: Applies) -> BenchmarkControl:
     """Return the control of the oldest version of TLS that a component accepts."""
     check = ArgumentCheck(component, "tls-min-version", ModernTls(), unset_passes=True)
-    return left_to_default(identifier, check, applies=applies, default="the default is VersionTLS12")
+    return benchmark_control(identifier, check, applies=applies)
 
 
 def without_plugin(plugin: str, argument: str = "disable-admission-plugins") -> ArgumentCheck:
     """Return the check that a list of the API server does not have an admission plugin."""
     return ArgumentCheck(Component.API_SERVER, argument, ListExcludes((plugin,)), unset_passes=True)
-
-
-def in_k3s_config(text: str) -> Repair:
-    """Return an edit of K3s' main configuration file, which takes effect when K3s restarts."""
-    return Repair((Instruction(text, Location(K3S_CONFIG_FILE)),), restart=Restart.K3S)
-
-
-def added(component: Component, argument: str) -> Repair:
-    """Return the addition of an argument to K3s' configuration."""
-    return in_k3s_config(f"add `{argument}` to the list `{component.config_key}`")
-
-
-def removed(component: Component, *names: str, default: str, elsewhere: str = "") -> Repair:
-    """Return the removal of arguments from K3s' configuration, and from `elsewhere`; `default` is what applies then."""
-    arguments = " and ".join(f"`{name}`" for name in names)
-    text = (
-        f"remove {arguments} from the list `{component.config_key}` in K3s' configuration{elsewhere}, because {default}"
-    )
-    return Repair((Instruction(text),), restart=Restart.K3S)

@@ -66,6 +66,14 @@ def _kubelet_files(at_most: FileMode) -> AllOf:
     return AllOf((directories, Permissions(KUBELET_FILES, at_most=at_most)))
 
 
+def _leases(at_most: FileMode) -> Permissions:
+    return Permissions(_LEASES, except_names=("lock",), setting="cni.file-permissions", at_most=at_most)
+
+
+def _certificates(at_most: FileMode) -> Permissions:
+    return Permissions(_CERTIFICATE_FILES, setting="pki.certificate-permissions", at_most=at_most)
+
+
 COMPONENT_FILES: tuple[BenchmarkControl, ...] = (
     *(
         _row(f"{name}-pod-spec-{what}", NotInK3s(f"K3s runs {component} in its own process, so it has no pod spec."))
@@ -75,9 +83,8 @@ COMPONENT_FILES: tuple[BenchmarkControl, ...] = (
     benchmark_control(
         "cni-permissions",
         # host-local locks its directory with an empty file named lock, which it creates with 0750.
-        Permissions(_LEASES, except_names=("lock",)),
-        earlier={Benchmark.CIS_1_23: Permissions(_LEASES, at_most=PUBLIC_FILE, except_names=("lock",))},
-        setting="cni.file-permissions",
+        _leases(PRIVATE_FILE),
+        earlier={Benchmark.CIS_1_23: _leases(PUBLIC_FILE)},
     ),
     benchmark_control("cni-ownership", Ownership(_LEASES)),
     _row("etcd-data-permissions", Permissions(("server/db/etcd",), at_most=FileMode(0o700), directories=True)),
@@ -98,10 +105,9 @@ COMPONENT_FILES: tuple[BenchmarkControl, ...] = (
     ),
     _row(
         "pki-certificate-permissions",
-        Permissions(_CERTIFICATE_FILES, at_most=PUBLIC_FILE),
+        _certificates(PUBLIC_FILE),
         # CIS 1.23 requires 644; 1.24 to 1.10 require 600, and 1.11 and newer require 644 again.
-        earlier=dict.fromkeys(up_to(Benchmark.CIS_1_10, Benchmark.CIS_1_24), Permissions(_CERTIFICATE_FILES)),
-        setting="pki.certificate-permissions",
+        earlier=dict.fromkeys(up_to(Benchmark.CIS_1_10, Benchmark.CIS_1_24), _certificates(PRIVATE_FILE)),
     ),
     _row("pki-key-permissions", Permissions(("server/tls/**/*.key",), named_by=_KEYS)),
     benchmark_control("kubelet-service-permissions", _NO_SERVICE_FILE),

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base import package_data
 from agent.base.model import StrEnum
-from agent.base.repair import Instruction, Repair
-from agent.base.value import Row, Value, replace
+from agent.base.value import Row, Value
 from agent.k3s.cis.versions import Numbers
 from agent.k3s.roles_and_versions import Applies
 
@@ -82,26 +81,18 @@ class BenchmarkControl(Row):
     earlier: Mapping[Benchmark, Check] = _NOTHING
     """What some benchmarks require instead of `check`."""
     caution: str = ""
-    """What to do before any remediation, in the imperative and without its period."""
-    needed_by_hand: str = ""
-    """An additional step of a fix by hand, which the setting includes. In the form of `caution`."""
-    repair: Repair | None = None
-    """The fix by hand; None if it follows from the check."""
+    """What to find out before a remediation, because it can break it: in the imperative, without the final period."""
     guide: GuideControl | None = None
     """The guide's control that `apply` implements."""
-    setting: str = ""
-    """The key of the settings that makes `apply` implement the control."""
+
+    @property
+    def setting(self) -> str:
+        """The key of the settings that makes `apply` implement the control; empty if there is none."""
+        return self.check.setting
 
     def check_of(self, benchmark: Benchmark) -> Check:
         """Return what this benchmark requires."""
         return self.earlier.get(benchmark, self.check)
-
-    @property
-    def by_hand(self) -> Repair | None:
-        """The fix by hand, after its caution; None if it follows from the check."""
-        before = tuple(map(Instruction, filter(None, (self.caution, self.needed_by_hand))))
-        own = self.repair or Repair()
-        return replace(own, steps=(*before, *own.steps)) if before else self.repair
 
     @property
     def recommendation(self) -> str:
@@ -119,11 +110,8 @@ def benchmark_control(  # noqa: PLR0913 - what decides
     applies: Applies = Applies(),
     earlier: Mapping[Benchmark, Check] = _NOTHING,
     caution: str = "",
-    needed_by_hand: str = "",
-    repair: Repair | None = None,
     guide: GuideControl | None = None,
     texts: GuideControl | None = None,
-    setting: str = "",
 ) -> BenchmarkControl:
     """Return the control with this ID; a row without a title or rationale has that of `texts`, which is `guide`."""
     row = _rows()[id_]
@@ -140,10 +128,7 @@ def benchmark_control(  # noqa: PLR0913 - what decides
         applies,
         earlier,
         caution,
-        needed_by_hand,
-        repair,
         guide,
-        setting,
     )
 
 

@@ -7,19 +7,10 @@ from functools import partial
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.datastore_checks import OWN_AUTHORITIES, EtcdSetting
-from agent.base.repair import Instruction, Repair, RunVerb
 from agent.harden.guide.criteria import Boolean, EachHttps, Equals
 from agent.k3s.roles_and_versions import ON_SERVERS
 
-_REPAIR = Repair(
-    (
-        Instruction("restart K3s, which writes etcd's configuration at each start"),
-        RunVerb("assess"),
-        Instruction("find out what changes the file, or where this build of K3s is from, if the value is still wrong"),
-    )
-)
-
-_row = partial(benchmark_control, applies=ON_SERVERS, repair=_REPAIR)
+_row = partial(benchmark_control, applies=ON_SERVERS)
 
 
 def _file(key: str, name: str) -> EtcdSetting:

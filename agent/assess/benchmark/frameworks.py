@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.assess.benchmark.argument_rows import added, left_to_default, removed, tls_version, without_plugin
+from agent.assess.benchmark.argument_rows import tls_version, without_plugin
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
@@ -32,9 +32,8 @@ ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
             )
         ),
         applies=ON_SERVERS,
-        repair=removed(_API_SERVER, "feature-gates", "runtime-config", default="alpha APIs are off by default"),
     ),
-    left_to_default(
+    benchmark_control(
         "apiserver-approved-cipher-suites",
         ArgumentCheck(
             _API_SERVER,
@@ -48,7 +47,6 @@ ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
             ),
         ),
         applies=ON_SERVERS,
-        default="K3s sets these suites",
     ),
     benchmark_control("apiserver-pod-security-plugin", without_plugin("PodSecurity"), applies=ON_SERVERS),
     benchmark_control(
@@ -58,13 +56,11 @@ ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
     benchmark_control(
         "kubelet-idle-timeout",
         ArgumentCheck(_KUBELET, "streaming-connection-idle-timeout", DurationFrom("5m"), unset_passes=True),
-        repair=added(_KUBELET, "streaming-connection-idle-timeout=5m"),
     ),
     benchmark_control(
         "kubelet-static-pod-path",
         ArgumentCheck(_KUBELET, "pod-manifest-path", NotGiven()),
         caution="look for static pods in the directory agent/pod-manifests, because they are deleted",
-        repair=added(_KUBELET, "pod-manifest-path="),
     ),
     tls_version("scheduler-tls-min-version", Component.SCHEDULER, ON_SERVERS),
 )

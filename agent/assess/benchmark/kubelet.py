@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from agent.assess.benchmark.argument_rows import added, left_to_default, of_the_guide, removed
+from agent.assess.benchmark.argument_rows import of_the_guide
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf, NotInK3s
@@ -24,13 +24,11 @@ from agent.harden.guide.criteria import (
 from agent.harden.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCOMP_DEFAULT, newest
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.go_values import suites_with_long_names
-from agent.k3s.roles_and_versions import EVERYWHERE, Component
+from agent.k3s.roles_and_versions import Component
 
 _guide = partial(of_the_guide, Component.KUBELET)
-_added = partial(added, Component.KUBELET)
-_DROP_INS = ", and from your own drop-ins of the kubelet"
 _argument = partial(ArgumentCheck, Component.KUBELET)
-_row = partial(left_to_default, applies=EVERYWHERE, elsewhere=_DROP_INS)
+_row = benchmark_control
 
 _CIPHERS = newest("tls-cipher-suites")
 _STRONG_UNTIL_1_11 = ListSubsetOf(
@@ -43,20 +41,16 @@ _STRONG_UNTIL_1_11 = ListSubsetOf(
 """Includes two without forward secrecy, which the benchmarks accept up to 1.11."""
 
 KUBELET: tuple[BenchmarkControl, ...] = (
-    _row(
-        "kubelet-anonymous-auth", _argument("anonymous-auth", Boolean(expected=False)), default="K3s sets it to false"
-    ),
+    _row("kubelet-anonymous-auth", _argument("anonymous-auth", Boolean(expected=False))),
     _row(
         "kubelet-authorization-mode",
         _argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
-        default="K3s sets it to Webhook",
     ),
-    _row("kubelet-client-ca", _argument("client-ca-file", NotEmpty()), default="K3s sets it to a file that it manages"),
+    _row("kubelet-client-ca", _argument("client-ca-file", NotEmpty())),
     # Without a --config file the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
     _row(
         "kubelet-read-only-port",
         _argument("read-only-port", Equals("0")),
-        default="K3s sets it to 0, which closes the port",
     ),
     _guide(newest("streaming-connection-idle-timeout")),
     _guide(PROTECT_KERNEL_DEFAULTS),
@@ -73,54 +67,37 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         "kubelet-event-qps",
         _argument("event-qps", AtLeast(0, example=50), unset_passes=True),
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_24), _argument("event-qps", Equals("0"))),
-        repair=_added("event-qps=50"),
     ),
     benchmark_control(
         "kubelet-serving-certificate",
         AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
-        repair=removed(
-            Component.KUBELET,
-            "tls-cert-file",
-            "tls-private-key-file",
-            default="K3s sets them to files that it creates and renews",
-            elsewhere=_DROP_INS,
-        ),
     ),
     _row(
         "kubelet-rotate-certificates",
         _argument("rotate-certificates", Boolean(expected=True), unset_passes=True),
-        default="K3s renews the certificate itself",
     ),
     _row(
         "kubelet-rotate-server-certificate",
         _argument("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
-        default="the gate RotateKubeletServerCertificate is enabled by default (other gates can stay in the list)",
     ),
     _guide(_CIPHERS, earlier=dict.fromkeys(up_to(Benchmark.CIS_1_11), _STRONG_UNTIL_1_11)),
     benchmark_control(
         "kubelet-pod-max-pids",
-        _argument("pod-max-pids", POD_MAX_PIDS.meets),
+        _argument("pod-max-pids", POD_MAX_PIDS.meets, setting="pod-max-pids"),
         caution="find out how many processes your largest pod has, and choose a larger number",
-        repair=_added(f"pod-max-pids={POD_MAX_PIDS.value}"),
-        setting="pod-max-pids",
     ),
     benchmark_control(
         "kubelet-seccomp-default",
-        _argument("seccomp-default", SECCOMP_DEFAULT.meets),
+        _argument("seccomp-default", SECCOMP_DEFAULT.meets, setting="seccomp-default"),
         caution=(
             "test your workloads with 'seccompProfile: type: RuntimeDefault' in their security context, because"
             " programs that need a rare system call fail with it"
         ),
-        repair=_added("seccomp-default=true"),
-        setting="seccomp-default",
     ),
     benchmark_control(
         "kube-proxy-metrics-bind-address",
         ArgumentCheck(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
         caution="run the program that collects the metrics in the host's network",
-        repair=removed(
-            Component.KUBE_PROXY, "metrics-bind-address", default="the default of kube-proxy is 127.0.0.1:10249"
-        ),
     ),
 )
 """In the benchmarks' order."""

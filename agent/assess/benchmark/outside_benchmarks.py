@@ -17,9 +17,8 @@ from agent.assess.checks.sysctls_and_directories import (
     KubeconfigOptions,
     SysctlPrecedence,
 )
-from agent.base.repair import Instruction, Repair, Run
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY, DIRECTORIES
-from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.harden.guide.sysctls import SYSCTLS
 from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Component
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
         KernelParameter(row),
         applies=row.applies,
         # The guide does not write parameters whose default is compliant; apply does not undo changes by others.
-        repair=None if row.written else Repair((Instruction(row.by_hand.removesuffix(".")),)),
         guide=row if row.written else None,
         texts=row,
     )
@@ -40,16 +38,7 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
 
 BEYOND: tuple[BenchmarkControl, ...] = (
     *map(_kernel_parameter, SYSCTLS),
-    benchmark_control(
-        "sysctl-precedence",
-        SysctlPrecedence(),
-        repair=Repair(
-            (
-                Instruction(f"delete the line of the other file, or set it to the value of {PARAMETERS_FILE}"),
-                Run("sudo sysctl --system"),
-            )
-        ),
-    ),
+    benchmark_control("sysctl-precedence", SysctlPrecedence()),
     *(benchmark_control(row.id, GuideDirectory(row), applies=row.applies, guide=row) for row in DIRECTORIES),
     benchmark_control(
         "k3s-kubeconfig",
@@ -64,7 +53,6 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         "admission-policies-from-files",
         PoliciesFromFiles(),
         applies=ADMISSION_POLICIES_APPLY,
-        setting="admission-policies.pod-security",
     ),
 )
 """Kernel parameters in the guide's order, their overrides, directories, access to files, TLS, and policies."""

@@ -1,23 +1,20 @@
-"""Result of a check on one node, and what has to change if a requirement is not met: where, and who may change it."""
+"""Result of a check on one node."""
 
 from __future__ import annotations
 
-from enum import Enum
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.evidence import UnknownCause
 from agent.base.model import StrEnum
-from agent.base.repair import Instruction, Restart, RunVerb
-from agent.base.value import Value
+from agent.base.repair import NO_REPAIR, Decide, Repair, Run, RunVerb
+from agent.base.repair import Answer as Choice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import PurePosixPath
 
     from agent.assess.checks.evidence import UnknownFile
     from agent.base.model import Location
-    from agent.base.repair import Step
     from agent.k3s.components.effective_arguments import GivenBy, UnknownArgument
 
 STAT = "stat --format='%a %U:%G %n'"
@@ -131,63 +128,21 @@ def kubectl_get(title: str) -> str:
     return f"sudo k3s kubectl get {kind.lower()} {quote(name)}{where}{output}"
 
 
-class ChangedBy(Enum):
-    """Who may change what does not meet a requirement."""
-
-    APPLY = "apply, which changes it in its next run"
-    SITE = "the site, by the setting of the control or by hand"
-    OPERATOR = "the operator by hand, because no setting overrides the value"
-    RANCHER = "Rancher, by the Cluster object"
-    K3S = "K3s, when it starts"
-
-
-class UnmetRequirement(Value):
-    """A requirement that is not met. `assess.verdict` makes its remediation from this value and the control alone."""
-
-    edits: tuple[Step, ...] = ()
-    """What has to change, and where; empty if only the control knows."""
-    changed_by: ChangedBy = ChangedBy.SITE
-    before_apply: tuple[Instruction, ...] = ()
-    """Edits without which `apply` and a setting have no effect."""
-    then: tuple[Step, ...] = ()
-    """Steps after the edits, or after the steps of the control."""
-    restart: Restart = Restart.NOT_NEEDED
-    is_complete: bool = False
-    """Whether the edits are the whole remediation, without the caution and the setting of the control."""
-
-
-def complete_steps(*edits: Step, restart: Restart = Restart.NOT_NEEDED) -> UnmetRequirement:
-    """Return the whole remediation of what is broken, could not be determined, or needs a person."""
-    return UnmetRequirement(edits, ChangedBy.OPERATOR, restart=restart, is_complete=True)
-
-
-def all_of(unmet: Sequence[UnmetRequirement]) -> UnmetRequirement:
-    """Return several requirements of one control as one."""
-    parties = {requirement.changed_by for requirement in unmet}
-    mixed = ChangedBy.RANCHER if ChangedBy.RANCHER in parties else ChangedBy.OPERATOR
-    return UnmetRequirement(
-        tuple(dict.fromkeys(step for requirement in unmet for step in requirement.edits)),
-        parties.pop() if len(parties) == 1 else mixed,
-        tuple(dict.fromkeys(step for requirement in unmet for step in requirement.before_apply)),
-        tuple(dict.fromkeys(step for requirement in unmet for step in requirement.then)),
-        max((requirement.restart for requirement in unmet), key=list(Restart).index),
-        any(requirement.is_complete for requirement in unmet),
-    )
-
-
-def determined(unknown: UnknownFile) -> tuple[Step, ...]:
-    """Return the steps for a file that could not be read. Root has access that this user does not have."""
+def determined(unknown: UnknownFile) -> Repair:
+    """Return what makes a file known that could not be read. Root has access that this user does not have."""
     if unknown.cause is UnknownCause.DANGLING:
-        return Instruction(f"create the target of the symlink {unknown.path}, or remove it"), RunVerb("assess")
-    return (RunVerb("assess"),) if unknown.cause is UnknownCause.DENIED else made_readable(unknown.path)
+        return Repair((Run(f"sudo rm {quote(str(unknown.path))}"), RunVerb("assess")))
+    return Repair((RunVerb("assess"),)) if unknown.cause is UnknownCause.DENIED else moved_away(unknown.path)
 
 
-def made_readable(path: PurePosixPath, kind: str = "file") -> tuple[Step, ...]:
-    """Return the steps for a file that could not be read, or that is something else."""
-    return Instruction(f"make {path} a {kind} that root can read"), RunVerb("assess")
+def moved_away(path: PurePosixPath) -> Repair:
+    """Return what to do about a path that root cannot read, such as one with something else than a file."""
+    away = Run(f"sudo mv {quote(str(path))} {quote(f'{path}.unreadable')}")
+    question = f"Does K3s or another program need what is at {path}?"
+    needed = Choice("Yes", "the control stays unknown", ())
+    return Repair((Decide(question, (Choice("No", "it is moved away", (away, RunVerb("assess"))), needed)),))
 
 
-_NOTHING = UnmetRequirement()
 _REVIEWS = "apis/authorization.k8s.io/v1/subjectaccessreviews"
 """It has no objects to get."""
 
@@ -200,18 +155,24 @@ class Answer(NamedTuple):
     evidence: tuple[Evidence, ...] = ()
     reason: str = ""
     """Why the check is not applicable or has no answer, as a sentence without its period."""
-    unmet: UnmetRequirement = _NOTHING
+    repair: Repair = NO_REPAIR
+    """What to do if the control is open, or needs a person."""
     given_by: GivenBy | None = None
     """Who set the effective value."""
     expected: str = ""
     """The requirement, if the check itself does not define it."""
+    awaits_start: bool = False
+    """Whether K3s has to start before there is evidence."""
+    awaits: Location | None = None
+    """What has to be corrected before there is evidence."""
 
 
 def undetermined(why: UnknownArgument) -> Answer:
     """Return the answer for an argument whose value could not be determined."""
     evidence = (Evidence(why.observation, why.location),) if why.location else ()
-    steps = why.steps or (made_readable(why.location.path) if why.location else ())
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, why.reason, complete_steps(*steps))
+    unread = moved_away(why.location.path) if why.location else NO_REPAIR
+    repair = Repair(why.steps) if why.steps else unread
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, why.reason, repair, awaits=why.awaits)
 
 
 NO_ANSWER = Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason="the API server did not answer")

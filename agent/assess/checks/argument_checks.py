@@ -11,27 +11,26 @@ from agent.assess.checks import argument_edits
 from agent.assess.checks.answer import (
     UNDETERMINED,
     Answer,
-    ChangedBy,
     ControlStatus,
     Evidence,
-    UnmetRequirement,
-    complete_steps,
     grep_count,
-    made_readable,
+    moved_away,
 )
+from agent.assess.checks.argument_edits import EVENT_RATE_LIMIT
 from agent.assess.checks.arguments_in_files import answer_by_file
 from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.repair import Edit, Instruction, Restart
+from agent.base.repair import Answer as Choice
+from agent.base.repair import Decide, Edit, Repair, Restart, RunVerb
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
     AUDIT_POLICY_ARGUMENT,
     DISABLED_PLUGINS_ARGUMENT,
 )
-from agent.harden.guide.criteria import NotGiven
+from agent.harden.guide.criteria import ListExcludes, NotGiven
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.defaults import ETCD_FILES
 from agent.harden.node.arguments.running_components import not_run
@@ -46,13 +45,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.assess.checks.assessed_node import AssessedNode
+    from agent.base.repair import Step
     from agent.k3s.components.effective_arguments import EffectiveArgument, Given
 
     _Problem = tuple[str, Optional[Location]]
     """What is wrong with a file, and where."""
 
-_EVENT_RATE_LIMIT = "EventRateLimit"
-_NO_LIMITS = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
+_NO_LIMITS = f"K3s would not start: the plugin {EVENT_RATE_LIMIT} has no configuration"
 
 _OTHER_OF_PAIR = {"etcd-certfile": "etcd-keyfile", "etcd-keyfile": "etcd-certfile"}
 """The API server exits if it has only one of both (etcd, client/pkg/transport/listener.go)."""
@@ -116,16 +115,16 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
         is_same = (dropped.key, argument.name) == (check.component.config_key, check.name)
         if is_same and check.criterion.accepts(argument.value):
             shown = (Evidence(f"dropped: {dropped.value}", dropped.location), Evidence(f"{dropped.key}:", dropped.by))
-            unmet = complete_steps(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S)
-            return Answer(ControlStatus.FAIL, "not set", shown, unmet=unmet)
+            repair = node.by_hand((argument_edits.appended_list(dropped.key, dropped.by),))
+            return Answer(ControlStatus.FAIL, "not set", shown, repair=repair)
     option = defaults.option_behind(check.component, check.name, node.facts)
     if option is not None:
         evidence = (Evidence(option.written, option.location),)
     if check.name == argument_edits.ENCRYPTION_ARGUMENT:
-        unmet = argument_edits.not_encrypted(option, node)
+        repair = argument_edits.not_encrypted(option, node)
     else:
-        unmet = argument_edits.unmet_argument(check, None, evidence, None, node)
-    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=unmet)
+        repair = argument_edits.repair_of_argument(check, None, (), None, node)
+    return Answer(ControlStatus.FAIL, "not set", evidence, repair=repair)
 
 
 def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
@@ -161,11 +160,13 @@ def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence,
         kind = address.value.partition(":")[0]
         reason = f"the external datastore is {kind}, not etcd, as its address at {address.location} shows"
         return Answer(ControlStatus.NOT_APPLICABLE, kind, reason=reason)
-    step = Instruction(
-        f"set `{ETCD_FILES[check.name]}` to the path of that file", Location(node.facts.configuration.path)
+    key, path = ETCD_FILES[check.name], node.facts.configuration.path
+    step = Decide(
+        f"Which file has what `{key}` names?",
+        (Choice("FILE", "K3s connects to etcd with it", (Edit(Location(path), new=f"{key}: FILE"),)),),
     )
     evidence = (Evidence(address.written, address.location), *evidence)
-    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=UnmetRequirement((step,), restart=Restart.K3S))
+    return Answer(ControlStatus.FAIL, "not set", evidence, repair=Repair((step,), Restart.K3S))
 
 
 def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
@@ -178,7 +179,7 @@ def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
         ControlStatus.FAIL,
         f"--{other.name} is set without --{check.name}, so K3s would not start",
         (Evidence(given.written or f"--{other.name}={given.value}", given.location),),
-        unmet=complete_steps(Instruction(f"remove `{other.name}`", given.location), restart=Restart.K3S),
+        repair=node.by_hand(argument_edits.removed(check.component, other, node)),
     )
 
 
@@ -194,8 +195,9 @@ def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) 
         is_of_etcd = check.name in ETCD_FILES
         rejected = _without_tls(node, evidence) if is_of_etcd else _rejected(check, argument, node, evidence)
         return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
-    unmet = argument_edits.unmet_argument(check, argument, evidence, by, node)
-    return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
+    locations = [shown.location for shown in evidence if shown.location]
+    repair = argument_edits.repair_of_argument(check, argument, locations, by, node)
+    return Answer(ControlStatus.FAIL, found, evidence, repair=repair)
 
 
 def _without_tls(node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer | None:
@@ -205,9 +207,8 @@ def _without_tls(node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer |
         return None
     shown = Evidence(address.written, address.location)
     location = address.location or Location(node.facts.configuration.path)
-    steps = (Edit(location, "http://", "https://"),)
-    unmet = complete_steps(*steps, restart=Restart.K3S)
-    return Answer(ControlStatus.FAIL, "the datastore is reached without TLS", (shown, *evidence), unmet=unmet)
+    repair = node.by_hand([Edit(location, "http://", "https://")])
+    return Answer(ControlStatus.FAIL, "the datastore is reached without TLS", (shown, *evidence), repair=repair)
 
 
 def _can_be_parsed(check: ArgumentCheck, argument: EffectiveArgument) -> bool:
@@ -229,18 +230,20 @@ def _rejected(
     disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
     given = disabled.given if disabled else ()
     both = [(plugin, value) for value in given for plugin in sorted(plugins & {*string_slice(value.value)})]
-    if both:
+    if disabled and both:
         found = f"the plugin {both[0][0]} is both enabled and disabled, so K3s would not start"
         shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={item.value}", item.location) for _, item in both)
-        steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", item.location) for name, item in both)
-        unmet = node.unmet(tuple(steps), restart=Restart.K3S, is_complete=True)
-        return Answer(ControlStatus.FAIL, found, (*evidence, *shown), unmet=unmet)
-    if _EVENT_RATE_LIMIT not in plugins:
+        excluded = ArgumentRequirement(check.component, DISABLED_PLUGINS_ARGUMENT, ListExcludes(tuple(plugins)))
+        repair = node.by_hand(argument_edits.corrected(excluded, disabled, node))
+        return Answer(ControlStatus.FAIL, found, (*evidence, *shown), repair=repair)
+    if EVENT_RATE_LIMIT not in plugins:
         return None
     enabled_at = argument.given[-1].location
     file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
     if file is None:
-        return _unusable(None, (_NO_LIMITS, enabled_at), node, evidence)
+        repair = Repair(node.set_by("event-rate-limit") or (argument_edits.UPGRADE,), Restart.K3S)
+        shown_at = Evidence(_NO_LIMITS, enabled_at)
+        return Answer(ControlStatus.FAIL, _NO_LIMITS, (*evidence, shown_at), repair=repair)
     problem_of = partial(_problem_of_limits, named_at=file.given[-1].location, enabled_at=enabled_at)
     return _by_file("admission configuration", file, problem_of, node, evidence)
 
@@ -256,14 +259,14 @@ def _by_file(
     path, files = PurePosixPath(argument.value), node.situation.k3s_files.contents
     if path not in files:
         missing = f"K3s would not start: its {name} is missing", argument.given[-1].location
-        return _unusable(path, missing, node, evidence)
+        return _unusable(argument, missing, node, evidence)
     data = files[path]
     if data is None:
         shown = (*evidence, Evidence("cannot be read", Location(path)))
         reason = f"{path} cannot be read, and K3s does not start if it is invalid"
-        return Answer(ControlStatus.UNKNOWN, UNDETERMINED, shown, reason, complete_steps(*made_readable(path)))
+        return Answer(ControlStatus.UNKNOWN, UNDETERMINED, shown, reason, moved_away(path))
     problem = problem_of(data, path)
-    return _unusable(path, problem, node, evidence) if problem else None
+    return _unusable(argument, problem, node, evidence) if problem else None
 
 
 def _problem_of_audit_policy(data: bytes, path: PurePosixPath, node: AssessedNode) -> _Problem | None:
@@ -282,18 +285,19 @@ def _problem_of_limits(
         plugins = admission_configuration.configured_plugins(data, path)
     except InputError as error:
         return f"K3s would not start: its admission configuration is invalid: {error.problem}", named_at
-    return None if _EVENT_RATE_LIMIT in plugins else (_NO_LIMITS, enabled_at)
+    return None if EVENT_RATE_LIMIT in plugins else (_NO_LIMITS, enabled_at)
 
 
 def _unusable(
-    path: PurePosixPath | None, problem: _Problem, node: AssessedNode, evidence: tuple[Evidence, ...]
+    argument: EffectiveArgument, problem: _Problem, node: AssessedNode, evidence: tuple[Evidence, ...]
 ) -> Answer:
     """Return the answer if the API server rejects a file that it reads at its start, or if the file has no effect."""
-    if str(path) in node.pending:
-        unmet = UnmetRequirement(changed_by=ChangedBy.APPLY)
-    else:
-        unmet = complete_steps(*node.repair_of(path), restart=Restart.K3S)
-    return Answer(ControlStatus.FAIL, problem[0], (*evidence, Evidence(*problem)), unmet=unmet)
+    repair, path = Repair((RunVerb("apply"),)), PurePosixPath(argument.value)
+    if argument.value not in node.pending:
+        # Without the argument, apply sets that of its own file.
+        own: tuple[Step, ...] = (*argument_edits.removed(Component.API_SERVER, argument, node), RunVerb("apply"))
+        repair = Repair(node.rewritten(path) or own, Restart.K3S)
+    return Answer(ControlStatus.FAIL, problem[0], (*evidence, Evidence(*problem)), repair=repair)
 
 
 def _evidence(check: ArgumentCheck, given: Given) -> Evidence:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, undetermined
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, undetermined
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.repair import Restart
+from agent.base.repair import Repair, Restart
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
 from agent.k3s.components.effective_arguments import GivenBy
 
@@ -52,7 +52,7 @@ def answer_by_file(
     evidence = (Evidence(why.observation, why.location), Evidence(shown, Location(path, line)))
     if criterion.accepts(value) if value else unset_passes:
         return Answer(ControlStatus.PASS, shown, evidence, given_by=GivenBy.OPERATOR)
-    return Answer(ControlStatus.FAIL, shown, evidence, unmet=complete_steps(*why.steps, restart=Restart.K3S))
+    return Answer(ControlStatus.FAIL, shown, evidence, repair=Repair(why.steps, Restart.K3S))
 
 
 def _scalars(root: YamlMapping, path: str) -> list[Scalar]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import ChangedBy, UnmetRequirement
+from agent.assess.checks.answer import Answer, ControlStatus
 from agent.assess.checks.host_paths import BINARIES, paths_on
 from agent.base.linux.sysctl_order import SYSCTL_CONF, at_boot
-from agent.base.model import DefaultPermissions, FilePermissions
-from agent.base.repair import Instruction, Restart, RunVerb
+from agent.base.model import DefaultPermissions, FilePermissions, Location
+from agent.base.repair import Edit, Repair, Restart, RunVerb, Set
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.settings import schema
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
+    from agent.assess.checks.answer import Evidence
     from agent.assess.checks.effect import Effect
     from agent.assess.checks.evidence import CollectedEvidence
     from agent.base.linux.sysctl_order import SysctlAssignment
     from agent.base.repair import Step
+    from agent.base.report import Finding
     from agent.cluster.kubernetes.queries import Cluster
     from agent.harden.desired.dropin_options import ExpectedOption
     from agent.harden.situation import Situation
@@ -36,10 +38,11 @@ class AssessedNode:
         self,
         situation: Situation,
         evidence: CollectedEvidence,
-        prevents_start: Sequence[str] = (),
+        prevents_start: Sequence[Finding] = (),
         cluster: Cluster | None = None,
+        settings_file: PurePosixPath = schema.DEFAULT_SETTINGS,
     ) -> None:
-        """`prevents_start` has the ID and the location of each finding that prevents K3s from starting.
+        """`prevents_start` has the findings that prevent K3s from starting.
 
         `cluster` contains the answers of the API server; None if it was not queried.
         """
@@ -48,6 +51,7 @@ class AssessedNode:
         self.facts = situation.facts
         self.evidence = evidence
         self.cluster = cluster
+        self.settings_file = settings_file
         self.effects: tuple[Effect, ...] = ()
         """What the running node shows; none unless the cluster is assessed."""
 
@@ -79,12 +83,11 @@ class AssessedNode:
         is_service = self.facts.units or self.facts.other_programs
         return bool(is_service) or self.has_started or any(str(path) in programs for path in self._found)
 
-    @property
-    def after_start(self) -> UnmetRequirement:
-        """What has to happen if K3s has not yet written what a check reads."""
-        blockers = ", ".join(self.prevents_start)
-        first = (Instruction(f"correct what prevents K3s from starting: {blockers}"),) if blockers else ()
-        return UnmetRequirement((*first, Instruction("start K3s"), RunVerb("assess")), ChangedBy.K3S)
+    def not_started(self, found: str, reason: str, evidence: tuple[Evidence, ...] = ()) -> Answer:
+        """Return the answer if K3s has not yet written what a check reads."""
+        steps = dict.fromkeys(step for finding in self.prevents_start for step in finding.repair.steps)
+        repair = Repair(tuple(steps), Restart.START)
+        return Answer(ControlStatus.UNKNOWN, found, evidence, reason, repair, awaits_start=True)
 
     @cached_property
     def at_boot(self) -> Mapping[str, SysctlAssignment | None]:
@@ -107,12 +110,13 @@ class AssessedNode:
         """The ids of the resources that `apply` would change."""
         return frozenset(change.id for change in self.situation.plan.changes)
 
-    @cached_property
-    def available_settings(self) -> Mapping[str, str]:
-        """By key, the line of each setting that has an effect on this host and that the site does not set."""
+    def set_by(self, key: str) -> tuple[Step, ...]:
+        """Return the steps that set a key of the settings; empty if it has no effect here, or the site sets it."""
         facts, settings = self.facts, self.situation.settings
-        rows = (row for row in schema.setting_rows() if row.applies.to(facts.role, facts.version))
-        return {row.key: row.line for row in rows if not row.differs_from_default(settings)}
+        row = schema.setting_row(key) if key else None
+        if row is None or not row.applies.to(facts.role, facts.version) or row.differs_from_default(settings):
+            return ()
+        return Set(key, row.example, Location(self.settings_file)), RunVerb("apply")
 
     @cached_property
     def with_permissions_of_apply(self) -> frozenset[PurePosixPath]:
@@ -122,30 +126,14 @@ class AssessedNode:
             resource.path for resource in desired if isinstance(resource, (FilePermissions, DefaultPermissions))
         )
 
-    def unmet(
-        self,
-        edits: Sequence[Step],
-        changed_by: ChangedBy = ChangedBy.SITE,
-        before_apply: tuple[Instruction, ...] = (),
-        *,
-        restart: Restart = Restart.NOT_NEEDED,
-        is_complete: bool = False,
-    ) -> UnmetRequirement:
-        """Return what has to change. Nobody edits the drop-in of this program: `apply` writes it."""
+    def by_hand(self, steps: Sequence[Step], restart: Restart = Restart.K3S) -> Repair:
+        """Return a repair by hand. Nobody edits the drop-in of this program: `apply` writes it."""
         dropin = self.facts.dropin_path
-        others = tuple(
-            step
-            for step in edits
-            if not (isinstance(step, Instruction) and step.location and step.location.path == dropin)
-        )
-        then = self.repair_of(dropin) if len(others) < len(edits) else ()
-        return UnmetRequirement(others or then, changed_by, before_apply, then if others else (), restart, is_complete)
+        others = tuple(step for step in steps if not (isinstance(step, Edit) and step.location.path == dropin))
+        return Repair((*others, *(self.rewritten(dropin) if len(others) < len(steps) else ())), restart)
 
-    def repair_of(self, path: PurePosixPath | None) -> tuple[Step, ...]:
-        """Return the steps for a file that a component cannot use; None for a plugin that has no file."""
-        if path is None:
-            step = Instruction("set `event-rate-limit` in the settings, or remove the plugin")
-            return step, RunVerb("apply")
+    def rewritten(self, path: PurePosixPath) -> tuple[Step, ...]:
+        """Return the steps for a file that a component cannot use."""
         refusal = next((item for item in self.situation.plan.refusals if item.id == str(path)), None)
         if refusal is not None and refusal.edited:
             return (RunVerb("apply", ("--force",)),)
@@ -153,4 +141,4 @@ class AssessedNode:
             return *refusal.repair.steps, RunVerb("apply")
         if any(resource.id == str(path) for resource in self.situation.desired):
             return (RunVerb("apply"),)
-        return (Instruction("fix the file, or remove the argument so that apply sets its own"),)
+        return ()

@@ -6,11 +6,11 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count, undetermined
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count, undetermined
 from agent.assess.checks.check import Manual
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.repair import Instruction, Restart
+from agent.base.repair import Instruction, Repair, Restart
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.node.arguments.running_components import not_run
 from agent.k3s import audit_policy
@@ -81,5 +81,4 @@ def _passed(*evidence: Evidence) -> Answer:
 
 def _failed(found: str, *evidence: Evidence) -> Answer:
     step = Instruction("add rules for these requests to the audit policy, before the rule that matches them now")
-    unmet = complete_steps(step, restart=Restart.K3S)
-    return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet, expected=_EXPECTED)
+    return Answer(ControlStatus.FAIL, found, evidence, repair=Repair((step,), Restart.K3S), expected=_EXPECTED)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import WORST_FIRST, Answer, ControlStatus, all_of, complete_steps
-from agent.base.repair import Instruction
+from agent.assess.checks.answer import WORST_FIRST, Answer, ControlStatus
+from agent.base.repair import Instruction, Repair, Restart, RunVerb
 from agent.base.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.evidence import FileQuery
     from agent.harden.guide.criteria import Criterion
@@ -27,6 +29,8 @@ class ArgumentRequirement(Value):
     name: str
     """Without dashes."""
     criterion: Criterion
+    setting: str = ""
+    """The key of the settings that makes apply set it."""
 
 
 class Check(Value, ABC):
@@ -55,6 +59,9 @@ class Check(Value, ABC):
     def names(self) -> tuple[str, ...]:
         """The arguments and keys that are checked, as CIS titles name them."""
         return tuple(f"--{argument.name}" for argument in self.arguments)
+
+    setting = ""
+    """The key of the settings that makes `apply` meet the requirement."""
 
     @property
     def provider(self) -> str:
@@ -101,8 +108,10 @@ class AllOf(Check):
             found=", ".join(dict.fromkeys(answer.found for answer in deciding if answer.found)),
             evidence=tuple(dict.fromkeys(evidence for answer in ordered for evidence in answer.evidence)),
             reason="; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),
-            unmet=all_of([answer.unmet for answer in deciding]),
+            repair=_all_of([answer.repair for answer in deciding]),
             given_by=deciding[0].given_by,
+            awaits_start=any(answer.awaits_start for answer in deciding),
+            awaits=deciding[0].awaits,
         )
 
     @property
@@ -143,6 +152,18 @@ class AllOf(Check):
         return tuple(argument for check in self.checks for argument in check.arguments)
 
 
+def _all_of(repairs: Sequence[Repair]) -> Repair:
+    """Return several repairs as one: apply, if any has it, follows the edits."""
+    steps = dict.fromkeys(step for repair in repairs for step in repair.steps)
+    apply = RunVerb("apply")
+    ways = [repair.alternative or repair for repair in repairs]
+    return Repair(
+        (*(step for step in steps if step != apply), *((apply,) if apply in steps else ())),
+        max((repair.restart for repair in repairs), key=list(Restart).index),
+        _all_of(ways) if any(repair.alternative for repair in repairs) else None,
+    )
+
+
 class NotInK3s(Check):
     """K3s has nothing that this control could apply to."""
 
@@ -166,7 +187,7 @@ class Manual(Check):
     """What to review, in one sentence or command."""
 
     def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
-        return Answer(ControlStatus.MANUAL, reason=self.review, unmet=complete_steps(Instruction(self.review)))
+        return Answer(ControlStatus.MANUAL, reason=self.review, repair=Repair((Instruction(self.review),)))
 
     @property
     def description(self) -> str:

@@ -12,7 +12,6 @@ from agent.assess.checks.answer import (
     Answer,
     ControlStatus,
     Evidence,
-    complete_steps,
     determined,
     grep_count,
     undetermined,
@@ -21,7 +20,7 @@ from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT, 
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import EncryptionConfiguration, MissingFile, UnknownCause, UnknownFile
 from agent.base.model import Location
-from agent.base.repair import Instruction, Restart, Run, RunVerb
+from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
 from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.running_components import not_run
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from agent.harden.node.facts import HostFacts
     from agent.k3s.components.effective_arguments import EffectiveArgument, Given
 
+_WRITES_AGAIN = Repair(restart=Restart.K3S)
+"""K3s writes the configuration of etcd at each start."""
 _NOT_ENCRYPTED = "Secrets are not encrypted"
 
 _PROVIDER = """(aescbc|aesgcm|identity|kms|secretbox)[": ]"""
@@ -76,17 +77,17 @@ class EtcdSetting(Check):
         given = node.facts.merged_config.component_arguments("etcd-arg").get(self.key, ())
         if given and not self.criterion.on_host(str(node.facts.data_dir)).accepts(given[-1].text):
             shown = Evidence(f"{self.key}={given[-1].text}", given[-1].location)
-            step = removal("etcd-arg", given[-1], node.facts)
-            return Answer(ControlStatus.FAIL, given[-1].text, (shown,), unmet=complete_steps(step, restart=Restart.K3S))
+            repair = node.by_hand([removal("etcd-arg", given[-1], node)])
+            return Answer(ControlStatus.FAIL, given[-1].text, (shown,), repair=repair)
         if value is None:
             status = ControlStatus.PASS if self.unset_passes else ControlStatus.FAIL
             command = grep_count(self.key.rpartition(".")[2], config.path)
             evidence = (Evidence(f"no {self.key}", Location(config.path), repeat_with=command),)
-            return Answer(status, "not set", evidence, given_by=GivenBy.K3S)
+            return Answer(status, "not set", evidence, repair=_WRITES_AGAIN, given_by=GivenBy.K3S)
         is_met = self.criterion.on_host(str(node.facts.data_dir)).accepts(value.value)
         evidence = (Evidence(f"{self.key}: {value.value}", Location(config.path, value.line)),)
         status = ControlStatus.PASS if is_met else ControlStatus.FAIL
-        return Answer(status, value.value, evidence, given_by=GivenBy.K3S)
+        return Answer(status, value.value, evidence, repair=_WRITES_AGAIN, given_by=GivenBy.K3S)
 
     @property
     def expected(self) -> str:
@@ -140,7 +141,7 @@ class DistinctKeys(Check):
                 paths = [node.facts.data_dir / name for name in (other, certificate)]
                 evidence = tuple(Evidence(found, Location(path), repeat_with=_shows_key(path)) for path in paths)
                 step = Instruction(f"replace {paths[0]} as K3s' page about `k3s certificate` describes")
-                return Answer(ControlStatus.FAIL, found, evidence, unmet=complete_steps(step, restart=Restart.K3S))
+                return Answer(ControlStatus.FAIL, found, evidence, repair=Repair((step,), Restart.K3S))
         return Answer(ControlStatus.PASS, given_by=GivenBy.K3S)
 
     @property
@@ -223,10 +224,10 @@ class EncryptionProviders(Check):
             found = Evidence(config.problem.problem, config.problem.location)
             steps = (Instruction("correct the file", config.problem.location), RunVerb("assess"))
             reason = f"the API server exits at {path}: {config.problem.problem}"
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (found,), reason, complete_steps(*steps))
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (found,), reason, Repair(steps))
         if first in self.providers:
             return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
-        return Answer(ControlStatus.FAIL, first, evidence, unmet=complete_steps(*steps))
+        return Answer(ControlStatus.FAIL, first, evidence, repair=Repair(steps))
 
     @property
     def _first_on_every_server(self) -> tuple[Step, ...]:
@@ -282,7 +283,7 @@ def no_etcd(node: AssessedNode) -> Answer:
         return _unknown(node.evidence.etcd, _WRITTEN_AGAIN)
     if datastore is Datastore.NONE:
         reason = "K3s has not created its datastore yet, so its kind is not known"
-        return Answer(ControlStatus.UNKNOWN, "no datastore", reason=reason, unmet=node.after_start)
+        return node.not_started("no datastore", reason)
     reason = f"the datastore is {datastore}, not an etcd that K3s runs"
     return Answer(ControlStatus.NOT_APPLICABLE, str(datastore), reason=reason)
 
@@ -293,8 +294,8 @@ def _not_encrypted(option: Given | None, node: AssessedNode) -> Answer:
     source = "" if first else f"K3s {node.facts.version}"
     evidence = [Evidence(observation, Location(first) if first else None, source)]
     evidence += [Evidence(option.written, option.location)] if option else []
-    unmet = argument_edits.not_encrypted(option, node)
-    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
+    repair = argument_edits.not_encrypted(option, node)
+    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), repair=repair)
 
 
 def _without_file(argument: EffectiveArgument, option: Given | None, node: AssessedNode) -> Answer:
@@ -303,21 +304,21 @@ def _without_file(argument: EffectiveArgument, option: Given | None, node: Asses
     evidence = [Evidence(f"--{ENCRYPTION_ARGUMENT}= names no file, so Secrets are stored unencrypted", given.location)]
     evidence += [Evidence(option.written, option.location)] if option else []
     if defaults.default_of(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts) is None:
-        unmet = argument_edits.not_encrypted(option, node)
+        repair = argument_edits.not_encrypted(option, node)
     else:
-        unmet = complete_steps(*argument_edits.corrected(ENCRYPTION, argument, node), restart=Restart.K3S)
-    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
+        repair = node.by_hand(argument_edits.corrected(ENCRYPTION, argument, node))
+    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), repair=repair)
 
 
 def _missing(config: MissingFile, starts: str, node: AssessedNode) -> Answer:
     reason = f"K3s writes {config.path} when it starts {starts}, and the file is missing"
-    return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
+    return node.not_started("no such file", reason)
 
 
 def _unknown(config: UnknownFile, correction: str) -> Answer:
     """Return the answer for a configuration that could not be read; `correction` is for invalid content."""
     evidence = (Evidence(config.reason, Location(config.path)),)
-    steps = determined(config)
+    repair = determined(config)
     if config.cause is UnknownCause.INVALID:
-        steps = (Instruction(correction.format(path=config.path)), RunVerb("assess"))
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, complete_steps(*steps))
+        repair = Repair((Instruction(correction.format(path=config.path)), RunVerb("assess")))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, repair)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import WORST_FIRST, ControlStatus, Evidence, complete_steps
+from agent.assess.checks.answer import WORST_FIRST, ControlStatus, Evidence
+from agent.base.repair import Repair
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -42,6 +43,6 @@ def observed(control: str, answer: Answer, effects: Iterable[Effect]) -> tuple[A
         shown = Evidence(text, source=source, repeat_with=effect.command)
         answer = answer._replace(evidence=(*answer.evidence, shown))
         if effect.status is ControlStatus.FAIL and answer.status is ControlStatus.PASS:
-            unmet = complete_steps(*effect.steps)
-            answer = answer._replace(status=ControlStatus.FAIL, found=effect.observed, unmet=unmet)
+            repair = Repair(tuple(effect.steps))
+            answer = answer._replace(status=ControlStatus.FAIL, found=effect.observed, repair=repair)
     return answer, min((effect.status for effect in own), key=WORST_FIRST.index, default=None)

@@ -5,15 +5,7 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import (
-    UNDETERMINED,
-    Answer,
-    ChangedBy,
-    ControlStatus,
-    Evidence,
-    UnmetRequirement,
-    complete_steps,
-)
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.evidence import FileQuery
@@ -21,7 +13,7 @@ from agent.assess.checks.file_modes import below_data_dir, not_determined, stat_
 from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, not_understood, paths_on
 from agent.base.linux.reach import OTHERS, READ, WRITE, Party, reached, replacers
 from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Location
-from agent.base.repair import Instruction, Restart, Run
+from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
 from agent.base.value import Value, replace
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.redaction import HIDDEN
@@ -187,13 +179,13 @@ class NoSecretInServices(Check):
             shown = tuple(Evidence("no secret", Location(unit.path)) for unit in units)
             return Answer(ControlStatus.PASS, "no secret", shown)
         target = node.facts.configuration.path
-        steps = [removal(key, value, node.facts) for key, value in with_secrets]
+        steps: list[Step] = [removal(key, value, node) for key, value in with_secrets]
         keys = ", ".join(f"`{key}`" for key in dict.fromkeys(key for key, _ in with_secrets))
         steps.append(Instruction(f"add {keys} with the value to {target}"))
-        unmet = node.unmet((*steps, Run(f"sudo chmod 0600 {quote(str(target))}")), restart=Restart.K3S)
+        repair = node.by_hand((*steps, Run(f"sudo chmod 0600 {quote(str(target))}")))
         readable = "secret in `{}`, which all users can read"
         shown = tuple(Evidence(readable.format(key), value.location) for key, value in with_secrets)
-        return Answer(ControlStatus.FAIL, shown[0].observation, shown, unmet=unmet)
+        return Answer(ControlStatus.FAIL, shown[0].observation, shown, repair=repair)
 
     expected = "it contains no secret"
     subject = SERVICE_FILES.name
@@ -232,7 +224,7 @@ def _may_be_open(access: _OpenAccess) -> Answer:
     reason = f"{access.path}: {access.observation}, and {access.unfound}"
     evidence = (Evidence(f"{access.observation}; {access.unfound}", Location(access.path)),)
     steps = (Run(f"sudo {access.command} {quote(str(access.path))}"),) if access.command else ()
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, complete_steps(*steps))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, Repair(tuple(steps)))
 
 
 def _counted(problems: tuple[_OpenAccess, ...], contents: Matches) -> tuple[_OpenAccess, ...]:
@@ -270,15 +262,12 @@ def _failed(problems: Sequence[_OpenAccess], node: AssessedNode) -> Answer:
     steps += [Run(f"sudo {command} {' '.join(map(quote, paths))}") for command, paths in commands.items()]
     first = f"{problems[0].path} ({problems[0].observation})"
     subjects = {str(item.path) for item in problems}
+    by_hand = Repair(tuple(steps), Restart.K3S if moved else Restart.NOT_NEEDED)
     return Answer(
         ControlStatus.FAIL,
         f"{first}, and {len(subjects) - 1} more" if len(subjects) > 1 else first,
         tuple(dict.fromkeys(Evidence(item.observation, Location(item.path)) for item in problems)),
-        unmet=UnmetRequirement(
-            tuple(steps),
-            ChangedBy.APPLY if subjects <= node.pending else ChangedBy.SITE,
-            restart=Restart.K3S if moved else Restart.NOT_NEEDED,
-        ),
+        repair=Repair((RunVerb("apply"),)) if subjects <= node.pending else by_hand,
     )
 
 

@@ -10,11 +10,8 @@ from agent.assess.checks.answer import (
     STAT,
     UNDETERMINED,
     Answer,
-    ChangedBy,
     ControlStatus,
     Evidence,
-    UnmetRequirement,
-    complete_steps,
     determined,
 )
 from agent.assess.checks.check import DATA_DIR, Check
@@ -22,7 +19,7 @@ from agent.assess.checks.datastore_checks import no_etcd
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.host_paths import HostPaths, named_by_argument, paths_on
 from agent.base.model import PRIVATE_FILE, ROOT, FileMode, FilePermissions, Location
-from agent.base.repair import Instruction, Run
+from agent.base.repair import Repair, Restart, Run, RunVerb
 from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.datastore import Datastore
 from agent.k3s.components.effective_arguments import GivenBy
@@ -54,6 +51,8 @@ class FileCheck(Check):
     """Names of files that are left out."""
     directories: bool = False
     """Whether the paths are directories."""
+    setting: str = ""
+    """The key of the settings that makes apply meet the requirement."""
     named_by: tuple[tuple[Component, str], ...] = ()
     """Arguments of components that can name another file, which is then checked, too: it is the one that is used."""
 
@@ -73,9 +72,9 @@ class FileCheck(Check):
     def command(self) -> str:
         """The command that makes a file compliant, without the file."""
 
-    def changed_by(self, wrong: Sequence[FoundFile], node: AssessedNode) -> ChangedBy:  # noqa: ARG002 - of modes
-        """Return who may change these files."""
-        return ChangedBy.SITE
+    def is_set_by_apply(self, wrong: Sequence[FoundFile], node: AssessedNode) -> bool:  # noqa: ARG002 - of modes
+        """Return whether the next run of apply makes these files compliant."""
+        return False
 
     def given_by(self, files: Sequence[FoundFile], node: AssessedNode) -> GivenBy:  # noqa: ARG002 - of modes
         """Return who made these files compliant."""
@@ -102,7 +101,7 @@ class FileCheck(Check):
                 ControlStatus.FAIL,
                 _one_or_many([self.shown(file) for file in wrong], len(files), self._kind),
                 tuple(Evidence(self.shown(file), Location(file.path)) for file in wrong),
-                unmet=UnmetRequirement((Run(command),), self.changed_by(wrong, node)),
+                repair=self._repair(command, wrong, node),
             )
         if any(match.unknown for match in matches):
             return not_determined(matches)
@@ -133,6 +132,13 @@ class FileCheck(Check):
 
     def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
         return (self.query(facts),)
+
+    def _repair(self, command: str, wrong: Sequence[FoundFile], node: AssessedNode) -> Repair:
+        if self.is_set_by_apply(wrong, node):
+            return Repair((RunVerb("apply"),))
+        by_hand = Repair((Run(command),))
+        by_setting = node.set_by(self.setting)
+        return Repair(by_setting, alternative=by_hand) if by_setting else by_hand
 
     def _paths(self, facts: HostFacts) -> tuple[str, ...]:
         """Return the paths on this host. Raises ValueError if one is relative."""
@@ -174,9 +180,8 @@ class Permissions(FileCheck):
     def command(self) -> str:
         return f"chmod {self.at_most}"
 
-    def changed_by(self, wrong: Sequence[FoundFile], node: AssessedNode) -> ChangedBy:
-        needed = {FilePermissions(path=file.path, mode=self.at_most).id for file in wrong}
-        return ChangedBy.APPLY if needed <= node.pending else ChangedBy.SITE
+    def is_set_by_apply(self, wrong: Sequence[FoundFile], node: AssessedNode) -> bool:
+        return {FilePermissions(path=file.path, mode=self.at_most).id for file in wrong} <= node.pending
 
     def given_by(self, files: Sequence[FoundFile], node: AssessedNode) -> GivenBy:
         paths = node.with_permissions_of_apply
@@ -206,7 +211,7 @@ def not_determined(matches: Iterable[Matches]) -> Answer:
         UNDETERMINED,
         tuple(Evidence(unread.reason, Location(unread.path)) for unread in unknown),
         reason=f"{unknown[0].path}: {unknown[0].reason}",
-        unmet=complete_steps(*determined(unknown[0])),
+        repair=determined(unknown[0]),
     )
 
 
@@ -227,15 +232,14 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
         reason = not_run(component, node.facts)
         if reason and any(path.is_relative_to(part) for path in below):
             return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
-    if not node.has_started:
-        reason, unmet = "K3s creates it at its first start, and has not started yet", node.after_start
-    elif below:
-        reason = "K3s creates it at each start, and it is missing although K3s has started"
-        unmet = complete_steps(Instruction("restart K3s"))
-    else:
-        return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=f"no file matches {names}")
     evidence = (Evidence("no such file", source=names, repeat_with=stat_all(patterns)),)
-    return Answer(ControlStatus.UNKNOWN, "no such file", evidence, reason, unmet)
+    if not node.has_started:
+        reason = "K3s creates it at its first start, and has not started yet"
+        return node.not_started("no such file", reason, evidence)
+    if not below:
+        return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=f"no file matches {names}")
+    reason = "K3s creates it at each start, and it is missing although K3s has started"
+    return Answer(ControlStatus.UNKNOWN, "no such file", evidence, reason, Repair(restart=Restart.K3S))
 
 
 def stat_all(patterns: Iterable[PurePosixPath], *, directories: bool = False) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import Answer, ChangedBy, ControlStatus, Evidence, UnmetRequirement, complete_steps
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence
 from agent.assess.checks.check import Check
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.model import Location
-from agent.base.repair import Instruction, Restart, RunVerb
+from agent.base.repair import Repair, Restart, RunVerb
+from agent.base.value import replace
 from agent.base.yaml_reader import mappings, part, shown, texts
 from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.guide_files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
@@ -38,28 +39,28 @@ class _Policy(NamedTuple):
 class PoliciesFromFiles(Check):
     """The API server loads policies from files, and one of them rejects or changes requests."""
 
+    setting = "admission-policies.pod-security"
     expected = "a policy from a file rejects or changes requests"
 
     def answer(self, node: AssessedNode) -> Answer:
         situation, cluster = node.situation, node.cluster
         if not situation.k3s_files.policies:
-            by = ChangedBy.APPLY if situation.settings.has_admission_policies else ChangedBy.SITE
-            return Answer(ControlStatus.FAIL, "no policy is loaded from a file", unmet=UnmetRequirement(changed_by=by))
+            steps = (RunVerb("apply"),) if situation.settings.has_admission_policies else node.set_by(self.setting)
+            return Answer(ControlStatus.FAIL, "no policy is loaded from a file", repair=Repair(steps))
         from agent.findings.static_policy_directories import not_enforced, rejected
 
         for problem in (*rejected(situation), *not_enforced(situation)):
-            steps = complete_steps(*problem.repair.steps, restart=Restart.K3S)
             shows = (Evidence(problem.message, problem.location),)
-            return Answer(ControlStatus.FAIL, problem.message, shows, unmet=steps)
+            repair = replace(problem.repair, restart=Restart.K3S)
+            return Answer(ControlStatus.FAIL, problem.message, shows, repair=repair)
         policies, digests = [*_policies(node)], dict(_digests(node))
         evidence = (*(policy.evidence for policy in policies), *digests)
         if cluster is not None and cluster.policies is None:
             reason = cluster.problem or cluster.problems.get("/metrics", "")
-            again = complete_steps(RunVerb("assess", ("--cluster",)))
-            return Answer(ControlStatus.UNKNOWN, "", evidence, reason, again)
+            return Answer(ControlStatus.UNKNOWN, "", evidence, reason, Repair((RunVerb("assess", ("--cluster",)),)))
         if not all(digests.values()):
-            restart = complete_steps(Instruction("read in K3s' log why it has not loaded the files; then restart K3s"))
-            return Answer(ControlStatus.FAIL, "the running API server has loaded other files", evidence, unmet=restart)
+            found, restart = "the running API server has loaded other files", Repair(restart=Restart.K3S)
+            return Answer(ControlStatus.FAIL, found, evidence, repair=restart)
         strict = [policy for policy in policies if policy.actions & {"Deny", _MUTATES}]
         found = f"{len(strict)} of {len(policies)} policies reject or change requests"
         return Answer(ControlStatus.PASS if strict else ControlStatus.FAIL, found, evidence)

@@ -10,35 +10,31 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.answer import (
     UNDETERMINED,
     Answer,
-    ChangedBy,
     ControlStatus,
     Evidence,
-    UnmetRequirement,
-    complete_steps,
     grep_count,
-    made_readable,
+    moved_away,
 )
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.file_modes import below_data_dir
 from agent.base.linux.sysctl_order import same_value
 from agent.base.model import PRIVATE_FILE, ROOT, Directory, Location, Sysctl, Unreadable
-from agent.base.repair import Instruction, Restart, Run, RunVerb
+from agent.base.repair import Edit, Repair, Run, RunVerb
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.plan.plan import describe_state
 from agent.k3s.components.effective_arguments import GivenBy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.linux.sysctl_order import SysctlAssignment
     from agent.base.repair import Step
     from agent.harden.guide.guide_files import DirectoryRow
     from agent.harden.guide.sysctls import SysctlRow
 
-_APPLY = RunVerb("apply")
 _KUBECONFIG_OPTIONS = ("write-kubeconfig-mode", "write-kubeconfig-group")
 _PROC_SYS = PurePosixPath("/proc/sys")
-_PARAMETERS_PATH = PurePosixPath(PARAMETERS_FILE)
 
 
 class KernelParameter(Check):
@@ -63,22 +59,14 @@ class KernelParameter(Check):
         if line is None and row.written:
             found += ", and no file sets it at boot"
         if is_wrong_now or is_wrong_at_boot:
-            others = _set_by_others(row, line, node, is_wrong_now=is_wrong_now)
-            needs = {*((row.key,) if is_wrong_now else ()), *((PARAMETERS_FILE,) if is_wrong_at_boot else ())}
-            changed_by = ChangedBy.APPLY if needs <= node.pending else ChangedBy.SITE
-            setting = f"{row.key}={row.value}"
-            edit = Instruction(f"set `{setting}`", Location(_PARAMETERS_PATH))
-            # A parameter that the guide does not write has the steps of its control.
-            by_hand = (edit, Run(f"sudo sysctl -w {setting}")) if row.written else ()
-            unmet = complete_steps(*others) if others else UnmetRequirement(by_hand, changed_by)
-            return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
+            steps = _steps(row, node, is_wrong_now=is_wrong_now, is_wrong_at_boot=is_wrong_at_boot)
+            return Answer(ControlStatus.FAIL, found, evidence, repair=Repair(tuple(steps)))
         for path in node.unreadable_sysctl_files:
             reason = f"cannot read {path}, which may set it at boot"
-            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, complete_steps(*made_readable(path)))
+            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, moved_away(path))
         if not isinstance(now, Sysctl):
             reason = "/proc/sys does not exist here" if now is None else describe_state(now)
-            unmet = complete_steps(Instruction("assess the booted host"))
-            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, unmet)
+            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, Repair((RunVerb("assess"),)))
         is_own = line is not None and str(line.location.path) == PARAMETERS_FILE
         by = None if line is None else GivenBy.DROPIN if is_own else GivenBy.OPERATOR
         return Answer(ControlStatus.PASS, found, evidence, given_by=by)
@@ -112,20 +100,19 @@ class GuideDirectory(Check):
         now = node.situation.observed.get(str(path))
         if now is None or isinstance(now, Unreadable):
             reason = describe_state(now) if now is not None else "it was not read"
-            unmet = complete_steps(*made_readable(path, "directory"))
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (Evidence(reason, Location(path)),), reason, unmet)
+            shows = (Evidence(reason, Location(path)),)
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, shows, reason, moved_away(path))
         found = describe_state(now)
         is_met = False
         if isinstance(now, Directory):
             found = f"mode {now.mode}, owner {'root:root' if now.owner == ROOT else now.owner}"
             is_met = (now.mode, now.owner) == (self.row.mode, ROOT)
         command = f"sudo install -d -o root -g root -m {self.row.mode} {quote(str(path))}"
-        changed_by = ChangedBy.APPLY if str(path) in node.pending else ChangedBy.SITE
         return Answer(
             ControlStatus.PASS if is_met else ControlStatus.FAIL,
             found,
             (Evidence(found, Location(path)),),
-            unmet=UnmetRequirement((Run(command),), changed_by),
+            repair=Repair((RunVerb("apply") if str(path) in node.pending else Run(command),)),
             given_by=(GivenBy.DROPIN if node.situation.journal.runs else GivenBy.OPERATOR) if is_met else None,
         )
 
@@ -157,9 +144,8 @@ class KubeconfigOptions(Check):
         wrong = [(key, value) for key, value in given if not _is_private(key, value.text)]
         shown = tuple(Evidence(f"{key}: {value.text}", value.location) for key, value in wrong or given)
         if wrong:
-            steps = tuple(removal(key, value, node.facts) for key, value in wrong)
-            unmet = node.unmet(steps, restart=Restart.K3S, is_complete=True)
-            return Answer(ControlStatus.FAIL, ", ".join(item.observation for item in shown), shown, unmet=unmet)
+            repair = node.by_hand([removal(key, value, node) for key, value in wrong])
+            return Answer(ControlStatus.FAIL, ", ".join(item.observation for item in shown), shown, repair=repair)
         observation = "no option makes the kubeconfig accessible to others"
         command = grep_count("write-kubeconfig", node.facts.configuration.path.parent)
         default = Evidence(observation, source=f"K3s {node.facts.version}", repeat_with=command)
@@ -187,17 +173,18 @@ class SysctlPrecedence(Check):
     """No file that is read at boot overrides a value of 90-kubelet.conf."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        overrides = tuple(node.situation.boot_overrides.values())
+        overrides = node.situation.boot_overrides
         if overrides:
+            shows = tuple(Evidence(override.message, override.location) for override in overrides.values())
             return Answer(
                 ControlStatus.FAIL,
-                "; ".join(override.message for override in overrides),
-                tuple(Evidence(override.message, override.location) for override in overrides),
-                unmet=complete_steps(*(Instruction(override.fix, override.location) for override in overrides)),
+                "; ".join(override.message for override in overrides.values()),
+                shows,
+                repair=Repair(tuple(item.edit(node.situation.line_at(item.location)) for item in overrides.values())),
             )
         for path in node.unreadable_sysctl_files:
-            unmet = complete_steps(*made_readable(path))
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=f"cannot read {path}", unmet=unmet)
+            reason = f"cannot read {path}"
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=reason, repair=moved_away(path))
         files = node.situation.sysctl_files
         directories = ", ".join(dict.fromkeys(str(file.path.parent) for file in files))
         observation = f"{len(files)} file{'s' if len(files) != 1 else ''} of kernel parameters, no override"
@@ -209,16 +196,14 @@ class SysctlPrecedence(Check):
     expected = f"no file overrides {PARAMETERS_FILE} at boot"
 
 
-def _set_by_others(
-    row: SysctlRow, line: SysctlAssignment | None, node: AssessedNode, *, is_wrong_now: bool
-) -> tuple[Step, ...]:
-    """Return the steps for a line of another file that decides at boot; empty if there is none."""
+def _steps(row: SysctlRow, node: AssessedNode, *, is_wrong_now: bool, is_wrong_at_boot: bool) -> Iterator[Step]:
     override = node.situation.boot_overrides.get(row.key)
+    setting = f"{row.key}={row.value}"
     if override is not None:
-        # In the file of apply, the line can also be deleted, and apply writes it again.
-        is_own = str(override.location.path) == PARAMETERS_FILE
-        applies = is_wrong_now or is_own or PARAMETERS_FILE in node.pending
-        return Instruction(override.fix, override.location), *((_APPLY,) if applies else ())
-    if line is None or str(line.location.path) == PARAMETERS_FILE or same_value(line.value, row.value):
-        return ()
-    return Instruction(f"set {row.key} to {row.value}, or delete the line", line.location), _APPLY
+        yield override.edit(node.situation.line_at(override.location))
+    elif row.written and is_wrong_at_boot and PARAMETERS_FILE not in node.pending:
+        yield Edit(Location(PurePosixPath(PARAMETERS_FILE)), new=setting)
+    if row.written and not {row.key, PARAMETERS_FILE}.isdisjoint(node.pending):
+        yield RunVerb("apply")
+    elif is_wrong_now:
+        yield Run(f"sudo sysctl -w {setting}")

@@ -106,13 +106,10 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     kinds = filter(_limits_assessment, findings.KINDS.values())
     found = tuple(findings.collect_findings(situation, kinds))
-    blockers = [
-        f"{finding.id} at {finding.location}" if finding.location else finding.id
-        for finding in found
-        if finding.prevents_start
-    ]
     evidence = all_evidence.read_evidence(host, situation.facts, queries)
-    node = AssessedNode(situation, evidence, prevents_start=blockers)
+    blockers = [finding for finding in found if finding.prevents_start]
+    settings_file = request.settings_file or DEFAULT_SETTINGS
+    node = AssessedNode(situation, evidence, blockers, settings_file=settings_file)
     if scope.with_cluster and host.is_live:
         progress("reading the API server")
         node.cluster = _cluster(host, node)
@@ -124,7 +121,6 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         if scope.with_probes and not node.cluster.problem:
             progress("probing the admission of pods")
             node.cluster = _probed(host, node, node.cluster)
-    settings_file = request.settings_file or DEFAULT_SETTINGS
     postponed = (waiver for stage in situation.stages for waiver in stage.waivers(settings_file))
     waivers = waived_controls.select_waivers(
         (*situation.waivers.all, *postponed),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.sysctl_order import SysctlFile, SysctlReader, at_boot, excluded, same_value
 from agent.base.model import File, Location
+from agent.base.repair import Edit
 from agent.base.value import Value
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 
@@ -24,9 +25,13 @@ class Override(Value):
     message: str
     expected: str
     location: Location
-    fix: str
-    """The edit at the location, in the imperative."""
+    new: str
+    """The text of the line that corrects it; empty: the line is removed."""
     found: str = ""
+
+    def edit(self, line: str) -> Edit:
+        """Return the correction of this line of the file."""
+        return Edit(self.location, line.strip(), self.new)
 
 
 def files_after_apply(
@@ -66,8 +71,7 @@ def _by_line(row: SysctlRow, line: SysctlAssignment) -> Override | None:
     message = f"the next boot sets {row.key} to {line.value or 'an empty value'}"
     if line.is_rejected:
         message = f"{row.key} keeps the kernel's default at the next boot: `{line.value}` is not a valid value"
-    fix = f"set {row.key} to {row.value}, or delete the line"
-    return Override(message, row.value, line.location, fix, line.value)
+    return Override(message, row.value, line.location, f"{row.key}={row.value}", line.value)
 
 
 def _unset(row: SysctlRow, removed: Location | None, *, is_unset: bool) -> Override | None:
@@ -75,9 +79,9 @@ def _unset(row: SysctlRow, removed: Location | None, *, is_unset: bool) -> Overr
         return None
     message = f"the next boot leaves {row.key} at the kernel's default"
     if removed is not None:
-        return Override(message, row.value, removed, "delete the line", f"-{row.key}")
+        return Override(message, row.value, removed, "", f"-{row.key}")
     if is_unset:
         message = f"no file sets {row.key} at the next boot, which leaves it at the kernel's default"
         location = Location(PurePosixPath(PARAMETERS_FILE))
-        return Override(message, row.value, location, f"put the line {row.key}={row.value}")
+        return Override(message, row.value, location, f"{row.key}={row.value}")
     return None

@@ -32,7 +32,7 @@ class Configuration(Value):
 
     path: PurePosixPath = K3S_CONFIG_FILE
     """The main file, which may be missing."""
-    files: tuple[PurePosixPath, ...] = ()
+    texts: tuple[ConfigText, ...] = ()
     """The existing files, in the order in which K3s reads them."""
     operator_config: MergedConfig = merge_configuration(())
     """Without k3s-harden's drop-in."""
@@ -46,6 +46,11 @@ class Configuration(Value):
     """Drop-ins that are symbolic links to missing files. K3s then ignores all of its configuration files."""
     differing: tuple[PurePosixPath, ...] = ()
     """Files and directories that lead to where each process sees another file."""
+
+    @property
+    def files(self) -> tuple[PurePosixPath, ...]:
+        """The paths of the existing files."""
+        return tuple(text.path for text in self.texts)
 
 
 def read_configuration(
@@ -63,7 +68,7 @@ def read_configuration(
     merged = merge_configuration(texts, arguments, environment)
     return Configuration(
         path=path,
-        files=tuple(text.path for text in texts),
+        texts=texts,
         operator_config=merge_configuration([text for text in texts if text.path != ours], arguments, environment),
         merged_config=merged,
         invalid_files=tuple(reader.invalid_files),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agent.base.errors import HardenError, HostError
     from agent.base.linux.sysctl_order import SysctlFile
-    from agent.base.model import Observed, Resource
+    from agent.base.model import Location, Observed, Resource
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
     from agent.harden.changes.state import NotificationState
@@ -166,6 +166,25 @@ class Situation(Value):
         """By kernel parameter what overrides it at the next boot, once apply has written its file."""
         reader, waived = self.facts.platform.boot_reader, self.waivers.kernel_parameters
         return boot_parameters.overrides(self.boot_files, reader, waived, is_refused=self._keeps_parameters_file)
+
+    @cached_property
+    def _lines(self) -> Mapping[PurePosixPath, list[str]]:
+        """The lines of the files that configure K3s, the kubelet and the kernel."""
+        texts = [(text.path, text.data) for text in self.facts.configuration.texts]
+        texts += [(file.path, file.data) for file in self.k3s_files.kubelet.files]
+        texts += [(file.path, file.data or b"") for file in self.sysctl_files]
+        return {path: data.decode(errors="replace").split("\n") for path, data in texts}
+
+    def line_at(self, location: Location) -> str:
+        """Return the text of a line; empty if the file was not read."""
+        lines = self._lines.get(location.path, [])
+        return lines[location.line - 1] if 0 < location.line <= len(lines) else ""
+
+    def line_of_key(self, path: PurePosixPath, key: str, before: int = 0) -> int:
+        """Return the last line, up to `before` if given, that sets a key at the top of a YAML file; 0 without one."""
+        lines = self._lines.get(path, [])[: before or None]
+        starts = tuple(f"{quote}{key}{end}{quote}:" for quote in ("", "'", '"') for end in ("", "+"))
+        return max((number for number, line in enumerate(lines, 1) if line.startswith(starts)), default=0)
 
     def is_as_applied(self, path: PurePosixPath) -> bool:
         """Return whether a file that K3s reads has the content that apply writes.

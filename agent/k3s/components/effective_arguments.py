@@ -109,6 +109,8 @@ class UnknownArgument(Value):
     location: Location | None = None
     steps: tuple[Step, ...] = ()
     """What makes it known; empty if no file of this host does."""
+    awaits: Location | None = None
+    """What has to be corrected first."""
     file: str = ""
     """The path of the file that decides the argument, if the operator names one."""
 

@@ -96,7 +96,7 @@ def as_sarif(assessment: Assessment) -> str:
 def _rule(verdict: Verdict) -> dict[str, object]:
     control = verdict.control
     rated = control.rating
-    texts = (control.why, repair_texts.text(control.by_hand or verdict.repair))
+    texts = (control.why, repair_texts.text(verdict.repair))
     return {
         "id": control.id,
         "shortDescription": {"text": _plain(control.recommendation)},

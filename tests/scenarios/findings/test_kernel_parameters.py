@@ -32,7 +32,8 @@ def unprotected(edit: Edit) -> Edit:
 CASES = (
     Case("sysctl-overridden", written("/etc/sysctl.d/99-site.conf", "# ours\nvm.overcommit_memory = 0\n"),
          written("/etc/sysctl.d/10-site.conf", "# ours\nvm.overcommit_memory = 0\n"),
-         Seen("/etc/sysctl.d/99-site.conf:2", "set vm.overcommit_memory to 1, or delete the line at {location}",
+         Seen("/etc/sysctl.d/99-site.conf:2",
+             "replace `vm.overcommit_memory = 0` by `vm.overcommit_memory=1` at {location}",
              expected="1", found="0"), cure=line_deleted),
     Case("sysctl-overridden",
          lambda host: host.write(KERNEL_FILE, host[KERNEL_FILE].read_text().replace("panic=10", "panic=20")), nothing,

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import FixOwner, Instruction, Repair, RunVerb
+from agent.base.repair import Instruction, Repair, Run, RunVerb
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report, Wording
 from agent.base.value import replace
 from agent.reports import present
@@ -118,10 +118,11 @@ def test_a_difference_and_its_findings_are_one_problem() -> None:
 
 def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
     differs, at = Item("/a", ItemStatus.DIFFERS, "content"), Location(PurePosixPath("/a"), 3)
-    by_apply = Repair((RunVerb("apply"),), FixOwner.APPLY)
+    by_apply = Repair((RunVerb("apply"),))
     finding = Finding("f", Level.ERROR, True, False, "m", location=at, repair=by_apply)  # noqa: FBT003
+    first = Repair((Run("sudo rm /b"), *by_apply.steps))
     same, other = (
-        replace(CALM, items=(differs,), findings=(finding._replace(repair=repair),)) for repair in (by_apply, APPLY)
+        replace(CALM, items=(differs,), findings=(finding._replace(repair=repair),)) for repair in (by_apply, first)
     )
     assert ("(1 problem)" in result(same), "(2 problems)" in result(other)) == (True, True)
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, Instruction, Repair, Restart, Run, RunVerb
 from agent.cli.command_line import repeated_options
 from agent.reports.repair_texts import Caller, addressed, numbered_steps, text
 from tests.tools import generate_docs
@@ -46,7 +46,7 @@ def lines(repair: Repair) -> list[str]:
         (Repair((of(f"{UNIT}.env"),)), f"correct the path at {UNIT}.env:3"),
         (Repair((of("/etc/init.d/k3s"),)), "correct the path at /etc/init.d/k3s:3"),
         (
-            Repair((APPLY,), FixOwner.APPLY, alternative=Repair((Run("sudo rm /a"),))),
+            Repair((APPLY,), alternative=Repair((Run("sudo rm /a"),))),
             "run `sudo k3s-harden apply`; or run `sudo rm /a`",
         ),
     ],

@@ -31,7 +31,7 @@ from agent.harden.situation import Request
 from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, drift
 from tests.fake import Clock, Programs, fake_host, in_memory, names, unit_file
 from tests.tree import Tree
-from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, control, verdict
+from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, REPAIR_OF, WHEN, assessment, control, verdict
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 CRT = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
@@ -366,7 +366,7 @@ def test_apply_repairs_with_the_setting(node: Node) -> None:
 @pytest.mark.parametrize("owner", [FixOwner.OPERATOR, FixOwner.K3S, FixOwner.NONE])
 def test_controls_of_other_owners_start_no_repair(owner: FixOwner, node: Node) -> None:
     node.write("/etc/k3s-harden/config.yaml", REPAIRS)
-    node.look(OPEN._replace(repair=Repair(owner=owner)))
+    node.look(OPEN._replace(repair=REPAIR_OF[owner]))
     assert node.assessed == 1
 
 

@@ -15,7 +15,7 @@ from agent.assess.assessment import ControlStatus
 from agent.base.errors import ExitCode
 from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
-from agent.base.repair import FixOwner, Repair, RunVerb
+from agent.base.repair import Repair, RunVerb
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import Query
@@ -123,7 +123,7 @@ def test_a_repair_by_the_drift_check_accepts_no_impact(root: Path) -> None:
     path.write_text("drift: {repair: true}\n")
     (root / "run").mkdir()
     (root / "run/k3s-harden.lock").touch()
-    found = verdict(KEYS, ControlStatus.FAIL)._replace(repair=Repair(owner=FixOwner.APPLY))
+    found = verdict(KEYS, ControlStatus.FAIL)._replace(repair=Repair((RunVerb("apply"),)))
     lines = list(drift(host_of(root, RUNNING), REQUEST, lambda _: assessment(found)))
     assert [line for line in lines if line.startswith("it is not known what breaks in the cluster")]
     assert not (root / POLICY).exists()

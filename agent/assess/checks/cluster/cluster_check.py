@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import NO_ANSWER, UNDETERMINED, Answer, ControlStatus, Evidence, complete_steps
+from agent.assess.checks.answer import NO_ANSWER, UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.assess.checks.check import Manual
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, Repair
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.cluster.kubernetes.queries import Cluster
 
 _TOO_LARGE = "objects are too large to be read"
-_SMALLER = complete_steps(Instruction("review the objects that are too large, and make them smaller"))
+_SMALLER = Repair((Instruction("review the objects that are too large, and make them smaller"),))
 
 
 class ClusterCheck(Manual):
@@ -36,13 +36,13 @@ class ClusterCheck(Manual):
             problems = (cluster.problem or cluster.problems.get(query, f"cannot read {query}") for query in missing)
             source = cluster.server or "the API server"
             shown = tuple(Evidence(problem, source=source) for problem in dict.fromkeys(problems))
-            return NO_ANSWER._replace(expected=rule.passes or self.review, evidence=shown, unmet=manual.unmet)
+            return NO_ANSWER._replace(expected=rule.passes or self.review, evidence=shown, repair=manual.repair)
         answer = rule.decide(AssessedCluster.on(node, cluster))
         gaps = [query for query in rule.queries if query in cluster.gaps]
         if gaps:
             # Another workload can only add to what fails.
             if answer.status is not ControlStatus.FAIL or not set(gaps) <= set(QUERIES):
-                answer = Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=_TOO_LARGE, unmet=_SMALLER)
+                answer = Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=_TOO_LARGE, repair=_SMALLER)
             unread = (Evidence(cluster.gaps[query], source=cluster.server) for query in gaps)
             answer = answer._replace(evidence=(*answer.evidence, *unread))
         if answer.status is not ControlStatus.MANUAL:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, Repair
 from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.network_policies import opened
@@ -87,7 +87,7 @@ def _enforcement(of: AssessedCluster) -> Answer:
         evidence = (Evidence(f"{_DISABLED}: {option.text}", option.location),)
         step = Instruction("verify that the CNI plugin enforces NetworkPolicies; then waive the control")
         reason = "K3s' controller is disabled, so another one has to enforce NetworkPolicies"
-        return Answer(ControlStatus.MANUAL, "", evidence, reason, complete_steps(step))
+        return Answer(ControlStatus.MANUAL, "", evidence, reason, Repair((step,)))
     observation = f"no configuration of K3s sets {_DISABLED}, so K3s enforces NetworkPolicies"
     command = grep_count(_DISABLED, of.node.facts.configuration.path.parent)
     found = Evidence(observation, source="K3s", repeat_with=command)

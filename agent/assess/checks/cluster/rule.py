@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import LISTED_APART, Answer, ControlStatus, Evidence, complete_steps
-from agent.base.repair import Instruction
+from agent.assess.checks.answer import LISTED_APART, Answer, ControlStatus, Evidence
+from agent.base.repair import Instruction, Repair
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, REQUESTS
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class AssessedCluster(NamedTuple):
             found=objects_summary(site, noun) or ("only objects that every K3s has" if observed else "none"),
             evidence=tuple(shown),
             reason=reason,
-            unmet=complete_steps(*steps),
+            repair=Repair(steps),
         )
 
     def to_review(self, observed: Iterable[Listed], query: Query, noun: str, reason: str = "") -> Answer:

@@ -91,12 +91,14 @@ def _about_configuration(facts: HostFacts) -> UnknownArgument | None:
 
 def _corrected(reason: str, observation: str, location: Location, correction: str) -> UnknownArgument:
     """Return why arguments are unknown until one file is corrected."""
-    return UnknownArgument(reason, observation, location, (Instruction(correction, location), RunVerb("assess")))
+    steps = (Instruction(correction, location), RunVerb("assess"))
+    return UnknownArgument(reason, observation, location, steps, awaits=location)
 
 
 def _decided_by(argument: str, file: str, location: Location | None, field: str) -> UnknownArgument:
     reason = f"the file that `{argument}` names decides it, and its content could not be determined"
-    return UnknownArgument(reason, f"--{argument}={file}", location, (Instruction(f"correct {field} in {file}"),), file)
+    step = Instruction(f"correct {field} in {file}")
+    return UnknownArgument(reason, f"--{argument}={file}", location, (step,), file=file)
 
 
 def _with_version(facts: HostFacts) -> tuple[Step, ...]:

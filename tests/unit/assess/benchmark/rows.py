@@ -1,13 +1,11 @@
-"""Rows of the benchmarks: their own remediation, and the arguments that they test."""
+"""Rows of the benchmarks: the arguments that they test."""
 
 from __future__ import annotations
 
-from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf, Check
 from agent.k3s.default_arguments import Needs, defaults_of
 from agent.k3s.roles_and_versions import Component, Version
-from agent.reports import repair_texts
 
 _BY_THE_OPERATOR = (Needs.SECRETS_ENCRYPTION, Needs.PROTECT_KERNEL_DEFAULTS)
 OF_K3S = {
@@ -19,11 +17,6 @@ OF_K3S = {
     for component in Component
 }
 """Arguments that an unconfigured K3s with embedded etcd passes to each component, if a row tests them."""
-
-
-def fix(row: BenchmarkControl) -> str:
-    """Return a row's own remediation; empty if it is derived from the check."""
-    return repair_texts.text(row.by_hand) if row.by_hand else ""
 
 
 def parts(check: Check) -> tuple[Check, ...]:

@@ -14,7 +14,7 @@ from agent.assess.benchmark.kubelet import KUBELET
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark, up_to
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
-from tests.unit.assess.benchmark.rows import OF_K3S, fix, flags
+from tests.unit.assess.benchmark.rows import OF_K3S, flags
 
 ROWS = {row.id: row for row in API_SERVER + CONTROLLER_MANAGER_AND_SCHEDULER + KUBELET + ONLY_IN_FRAMEWORKS}
 ADMISSION = "enable-admission-plugins"
@@ -236,13 +236,6 @@ def test_newer_benchmarks_reject_more_cipher_suites(suite: str, first_that_refus
     refusing = [benchmark for benchmark in Benchmark if not met(row, {"tls-cipher-suites": suite}, benchmark)]
     every = list(Benchmark)
     assert refusing == (every[every.index(first_that_refuses) :] if first_that_refuses else [])
-
-
-def test_a_fix_for_a_plugin_keeps_the_plugin_of_k3s() -> None:
-    """The argument replaces NodeRestriction, so a text without it would break another control."""
-    for row in API_SERVER:
-        if any(flag.name == ADMISSION and not flag.unset_passes for flag in flags(row.check)):
-            assert "`enable-admission-plugins=NodeRestriction" in fix(row), row.id
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)

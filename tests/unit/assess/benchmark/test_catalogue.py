@@ -20,7 +20,6 @@ from agent.assess.benchmark.node_access import NODE_ACCESS
 from agent.assess.benchmark.outside_benchmarks import BEYOND
 from agent.assess.checks.check import Manual
 from agent.base import package_data
-from agent.base.repair import Instruction
 from agent.harden.guide.controls import CONTROLS
 from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 
@@ -111,10 +110,9 @@ def test_the_texts_of_a_row_are_complete(row: BenchmarkControl) -> None:
     assert row.check not in row.earlier.values()
 
 
-def test_no_step_of_a_fix_ends_with_a_period() -> None:
+def test_no_caution_ends_with_a_period() -> None:
     """Another step can follow in the same sentence."""
-    steps = [step for control in all_controls() if control.by_hand for step in control.by_hand.steps]
-    assert not [step.text for step in steps if isinstance(step, Instruction) and step.text.endswith(".")]
+    assert not [control.id for control in all_controls() if control.caution.endswith(".")]
 
 
 def test_each_severity_is_that_of_a_control() -> None:

@@ -9,7 +9,6 @@ import pytest
 from agent.assess.benchmark.cluster_policies import MANUAL
 from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.check import Manual
-from tests.unit.assess.benchmark.rows import fix
 
 each_row = pytest.mark.parametrize("row", MANUAL, ids=lambda row: row.id)
 
@@ -24,5 +23,5 @@ def test_each_row_has_one_sentence_about_the_review(row: BenchmarkControl) -> No
     for text in (look, row.why):
         assert text.endswith(".")
         assert not any(mark in text for mark in ("  ", "\n", "{", "}", "<"))
-    assert fix(row) == ""
+    assert row.caution == ""
     assert not row.title.endswith(".")

@@ -81,7 +81,7 @@ def test_a_name_with_underscores_overrides_that_with_hyphens(
     server.config(config)
     verdict = server.judged_as(control, ControlStatus.FAIL, FixOwner.OPERATOR)
     assert verdict.evidence[-1].observation.startswith(f"--{spelled}=")
-    assert f"remove `{spelled}`" in fix(verdict)
+    assert fix(verdict) == f"remove `{config.strip()}` at {CONFIG}:1; restart K3s"
 
 
 def test_admission_plugins_of_all_spellings_are_enabled(server: CheckedNode) -> None:
@@ -116,7 +116,7 @@ def test_a_field_of_a_kubelet_file_names_its_line(server: CheckedNode) -> None:
     verdict = server.judged_as("kubelet-anonymous-auth", ControlStatus.FAIL, FixOwner.OPERATOR)
     place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
     assert seen(verdict) == (("authentication.anonymous.enabled: true", place),)
-    assert fix(verdict) == (f"set `authentication.anonymous.enabled: false` at {place}; restart K3s")
+    assert fix(verdict) == f"replace `enabled: true` by `enabled: false` at {place}; restart K3s"
 
 
 @pytest.mark.parametrize("control", ["kubelet-anonymous-auth", "kubelet-authorization-mode", "kubelet-client-ca"])
@@ -149,7 +149,7 @@ def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: Checke
     server.put(edited, f"[Service]\nExecStart=\nExecStart={command}\n")
     verdict = server.judged_as("apiserver-profiling", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert seen(verdict) == (("--profiling=true", f"{edited}:3"),)
-    assert fix(verdict).startswith(f"remove `profiling` (K3s then sets false) at {edited}:3")
+    assert fix(verdict).startswith(f"remove `--kube-apiserver-arg=profiling=true` at {edited}:3")
     server.put(edited, f"[Service]\nExecStart=\nExecStart={command.replace('profiling=true', 'audit-log-maxage=3')}\n")
     assert server.verdict("audit-log-maxage").owner is FixOwner.OPERATOR
 
@@ -158,7 +158,7 @@ def test_a_list_that_a_later_file_drops_is_fixed_before_and_after_apply(server: 
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
     for then in (APPLY, "restart K3s"):
         verdict = server.judged_as("audit-log-maxage", ControlStatus.FAIL, FixOwner.OPERATOR)
-        keep = "write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` (which drops the values of earlier files)"
+        keep = "replace `kube-apiserver-arg` by `kube-apiserver-arg+`"
         assert fix(verdict).startswith(f"{keep} at {SITE}:1")
         assert fix(verdict).endswith(then)
         assert ("k3s-harden apply" in fix(verdict)) is (then == APPLY)
@@ -169,8 +169,8 @@ def test_all_wrong_values_are_removed_and_the_key_once(server: CheckedNode) -> N
     """If only the last value were removed, the one before it would take effect."""
     server.config("kube-apiserver-arg:\n- profiling=true\n- profiling=1\n")
     assert fix(server.verdict("apiserver-profiling")) == (
-        f"remove `profiling` (K3s then sets false) at {CONFIG}:3; then remove `profiling` and the key"
-        f" `kube-apiserver-arg`, which has no other item (K3s then sets false) at {CONFIG}:2; restart K3s"
+        f"remove `profiling=1` at {CONFIG}:3; then remove `profiling=true` at {CONFIG}:2; then remove"
+        f" `kube-apiserver-arg:` at {CONFIG}:1; restart K3s"
     )
 
 
@@ -178,7 +178,9 @@ def test_a_fixed_list_keeps_allowed_names(server: CheckedNode) -> None:
     strong = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
     server.drop_in("95-site.yaml", f"kubelet-arg: ['tls-cipher-suites={strong},TLS_RSA_WITH_RC4_128_SHA']\n")
     verdict = server.judged_as("tls-cipher-suites", ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert fix(verdict) == f"set `tls-cipher-suites={strong}` at {SITE}:1; restart K3s"
+    argument = f"tls-cipher-suites={strong}"
+    weak = f"{argument},TLS_RSA_WITH_RC4_128_SHA"
+    assert fix(verdict) == f"replace `{weak}` by `{argument}` at {SITE}:1; restart K3s"
 
 
 @pytest.mark.parametrize(
@@ -212,9 +214,9 @@ def test_a_new_value_goes_into_the_configuration_file_of_the_host(nodes: Nodes) 
     server.starts_with("--config", "/etc/k3s/c.yaml")
     server.put("/etc/k3s/c.yaml", "kubelet-arg: [v=2]\n")
     server.put(CONFIG, "kubelet-arg: [event-qps=-1]\n")
-    remedy = fix(server.verdict("apiserver-event-rate-limit"))
-    assert "in the list `kube-apiserver-arg` in /etc/k3s/c.yaml; then run" in remedy
-    assert CONFIG not in remedy
+    assert fix(server.verdict("kubelet-event-qps", Benchmark.CIS_1_24)) == (
+        'replace `[` by `["event-qps=0", ` at /etc/k3s/c.yaml:1; restart K3s'
+    )
     assert seen(server.verdict("kubelet-event-qps"))[0][1] == "/etc/k3s/c.yaml"
 
 
@@ -223,9 +225,8 @@ def test_a_drop_in_that_drops_the_list_is_fixed_first(server: CheckedNode) -> No
     server.config("kubelet-arg: [v=2]\n")
     server.drop_in("95-x.yaml", "# ours\nkubelet-arg: [v=3]\n")
     server.harden()
-    assert fix(server.verdict("kubelet-seccomp-default")).startswith(
-        "write `kubelet-arg+:` instead of `kubelet-arg:` (which drops the values of earlier files) at"
-        f" {CONFIG}.d/95-x.yaml:2; restart K3s"
+    assert fix(server.verdict("kubelet-seccomp-default")).endswith(
+        f"; then replace `kubelet-arg` by `kubelet-arg+` at {CONFIG}.d/95-x.yaml:2; restart K3s"
     )
 
 
@@ -233,7 +234,7 @@ def test_a_disabled_option_names_its_line(server: CheckedNode) -> None:
     server.drop_in("95-site.yaml", "secrets-encryption: false\n")
     verdict = server.verdict("secrets-encryption")
     assert seen(verdict) == (("secrets-encryption: false", f"{SITE}:1"),)
-    assert fix(verdict).endswith(f"; then change `secrets-encryption: false` at {SITE}:1")
+    assert fix(verdict).endswith(f"; then remove `secrets-encryption: false` at {SITE}:1; restart K3s")
 
 
 def test_only_the_required_feature_gate_is_checked(server: CheckedNode) -> None:
@@ -295,14 +296,16 @@ def test_a_plugin_that_is_enabled_and_disabled_fails(server: CheckedNode, plugin
     server.config(f"kube-apiserver-arg: {[*on, f'disable-admission-plugins={plugin}']}\n")
     verdict = server.judged_as(ids.get(plugin, PLUGINS), ControlStatus.FAIL, FixOwner.OPERATOR)
     assert verdict.found == f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
-    assert fix(verdict) == f"remove {plugin} from `disable-admission-plugins` at {CONFIG}:1; restart K3s"
+    list_ = f"kube-apiserver-arg: {[*on, f'disable-admission-plugins={plugin}']}"
+    without = f"replace `{list_}` by `kube-apiserver-arg: {on}`" if on else f"remove `{list_}`"
+    assert fix(verdict).endswith(f"{without} at {CONFIG}:1; restart K3s")
 
 
 def test_an_empty_item_of_a_list_of_files_fails(server: CheckedNode) -> None:
     """The API server reads each file, and exits at an empty name."""
     server.config("kube-apiserver-arg:\n- service-account-key-file=/etc/key\n- service-account-key-file=\n")
     verdict = server.judged_as("apiserver-service-account-key-file", ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert fix(verdict) == f"remove `service-account-key-file` at {CONFIG}:3; restart K3s"
+    assert fix(verdict) == f"remove `service-account-key-file=` at {CONFIG}:3; restart K3s"
 
 
 def test_a_plugin_without_its_configuration_fails(server: CheckedNode) -> None:
@@ -322,7 +325,7 @@ def test_a_setting_without_effect_is_not_suggested(nodes: Nodes) -> None:
     verdict = nodes(K3s(minor=24)).verdict("apiserver-event-rate-limit")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert SETTINGS not in fix(verdict)
-    assert fix(verdict).startswith("add an entry for EventRateLimit")
+    assert fix(verdict).startswith("Can K3s be upgraded to v1.25 or newer")
 
 
 # --- nodes that Rancher manages ---
@@ -332,25 +335,27 @@ def test_on_rancher_nodes_the_fix_is_in_the_cluster_object(server: CheckedNode) 
     """Rancher overrides or removes changes in files of the node."""
     server.drop_in("50-rancher.yaml", '{"kube-apiserver-arg": ["profiling=true"]}\n')
     guide = server.verdict("audit-log-path")
-    assert (guide.owner, fix(guide)) == (
-        FixOwner.OPERATOR,
-        "run `k3s-harden render rancher-cluster`; then put the output into the Cluster object",
+    field = "spec.rkeConfig.machineGlobalConfig.kube-apiserver-arg"
+    both = f'["profiling=true", "audit-log-path={DATA}/server/logs/audit.log"]'
+    assert guide.owner is FixOwner.OPERATOR
+    assert fix(guide) == (
+        f"run `k3s-harden render rancher-cluster`; then set `{field}: {both}` in the Cluster object of this node in"
+        " Rancher"
     )
     other = server.judged_as("apiserver-profiling", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(other) == (
-        "edit the Cluster object below spec.rkeConfig, in machineGlobalConfig or in the machineSelectorConfig of this"
-        " node; then remove `profiling` from `kube-apiserver-arg` (K3s then sets false)"
+        "set `spec.rkeConfig.machineGlobalConfig.kube-apiserver-arg: []` in the Cluster object of this node in Rancher"
     )
     added = server.verdict("kubelet-seccomp-default")
-    assert fix(added).endswith("; then add `seccomp-default=true` to the list `kubelet-arg`")
+    patch = 'set `spec.rkeConfig.machineGlobalConfig.kubelet-arg: ["seccomp-default=true"]` in the Cluster object'
+    assert patch in fix(added)
 
 
 def test_on_rancher_nodes_a_file_of_the_operator_is_fixed_there(server: CheckedNode) -> None:
     server.drop_in("50-rancher.yaml", "{}\n")
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [profiling=true]\n")
-    assert fix(server.verdict("apiserver-profiling")).startswith(
-        f"remove `profiling`{EMPTY} (K3s then sets false) at {SITE}:1"
-    )
+    remedy = fix(server.verdict("apiserver-profiling"))
+    assert remedy == f"remove `kube-apiserver-arg: [profiling=true]` at {SITE}:1; restart K3s"
 
 
 # --- unknown and not applicable ---
@@ -403,7 +408,7 @@ def test_a_file_that_cannot_be_read_has_the_field_in_its_repair(
     server.config(f"{argument}=/etc/a.yaml]\n")
     verdict = server.verdict(name)
     assert seen(verdict)[0][1] == f"{CONFIG}:1"
-    assert fix(verdict).startswith("correct ")
+    assert "correct " in fix(verdict)
     assert fix(verdict).endswith(" in /etc/a.yaml")
     assert all(field in fix(verdict) for field in fields)
 
@@ -439,7 +444,7 @@ def test_a_field_of_a_file_decides_instead_of_the_argument(
         (f"--{argument.partition('[')[2]}=/etc/a.yaml", f"{CONFIG}:1"),
         (shown[0], f"/etc/a.yaml:{shown[1]}"),
     )
-    assert fix(verdict).startswith("correct ") or expected is PASS
+    assert "correct " in fix(verdict) or expected is PASS
 
 
 @pytest.mark.parametrize("text", ["[", "- a\n", "", "enableProfiling: {a: b}\n---\n\t"])

@@ -184,7 +184,7 @@ def test_stricter_certificates_need_a_setting(server: CheckedNode, benchmark: Be
     open_ = server.verdict("pki-certificate-permissions", benchmark)
     assert (open_.status, open_.owner, len(open_.evidence)) == (ControlStatus.FAIL, FixOwner.OPERATOR, 4)
     assert fix(open_).startswith(
-        f'add `pki: {{certificate-permissions: "0600"}}` in {SETTINGS}; then run `sudo k3s-harden apply`; or'
+        f'set `pki.certificate-permissions: "0600"` in {SETTINGS}; then run `sudo k3s-harden apply`; or'
         " run `sudo chmod 0600 "
     )
     server.put(SETTINGS, 'pki: {certificate-permissions: "0600"}\n')
@@ -204,7 +204,7 @@ def test_files_of_k3s_are_unknown_before_its_first_start(nodes: Nodes) -> None:
     verdict = nodes().verdict("admin-kubeconfig-permissions")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.K3S)
     assert verdict.reason == "K3s creates it at its first start, and has not started yet"
-    assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
+    assert fix(verdict) == "start K3s"
 
 
 def test_a_missing_file_is_unknown_after_the_start(server: CheckedNode) -> None:
@@ -238,9 +238,8 @@ def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
     verdict = server.judged_as("admin-kubeconfig-permissions", ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert str(key.relative_to(server.root)) in verdict.reason
     path = "/" + str(key.relative_to(server.root))
-    create = f"create the target of the symlink {path}, or remove it"
-    correct = create if kind == "dangling" else f"make {path} a file that root can read"
-    assert fix(verdict) == f"{correct}; then run `sudo k3s-harden assess`"
+    away = f"sudo rm {path}" if kind == "dangling" else f"sudo mv {path} {path}.unreadable"
+    assert f"run `{away}`; then run `sudo k3s-harden assess`" in fix(verdict)
 
 
 def test_a_wrong_file_fails_despite_unknown_files(server: CheckedNode) -> None:
@@ -290,7 +289,10 @@ def test_options_that_open_the_kubeconfig_at_the_next_start_fail(server: Checked
     verdict = server.verdict("k3s-kubeconfig")
     if found:
         assert (verdict.status, verdict.found) == (ControlStatus.FAIL, found)
-        assert fix(verdict) == f"remove `{found.partition(':')[0]}` at {CONFIG}:1; restart K3s"
+        assert (
+            fix(verdict)
+            == f"give people their own kubeconfigs; then remove `{text.strip()}` at {CONFIG}:1; restart K3s"
+        )
     else:
         assert verdict.status is ControlStatus.PASS
 

@@ -9,7 +9,7 @@ from agent.assess.benchmark import catalogue
 from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.checks.check import Manual, NotInK3s
-from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.k3s.cis.versions import Assessed, Benchmark
@@ -19,7 +19,7 @@ from tests.unit.reports.assessments.samples import at, steps
 WHEN = 1_795_248_000.0
 """2026-11-21 08:00:00 UTC, in seconds since the epoch."""
 
-_RUN_APPLY = Repair((RunVerb("apply"),), FixOwner.APPLY, Restart.K3S)
+_RUN_APPLY = Repair((RunVerb("apply"),), Restart.K3S)
 _EDIT_CONFIGURATION = Repair(
     (
         Instruction(
@@ -118,7 +118,7 @@ def of_catalogue(benchmark: Benchmark) -> Assessment:
         elif index % 3:
             shown = PASSED
         else:
-            shown = FAILED_BY_HAND._replace(repair=row.repair or FAILED_SECOND.repair)
+            shown = FAILED_BY_HAND._replace(repair=FAILED_SECOND.repair)
         verdicts.append(shown._replace(control=row, number=row.numbers.get(benchmark)))
     return replace(MIXED, benchmark=benchmark, verdicts=tuple(verdicts))
 
@@ -160,7 +160,7 @@ def large(count: int = 150) -> Assessment:
                 found="NodeRestriction",
                 evidence=WAIVED.evidence * (1 + index % 2),
                 reason=UNKNOWN.reason if status in without_answer else "",
-                repair=replace(_EDIT_CONFIGURATION, owner=list(FixOwner)[index % len(FixOwner)]),
+                repair=(_EDIT_CONFIGURATION, _RUN_APPLY, Repair(restart=Restart.START), NO_REPAIR)[index % 4],
                 waiver=WAIVED.waiver if status is ControlStatus.WAIVED else None,
             )
         )

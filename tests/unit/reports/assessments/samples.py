@@ -16,7 +16,7 @@ from agent.assess.checks.datastore_checks import EncryptionProviders, EtcdSettin
 from agent.assess.checks.file_modes import Permissions
 from agent.assess.checks.sysctls_and_directories import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.base.model import FileMode, Location
-from agent.base.repair import FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Fact, NextStep
 from agent.base.value import replace
 from agent.harden.guide.criteria import Boolean, NotEmpty
@@ -72,7 +72,8 @@ PASSES = verdict(
     expected="false",
     found="false",
     evidence=(Evidence("anonymous-auth=false", source="default of K3s v1.28"),),
-    repair=Repair(owner=FixOwner.K3S),
+    repair=NO_REPAIR,
+    met_by=FixOwner.K3S,
 )
 FAILS = verdict(
     row("pki-certificate-mode", Permissions(("server/tls/*.crt",), at_most=FileMode(0o600)), "1.1.20"),
@@ -80,7 +81,7 @@ FAILS = verdict(
     expected="mode 0600 or stricter",
     found="mode 0644",
     evidence=tuple(Evidence("mode 0644", at(f"{_SERVER}/tls/{name}.crt")) for name in "ab"),
-    repair=Repair((RunVerb("apply"),), FixOwner.APPLY),
+    repair=Repair((RunVerb("apply"),)),
 )
 WARNS = verdict(
     row("etcd-client-certificate", EtcdSetting(_CERTIFICATES, NotEmpty()), "2.2", Assessed.UNSCORED),
@@ -122,7 +123,7 @@ DOES_NOT_APPLY = verdict(
     row("apiserver-pod-spec-mode", NotInK3s("K3s runs the API server in its own process."), "1.1.1", Assessed.SKIPPED),
     ControlStatus.NOT_APPLICABLE,
     reason="K3s runs the API server in its own process.",
-    repair=Repair(owner=FixOwner.NONE),
+    repair=NO_REPAIR,
 )
 FOR_A_PERSON = verdict(
     row("rbac-cluster-admin", Manual("Look at the bindings of cluster-admin."), "5.1.1", Assessed.MANUAL),
@@ -135,7 +136,7 @@ KERNEL_FAILS = verdict(
     expected="0",
     found="1",
     evidence=(Evidence("1", at("/proc/sys/vm/panic_on_oom")),),
-    repair=Repair((RunVerb("apply"),), FixOwner.APPLY),
+    repair=Repair((RunVerb("apply"),)),
 )
 DIRECTORY_PASSES = verdict(
     row("server-directory", GuideDirectory(_DIRECTORY)),
@@ -143,7 +144,8 @@ DIRECTORY_PASSES = verdict(
     expected="mode 0700",
     found="mode 0700",
     evidence=(Evidence("mode 0700", at("/var/lib/rancher/k3s/server")),),
-    repair=Repair(owner=FixOwner.APPLY),
+    repair=NO_REPAIR,
+    met_by=FixOwner.APPLY,
 )
 PRECEDENCE_PASSES = verdict(row("sysctl-precedence", SysctlPrecedence()), ControlStatus.PASS)
 

@@ -107,7 +107,7 @@ def test_a_result_has_repair_or_reason() -> None:
         "add `etcd-arg+: [client-cert-auth=true]` in /etc/rancher/k3s/config.yaml; restart K3s"
     )
     assert by_id["kubelet-tls"].result[0].message == "K3s has not run yet"
-    assert by_id["kubelet-tls"].result[0].text == "Owner: operator\nRemediation: K3s has not run yet"
+    assert by_id["kubelet-tls"].result[0].text == "Owner: none\nRemediation: K3s has not run yet"
     waived = by_id["kubelet-read-only-port"].result[0].message
     assert waived.startswith("WAIVED: the vendor's agent reads it (expires 2027-06-30")
     assert by_id["rbac-cluster-admin"].result[0].message == "MANUAL: Look at the bindings of cluster-admin."

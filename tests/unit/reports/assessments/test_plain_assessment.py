@@ -16,7 +16,7 @@ FAIL 1.1.20 pki-certificate-mode: Ensure that the title of pki-certificate-mode;
 UNKNOWN 1.2.10 encryption-providers: Ensure that the title of encryption-providers (--encryption-provider-config); expected aescbc; location /var/lib/rancher/k3s/server/cred/encryption-config.json; reason cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied; owner operator; fix: run it as root
 FAIL 2.2 etcd-client-certificate: Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth); expected true; found false; location /var/lib/rancher/k3s/server/db/etcd/config:12; owner operator; fix: add `etcd-arg+: [client-cert-auth=true]` in /etc/rancher/k3s/config.yaml; restart K3s
 WAIVED 4.2.4 kubelet-read-only-port: Ensure that the title of kubelet-read-only-port (--read-only-port); expected 0; found 10255; location /etc/rancher/k3s/config.yaml:7; waiver the vendor's agent reads it (expires 2027-06-30, /etc/k3s-harden/waivers.yaml:3)
-UNKNOWN 4.2.9 kubelet-tls: Ensure that the title of kubelet-tls (--tls-cert-file); expected set; reason K3s has not run yet; owner operator
+UNKNOWN 4.2.9 kubelet-tls: Ensure that the title of kubelet-tls (--tls-cert-file); expected set; reason K3s has not run yet; owner none
 FAIL - vm.panic_on_oom: Ensure that the title of vm.panic_on_oom (vm.panic_on_oom); expected 0; found 1; location /proc/sys/vm/panic_on_oom; owner apply; fix: sudo k3s-harden apply
 note the waiver for kubelet-tls expired at the end of 2025-01-01; location /etc/k3s-harden/waivers.yaml:9; fix: renew it
 note nothing more
@@ -27,7 +27,8 @@ section 4.2 kubelet: 1 WAIVED, 1 UNKNOWN
 section 5.1 RBAC and service accounts: 1 MANUAL
 section The host, beyond the benchmark: 2 PASS, 1 FAIL
 owner apply: vm.panic_on_oom, pki-certificate-mode
-owner operator: kubelet-tls, etcd-client-certificate, encryption-providers
+owner operator: etcd-client-certificate, encryption-providers
+owner none: kubelet-tls
 1 control requires manual review; -v shows each
 result 3: 5 open controls (3 FAIL, 2 UNKNOWN), 1 of them beyond the benchmark; 1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL; beyond the benchmark 2 PASS.
 """  # noqa: E501 - one line for each control

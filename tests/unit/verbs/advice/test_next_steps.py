@@ -124,7 +124,7 @@ def test_steps_are_in_the_order_of_urgency() -> None:
     rest = finding("rest", Instruction("rest"), level=Level.WARNING, restart=Restart.K3S)
     found = (
         rest,
-        finding("by apply", APPLY, owner=FixOwner.APPLY, blocks=True),
+        finding("by apply", APPLY, blocks=True),
         finding("gate", Instruction("gate"), blocks=True),
         finding("start", EDIT, prevents=True, restart=Restart.K3S),
         finding("note", Instruction("note"), level=Level.NOTE),
@@ -155,7 +155,7 @@ def test_content_is_shown_before_it_is_changed() -> None:
 
 def test_apply_says_how_many_changes_it_makes() -> None:
     """The number is that of the plan: a finding that apply fixes is no change of its own."""
-    found = finding("f", APPLY, owner=FixOwner.APPLY, prevents=True)
+    found = finding("f", APPLY, prevents=True)
     other = Item("/b", ItemStatus.DIFFERS)
     (step,) = next_steps.steps_after_run(report("check", DIFFERS, other, findings=(found,)), RUNNING)
     assert step == NextStep(APPLY, "apply the hardening, which makes 2 changes")

@@ -140,7 +140,7 @@ def test_a_namespace_that_everybody_may_create_is_a_way_around_pod_security(serv
         answer = server.of(name, found._replace(reviews={**reviews, **dict.fromkeys(_about_all(), False)}))
         assert answer.status is FAIL
         assert "which are exempt and do not exist" in shown(answer)[0]
-        assert repair_texts.text(Repair(answer.unmet.edits)) == (
+        assert repair_texts.text(Repair(answer.repair.steps)) == (
             'set `subjects: [{"kind": "User", "name": "eve", "apiGroup": "rbac.authorization.k8s.io"}]`'
             " in the ClusterRoleBinding all"
         )

@@ -158,7 +158,7 @@ def test_without_an_answer_a_control_is_unknown_with_the_command_of_its_review(s
     for answer in answers:
         assert (answer.status, answer.reason) == (ControlStatus.UNKNOWN, "the API server did not answer")
     for answer in (asked, *answers):
-        assert repair_texts.text(Repair(answer.unmet.edits)) == review
+        assert repair_texts.text(Repair(answer.repair.steps)) == review
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -326,7 +326,7 @@ def test_a_group_gives_its_rights_to_default_accounts(
     answer = server.ask("default-service-accounts", objects)
     assert answer.status is expected
     if expected is FAIL:
-        assert repair_texts.text(Repair(answer.unmet.edits)) == "set `subjects: null` in the ClusterRoleBinding all"
+        assert repair_texts.text(Repair(answer.repair.steps)) == "set `subjects: null` in the ClusterRoleBinding all"
     own = [binding("system:basic-user", "system:basic-user", "Group system:authenticated")]
     asks = role("system:basic-user", rule("create", "selfsubjectaccessreviews", "authorization.k8s.io"))
     objects = {Query.CLUSTER_ROLES: [asks], Query.CLUSTER_ROLE_BINDINGS: own}
@@ -441,7 +441,7 @@ def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -
     assert server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good}).status is PASS
     answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: [*good, account(namespace="new")]})
     assert (answer.status, answer.found) == (FAIL, "1 account: ServiceAccount new/default")
-    assert repair_texts.text(Repair(answer.unmet.edits)) == "sudo k3s-harden service-accounts"
+    assert repair_texts.text(Repair(answer.repair.steps)) == "sudo k3s-harden service-accounts"
     bound = {Query.ROLE_BINDINGS: [binding("b", "view", "ServiceAccount shop/default", namespace="shop")]}
     answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good, **bound})
     assert answer.status is FAIL
@@ -986,7 +986,7 @@ def test_without_the_plugin_labels_have_no_effect(plain: Server, name: str) -> N
     answer = plain.ask(name, used)
     assert answer.status is FAIL
     assert "Namespace shop: is not checked, because the plugin PodSecurity is disabled" in shown(answer)
-    assert repair_texts.text(Repair(answer.unmet.edits)) == (
+    assert repair_texts.text(Repair(answer.repair.steps)) == (
         "remove PodSecurity from `disable-admission-plugins`, and restart K3s"
     )
 
