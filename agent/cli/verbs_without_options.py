@@ -42,8 +42,8 @@ def apply(
 
     Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
     changes if the host is already compliant. Starts a K3s that the gate of `install` blocked. `revert` undoes all
-    changes. On a server where K3s runs, the first run makes no changes and ends with 3 if objects of the cluster would
-    break at once; `impact` lists them.
+    changes. On a server where K3s runs, a run that changes NetworkPolicies or Pod Security makes no changes and ends
+    with 3 if objects of the cluster would break; `impact` lists them.
     """
     from agent.verbs import check_and_apply
 

@@ -86,10 +86,10 @@ NOT_RECORDED = register(
 BREAKS_AT_ONCE = register(
     "breaks-at-once",
     Level.ERROR,
-    explanation="""An object of the running cluster breaks as soon as apply writes its files, so apply did nothing.
+    explanation="""An object of the running cluster breaks by what apply would write, so apply did nothing.
 
-    Only the first run on a server where K3s runs asks the API server. `k3s-harden impact` shows all objects, also those
-    that break later.
+    Where K3s runs, apply asks the API server if it adds or changes NetworkPolicies, or what Pod Security enforces.
+    `k3s-harden impact` shows all objects, also those that are broken already.
     """,
     repair="admit its traffic by `network-policies.allow`, postpone it by `stages`, or pass --accept-impact",
     blocks_gate=_NOTHING_CHANGED,
@@ -101,7 +101,8 @@ IMPACT_UNKNOWN = register(
     Level.ERROR,
     explanation="""The API server did not answer, so it is not known what breaks, and apply did nothing.
 
-    Only the first run on a server where K3s runs asks the API server, for ten seconds at most.
+    Where K3s runs, apply asks the API server if it adds or changes NetworkPolicies, or what Pod Security enforces, for
+    ten seconds at most. The gate never asks.
     """,
     repair="find out why the API server does not answer, or pass --accept-impact",
     blocks_gate=_NOTHING_CHANGED,
@@ -120,8 +121,8 @@ class LeftInCluster(NamedTuple):
     """The ServiceAccounts that service-accounts has changed; None if that is not known."""
 
 
-def breaking_at_once(breaks: Sequence[Break]) -> tuple[Finding, ...]:
-    """Return a finding for each object that breaks at once; the last one counts those that are left out."""
+def breaking(breaks: Sequence[Break]) -> tuple[Finding, ...]:
+    """Return a finding for each object that breaks; the last one counts those that are left out."""
     found = []
     for entry in breaks[:_MOST_NAMED]:
         verb = "breaks" if entry.is_certain else "may break"
@@ -129,7 +130,7 @@ def breaking_at_once(breaks: Sequence[Break]) -> tuple[Finding, ...]:
         found.append(Problem(message, repair=entry.repair))
     left = len(breaks) - len(found)
     if left:
-        found.append(Problem(f"{left} more objects break at once", repair=steps(RunVerb("impact"))))
+        found.append(Problem(f"{left} more objects break", repair=steps(RunVerb("impact"))))
     return tuple(map(BREAKS_AT_ONCE.case, found))
 
 

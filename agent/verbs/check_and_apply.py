@@ -15,11 +15,12 @@ from agent.findings.gate_observation import OBSERVING
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
 from agent.harden.changes.observation_mark import end_observation, observes_since
-from agent.harden.guide.guide_files import POLICY_FILE
+from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.starting_service import starting_service
 from agent.harden.plan import plan
 from agent.harden.plan.plan import difference
+from agent.harden.settings.schema import PodSecurityStage
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s.roles_and_versions import Role
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.base.model import Observed, State
     from agent.base.report import Finding, Progress
+    from agent.findings.impact import Topic
     from agent.harden.plan.plan import Change
     from agent.harden.situation import Request, Situation
 
@@ -37,13 +39,13 @@ _LARGEST_COMPARED = 128 * 1024
 """Maximum number of bytes of a file that `diff` compares; k3s-harden writes at most 20 KiB."""
 
 _SECONDS = 10.0
-"""For all requests to the API server before the first apply."""
+"""For all requests to the API server before an apply."""
 _WAYS_ON = (
     NextStep(RunVerb("impact"), "see all objects, when they break, and what to do"),
     NextStep(Instruction("admit their traffic by `network-policies.allow`, or postpone a part by `stages`")),
     NextStep(RunVerb("apply", ("--accept-impact",)), "harden now"),
 )
-"""Next steps if objects break as soon as the first apply writes policy.yaml."""
+"""Next steps if objects break by what apply would write."""
 
 
 def check(host: Host, request: Request) -> Report:
@@ -138,15 +140,16 @@ def _compared(item: Item, found: Observed, expected: State) -> Item:
 def apply(host: Host, request: Request, progress: Progress = no_progress, *, accept_impact: bool = False) -> Report:
     """Make the host compliant, then observe it again. Takes no lock and makes no changes if it is compliant.
 
-    On a server where K3s runs, the first run makes no changes if an object of the cluster breaks at once, unless
-    `accept_impact`.
+    On a server where K3s runs, a run that changes its NetworkPolicies or Pod Security makes no changes if an object of
+    the cluster breaks by that, unless `accept_impact`.
     """
     progress("reading the host")
     situation = observe_situation(host, request)
-    if not accept_impact and _is_first_on_a_running_server(host, situation):
+    added = set() if accept_impact else _added_parts(host, situation)
+    if added:
         host.refuse_ordinary_user("apply")
         progress("reading the cluster")
-        breaking = _breaks_at_once(host, request, situation)
+        breaking = _broken_by(added, host, request, situation)
         if breaking:
             report = _report("apply", host, situation, items_of(situation), writes=True)
             return replace(report, findings=(*report.findings, *breaking), next_steps=_WAYS_ON)
@@ -161,24 +164,32 @@ def apply(host: Host, request: Request, progress: Progress = no_progress, *, acc
     return _advised(replace(report, items=(*saved, *report.items, *restored)), host, situation)
 
 
-def _is_first_on_a_running_server(host: Host, situation: Situation) -> bool:
-    """Return whether apply would change a server for the first time while K3s runs on it."""
-    is_running_server = situation.facts.role is Role.SERVER and situation.facts.running_since is not None
-    return host.is_live and is_running_server and not situation.journal.runs and bool(situation.plan.changes)
+def _added_parts(host: Host, situation: Situation) -> set[Topic]:
+    """Return the parts of the hardening that apply would add, or change, in a cluster that runs on this server."""
+    facts, settings = situation.facts, situation.settings
+    if not host.is_live or facts.role is not Role.SERVER or facts.running_since is None:
+        return set()
+    from agent.findings.impact import Topic
+
+    parts = (
+        (Topic.NETWORK_POLICIES, POLICY_FILE, settings.stage_network_policies),
+        (Topic.POD_SECURITY, POD_SECURITY_ADMISSION.path, settings.stage_pod_security is not PodSecurityStage.WARN),
+    )
+    changes = situation.plan.changes
+    changed = {change.id for change in changes if isinstance(change.after, File) and not change.keeps_content}
+    return {topic for topic, path, is_on in parts if is_on and str(facts.data_dir / path) in changed}
 
 
-def _breaks_at_once(host: Host, request: Request, situation: Situation) -> tuple[Finding, ...]:
-    """Return a finding for each object that breaks at once, or one if the API server does not answer."""
+def _broken_by(parts: set[Topic], host: Host, request: Request, situation: Situation) -> tuple[Finding, ...]:
+    """Return a finding for each object that these parts break, or one if the API server does not answer."""
     from agent.cluster.reader import LIMITS
-    from agent.findings.impact import When
     from agent.verbs.impact import impact_on_server
 
     try:
         found = impact_on_server(host, request, situation, LIMITS._replace(total=_SECONDS))
     except HardenError as error:
         return (after_apply_or_revert.impact_unknown(error),)
-    soon = (When.AT_ONCE, When.NEXT_CONNECTION)
-    return after_apply_or_revert.breaking_at_once([entry for entry in found.breaks if entry.when in soon])
+    return after_apply_or_revert.breaking([entry for entry in found.breaks if entry.is_new and entry.topic in parts])
 
 
 def _restored_policies(host: Host, situation: Situation) -> tuple[Item, ...]:

@@ -64,6 +64,8 @@ class Break(Value):
     """When it breaks, if not always."""
     is_certain: bool = True
     """False if it could not be determined whether it breaks."""
+    is_new: bool = True
+    """Whether it breaks by hardening that is not in effect yet."""
 
 
 class Impact(Value):

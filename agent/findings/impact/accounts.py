@@ -53,7 +53,7 @@ def account_breaks(
         )
         name, is_certain = ObjectName(namespace, "ServiceAccount", _DEFAULT), bool(named or used)
         when = When.NOW if is_closed and namespace in lacking else When.NEXT_PODS
-        yield Break(name, Topic.SERVICE_ACCOUNTS, when, (reason,), fix, is_certain=is_certain)
+        yield Break(name, Topic.SERVICE_ACCOUNTS, when, (reason,), fix, is_certain=is_certain, is_new=not is_closed)
 
 
 def _with_token(running: Running, cluster: PodNetwork) -> Mapping[str, list[str]]:

@@ -46,8 +46,10 @@ def pod_security_breaks(
         yield Break(name, Topic.POD_SECURITY, When.RESTART, (reason,), fix, is_certain=False)
     for name, found in rejected.items():
         if name not in broken:
-            condition = "after K3s' next restart" if found in coming else "such as on another node after a drain"
-            yield Break(name, Topic.POD_SECURITY, When.NEXT_PODS, _reasons(found), found.repair, condition=condition)
+            is_new = found in coming
+            condition = "after K3s' next restart" if is_new else "such as on another node after a drain"
+            fields = (name, Topic.POD_SECURITY, When.NEXT_PODS, _reasons(found), found.repair)
+            yield Break(*fields, condition=condition, is_new=is_new)
 
 
 def _broken_now(
@@ -62,11 +64,12 @@ def _broken_now(
         if rejected and (missing or network.kind in {"Job", "CronJob"}) and not network.is_over:
             reason = Reason("events", rejected, "pods that the API server admits")
             fix = suspects[title].repair if title in suspects else _CORRECT
-            yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix)
+            yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix, is_new=False)
         elif missing and own not in messages and own == title and own in suspects:
             lacking = Reason("status.replicas", f"{missing} fewer than wanted", "all pods that it should have created")
             reasons = (lacking, *_reasons(suspects[own]))
-            yield Break(title, Topic.POD_SECURITY, When.NOW, reasons, suspects[own].repair, is_certain=is_certain)
+            fields = (title, Topic.POD_SECURITY, When.NOW, reasons, suspects[own].repair)
+            yield Break(*fields, is_certain=is_certain, is_new=False)
 
 
 def _name(found: RejectedWorkload) -> ObjectName:

@@ -151,6 +151,7 @@ class _Comparison:
             () if is_planned else rules,
             condition=condition,
             is_certain=flow.is_certain,
+            is_new=planned is None,
         )
 
     def _cut(self, clients: Sequence[Client], targets: Sequence[Target]) -> _Cut | None:

@@ -36,6 +36,8 @@ REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 RUNNING = K3sProcess(1, Role.SERVER, 0.0)
 VERSION = b'{"gitVersion": "v1.34.0+k3s1"}'
 POLICY = "var/lib/rancher/k3s/server/manifests/policy.yaml"
+AUDIT = "var/lib/rancher/k3s/server/audit.yaml"
+POSTPONED = "stages: {until: 2099-01-01, network-policies: off, service-accounts: off, pod-security: warn}\n"
 ADDON = "/apis/k3s.cattle.io/v1/namespaces/kube-system/addons/policy"
 
 
@@ -59,7 +61,7 @@ def with_api(root: Path, api: ApiServer) -> None:
     config.chmod(0o600)
 
 
-# --- the first apply ---
+# --- what apply would break ---
 
 
 @pytest.mark.parametrize("dies", [False, True])
@@ -85,6 +87,42 @@ def pod(name: str, namespace: str, labels: dict[str, str], address: str) -> dict
     return {"metadata": metadata, "spec": {"containers": [container], "nodeName": "node-1"}, "status": status}
 
 
+def settings_of(root: Path, text: str) -> None:
+    path = root / "etc/k3s-harden/config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("step", "named"),
+    [
+        ("pod-security: warn", {"default/Pod/(1 pod)"}),
+        ("network-policies: off", {"default/Pod/web", "shop/Pod/client"}),
+    ],
+    ids=["policies", "level"],
+)
+def test_each_step_that_adds_something_asks_and_names_only_what_breaks_by_it(
+    root: Path, step: str, named: set[str]
+) -> None:
+    """Until it is accepted; a run afterwards has nothing to ask."""
+    pods = [pod("web", "default", {"app": "web"}, "10.42.0.5"), pod("client", "shop", {"app": "client"}, "10.42.0.6")]
+    api = ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
+    with api.running():
+        with_api(root, api)
+        host = host_of(root, RUNNING)
+        settings_of(root, POSTPONED)
+        check_and_apply.apply(host, REQUEST)
+        before = (root / POLICY).read_bytes()
+        settings_of(root, f"stages: {{until: 2099-01-01, {step}}}\n")
+        report = check_and_apply.apply(host, REQUEST)
+        found = [finding.message for finding in report.findings if finding.id == "breaks-at-once"]
+        names = {message.partition(" breaks ")[0].partition(" may break ")[0] for message in found}
+        assert {name for name in names if "/Pod/" in name} == named
+        assert (int(report.exit_code), (root / POLICY).read_bytes()) == (3, before)
+        assert check_and_apply.apply(host, REQUEST, accept_impact=True).has_changed
+        assert not [found for found in check_and_apply.apply(host, REQUEST).findings if found.id == "breaks-at-once"]
+
+
 def test_nothing_is_changed_if_an_object_breaks_at_once(root: Path) -> None:
     pods = [pod("web", "default", {"app": "web"}, "10.42.0.5"), pod("client", "shop", {"app": "client"}, "10.42.0.6")]
     api = ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
@@ -96,22 +134,24 @@ def test_nothing_is_changed_if_an_object_breaks_at_once(root: Path) -> None:
     assert not (root / POLICY).exists()
 
 
-@pytest.mark.parametrize("way", ["accepted", "not running", "agent", "gate", "journal"])
+@pytest.mark.parametrize("way", ["accepted", "not running", "agent", "gate", "postponed", "nothing to add"])
 def test_the_cluster_is_not_asked_what_breaks(way: str, root: Path) -> None:
-    """An accepted impact, a K3s that does not run, an agent, the gate, and each run after the first."""
+    """An accepted impact, a K3s that does not run, an agent, the gate, and runs that add nothing to the cluster."""
     request = REQUEST if way != "agent" else replace(REQUEST, overrides=Overrides(role="agent", k3s_version="1.34"))
     with ApiServer().running() as api:
         with_api(root, api)
         running = host_of(root, *(() if way == "not running" else (RUNNING,)))
-        if way == "journal":
+        if way == "postponed":
+            settings_of(root, POSTPONED)
+        if way == "nothing to add":
             check_and_apply.apply(host_of(root), REQUEST)
-            (root / POLICY).unlink()
+            (root / AUDIT).unlink()
         if way == "gate":
             check_and_apply.gate(running, request)
         else:
             check_and_apply.apply(running, request, accept_impact=way == "accepted")
         # Policies of the site that K3s replaces are saved before policy.yaml is written.
-        asked = ["/apis/networking.k8s.io/v1/networkpolicies?limit=250"] * (way in ("accepted", "journal"))
+        asked = ["/apis/networking.k8s.io/v1/networkpolicies?limit=250"] * (way == "accepted")
         assert [path for _, path, _ in api.asked] == asked
     assert (root / POLICY).exists() is (way != "agent")
 
@@ -169,9 +209,7 @@ class Server:
         return list(json.loads(path.read_text())["items"]) if path.exists() else []
 
     def settings(self, text: str) -> None:
-        path = self.root / "etc/k3s-harden/config.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        settings_of(self.root, text)
 
     def apply(self, host: Host | None = None) -> Report:
         return check_and_apply.apply(host or self.host, REQUEST, accept_impact=True)
