@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.repair import FixOwner, Instruction, Repair, RunVerb
+from agent.base.repair import Instruction, Repair, RunVerb
 from agent.base.value import replace
 from agent.base.yaml_reader import plain, read_documents
 from agent.cluster.kubernetes.declared_paths import DeclaredPaths, Flow, is_balancer
@@ -147,7 +147,7 @@ class _Comparison:
             Topic.NETWORK_POLICIES,
             when,
             (Reason(flow.field, flow.found, expected),),
-            Repair((RunVerb("apply"),), owner=FixOwner.APPLY) if is_planned else _allowing(rules),
+            Repair((RunVerb("apply"),)) if is_planned else _allowing(rules),
             () if is_planned else rules,
             condition=condition,
             is_certain=flow.is_certain,

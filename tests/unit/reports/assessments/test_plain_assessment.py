@@ -95,4 +95,4 @@ def test_hostile_text_adds_no_line(assessment: Assessment) -> None:
     """The number of lines is that of harmless text with one note, one owner and the next steps; one is a result."""
     lines = plain(assessment)
     assert [line for line in lines if line.startswith("result ")] == [NORMAL.splitlines()[-1]]
-    assert len(lines) == len(NORMAL.splitlines()) - 2 + len(assessment.next_steps)
+    assert len(lines) == len(NORMAL.splitlines()) - 3 + len(assessment.next_steps)
