@@ -88,9 +88,9 @@ def deviations() -> str:
         "# Differences from the guide",
         generated("agent/harden/guide"),
         prose("""
-            The guide is the K3s Hardening Guide for Rancher v2.7, and from v1.27 on the K3s project's own. Tests compare
-            all values in both directions, so this list is complete. `k3s-harden explain ID` prints the entry of a
-            control.
+            The guide is the K3s Hardening Guide for Rancher v2.7, and from v1.27 on the K3s project's own. Tests
+            compare all values in both directions, so this list is complete. `k3s-harden explain ID` prints the entry
+            of a control.
         """),
         table(("controls", "difference, and its reason", "to follow the guide"), rows),
         prose("""
