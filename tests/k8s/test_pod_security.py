@@ -18,8 +18,8 @@ from agent.base.repair import Run
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityDefaults, PodSecurityLevel, merged_fix, violations
+from agent.cluster.kubernetes.queries import CONTROLLERS
 from agent.cluster.kubernetes.rejected_workloads import rejections
-from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.reader import parsed_object
 from tests.generated_pods import IMAGE, pods
 from tests.k8s.client import Response
