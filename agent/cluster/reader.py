@@ -278,7 +278,9 @@ def _decoded(path: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
 
 def _workload(kind: str, item: Json) -> RunningWorkload:
     security = parsing.pod(item) if kind == "Pod" else parsing.controller(kind, item)
-    return RunningWorkload(security, running_parsing.network_pod(kind, item), _missing(item) if kind != "Pod" else 0)
+    missing, users = (0, running_parsing.users(item)) if kind == "Pod" else (_missing(item), {})
+    network = running_parsing.network_pod(kind, item)
+    return RunningWorkload(security, network, missing, running_parsing.owner(item), users)
 
 
 def _missing(item: Json) -> int:
