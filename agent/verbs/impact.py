@@ -14,8 +14,7 @@ from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.report import no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
-from agent.cluster.connection import KUBECONFIGS, connect_as_admin
-from agent.cluster.kubectl import KubectlClient
+from agent.cluster.connection import KUBECONFIGS, Kubectl, connect_as_admin
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
@@ -72,7 +71,7 @@ def impact(
     if kubectl or not is_server:
         if probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
-        return _elsewhere(host, request, KubectlClient(kubectl, environment), progress)
+        return _elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress)
     return impact_on_server(host, request, observe_situation(host, request), _LIMITS, progress, probe=probe)
 
 
@@ -176,7 +175,7 @@ def _version(text: str) -> Version:
         return NEWEST_KNOWN
 
 
-def _elsewhere(host: Host, request: Request, client: KubectlClient, progress: Progress) -> Impact:
+def _elsewhere(host: Host, request: Request, client: Kubectl, progress: Progress) -> Impact:
     path = request.settings_file
     data = host.machine_tree.read_input(path) if path else None
     settings = loading.load_settings(data, path or DEFAULT_SETTINGS, request.overrides.profile)

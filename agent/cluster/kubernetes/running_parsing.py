@@ -217,7 +217,9 @@ def users(item: Json) -> dict[str, int]:
     """Return the user of each running container of a pod by its name, from Kubernetes 1.33 on."""
     status = at(item, "status")
     lists = (as_list(status.get(key)) for key in ("containerStatuses", "initContainerStatuses"))
-    found = ((as_string(as_mapping(one).get("name")), at(one, "user", "linux").get("uid")) for own in lists for one in own)
+    found = (
+        (as_string(as_mapping(one).get("name")), at(one, "user", "linux").get("uid")) for own in lists for one in own
+    )
     return {name: number for name, number in found if isinstance(number, int)}
 
 

@@ -17,7 +17,7 @@ from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.admission_policies import rejected_again
 from agent.findings.impact.pod_security_repairs import Stage
-from agent.findings.impact.rejected_pods import answered_otherwise, pod_security_breaks
+from agent.findings.impact.rejected_pods import Levels, answered_otherwise, pod_security_breaks
 from agent.findings.impact.traffic import expected_policies, traffic_breaks
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY
 from agent.harden.guide.manifests import exempt_namespaces
@@ -92,8 +92,9 @@ def evaluate(inputs: Inputs) -> Impact:
         for name, problem in running.problems.items()
     )
     unknown = enforcement_problem(cluster.nodes) or running.problems.get("networkpolicies", "")
+    levels = Levels(inputs.today, inputs.tomorrow, inputs.version.minor)
     breaks = (
-        *pod_security_breaks(running, cluster, inputs.today, inputs.tomorrow, inputs.version.minor, _stage(inputs)),
+        *pod_security_breaks(running, cluster, levels, _stage(inputs)),
         *map(answered_otherwise, inputs.differences),
         *traffic_breaks(cluster, expected_policies(inputs.settings), inputs.connections, unknown),
         *_external_addresses(cluster, inputs),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.rejected_workloads import rejections
 from agent.cluster.kubernetes.running_objects import ObjectName
-from agent.base.value import replace
 from agent.findings.impact import Break, Reason, Topic, When, advice
 from agent.findings.impact.pod_security_repairs import repair_of, stage_level
 
@@ -27,19 +27,22 @@ _NOT_HARDENED = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
 _CORRECT = advice("correct its pod template, or exempt its namespace")
 
 
-def pod_security_breaks(
-    running: Running,
-    cluster: PodNetwork,
-    today: PodSecurityDefaults,
-    tomorrow: PodSecurityDefaults,
-    minor: int,
-    stage: Stage,
-) -> Iterator[Break]:
+class Levels(NamedTuple):
+    """What an API server enforces by default."""
+
+    today: PodSecurityDefaults
+    tomorrow: PodSecurityDefaults
+    """After K3s' next restart."""
+    minor: int
+    """Its version is 1.`minor`."""
+
+
+def pod_security_breaks(running: Running, cluster: PodNetwork, levels: Levels, stage: Stage) -> Iterator[Break]:
     """Yield the workloads that lack pods, that cannot create their pods again, and that cannot after the next restart.
 
-    An API server of version 1.`minor` judges them: by `today` now, and by `tomorrow` after K3s' next restart, which
-    `stage` postpones.
+    `stage` is what can be postponed.
     """
+    today, tomorrow, minor = levels
     workloads = [workload.security for workload in running.workloads]
     namespaces = running.objects.get("namespaces", ())
     in_effect = [] if today.level is None else rejections(workloads, namespaces, _NOT_HARDENED, today, minor)
@@ -53,7 +56,9 @@ def pod_security_breaks(
         for name, found in rejected.items()
     }
     suspects = rejected if today.level is None else {_name(found): found for found in in_effect}
-    broken = {entry.object: entry for entry in _broken_now(running, cluster, suspects, repairs, is_certain=bool(today.level))}
+    broken = {
+        entry.object: entry for entry in _broken_now(running, cluster, suspects, repairs, is_certain=bool(today.level))
+    }
     yield from broken.values()
     if not is_known:
         reason = Reason("admission-control-config-file", "a file that could not be read", "the level of the settings")

@@ -43,7 +43,7 @@ def test_a_rejected_workload_has_its_violations_and_its_patch() -> None:
     assert (str(found.object), found.topic, found.when) == ("shop/Deployment/web", Topic.POD_SECURITY, When.NEXT_PODS)
     assert [reason.field for reason in found.reasons] == ["spec.securityContext.seccompProfile.type"]
     assert text(found.repair).startswith("set `stages.pod-security: baseline` in /etc/k3s-harden/config.yaml; then set")
-    assert "seccompProfile.type: \"RuntimeDefault\"` in the Deployment shop/web" in text(found.repair)
+    assert 'seccompProfile.type: "RuntimeDefault"` in the Deployment shop/web' in text(found.repair)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_a_pod_with_a_claim_only_gets_another_level() -> None:
 
 
 def test_probes_of_another_host_are_a_question() -> None:
-    probe = {"livenessProbe": {"tcpSocket": {"host": "127.0.0.1", "port": 1}}}
+    probe: Json = {"livenessProbe": {"tcpSocket": {"host": "127.0.0.1", "port": 1}}}
     repair = only(controller("Deployment", {"containers": [container(securityContext=STRICT, **probe)]}))
     (question,) = (step for step in repair.steps if isinstance(step, Decide))
     assert question.question.startswith("Does Deployment shop/web answer its probes")
