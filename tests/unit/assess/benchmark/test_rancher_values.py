@@ -1,7 +1,7 @@
 """Rancher's profile k3s-cis-1.12 as a judge: the values, modes and owners that its tests accept and reject.
 
-tests/data/benchmark/rancher-values.tsv is read from package/cfg/k3s-cis-1.12 of rancher/security-scan at 38bebe71, which
-has no newer profile. Numbers that the profile skips or leaves to a person are left out. Each difference has its reason.
+tests/data/benchmark/rancher-values.tsv is read from package/cfg/k3s-cis-1.12 of rancher/security-scan at 38bebe71, the
+newest profile there. Numbers that it skips or leaves to a person are left out. Each difference has its reason.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MITRE's InSpec profile of the Kubernetes STIG as a judge: its tests of values, modes and owners, by rule.
 
-tests/data/stig/mitre.tsv has the values that they accept and reject, read from mitre/k8s-node-stig-baseline: ceed6f9f for
-all rules; 24ca1441, of V2R6, for V-242382, 242390, 242400, 242418, 242434, 242438, 242460 and 245541; 0179a649 for
+tests/data/stig/mitre.tsv has the values that they accept and reject, read from mitre/k8s-node-stig-baseline: ceed6f9f
+for all rules; 24ca1441, of V2R6, for V-242382, 242390, 242400, 242418, 242434, 242438, 242460 and 245541; 0179a649 for
 V-242407, and 31e5de3a for V-254801. The twelve rules of k8s-cluster-stig-baseline (b30bba00) have no values.
 Each difference has its reason.
 """
