@@ -264,7 +264,9 @@ class Reader:
 
 def _workload(kind: str, item: Json) -> RunningWorkload:
     security = parsing.pod(item) if kind == "Pod" else parsing.controller(kind, item)
-    return RunningWorkload(security, running_objects.network_pod(kind, item), _missing(item) if kind != "Pod" else 0)
+    missing, users = (0, running_objects.users(item)) if kind == "Pod" else (_missing(item), {})
+    network = running_objects.network_pod(kind, item)
+    return RunningWorkload(security, network, missing, running_objects.owner(item), users)
 
 
 def _missing(item: Json) -> int:
