@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.errors import CommandHint, ExitCode
@@ -74,6 +75,58 @@ def printing(
             print_error(f"cannot print the report: {error.strerror}", _CHANGED if changed else _UNCHANGED)
             if decides:
                 raise SystemExit(int(exit_code if changed else exit_code or ExitCode.ERROR)) from error
+
+
+class _Screen(StringIO):
+    """What is printed to a terminal, before it is shown."""
+
+    encoding = property(lambda _: sys.stdout.encoding)  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        """Return true, as for the terminal."""
+        return True
+
+
+@contextmanager
+def paged() -> Iterator[TextIO]:
+    """Yield the stream of a report, which a pager shows if it is longer than the terminal."""
+    try:
+        height = os.get_terminal_size(sys.stdout.fileno()).lines if sys.stdin.isatty() and sys.stdout.isatty() else 0
+    except (OSError, ValueError):  # closed
+        height = 0
+    if not height:
+        yield sys.stdout
+        return
+    screen = _Screen()
+    yield screen
+    text = screen.getvalue()
+    if text.count("\n") < height or not _shown_by_pager(text):
+        sys.stdout.write(text)
+
+
+def _shown_by_pager(text: str) -> bool:
+    """Show a text as git(1) does: by $PAGER, or less; by sudo only less, which then starts no other program."""
+    import shlex
+    import shutil
+    import signal
+    import subprocess
+
+    by_sudo = "SUDO_UID" in os.environ
+    words = ["less"] if by_sudo else shlex.split(os.environ.get("PAGER", "less"))
+    program = shutil.which(words[0]) if words and words != ["cat"] else None
+    if program is None or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    options = {"LESS": "FRX", **os.environ, **({"LESSSECURE": "1"} if by_sudo else {})}
+    interrupt = signal.signal(signal.SIGINT, lambda *_: None)  # the pager handles it
+    try:
+        subprocess.run([program, *words[1:]], input=text.encode(sys.stdout.encoding), env=options, check=False)
+    except BrokenPipeError:  # it was left before the end
+        pass
+    except OSError:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    return True
 
 
 def discard(stream: TextIO) -> None:
