@@ -1,4 +1,4 @@
-"""The page docs/howto/symptoms.md: what somebody sees, in the words of K3s and kubectl, with the page that has the fix."""
+"""The page docs/howto/symptoms.md: what somebody sees, in the words of K3s and kubectl, and where the fix is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.tools.markdown import anchor, generated, page, table
 
 _HOWTOS = Path(__file__).parents[2] / "docs/howto"
 _INTRODUCTION = """\
-This page finds the fix for what you see: search it for a word of the message. On a node, `sudo k3s-harden check` prints the
-fix for this host."""
+This page finds the fix for what you see: search it for a word of the message. On a node,
+`sudo k3s-harden check` prints the fix for this host."""
 
 
 class _Source(NamedTuple):

@@ -23,9 +23,9 @@ from agent.k3s.upgrade_notes import NOTES, UpgradeNote
 from tests.tools.markdown import anchor, generated, page, table
 
 _INTRODUCTION = """\
-This page has what changes at each minor version, for [an upgrade of K3s](../howto/upgrade.md). Upgrade one minor
-version at a time, and read each section from yours on. `sudo k3s-harden preflight` prints the rows that concern a node, and finds which
-removed arguments and APIs its configuration and manifests use."""
+This page has what changes at each minor version, for [an upgrade of K3s](../howto/upgrade.md).
+Upgrade one minor version at a time, and read each section from yours on. `sudo k3s-harden preflight` prints
+the rows that concern a node, and finds which removed arguments and APIs its configuration and manifests use."""
 _REMOVED_WITH = {"fatal": 25, "removed": 26}
 """The first minor version that exits at a removed option of K3s (agent/k3s/options.tsv)."""
 

@@ -549,6 +549,7 @@ _PAGES: Mapping[str, Callable[[], str]] = {
     "reference/controls.md": docs_controls.controls,
     "reference/cluster-controls.md": docs_controls.cluster_controls,
     "reference/guide-controls.md": docs_controls.guide_controls,
+    "reference/deviations.md": docs_controls.deviations,
     "reference/cli.md": _cli,
     "reference/settings.md": _settings,
     "reference/exit-codes.md": _exit_codes,
