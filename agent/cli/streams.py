@@ -80,7 +80,7 @@ def printing(
 class _Screen(StringIO):
     """What is printed to a terminal, before it is shown."""
 
-    encoding = property(lambda _: sys.stdout.encoding)  # type: ignore[assignment]
+    encoding = property(lambda _: sys.stdout.encoding)
 
     def isatty(self) -> bool:
         """Return true, as for the terminal."""
@@ -100,33 +100,12 @@ def paged() -> Iterator[TextIO]:
     screen = _Screen()
     yield screen
     text = screen.getvalue()
-    if text.count("\n") < height or not _shown_by_pager(text):
-        sys.stdout.write(text)
+    if text.count("\n") >= height:
+        from agent.base.host.process import run_pager
 
-
-def _shown_by_pager(text: str) -> bool:
-    """Show a text as git(1) does: by $PAGER, or less; by sudo only less, which then starts no other program."""
-    import shlex
-    import shutil
-    import signal
-    import subprocess
-
-    by_sudo = "SUDO_UID" in os.environ
-    words = ["less"] if by_sudo else shlex.split(os.environ.get("PAGER", "less"))
-    program = shutil.which(words[0]) if words and words != ["cat"] else None
-    if program is None or os.environ.get("TERM", "dumb") == "dumb":
-        return False
-    options = {"LESS": "FRX", **os.environ, **({"LESSSECURE": "1"} if by_sudo else {})}
-    interrupt = signal.signal(signal.SIGINT, lambda *_: None)  # the pager handles it
-    try:
-        subprocess.run([program, *words[1:]], input=text.encode(sys.stdout.encoding), env=options, check=False)
-    except BrokenPipeError:  # it was left before the end
-        pass
-    except OSError:
-        return False
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
-    return True
+        if run_pager(text.encode(sys.stdout.encoding), os.environ):
+            return
+    sys.stdout.write(text)
 
 
 def discard(stream: TextIO) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence
 from agent.assess.benchmark.control import BenchmarkControl
+from agent.assess.checks.file_modes import Permissions
 from agent.assess.site_choices import SiteChoices
 from agent.base.repair import Instruction, Repair, Run
 from agent.base.value import replace
@@ -66,7 +67,7 @@ def test_open_controls_are_below_the_owner_of_their_fix() -> None:
 
 
 def _set_by(setting: str) -> BenchmarkControl:
-    return replace(FAILS.control, id=setting, check=replace(FAILS.control.check, setting=setting))
+    return replace(FAILS.control, id=setting, check=Permissions((), setting=setting))
 
 
 def test_the_result_says_what_the_profile_leaves_open_and_what_closes_it() -> None:
