@@ -141,7 +141,7 @@ class Repair(Value):
     @property
     def owner(self) -> FixOwner:
         """Return who carries it out: apply, K3s by its start, or a person."""
-        if self.steps == (RunVerb("apply"),):
+        if self.steps and all(isinstance(step, RunVerb) and step.verb == "apply" for step in self.steps):
             return FixOwner.APPLY
         alone = {Restart.NOT_NEEDED: FixOwner.NONE, Restart.K3S: FixOwner.OPERATOR, Restart.START: FixOwner.K3S}
         return FixOwner.OPERATOR if self.steps else alone[self.restart]
