@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HardenError
-from agent.cluster.connection import connect_as_admin
+from agent.cluster.connection import CREATED, connect_as_admin
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.broken_pods import CONTROLS, broken_pod
 from agent.cluster.kubernetes.queries import PROBES
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.objects import Json, Workload
     from agent.cluster.kubernetes.queries import Cluster
 
-_CREATED = 201
 _MUTATED = "an admission plugin that corrects the pod"
 _MOST_NAMESPACES = 50
 """Namespaces that are probed."""
@@ -58,14 +57,14 @@ def probed(
         with connect_as_admin(host, data_dir, LIMITS) as client:
             for namespace in namespaces[:_MOST_NAMESPACES]:
                 status, answer = _dry_run(client, namespace, "")
-                if status != _CREATED:
+                if status != CREATED:
                     why = parsing.as_string(parsing.as_mapping(answer).get("message")) or f"HTTP status {status}"
                     text = f"cannot probe namespace {namespace}: no pod is admitted: {why[:200]}"
                     problems[f"probe {namespace}"] = text
                     continue
                 for control in CONTROLS:
                     status, answer = _dry_run(client, namespace, control)
-                    if status == _CREATED:
+                    if status == CREATED:
                         is_broken = breaks(control, parsing.pod(answer))
                         answers[namespace, control] = "" if is_broken else _MUTATED
                     elif rejected_by(answer):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
-from agent.cluster.connection import StatusError, accepted, rejection
+from agent.cluster.connection import CREATED, NOT_FOUND, OK, StatusError, accepted, rejection
 from agent.cluster.kubernetes.parsing import as_mapping, at
 from agent.cluster.kubernetes.pod_security import violations
 from agent.cluster.kubernetes.queries import REQUESTS
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NAMESPACES = "/api/v1/namespaces"
 _LABELS = "pod-security.kubernetes.io"
-_OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
+_ACCEPTED = 202
 _KNOWN_BAD = {"spec": {"hostNetwork": True, "containers": [{"name": "control", "image": "none"}]}}
 _DOES_NOT_JUDGE = "the API server does not judge pods: this user is exempt, or the plugin PodSecurity is disabled"
 
@@ -80,7 +80,7 @@ class PodSecurityProbe:
         if text not in self.answers:
             answer = self._client.post(self._path, text.encode())
             found = [warning for warning in answer.warnings if "violate PodSecurity" in warning]
-            if answer.status != _CREATED:
+            if answer.status != CREATED:
                 found = [f"not judged: {rejection(answer.status)}"]
             self.answers[text] = "; ".join(found)
         return self.answers[text]
@@ -109,7 +109,7 @@ def pod_security_probe(
     with connect() as client:
         try:
             made = client.post(_NAMESPACES, json.dumps({"metadata": {"name": name, "labels": labels}}).encode())
-            accepted(made, "create a temporary namespace", _CREATED)
+            accepted(made, "create a temporary namespace", CREATED)
             probe = PodSecurityProbe(client, f"{_NAMESPACES}/{name}", standard, minor)
             if "violate" not in probe.ask(_KNOWN_BAD):
                 raise HostError(_DOES_NOT_JUDGE, "omit --probe")
@@ -117,6 +117,6 @@ def pod_security_probe(
         finally:
             with connect() as another:  # it has time of its own
                 answer = another.delete(f"{_NAMESPACES}/{name}")
-            if answer.status not in (_OK, _ACCEPTED, _NOT_FOUND):
+            if answer.status not in (OK, _ACCEPTED, NOT_FOUND):
                 hint = f"kubectl delete namespace {name}"
                 raise StatusError(f"delete the temporary namespace {name}", answer.status, hint)

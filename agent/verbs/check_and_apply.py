@@ -17,6 +17,7 @@ from agent.harden.changes.journal import Journal
 from agent.harden.changes.observation_mark import end_observation, observes_since
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
+from agent.harden.node.gate import can_have_gate
 from agent.harden.node.starting_service import starting_service
 from agent.harden.plan import plan
 from agent.harden.plan.plan import difference
@@ -354,9 +355,11 @@ def _config_access(host: Host, situation: Situation) -> Iterator[Finding]:
 def _advised(report: Report, host: Host, situation: Situation) -> Report:
     """Return the report with the next steps."""
     is_calm = report.exit_code is ExitCode.COMPLIANT and not report.findings and situation.facts.running_since
-    if is_calm and not report.has_changed:
+    lacks_gate = can_have_gate(host, situation.gate)
+    if is_calm and not report.has_changed and not lacks_gate:
         return report
     from agent.verbs.advice import next_steps
     from agent.verbs.k3s_state import installed_k3s
 
-    return replace(report, next_steps=next_steps.steps_after_run(report, installed_k3s(host, situation.facts)))
+    k3s = replace(installed_k3s(host, situation.facts), lacks_gate=lacks_gate)
+    return replace(report, next_steps=next_steps.steps_after_run(report, k3s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from agent.base.errors import HardenError, HostError
 from agent.base.host.https import Limits
 from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.report import no_progress
-from agent.cluster.connection import KUBECONFIGS, connect_as_admin
-from agent.cluster.kubectl import KubectlClient
+from agent.base.times import timestamp
+from agent.base.value import replace
+from agent.cluster.connection import KUBECONFIGS, Kubectl, connect_as_admin
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
@@ -69,7 +71,7 @@ def impact(
     if kubectl or not is_server:
         if probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
-        return _elsewhere(host, request, KubectlClient(kubectl, environment), progress)
+        return _elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress)
     return impact_on_server(host, request, observe_situation(host, request), _LIMITS, progress, probe=probe)
 
 
@@ -106,11 +108,13 @@ def impact_on_server(
             version,
             _today(situation),
             tomorrow,
+            situation.today.date,
             connections,
             _is_account_used(host, situation),
             _denies_external_ips(situation),
             differences,
             situation.facts.rancher_managed,
+            request.settings_file or DEFAULT_SETTINGS,
             notes=tuple(notes),
         )
     )
@@ -171,7 +175,7 @@ def _version(text: str) -> Version:
         return NEWEST_KNOWN
 
 
-def _elsewhere(host: Host, request: Request, client: KubectlClient, progress: Progress) -> Impact:
+def _elsewhere(host: Host, request: Request, client: Kubectl, progress: Progress) -> Impact:
     path = request.settings_file
     data = host.machine_tree.read_input(path) if path else None
     settings = loading.load_settings(data, path or DEFAULT_SETTINGS, request.overrides.profile)
@@ -184,4 +188,5 @@ def _elsewhere(host: Host, request: Request, client: KubectlClient, progress: Pr
         notes.append("the settings are the defaults; pass those of the servers with --config")
     version = _version(running.version)
     today, tomorrow = PodSecurityDefaults(None), expected_defaults(settings, version)
-    return evaluate(Inputs("kubectl", running, settings, version, today, tomorrow, connections, notes=tuple(notes)))
+    inputs = Inputs("kubectl", running, settings, version, today, tomorrow, timestamp(time.time())[:10], connections)
+    return evaluate(replace(inputs, settings_file=path or DEFAULT_SETTINGS, notes=tuple(notes)))

@@ -29,9 +29,11 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 README = ROOT / "README.md"
 TRANSLATIONS = [page for page in PAGES if page.name.endswith(".zh.md")]
 HOWTOS = [page for page in sorted(DOCS.glob("howto/*.md")) if page not in TRANSLATIONS]
+PROOFS = DOCS / "reference/proofs.md"
 GENERATED = generate_docs.pages()
 
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_LINKED = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?<![\w/.-])k3s-harden +([^\n`]*)")
 _RESULT = re.compile(
@@ -175,16 +177,21 @@ def test_commands_in_the_documents_exist() -> None:
 
 
 def test_the_proofs_of_guarantees_exist() -> None:
-    missing = []
-    for page in DOCS.glob("explanation/*.md"):
-        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", _text(page)):
-            file = ROOT / path
-            if not (file.exists() and f"def {name}(" in _text(file)):
-                missing.append(f"{page.name}: {path}::{name}")
-    assert missing == []
-    guarantees = re.findall(r"^\*\*(?:.+\n)+", _text(DOCS / "explanation/guarantees.md"), re.MULTILINE)
-    assert [text for text in guarantees if "\nProof: `tests/" not in text] == []
-    assert guarantees
+    rows = re.findall(r"^\| (.+) \| `(tests/.+)` \|$", _text(PROOFS), re.MULTILINE)
+    proofs = [test.split("::") for _, tests in rows for test in tests.split("`, `")]
+    assert [(file, name) for file, name in proofs if f"def {name}(" not in _text(ROOT / file)] == []
+    assert proofs
+
+
+@pytest.mark.parametrize("name", ["guarantees", "security-model"])
+def test_each_guarantee_has_a_proof(name: str) -> None:
+    text = _LINKED.sub(r"\1", _text(DOCS / f"explanation/{name}.md"))
+    leads = [" ".join(lead.split()).rstrip(".,:") for lead in re.findall(r"^\*\*(.+?)\*\*", text, re.MULTILINE)]
+    section = _text(PROOFS).partition(f"\n## {name.replace('-', ' ').capitalize()}\n")[2].partition("\n## ")[0]
+    proved = re.findall(r"^\| (.+?) \| `tests/", section, re.MULTILINE)
+    assert [lead for lead in leads if lead not in proved] == []
+    assert [lead for lead in proved if f"**{lead}" not in text] == []
+    assert leads
 
 
 def test_each_example_is_used_by_a_test() -> None:

@@ -48,7 +48,7 @@ from agent.verbs import check_and_apply as verbs
 from agent.verbs import drift
 from agent.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
 from agent.verbs.site_policies import SAVED
-from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases
+from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases, docs_symptoms, docs_upgrades
 from tests.tools.markdown import anchor, generated, page, prose, table
 
 CHECKOUT = Path(__file__).parents[2]
@@ -545,9 +545,11 @@ def _dropin_of_agents() -> str:
 
 _PAGES: Mapping[str, Callable[[], str]] = {
     "howto/host.md": docs_host.host_page,
+    "howto/symptoms.md": docs_symptoms.symptoms,
     "reference/controls.md": docs_controls.controls,
     "reference/cluster-controls.md": docs_controls.cluster_controls,
     "reference/guide-controls.md": docs_controls.guide_controls,
+    "reference/deviations.md": docs_controls.deviations,
     "reference/cli.md": _cli,
     "reference/settings.md": _settings,
     "reference/exit-codes.md": _exit_codes,
@@ -555,6 +557,7 @@ _PAGES: Mapping[str, Callable[[], str]] = {
     "reference/resources.md": _resources,
     "reference/modules.md": _modules,
     "reference/platforms.md": docs_platforms.platforms,
+    "reference/upgrades.md": docs_upgrades.upgrades,
     f"../systemd/k3s-agent.service.d/{DROPIN}": _dropin_of_agents,
     "../README.md": lambda: _with_releases("README.md"),
     "../README.zh.md": lambda: _with_releases("README.zh.md"),

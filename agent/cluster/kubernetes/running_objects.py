@@ -171,6 +171,10 @@ class RunningWorkload(NamedTuple):
     network: NetworkPod
     missing: int = 0
     """Pods that a controller has not created."""
+    owner: str = ""
+    """What would undo a change of it, such as "Helm release shop/web"."""
+    users: Mapping[str, int] = {}
+    """The users of the running containers by the name of the container, if the kubelet reports them."""
 
 
 class FailedEvent(NamedTuple):

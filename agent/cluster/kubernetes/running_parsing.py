@@ -45,6 +45,7 @@ _LONGEST_TEXT = 65_536
 _DEEPEST = 40
 """Levels of an object that names Services."""
 _SCHEME_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_OBJECT_SET = "objectset.rio.cattle.io/owner"
 _SCRAPE, _SCRAPE_PORT = "prometheus.io/scrape", "prometheus.io/port"
 
 
@@ -193,6 +194,33 @@ def network_node(item: Json) -> NetworkNode:
         _strings(spec.get("podCIDRs")) or _one(spec.get("podCIDR")),
         as_string(at(item, "metadata", "annotations").get("k3s.io/node-args")),
     )
+
+
+def owner(item: Json) -> str:
+    """Return what would undo a change of an object; empty if nothing is known."""
+    labels, annotations = (_texts(at(item, "metadata").get(key)) for key in ("labels", "annotations"))
+    argo = annotations.get("argocd.argoproj.io/tracking-id", "").partition(":")[0]
+    argo = argo or labels.get("argocd.argoproj.io/instance", "")
+    if argo:
+        return f"Argo CD Application {argo}"
+    rows = (
+        ("Flux HelmRelease", labels, "helm.toolkit.fluxcd.io/namespace", "helm.toolkit.fluxcd.io/name"),
+        ("Flux Kustomization", labels, "kustomize.toolkit.fluxcd.io/namespace", "kustomize.toolkit.fluxcd.io/name"),
+        ("Helm release", annotations, "meta.helm.sh/release-namespace", "meta.helm.sh/release-name"),
+        ("K3s Addon", annotations, f"{_OBJECT_SET}-namespace", f"{_OBJECT_SET}-name"),
+    )
+    found = (f"{kind} {keys.get(space, '')}/{keys[name]}" for kind, keys, space, name in rows if name in keys)
+    return next(found, "")
+
+
+def users(item: Json) -> dict[str, int]:
+    """Return the user of each running container of a pod by its name, from Kubernetes 1.33 on."""
+    status = at(item, "status")
+    lists = (as_list(status.get(key)) for key in ("containerStatuses", "initContainerStatuses"))
+    found = (
+        (as_string(as_mapping(one).get("name")), at(one, "user", "linux").get("uid")) for own in lists for one in own
+    )
+    return {name: number for name, number in found if isinstance(number, int)}
 
 
 def _texts(value: Json) -> dict[str, str]:

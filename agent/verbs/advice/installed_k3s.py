@@ -38,6 +38,8 @@ class InstalledK3s(Value):
     """Whether its configuration sets the data directory."""
     is_elsewhere: bool = False
     """Whether another program installs K3s, such as Rancher."""
+    lacks_gate: bool = False
+    """Whether the gate could start K3s, and is not installed."""
     is_tree: bool = False
     """Whether the host is a tree, where nothing runs."""
     arguments: tuple[str, ...] = ()
