@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
+from agent.base.repair import Patch
 from agent.findings.impact import UNDETERMINED
 from agent.reports import repair_texts
 from agent.reports.formats import Format, Verbosity, fitting
+from agent.reports.repair_texts import patch_command
 from agent.reports.text import printable
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:
                 repair_texts.text(entry.repair),
             )
             yield "\t".join(map(printable, texts))
-            yield from (f"\t{printable(line)}" for line in _policies(entry) if is_verbose)
+            yield from (f"\t{printable(line)}" for line in _commands(entry) if is_verbose)
         yield from (printable(f"note: {note}") for note in impact.notes)
     yield summary(impact)
 
@@ -68,7 +70,7 @@ def _print(console: Console, impact: Impact, verbosity: Verbosity) -> None:
                 print_line(console, styled(str(entry.object), "red" if entry.is_certain else "magenta"), 2)
                 print_line(console, styled(_why(entry, is_verbose=is_verbose)), 4, 2)
                 print_fix(console, entry.repair, 4)
-                for line in _policies(entry) if is_verbose else ():
+                for line in _commands(entry) if is_verbose else ():
                     print_command(console, line, 4)
         for note in impact.notes:
             print_line(console, styled(f"note: {note}", "dim"), 0, 2)
@@ -85,11 +87,12 @@ def _why(entry: Break, *, is_verbose: bool) -> str:
     return ", ".join(filter(None, ("; ".join(map(str, shown)) + more, entry.condition)))
 
 
-def _policies(entry: Break) -> Iterator[str]:
-    """Yield commands that create the policies without the settings."""
+def _commands(entry: Break) -> Iterator[str]:
+    """Yield commands that patch the workload, and that create the policies without the settings."""
     import json
     from shlex import quote
 
+    yield from filter(None, (patch_command(step) for step in entry.repair.steps if isinstance(step, Patch)))
     yield from (f"echo {quote(json.dumps(rule.policy))} | kubectl create -f -" for rule in entry.allow)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from agent.base.errors import HardenError, HostError
 from agent.base.host.https import Limits
 from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.report import no_progress
+from agent.base.times import timestamp
+from agent.base.value import replace
 from agent.cluster.connection import KUBECONFIGS, Kubectl, connect_as_admin
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard
@@ -25,8 +28,7 @@ from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
 from agent.harden.settings import loading
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_after_apply, observe_situation
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -105,11 +107,13 @@ def impact_on_server(
             version,
             _today(situation),
             tomorrow,
+            situation.today.date,
             connections,
             _is_account_used(host, situation),
             _denies_external_ips(situation),
             differences,
             situation.facts.rancher_managed,
+            request.settings_file or DEFAULT_SETTINGS,
             notes=tuple(notes),
         )
     )
@@ -183,4 +187,5 @@ def _elsewhere(host: Host, request: Request, client: Kubectl, progress: Progress
         notes.append("the settings are the defaults; pass those of the servers with --config")
     version = _version(running.version)
     today, tomorrow = PodSecurityDefaults(None), expected_defaults(settings, version)
-    return evaluate(Inputs("kubectl", running, settings, version, today, tomorrow, connections, notes=tuple(notes)))
+    inputs = Inputs("kubectl", running, settings, version, today, tomorrow, timestamp(time.time())[:10], connections)
+    return evaluate(replace(inputs, settings_file=path or DEFAULT_SETTINGS, notes=tuple(notes)))

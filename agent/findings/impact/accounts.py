@@ -29,7 +29,7 @@ def account_breaks(
     """
     accounts = {account.namespace: account for account in running.objects.get("serviceaccounts", ())}
     bindings = [*running.objects.get("rolebindings", ()), *running.objects.get("clusterrolebindings", ())]
-    pods = (found for found, _, _ in running.workloads if found.kind == "Pod" and found.account == _DEFAULT)
+    pods = (found for found, *_ in running.workloads if found.kind == "Pod" and found.account == _DEFAULT)
     lacking = {found.namespace for found in pods if found.automounts is None and not found.projects_token}
     for namespace, titles in _with_token(running, cluster).items():
         account = accounts.get(namespace)
@@ -59,7 +59,7 @@ def account_breaks(
 def _with_token(running: Running, cluster: PodNetwork) -> Mapping[str, list[str]]:
     """Return the workloads that have a token of the default account, by namespace."""
     found: dict[str, dict[str, None]] = {}
-    for security, network, _ in running.workloads:
+    for security, network, *_ in running.workloads:
         is_default = (security.account, security.automounts) == (_DEFAULT, None)
         if is_default and not network.is_over and not security.is_dormant:
             title = cluster.title(network)

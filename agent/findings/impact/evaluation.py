@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.model import Location
+from agent.base.times import parse_timestamp, timestamp
 from agent.base.value import Value
-from agent.cluster.fleet.node_arguments import options_of
+from agent.cluster.fleet.published import options_of
 from agent.cluster.kubernetes.network_policies import PodNetwork
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import MONITORS, REFERRERS
+from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS
 from agent.cluster.kubernetes.running_objects import PODS, ObjectName
-from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.admission_policies import rejected_again
-from agent.findings.impact.rejected_pods import answered_otherwise, pod_security_breaks
+from agent.findings.impact.pod_security_repairs import Stage
+from agent.findings.impact.rejected_pods import Levels, answered_otherwise, pod_security_breaks
 from agent.findings.impact.traffic import expected_policies, traffic_breaks
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY
 from agent.harden.guide.manifests import exempt_namespaces
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import PurePosixPath
 
     from agent.base.linux.kernel_objects import TrackedConnection
     from agent.cluster.kubernetes.running_objects import NetworkNode, Running
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
 _DISABLED = "disable-network-policy"
 _BACKEND = "flannel-backend"
+_STAGE = 90 * 86_400
+"""Seconds of a stage that is proposed."""
 
 
 class Inputs(Value):
@@ -43,6 +49,8 @@ class Inputs(Value):
     """Of the API server."""
     today: PodSecurityDefaults
     tomorrow: PodSecurityDefaults
+    day: str
+    """Today in UTC, YYYY-MM-DD."""
     connections: tuple[TrackedConnection, ...] | None = None
     """Those that this node tracks; None if they are not known."""
     is_account_used: Callable[[str], bool | None] = lambda _: None
@@ -52,6 +60,7 @@ class Inputs(Value):
     differences: tuple[UnexpectedAnswer, ...] = ()
     """Workloads for which the API server does not answer as predicted."""
     rancher_managed: bool = False
+    settings_file: PurePosixPath = DEFAULT_SETTINGS
     notes: tuple[str, ...] = ()
 
 
@@ -82,8 +91,9 @@ def evaluate(inputs: Inputs) -> Impact:
         for name, problem in running.problems.items()
     )
     unknown = enforcement_problem(cluster.nodes) or running.problems.get("networkpolicies", "")
+    levels = Levels(inputs.today, inputs.tomorrow, inputs.version.minor)
     breaks = (
-        *pod_security_breaks(running, cluster, inputs.today, inputs.tomorrow, inputs.version.minor),
+        *pod_security_breaks(running, cluster, levels, _stage(inputs)),
         *map(answered_otherwise, inputs.differences),
         *traffic_breaks(cluster, expected_policies(inputs.settings), inputs.connections, unknown),
         *_external_addresses(cluster, inputs),
@@ -105,6 +115,11 @@ def evaluate(inputs: Inputs) -> Impact:
         breaks, key=lambda entry: (order.index(entry.when), not entry.is_certain, entry.topic, entry.object)
     )
     return Impact(inputs.server, tuple(ordered), inputs.notes)
+
+
+def _stage(inputs: Inputs) -> Stage:
+    until = timestamp(parse_timestamp(f"{inputs.day}T00:00:00Z") + _STAGE)[:10]
+    return Stage(inputs.settings, until, Location(inputs.settings_file))
 
 
 def _external_addresses(cluster: PodNetwork, inputs: Inputs) -> Iterator[Break]:

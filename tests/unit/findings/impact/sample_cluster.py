@@ -22,6 +22,7 @@ from agent.k3s.roles_and_versions import NEWEST_KNOWN
 Json = dict[str, Any]
 
 NAMESPACES = ("default", "kube-system", "kube-public", "shop")
+DAY = "2026-12-02"
 SERVER_ARGUMENTS = json.dumps(["server"])
 
 
@@ -159,7 +160,7 @@ def impact(
     """Return the impact on BASE with these objects; `level` is the Pod Security level of the settings."""
     running = read_running(api([*base, *objects]))
     levels = (PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), PodSecurityDefaults(level))
-    inputs = Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, *levels, connections)
+    inputs = Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, *levels, DAY, connections)
     return evaluate(replace(inputs, **more))
 
 

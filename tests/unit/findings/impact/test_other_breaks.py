@@ -11,6 +11,7 @@ from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecuri
 from agent.cluster.reader import read_running
 from agent.findings.impact import Topic, When
 from agent.harden.settings.schema import Settings
+from agent.reports.repair_texts import text
 from tests.unit.findings.impact.sample_cluster import (
     BASE,
     Api,
@@ -41,7 +42,8 @@ def test_a_rejected_workload_has_its_violations_and_its_patch() -> None:
     (found,) = impact(web, level=PodSecurityLevel.RESTRICTED).breaks
     assert (str(found.object), found.topic, found.when) == ("shop/Deployment/web", Topic.POD_SECURITY, When.NEXT_PODS)
     assert [reason.field for reason in found.reasons] == ["spec.securityContext.seccompProfile.type"]
-    assert "kubectl patch deployment web" in str(found.repair)
+    assert text(found.repair).startswith("set `stages.pod-security: baseline` in /etc/k3s-harden/config.yaml; then set")
+    assert 'seccompProfile.type: "RuntimeDefault"` in the Deployment shop/web' in text(found.repair)
 
 
 @pytest.mark.parametrize(
