@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from agent.base.errors import HardenError, HostError, LimitError
 from agent.base.host.https import Limits
-from agent.base.host.memory import limited_memory
+from agent.base.host.temporary import limited_memory
 from agent.cluster.connection import (
     CREATED,
     NOT_FOUND,
@@ -27,12 +27,11 @@ from agent.cluster.connection import (
     decoded,
     read_json,
 )
-from agent.cluster.kubernetes import admission_engines, parsing, queries, running_parsing
+from agent.cluster.kubernetes import admission_engines, parsing, queries, running_objects
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
-from agent.cluster.kubernetes.queries import MONITORS, REFERRERS, REQUESTS, ApiRequest, Cluster, Query
+from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS, REQUESTS, ApiRequest, Cluster, Query
 from agent.cluster.kubernetes.running_objects import PODS, FailedEvent, ObjectName, Running, RunningWorkload
-from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.node_status import parse_node
 
 if TYPE_CHECKING:
@@ -265,9 +264,9 @@ class Reader:
 
 def _workload(kind: str, item: Json) -> RunningWorkload:
     security = parsing.pod(item) if kind == "Pod" else parsing.controller(kind, item)
-    missing, users = (0, running_parsing.users(item)) if kind == "Pod" else (_missing(item), {})
-    network = running_parsing.network_pod(kind, item)
-    return RunningWorkload(security, network, missing, running_parsing.owner(item), users)
+    missing, users = (0, running_objects.users(item)) if kind == "Pod" else (_missing(item), {})
+    network = running_objects.network_pod(kind, item)
+    return RunningWorkload(security, network, missing, running_objects.owner(item), users)
 
 
 def _missing(item: Json) -> int:
@@ -288,10 +287,10 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
     PODS: (ApiRequest("/api/v1/pods"), partial(_workload, "Pod")),
     **{str(query): (ApiRequest(REQUESTS[query].path), partial(_workload, kind)) for query, kind in CONTROLLERS.items()},
     "namespaces": (ApiRequest("/api/v1/namespaces"), parsing.namespace),
-    "services": (ApiRequest("/api/v1/services"), running_parsing.service),
-    "endpointslices": (ApiRequest("/apis/discovery.k8s.io/v1/endpointslices"), running_parsing.endpoint_slice),
+    "services": (ApiRequest("/api/v1/services"), running_objects.service),
+    "endpointslices": (ApiRequest("/apis/discovery.k8s.io/v1/endpointslices"), running_objects.endpoint_slice),
     "networkpolicies": (ApiRequest(REQUESTS[Query.NETWORK_POLICIES].path), parse_policy),
-    "nodes": (ApiRequest("/api/v1/nodes"), running_parsing.network_node),
+    "nodes": (ApiRequest("/api/v1/nodes"), running_objects.network_node),
     "serviceaccounts": (
         ApiRequest("/api/v1/serviceaccounts", parameters="fieldSelector=metadata.name%3Ddefault"),
         parsing.service_account,
@@ -300,11 +299,11 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
     "clusterrolebindings": (ApiRequest(REQUESTS[Query.CLUSTER_ROLE_BINDINGS].path), parsing.binding),
     "events": (ApiRequest("/api/v1/events", parameters="fieldSelector=reason%3DFailedCreate"), _event),
     **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_parsing.referrer, kind))
+        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.referrer, kind))
         for kind, path in REFERRERS.items()
     },
     **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_parsing.monitor, kind))
+        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.monitor, kind))
         for kind, path in MONITORS.items()
     },
 }

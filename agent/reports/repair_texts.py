@@ -89,7 +89,8 @@ class Step(Value):
 
 
 _DAEMON_RELOAD = Run("sudo systemctl daemon-reload")
-_RESTARTS = {Restart.NOT_NEEDED: (), Restart.K3S: (Step("restart K3s"),), Restart.START: (Step("start K3s"),)}
+START = "start K3s"
+_RESTARTS = {Restart.NOT_NEEDED: (), Restart.K3S: (Step("restart K3s"),), Restart.START: (Step(START),)}
 
 
 def in_order(repair: Repair) -> tuple[base.Step, ...]:

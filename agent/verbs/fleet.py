@@ -17,11 +17,10 @@ from agent.base.model import Location
 from agent.base.report import no_progress
 from agent.base.times import seconds_of
 from agent.base.value import replace
-from agent.cluster.fleet.json_stream import members
 from agent.cluster.fleet.members import Requirement, make_fleet, shortened
-from agent.cluster.fleet.node_arguments import parsed_json
+from agent.cluster.fleet.published import parsed_json
 from agent.cluster.fleet.record import UNSIGNED, as_record, node_of_record, parse_keys
-from agent.cluster.fleet.snapshot import Snapshot, read_snapshot
+from agent.cluster.fleet.snapshot import Snapshot, members, read_snapshot
 from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.queries import REQUESTS, Query

@@ -28,8 +28,7 @@ from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
 from agent.harden.settings import loading
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_after_apply, observe_situation
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -18,8 +18,8 @@ from agent.base.repair import Decide, Patch, Repair
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityDefaults, PodSecurityLevel, merged_fix, violations
+from agent.cluster.kubernetes.queries import CONTROLLERS
 from agent.cluster.kubernetes.rejected_workloads import rejections
-from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.reader import parsed_object
 from agent.findings.impact.pod_security_repairs import repair_of
 from agent.reports.repair_texts import patch_command

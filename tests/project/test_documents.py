@@ -6,6 +6,7 @@ import html
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,6 +193,31 @@ def test_each_guarantee_has_a_proof(name: str) -> None:
     assert [lead for lead in leads if lead not in proved] == []
     assert [lead for lead in proved if f"**{lead}" not in text] == []
     assert leads
+
+
+@pytest.mark.parametrize("is_complete", [False, True], ids=["test-first", "complete"])
+def test_the_example_of_a_control_is_red_with_its_test_and_green_with_its_rows(
+    is_complete: bool,  # noqa: FBT001 - a parameter of a test
+    tmp_path: Path,
+) -> None:
+    """The diff of recipes.md is applied to a copy of the checkout."""
+    ((_, diff),) = (fence for fence in _fences(DOCS / "recipes.md") if fence[0] == "diff")
+    first, *others = re.split(r"^(?=--- a/)", diff, flags=re.MULTILINE)[1:]
+    for name in ("agent", "tests", ".ci"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    patch = "".join((first, *others) if is_complete else (first,))
+    subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*pytest_, "tests/unit/assess/checks/test_file_access.py", "-k", "scripts or each_control"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (0 if is_complete else 1), done.stdout + done.stderr
+    assert ("passed" if is_complete else "test_each_control_has_files_or_a_directory") in done.stdout
 
 
 def test_each_example_is_used_by_a_test() -> None:

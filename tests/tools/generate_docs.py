@@ -40,8 +40,7 @@ from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, Risk, risks
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, NETWORK_LEASES
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NETWORK_LEASES, NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.reports.formats import Verbosity
 from agent.reports.table_report import print_report
 from agent.verbs import check_and_apply as verbs

@@ -210,7 +210,7 @@ def _probed(host: Host, node: AssessedNode, cluster: Cluster) -> Cluster:
     from functools import partial
 
     from agent.assess.checks.cluster.workload_rules import breaks, namespaces_to_probe
-    from agent.cluster.dry_runs import probed
+    from agent.cluster.pod_security_probe import probed
 
     is_broken = partial(breaks, node.facts.version.minor)
     return probed(host, node.facts.data_dir, cluster, namespaces_to_probe(node, cluster), is_broken)

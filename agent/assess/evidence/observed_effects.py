@@ -21,7 +21,7 @@ from agent.base.host.systemd import Systemd
 from agent.cluster.connection import KUBECONFIGS, accepted, connect
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, ApiRequest, Query
-from agent.cluster.kubernetes.running_parsing import network_pod
+from agent.cluster.kubernetes.running_objects import network_pod
 from agent.cluster.reader import Reader
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.k3s.roles_and_versions import Role

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.errors import HostError, LimitError
-from agent.base.host.memory import memory_file
+from agent.base.host.temporary import memory_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

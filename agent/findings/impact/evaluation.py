@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from agent.base.model import Location
 from agent.base.times import parse_timestamp, timestamp
 from agent.base.value import Value, replace
-from agent.cluster.fleet.node_arguments import options_of
+from agent.cluster.fleet.published import options_of
 from agent.cluster.kubernetes.network_policies import PodNetwork
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import MONITORS, REFERRERS
+from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS
 from agent.cluster.kubernetes.running_objects import PODS, ObjectName
-from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.admission_policies import rejected_again

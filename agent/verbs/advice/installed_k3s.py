@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from agent.base.repair import Run
 from agent.base.report import NextStep
 from agent.base.value import Value
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, TOKEN_FILE
 from agent.k3s.redaction import TOKEN_PLACEHOLDER
-from agent.k3s.roles_and_versions import Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, TOKEN_FILE, Role
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath

@@ -16,8 +16,7 @@ from agent.harden.node.site_files import read_audit_policy, read_settings, read_
 from agent.harden.node.version import require_covered
 from agent.harden.settings.loading import apply_overrides, load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, SecretsEncryption, Settings
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
 from agent.verbs.render import rancher
 
 if TYPE_CHECKING:

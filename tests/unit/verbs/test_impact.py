@@ -15,13 +15,12 @@ import pytest
 from agent.base.errors import HostError
 from agent.base.host.process import Completed
 from agent.base.report import no_progress
-from agent.cluster.kubernetes.queries import Query
-from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.cluster.kubernetes.queries import CONTROLLERS, Query
 from agent.findings.impact import Impact
 from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.harden.situation import Request
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.reports.formats import Format, SettingsFormat, Verbosity
 from agent.reports.impact_report import present_impact
 from agent.verbs.impact import _is_account_used, impact, taken_names

@@ -9,9 +9,8 @@ import pytest
 
 from agent.cluster.kubernetes.objects import Namespace, Workload
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.queries import CONTROLLERS, QUERIES, Query
 from agent.cluster.kubernetes.rejected_workloads import RejectedWorkload, judged_workloads, rejections
-from agent.cluster.kubernetes.workloads import CONTROLLERS, QUERIES
 from agent.cluster.reader import parsed_object
 from tests.unit.cluster.kubernetes.samples import STRICT, Json, container, controller, cron_job, pod
 

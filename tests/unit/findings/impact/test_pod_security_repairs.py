@@ -13,7 +13,7 @@ from agent.base.model import Location
 from agent.base.repair import Decide, Patch, Repair, Run, Set
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.cluster.kubernetes.queries import CONTROLLERS
 from agent.findings.impact import Topic
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Settings
 from agent.reports.repair_texts import patch_command
