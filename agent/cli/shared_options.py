@@ -126,6 +126,8 @@ _VALUES: dict[str, Value] = {"options": HostOptions(), "printed": ReportOptions(
 def expand(**declared: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator for a command: a parameter that is a group becomes its options, another gets its type.
 
+    A parameter that is declared as None is no option of this command, and has its default.
+
     `@expand(options=HOST)` gives `def check(*, options: HostOptions)` the options --root, --config and so on, as if
     each were a parameter, and passes their values to it as one HostOptions.
     """
@@ -135,6 +137,8 @@ def expand(**declared: object) -> Callable[[Callable[..., None]], Callable[..., 
         groups: dict[str, tuple[type[Value], Collection[str]]] = {}
         for name, parameter in signature(function).parameters.items():
             declaration = declared.get(name, parameter.annotation)
+            if declaration is None:
+                continue
             if not isinstance(declaration, Mapping):
                 parameters.append(parameter.replace(annotation=declaration))
                 continue
