@@ -9,12 +9,14 @@ from agent.base.model import Location
 from agent.base.repair import Instruction, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import Problem, error, instruction, no, steps, warning
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.harden.situation import Situation
 
+_MOVE = f"move the settings that it should make to {DEFAULT_SETTINGS}"
 UNDELIVERED = "notification-undelivered"
 NOTIFY_FINDINGS = ("notify-command-unusable", UNDELIVERED)
 """Those about the notifications of the drift check."""
@@ -36,6 +38,20 @@ def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
         message = f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}"
         fix = steps(Instruction(used.problem.hint or "correct the settings", location), RunVerb("check"))
         yield Problem(message, location=location, repair=fix)
+
+
+@warning(
+    repair="move what it sets to /etc/k3s-harden/config.yaml, and give it a name that does not end in .yaml or .yml"
+)
+def settings_ignored(situation: Situation) -> Iterator[Problem]:
+    """A YAML file in /etc/k3s-harden is not read, because it is not config.yaml and no setting names it."""
+    if situation.ignored_settings:
+        import shlex
+    for path in situation.ignored_settings:
+        paths = [shlex.quote(name) for name in (str(path), f"{path}.ignored")]
+        fix = replace(steps(Run(f"sudo mv {' '.join(paths)}", f"sudo mv {' '.join(reversed(paths))}")), risk=_MOVE)
+        message = f"the file is ignored: the settings are in {DEFAULT_SETTINGS}"
+        yield Problem(message, expected=str(DEFAULT_SETTINGS), location=Location(path), repair=fix)
 
 
 @warning(repair="remove or extend the waiver, then run apply")
