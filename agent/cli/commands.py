@@ -31,6 +31,7 @@ from agent.cli.shared_options import (
     Config,
     FleetFormat,
     Force,
+    ImpactFormat,
     Node,
     Profile,
     Program,
@@ -417,7 +418,7 @@ def fleet(
         {ExitCode.NOT_COMPLIANT: "something breaks, or could not be determined"},
     )
 )
-@expand(options={"config": Config, "profile": Profile}, printed=REPORT)
+@expand(options={"config": Config, "profile": Profile}, printed={**REPORT, "output_format": ImpactFormat})
 def impact(
     *,
     kubeconfig: Annotated[
@@ -437,7 +438,7 @@ def impact(
     Compares what is in effect with what apply, the next restart of K3s and service-accounts make of it, and prints a
     line for each object that breaks: when, why, and what to do. Makes no changes without --probe. As root on a server
     it uses the credential of K3s, elsewhere the kubectl in PATH. Ends with 3 if something breaks or could not be
-    determined.
+    determined, and the settings do not accept it. The format `settings` is `network-policies.allow` with all rules.
     """
     from agent.reports.impact_report import present_impact
     from agent.verbs import impact as verb

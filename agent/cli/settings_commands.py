@@ -3,7 +3,7 @@
 # Without `from __future__ import annotations`: Typer evaluates the annotations.
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 from typer import Argument
@@ -26,9 +26,7 @@ settings = typer.Typer(
 
 @settings.command(epilog=epilog("k3s-harden settings check config.yaml", RENDERS, "the file is valid"))
 def check(
-    file: Annotated[Path, Argument(help="Settings file.", metavar="[FILE]", show_default=False)] = Path(  # noqa: B008
-        DEFAULT_SETTINGS
-    ),
+    file: Annotated[Optional[Path], Argument(help="Settings file.", metavar="[FILE]", show_default=False)] = None,
 ) -> None:
     """Say what a settings file means.
 
@@ -39,7 +37,9 @@ def check(
     from agent.reports.text import printable
     from agent.verbs.site_settings import meaning
 
-    print_text("".join(f"{printable(line)}\n" for line in meaning(Host.real(), absolute(file))))
+    print_text(
+        "".join(f"{printable(line)}\n" for line in meaning(Host.real(), absolute(file or Path(DEFAULT_SETTINGS))))
+    )
 
 
 @settings.command(epilog=epilog("k3s-harden settings init >config.yaml", RENDERS, "the sample was printed"))

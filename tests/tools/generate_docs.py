@@ -326,6 +326,7 @@ _ALLOW = (
     ("`from`", "`anywhere`", "an error"),
     ("", "`{namespace: shop, pods: {app: web}}`: pods of a namespace; `pods` can be omitted", ""),
     ("", "`{addresses: [10.0.0.0/8]}`: a list of networks", ""),
+    ("", "a list of such values", ""),
 )
 
 
