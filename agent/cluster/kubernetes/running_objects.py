@@ -22,6 +22,7 @@ from agent.cluster.kubernetes.queries import CONTROLLERS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from agent.base.errors import HostError
     from agent.cluster.kubernetes.objects import Json, Workload
     from agent.k3s.allow_rule import Labels
 
@@ -200,7 +201,7 @@ class Running(NamedTuple):
 
     objects: Mapping[str, tuple[Any, ...]]
     """By the name of the list; a list that could not be read is missing."""
-    problems: Mapping[str, str]
+    problems: Mapping[str, HostError]
     """Why a list could not be read."""
     version: str
     """Of the API server, such as v1.34.1+k3s1; empty if it is not known."""
