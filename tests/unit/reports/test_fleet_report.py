@@ -73,7 +73,7 @@ SITES = make_fleet(
     [
         *_of("oslo", node("o-1", **FAILED), node("o-2", postponed="1", postponed_until="2027-03-31")),
         *_of("rome", node("r-1")),
-        ClusterNode("", is_server=False, cluster="down", unknown="cannot read it"),
+        ClusterNode("", is_ready=False, cluster="down", unknown="cannot read it"),
     ],
     NOW.timestamp(),
     Requirement(26 * 3600.0, expected=3),
