@@ -9,8 +9,7 @@ from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.k3s.components.effective_arguments import EffectiveArguments
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.k3s.roles_and_versions import Component, Role, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE, Component, Role, Version
 from tests.component_files import KUBELET
 
 DROPINS = DEFAULT_DATA_DIR / KUBELET_DIRECTORY

@@ -128,6 +128,8 @@ class Assessment(Value):
     choices: SiteChoices = SiteChoices()
     effects: tuple[Effect, ...] = ()
     """What is in force on the running node; none unless the cluster was assessed."""
+    by_rules: tuple[Verdict, ...] = ()
+    """The verdicts on the controls of which a rule of the STIG requires less than the benchmark."""
 
     @cached_property
     def open(self) -> tuple[Verdict, ...]:
@@ -138,8 +140,16 @@ class Assessment(Value):
     @cached_property
     def left_open(self) -> frozenset[str]:
         """The IDs of the controls that failed because the site did not choose their settings."""
+        return self._failed_by(self.choices.not_chosen)
+
+    @property
+    def closed_by_strict(self) -> frozenset[str]:
+        """The IDs of those that the profile strict closes."""
+        return self._failed_by(self.choices.set_by_strict)
+
+    def _failed_by(self, settings: frozenset[str]) -> frozenset[str]:
         failed = (verdict.control for verdict in self.verdicts if verdict.status is ControlStatus.FAIL)
-        return frozenset(control.id for control in failed if control.setting in self.choices.not_chosen)
+        return frozenset(control.id for control in failed if control.setting in settings)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -13,7 +13,7 @@ from agent.base.report import Fact
 from agent.base.value import Value
 from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.settings.schema import setting_rows
-from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
+from agent.k3s.component_configuration import ETCD_CONFIGURATION
 from agent.k3s.redaction import redacted
 from agent.k3s.roles_and_versions import Component, Version
 

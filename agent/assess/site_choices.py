@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.harden.settings.profiles import PRESETS
 from agent.harden.settings.schema import Profile, setting_rows
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class SiteChoices(NamedTuple):
     stages: tuple[str, ...] = ()
     not_chosen: frozenset[str] = frozenset()
     """Keys of the settings with their default values, which leave their controls open."""
+    set_by_strict: frozenset[str] = frozenset()
+    """Those of them that the profile strict sets; empty with that profile."""
     observes_since: str = ""
     """The day since which the gate observes; empty if it blocks an unhardened K3s."""
 
@@ -39,6 +42,8 @@ class SiteChoices(NamedTuple):
 def choices_of(situation: Situation) -> SiteChoices:
     """Return what the settings of a host chose."""
     settings, waivers, stages = situation.settings, situation.waivers, situation.stages
+    not_chosen = frozenset(row.key for row in setting_rows() if not row.differs_from_default(settings))
+    stricter = PRESETS[Profile.STRICT] if settings.profile is not Profile.STRICT else ()
     return SiteChoices(
         settings.profile.value,
         sum(map(waivers.scope.applies, waivers.all)),
@@ -46,6 +51,7 @@ def choices_of(situation: Situation) -> SiteChoices:
         settings.stages_until or "" if stages else "",
         tuple(sorted(f"{waiver}; {waiver.role or 'all'}; {waiver.host}" for waiver in waivers.all)),
         tuple(f"{stage}; {stage.until}" for stage in stages),
-        frozenset(row.key for row in setting_rows() if not row.differs_from_default(settings)),
+        not_chosen,
+        not_chosen.intersection(preset.setting for preset in stricter),
         situation.gate_observes_since,
     )

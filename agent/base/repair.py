@@ -141,7 +141,7 @@ class Repair(Value):
     @property
     def owner(self) -> FixOwner:
         """Return who carries it out: apply, K3s by its start, or a person."""
-        if self.steps == (RunVerb("apply"),):
+        if len(self.steps) == 1 and is_plain_apply(self.steps[0]):
             return FixOwner.APPLY
         alone = {Restart.NOT_NEEDED: FixOwner.NONE, Restart.K3S: FixOwner.OPERATOR, Restart.START: FixOwner.K3S}
         return FixOwner.OPERATOR if self.steps else alone[self.restart]
@@ -164,6 +164,11 @@ class Repair(Value):
             return self
         alternative = self.alternative and self.alternative.mapped(change)
         return replace(self, steps=tuple(map(changed, self.steps)), alternative=alternative)
+
+
+def is_plain_apply(step: Step) -> bool:
+    """Return whether a step is apply without options of its own, with or without its line for a caller."""
+    return isinstance(step, RunVerb) and (step.verb, step.options) == ("apply", ())
 
 
 _TAKEN_BACK_BY = {

@@ -193,9 +193,9 @@ class Wording(Value):
 
     success: str = ExitCode.COMPLIANT.meaning
     """The meaning of exit code 0."""
-    changed: str = "Host is compliant"
+    changed: str = "Host is compliant with the guide"
     """The result of a run that changed something."""
-    unchanged: str = "Host is compliant; nothing was changed"
+    unchanged: str = "Host is compliant with the guide; nothing was changed"
     past: str = "applied"
 
 

@@ -11,7 +11,7 @@ from agent.base.errors import HostError, UsageError
 from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value, replace
 from agent.cli.host_options import absolute
-from agent.cli.streams import print_error, print_text, printing
+from agent.cli.streams import paged, print_error, print_text, printing
 from agent.reports import present
 from agent.reports.formats import ENDINGS, OF_AUDITORS, REPORT_FORMATS, Format, Verbosity
 
@@ -117,7 +117,8 @@ class AssessmentOptions(ReportOptions):
             if self.output and self.output != Path("-"):
                 self._write(assessment, self.output)
             else:
-                present_assessment(self._shown(assessment), self.output_format, self.verbosity, sys.stdout)
+                with paged() as stream:
+                    present_assessment(self._shown(assessment), self.output_format, self.verbosity, stream)
         if to_api:
             from agent.base.host import Host
             from agent.cluster.own_objects import write_report

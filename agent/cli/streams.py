@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.errors import CommandHint, ExitCode
@@ -74,6 +75,37 @@ def printing(
             print_error(f"cannot print the report: {error.strerror}", _CHANGED if changed else _UNCHANGED)
             if decides:
                 raise SystemExit(int(exit_code if changed else exit_code or ExitCode.ERROR)) from error
+
+
+class _Screen(StringIO):
+    """What is printed to a terminal, before it is shown."""
+
+    encoding = property(lambda _: sys.stdout.encoding)
+
+    def isatty(self) -> bool:
+        """Return true, as for the terminal."""
+        return True
+
+
+@contextmanager
+def paged() -> Iterator[TextIO]:
+    """Yield the stream of a report, which a pager shows if it is longer than the terminal."""
+    try:
+        height = os.get_terminal_size(sys.stdout.fileno()).lines if sys.stdin.isatty() and sys.stdout.isatty() else 0
+    except (OSError, ValueError):  # closed
+        height = 0
+    if not height:
+        yield sys.stdout
+        return
+    screen = _Screen()
+    yield screen
+    text = screen.getvalue()
+    if text.count("\n") >= height:
+        from agent.base.host.process import run_pager
+
+        if run_pager(text.encode(sys.stdout.encoding), os.environ):
+            return
+    sys.stdout.write(text)
 
 
 def discard(stream: TextIO) -> None:

@@ -1,29 +1,40 @@
-"""Connections to the API server with one of K3s' own kubeconfigs."""
+"""Clients of the API server: by HTTPS with one of K3s' own kubeconfigs, and by kubectl with that of a user."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
+import time
+from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 from agent.base import yaml_reader
-from agent.base.errors import HostError, InputError
-from agent.base.host.https import HttpsClient
+from agent.base.errors import HostError, InputError, LimitError
+from agent.base.host import process
+from agent.base.host.https import HttpsClient, Limits, Response
 from agent.base.model import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.base.host import Host
-    from agent.base.host.https import Limits, Response
+    from agent.base.host.process import Runner
     from agent.base.yaml_reader import YamlMapping
 
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
 """K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""
 APPLY_PATCH = "application/apply-patch+yaml"
 """The content type of server-side apply."""
+JSON = "application/json"
+OK, CREATED, NOT_FOUND = 200, 201, 404
 _HTTPS_PORT = 443
+_KUBECTL_LIMITS = Limits(request=30.0, total=120.0, body=64 << 20)
+_LONGER = 5.0
+"""Seconds after kubectl's own limit, whose error says more, until a kubectl that hangs is ended."""
+_STATUS = {"(NotFound)": NOT_FOUND, "(Forbidden)": 403, "(Unauthorized)": 401}
+"""What kubectl prints, with the status of the answer."""
 
 Credential = Union[bytes, PurePosixPath]
 """PEM text, or the file that contains it."""
@@ -35,6 +46,81 @@ class StatusError(HostError):
     def __init__(self, request: str, status: int, hint: str = "") -> None:
         super().__init__(f"cannot {request}: {rejection(status)}", hint)
         self.status = status
+
+
+class InvalidAnswerError(HostError):
+    """The API server sent an unexpected answer."""
+
+
+class ApiClient(Protocol):
+    """Sends GET requests to one API server."""
+
+    def get(self, path: str, accept: str) -> Response:
+        """Return the answer. Raises HostError if there is none."""
+        ...
+
+
+class Kubectl:
+    """Runs kubectl: its own commands, and GET requests, for which it cannot ask for another format than JSON."""
+
+    def __init__(
+        self,
+        run: Runner,
+        command: Sequence[str],
+        limits: Limits,
+        hint: str = "make `kubectl get nodes` work for this user",
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.command = tuple(command)
+        self._run, self._limits, self._hint, self._before = run, limits, hint, before
+        self._end = time.monotonic() + limits.total
+
+    @classmethod
+    def of_user(cls, options: Sequence[str], environment: Mapping[str, str], total: float | None = None) -> Kubectl:
+        """Return the kubectl of a user; `total` is in seconds for all requests."""
+        limits = _KUBECTL_LIMITS if total is None else _KUBECTL_LIMITS._replace(total=total)
+        return cls(partial(process.run, environment=environment), ("kubectl", *options), limits)
+
+    def __call__(self, *arguments: str, what: str = "") -> str:
+        """Return the output. Raises HostError with the last line of the error, or if there is no kubectl."""
+        what, limit = what or " ".join(arguments[:2]), self._limits.request
+        left = round(min(limit + min(limit, _LONGER), self._end - time.monotonic()), 1)
+        if left <= 0:
+            raise HostError(f"cannot {what}: no complete answer in time")
+        self._before()
+        words = [*self.command, *arguments, f"--request-timeout={limit:g}s"]
+        done = self._run(words, timeout=left, largest_output=self._limits.body)
+        if done.code:
+            error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
+            raise HostError(f"cannot {what}: {error}", self._hint)
+        return done.stdout
+
+    def get(self, path: str, accept: str) -> Response:
+        """Return the answer. Raises HostError if kubectl reaches no API server."""
+        del accept
+        try:
+            return Response(OK, self("get", "--raw", path, what=f"read {path.partition('?')[0]}").encode())
+        except HostError as error:
+            status = next((status for words, status in _STATUS.items() if words in error.message), None)
+            if status is None:
+                raise
+            return Response(status, b"")
+
+
+def read_json(client: ApiClient, path: str, accept: str = JSON, what: str = "") -> Any:  # noqa: ANN401 - any JSON
+    """Return an answer as JSON. Raises StatusError for an error of the API server, and HostError."""
+    what = what or f"read {path.partition('?')[0]}"
+    return decoded(accepted(client.get(path, accept), what, OK), what)
+
+
+def decoded(body: bytes, what: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the JSON of an answer. Raises InvalidAnswerError, and LimitError if it takes too much memory."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidAnswerError(f"cannot {what}: the answer is not valid JSON") from error
+    except MemoryError:
+        raise LimitError(f"cannot {what}: the answer takes too much memory") from None
 
 
 class Kubeconfig(NamedTuple):

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HardenError, HostError
-from agent.base.host.https import HttpsClient, Limits, answers_ok
-from agent.cluster.connection import APPLY_PATCH, StatusError, accepted, connect, connect_as_admin
+from agent.base.host.https import HttpsClient, Limits, anonymous_answer
+from agent.cluster.connection import (
+    APPLY_PATCH,
+    CREATED,
+    NOT_FOUND,
+    OK,
+    StatusError,
+    accepted,
+    connect,
+    connect_as_admin,
+    read_json,
+)
 from agent.cluster.kubernetes.parsing import at
 from agent.cluster.node_status import FIELD_MANAGER, parse_node
 from agent.k3s import pem
@@ -21,7 +32,6 @@ if TYPE_CHECKING:
     from agent.base.host import Host
 
 
-_OK, _CREATED, _NOT_FOUND = 200, 201, 404
 _ADDONS = "/apis/k3s.cattle.io/v1/namespaces/kube-system/addons/"
 _PAUSE = 3.0
 _LONGEST = 60.0
@@ -38,13 +48,12 @@ def wait_until_applied(host: Host, data_dir: PurePosixPath, name: str, content: 
     try:
         with connect_as_admin(host, data_dir, Limits(request=5.0, total=_LONGEST, body=1 << 20)) as client:
             while True:
-                answer = client.get(f"{_ADDONS}{name}", "application/json")
-                if at(json.loads(answer.body), "spec").get("checksum") == wanted:
+                if at(read_json(client, f"{_ADDONS}{name}"), "spec").get("checksum") == wanted:
                     return True
                 if host.now() + _PAUSE > end:
                     return False
                 host.sleep(_PAUSE)
-    except (HardenError, ValueError):
+    except HardenError:
         return False
 
 
@@ -59,8 +68,11 @@ _NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 def is_kubelet_healthy(port: int) -> bool:
     """Return whether the kubelet of this host reports itself as healthy."""
-    addresses = ("127.0.0.1", "::1")  # the latter on a node with only IPv6
-    return any(answers_ok((address, port), "/healthz", _HEALTH_TIMEOUT) for address in addresses)
+    for address in ("127.0.0.1", "::1"):  # the latter on a node with only IPv6
+        with suppress(HostError):
+            if anonymous_answer((address, port), "/healthz", _HEALTH_TIMEOUT, is_tls=False)[0] == OK:
+                return True
+    return False
 
 
 def node_name(certificate: bytes) -> str:
@@ -88,11 +100,7 @@ def has_node_status(
     client, certificate = connect(host, [kubeconfig], limits or _NODE_LIMITS)
     path = f"/api/v1/nodes/{node_name(certificate)}"
     with client:
-        body = accepted(client.get(path, "application/json"), f"read {path}", _OK)
-    try:
-        node = parse_node(json.loads(body))
-    except (ValueError, RecursionError):
-        raise HostError(f"cannot read {path}: the API server answered with invalid JSON") from None
+        node = parse_node(read_json(client, path))
     has_condition = all(node.condition[key] == condition[key] for key in ("status", "message"))
     return has_condition and annotations.items() <= node.annotations.items()
 
@@ -109,7 +117,7 @@ def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str
     path, data = f"/api/v1/nodes/{name}/status", json.dumps(body).encode()
     with client:
         answer = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", data, APPLY_PATCH)
-        accepted(answer, f"write {path}", _OK)
+        accepted(answer, f"write {path}", OK)
     return name
 
 
@@ -129,15 +137,13 @@ def write_report(pod: Host, report: dict[str, Any], environment: Mapping[str, st
     path = f"/apis/{report['apiVersion']}/clusterreports/{report['metadata']['name']}"
     owner = f"/api/v1/namespaces/{namespace}"
     with HttpsClient(server, int(port), authority.encode(), b"", _REPORT_LIMITS, token=token) as client:
-        found = accepted(client.get(owner, "application/json"), f"read {owner}", _OK)
-        try:
-            uid = json.loads(found)["metadata"]["uid"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise HostError(f"cannot read {owner}: the answer is no Namespace") from error
+        uid = at(read_json(client, owner), "metadata").get("uid")
+        if not isinstance(uid, str):
+            raise HostError(f"cannot read {owner}: the answer is no Namespace")
         references = [{"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": uid}]
         owned = {**report, "metadata": {**report["metadata"], "ownerReferences": references}}
         data = json.dumps(owned).encode()
         written = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", data, APPLY_PATCH)
-    if written.status == _NOT_FOUND:
+    if written.status == NOT_FOUND:
         raise StatusError(f"write {path}", written.status, _NO_KIND)
-    accepted(written, f"write {path}", _OK, _CREATED)
+    accepted(written, f"write {path}", OK, CREATED)

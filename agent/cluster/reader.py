@@ -10,27 +10,37 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from agent.base.errors import HardenError, HostError, LimitError
 from agent.base.host.https import Limits
-from agent.base.host.memory import limited_memory
-from agent.cluster.connection import StatusError, accepted, connect_as_admin
-from agent.cluster.kubernetes import admission_engines, parsing, queries, running_parsing
+from agent.base.host.temporary import limited_memory
+from agent.cluster.connection import (
+    CREATED,
+    NOT_FOUND,
+    OK,
+    InvalidAnswerError,
+    StatusError,
+    accepted,
+    connect_as_admin,
+    decoded,
+    read_json,
+)
+from agent.cluster.kubernetes import admission_engines, parsing, queries, running_objects
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
-from agent.cluster.kubernetes.queries import MONITORS, REFERRERS, REQUESTS, ApiRequest, Cluster, Query
+from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS, REQUESTS, ApiRequest, Cluster, Query
 from agent.cluster.kubernetes.running_objects import PODS, FailedEvent, ObjectName, Running, RunningWorkload
-from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.node_status import parse_node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
-    from agent.base.host.https import HttpsClient, Response
+    from agent.base.host.https import HttpsClient
+    from agent.cluster.connection import ApiClient
     from agent.cluster.kubernetes.objects import Json
     from agent.cluster.kubernetes.queries import AccessReview
 
@@ -52,8 +62,6 @@ _LOADED = re.compile(
     re.MULTILINE,
 )
 
-_OK, _CREATED, _NOT_FOUND = 200, 201, 404
-
 _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.NAMESPACES: parsing.namespace,
     Query.PODS: parsing.pod,
@@ -72,10 +80,6 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
     **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},
 }
 """Parsers of objects by query. For other queries only the name is kept."""
-
-
-class _InvalidError(HostError):
-    """The API server sent an unexpected answer."""
 
 
 def read_cluster(
@@ -101,7 +105,7 @@ def with_loaded_policies(host: Host, data_dir: PurePosixPath, cluster: Cluster) 
     """Return the cluster with the digest of the files that each plugin has loaded, or with the reason without them."""
     try:
         with connect_as_admin(host, data_dir, _METRICS_LIMITS) as client, limited_memory(MEMORY):
-            metrics = accepted(client.get(_METRICS, "text/plain"), f"read {_METRICS}", _OK)
+            metrics = accepted(client.get(_METRICS, "text/plain"), f"read {_METRICS}", OK)
             found = {plugin.decode(): digest.decode() for digest, plugin in _LOADED.findall(metrics)}
     except (HardenError, MemoryError) as error:
         reason = error.message if isinstance(error, HardenError) else f"cannot read {_METRICS}: it is too large"
@@ -115,8 +119,8 @@ def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessRev
     answers: dict[AccessReview, bool] = {}
     try:
         for review in reviews:
-            answer = accepted(client.post(path, json.dumps(review.body).encode()), f"read {path}", _CREATED)
-            answers[review] = at(_decoded(path, answer), "status").get("allowed") is True
+            answer = accepted(client.post(path, json.dumps(review.body).encode()), f"read {path}", CREATED)
+            answers[review] = at(decoded(answer, f"read {path}"), "status").get("allowed") is True
     except HostError as error:
         return cluster._replace(problems={**cluster.problems, query.value: error.message})
     return cluster._replace(objects={**cluster.objects, query: tuple(answers)}, reviews=answers)
@@ -125,14 +129,6 @@ def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessRev
 def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
     """Return an object of a list as the rules need it."""
     return _PARSERS.get(query, parsing.named_object)(item)
-
-
-class ApiClient(Protocol):
-    """Sends GET requests to one API server."""
-
-    def get(self, path: str, accept: str) -> Response:
-        """Return the answer. Raises HostError if there is none."""
-        ...
 
 
 class Reader:
@@ -151,7 +147,7 @@ class Reader:
         for query, request in REQUESTS.items():
             try:
                 self._objects[query] = self.listed(request, partial(parsed_object, query))
-            except (StatusError, _InvalidError, LimitError) as error:
+            except (StatusError, InvalidAnswerError, LimitError) as error:
                 self._problems[query.value] = error.message
             except MemoryError:
                 self._problems[query.value] = f"cannot read {request.path}: its objects take too much memory"
@@ -177,13 +173,13 @@ class Reader:
         try:
             for accept, items in self._pages(request):
                 if len(found) + len(items) > _MOST_OBJECTS:
-                    raise _InvalidError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
+                    raise InvalidAnswerError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
                 if accept != request.accept:
                     left_out += ("/".join(filter(None, parsing.named_object(item)[:2])) for item in items)
                 else:
                     found += items if accept == queries.TABLE else map(parse, items)
         except StatusError as error:
-            if error.status != _NOT_FOUND or not request.may_be_missing:
+            if error.status != NOT_FOUND or not request.may_be_missing:
                 raise
         if left_out:
             names = f"{', '.join(left_out[:_MOST_NAMED])}{' and others' if left_out[_MOST_NAMED:] else ''}"
@@ -208,7 +204,7 @@ class Reader:
                     asked, largest = request._replace(accept=queries.METADATA), _PAGE
                 continue
             if token and not items:
-                raise _InvalidError(f"cannot read {request.path}: a page has no objects, and another one follows")
+                raise InvalidAnswerError(f"cannot read {request.path}: a page has no objects, and another one follows")
             yield asked.accept, items
             if not token:
                 return
@@ -224,25 +220,33 @@ class Reader:
             columns = {as_string(as_mapping(column).get("name")): number for number, column in enumerate(definitions)}
             rows = as_mapping(answer).get("rows")
             if not isinstance(rows, list) or "Name" not in columns:
-                raise _InvalidError(f"cannot read {request.path}: the answer is not a table of objects")
+                raise InvalidAnswerError(f"cannot read {request.path}: the answer is not a table of objects")
             return [parsing.named_row(as_mapping(row).get("cells"), columns) for row in rows], following
         items = as_mapping(answer).get("items")
         if items is None and as_string(as_mapping(answer).get("kind")).endswith("List"):
             items = []  # as the API server writes an empty list of metadata
         if not isinstance(items, list):
-            raise _InvalidError(f"cannot read {request.path}: the answer is not a list of objects")
+            raise InvalidAnswerError(f"cannot read {request.path}: the answer is not a list of objects")
         return items, following
 
     def version(self) -> str:
         """Return the version of Kubernetes, such as v1.34.1+k3s1."""
         return as_string(as_mapping(self._json(ApiRequest("/version"))).get("gitVersion"))
 
+    def groups(self) -> frozenset[str]:
+        """Return the API groups that the API server has; empty if it does not say."""
+        try:
+            answer = as_mapping(self._json(ApiRequest("/apis")))
+        except (StatusError, InvalidAnswerError, LimitError):
+            return frozenset()
+        return frozenset(as_string(as_mapping(group).get("name")) for group in as_list(answer.get("groups")))
+
     def _flags(self) -> dict[str, str] | None:
         """Return the flags of the API server; None before Kubernetes 1.36."""
         try:
             answer = as_mapping(self._json(queries.FLAGS))
         except HostError as error:
-            if not isinstance(error, StatusError) or error.status != _NOT_FOUND:
+            if not isinstance(error, StatusError) or error.status != NOT_FOUND:
                 self._problems["/flagz"] = error.message
             return None
         return {name: as_string(value) for name, value in as_mapping(answer.get("flags")).items()}
@@ -263,22 +267,14 @@ class Reader:
 
     def _json(self, request: ApiRequest, parameters: str = "") -> Any:  # noqa: ANN401 - any JSON
         path = f"{request.path}?{parameters}" if parameters else request.path
-        body = accepted(self._client.get(path, request.accept), f"read {request.path}", _OK)
-        return _decoded(request.path, body)
-
-
-def _decoded(path: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _InvalidError(f"cannot read {path}: the answer is not valid JSON") from error
-    except MemoryError:
-        raise LimitError(f"cannot read {path}: the answer takes too much memory") from None
+        return read_json(self._client, path, request.accept)
 
 
 def _workload(kind: str, item: Json) -> RunningWorkload:
     security = parsing.pod(item) if kind == "Pod" else parsing.controller(kind, item)
-    return RunningWorkload(security, running_parsing.network_pod(kind, item), _missing(item) if kind != "Pod" else 0)
+    missing, users = (0, running_objects.users(item)) if kind == "Pod" else (_missing(item), {})
+    network = running_objects.network_pod(kind, item)
+    return RunningWorkload(security, network, missing, running_objects.owner(item), users)
 
 
 def _missing(item: Json) -> int:
@@ -299,10 +295,10 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
     PODS: (ApiRequest("/api/v1/pods"), partial(_workload, "Pod")),
     **{str(query): (ApiRequest(REQUESTS[query].path), partial(_workload, kind)) for query, kind in CONTROLLERS.items()},
     "namespaces": (ApiRequest("/api/v1/namespaces"), parsing.namespace),
-    "services": (ApiRequest("/api/v1/services"), running_parsing.service),
-    "endpointslices": (ApiRequest("/apis/discovery.k8s.io/v1/endpointslices"), running_parsing.endpoint_slice),
+    "services": (ApiRequest("/api/v1/services"), running_objects.service),
+    "endpointslices": (ApiRequest("/apis/discovery.k8s.io/v1/endpointslices"), running_objects.endpoint_slice),
     "networkpolicies": (ApiRequest(REQUESTS[Query.NETWORK_POLICIES].path), parse_policy),
-    "nodes": (ApiRequest("/api/v1/nodes"), running_parsing.network_node),
+    "nodes": (ApiRequest("/api/v1/nodes"), running_objects.network_node),
     "serviceaccounts": (
         ApiRequest("/api/v1/serviceaccounts", parameters="fieldSelector=metadata.name%3Ddefault"),
         parsing.service_account,
@@ -311,33 +307,49 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
     "clusterrolebindings": (ApiRequest(REQUESTS[Query.CLUSTER_ROLE_BINDINGS].path), parsing.binding),
     "events": (ApiRequest("/api/v1/events", parameters="fieldSelector=reason%3DFailedCreate"), _event),
     **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_parsing.referrer, kind))
+        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.referrer, kind))
         for kind, path in REFERRERS.items()
     },
     **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_parsing.monitor, kind))
+        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.monitor, kind))
         for kind, path in MONITORS.items()
     },
 }
 """By name, what to ask for and how each object is parsed."""
 
 
-def read_running(client: ApiClient) -> Running:
-    """Read all lists. Raises HostError if the API server cannot be read at all."""
+def read_role() -> dict[str, Any]:
+    """Return a ClusterRole that suffices to read all lists."""
+    resources: dict[str, list[str]] = {}
+    for request, _ in _LISTS.values():
+        *_, group, _, name = f"/{request.path}".replace("/api/", "//").split("/")
+        found = resources.setdefault(group, [])
+        found += [] if name in found else [name]
+    rules = [{"apiGroups": [group], "resources": names, "verbs": ["list"]} for group, names in resources.items()]
+    metadata = {"name": "k3s-harden-impact"}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}
+
+
+def read_running(client: ApiClient, omitted: Collection[str] = ()) -> Running:
+    """Read all lists without the omitted ones. Raises HostError if the API server cannot be read at all."""
     reader = Reader(client)
     version = reader.version()
+    groups = reader.groups()
     objects: dict[str, tuple[Any, ...]] = {}
-    problems: dict[str, str] = {}
+    problems: dict[str, HostError] = {}
+    unanswered = 0
     for name, (request, parse) in _LISTS.items():
+        if name in omitted or (request.may_be_missing and groups and request.path.split("/")[2] not in groups):
+            continue
         try:
             objects[name] = reader.listed(request, parse)
         except HostError as error:
-            if not isinstance(error, StatusError) and not objects:
+            unanswered += not isinstance(error, (StatusError, InvalidAnswerError, LimitError))
+            if unanswered >= _MOST_UNANSWERED or (unanswered and not objects):
                 raise
-            problems[name] = error.message
+            problems[name] = error
         if request.path in reader.gaps:
-            problems[name] = reader.gaps[request.path]
+            problems[name] = LimitError(reader.gaps[request.path])
     if not any(objects.values()):
-        problem = next(iter(problems.values()), "cannot read the cluster: it has no objects")
-        raise HostError(problem, "use a credential that may list all objects")
+        raise next(iter(problems.values()), HostError("cannot read the cluster: it has no objects"))
     return Running(objects, problems, version)

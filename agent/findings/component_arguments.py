@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from agent.harden.desired.dropin_options import NamedPath
     from agent.harden.node.facts import HostFacts
     from agent.harden.situation import Situation
-    from agent.k3s.spelling import Spelling
+    from agent.k3s.options import Spelling
 
 _NOTHING_RUNS = "The component exits, and K3s with it."
 _KEYS = (*(component.config_key for component in Component), "node-label", "node-taint")
@@ -345,7 +345,7 @@ def _meant(key: str, role: Role) -> str:
 
 @cache
 def _spelling(role: Role) -> Spelling:
-    from agent.k3s.spelling import Spelling  # few hosts have an unknown option
+    from agent.k3s.options import Spelling  # few hosts have an unknown option
 
     return Spelling(sorted({*AGENT_KEYS, *(SERVER_ONLY_KEYS if role is Role.SERVER else ())} - REMOVED_KEYS))
 

@@ -12,9 +12,8 @@ from agent.findings.manifest_files import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Problem, error, instruction, no, note, steps, warning, yes
 from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
-from agent.k3s.default_paths import K3S_BINARY
 from agent.k3s.redaction import redacted
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, PREVIEWED, Role, ended_on
+from agent.k3s.roles_and_versions import K3S_BINARY, NEWEST_KNOWN, PREVIEWED, Role, ended_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

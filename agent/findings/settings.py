@@ -9,12 +9,15 @@ from agent.base.model import Location
 from agent.base.repair import Instruction, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import Problem, error, instruction, no, steps, warning
+from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.harden.situation import Situation
 
+_MOVE = f"move the settings that it should make to {DEFAULT_SETTINGS}"
 UNDELIVERED = "notification-undelivered"
 NOTIFY_FINDINGS = ("notify-command-unusable", UNDELIVERED)
 """Those about the notifications of the drift check."""
@@ -38,6 +41,20 @@ def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, location=location, repair=fix)
 
 
+@warning(
+    repair="move what it sets to /etc/k3s-harden/config.yaml, and give it a name that does not end in .yaml or .yml"
+)
+def settings_ignored(situation: Situation) -> Iterator[Problem]:
+    """A YAML file in /etc/k3s-harden is not read, because it is not config.yaml and no setting names it."""
+    for path in situation.ignored_settings:
+        import shlex  # on few hosts
+
+        paths = [shlex.quote(name) for name in (str(path), f"{path}.ignored")]
+        fix = replace(steps(Run(f"sudo mv {' '.join(paths)}", f"sudo mv {' '.join(reversed(paths))}")), risk=_MOVE)
+        message = f"the file is ignored: the settings are in {DEFAULT_SETTINGS}"
+        yield Problem(message, expected=str(DEFAULT_SETTINGS), location=Location(path), repair=fix)
+
+
 @warning(repair="remove or extend the waiver, then run apply")
 def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
     """A waiver has expired since the last successful run, and the gate still applies it.
@@ -48,6 +65,23 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
         for waiver in situation.waivers.applied_but_expired(situation.today.date):
             message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
             yield Problem(f"{message}; the gate still applies it", found=waiver.expires, location=waiver.location)
+
+
+@warning(repair="remove or extend the waiver")
+def waiver_expired(situation: Situation) -> Iterator[Problem]:
+    """A waiver for this host, or the acceptance of an object of the cluster, has expired.
+
+    Its control counts as a failure again, and `impact` names its object again.
+    """
+    waivers = situation.waivers
+    for waiver in waivers.expired({waiver.control for waiver in waivers.all}):
+        message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
+        yield Problem(message, found=waiver.expires, location=waiver.location)
+    if situation.facts.role is Role.SERVER:
+        for accepted in situation.settings.accepted_breaks:
+            if accepted.is_expired(waivers.scope.today):
+                message = f"the acceptance of {accepted.object} expired at the end of {accepted.expires}"
+                yield Problem(message, found=accepted.expires, location=accepted.location)
 
 
 @warning(repair="make the control compliant, or extend the waiver")

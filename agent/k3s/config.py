@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import InputError
 from agent.base.value import Value
-from agent.base.yaml_reader import shown
-from agent.base.yaml_reader.plain_scalars import resolve
+from agent.base.yaml_reader import resolve, shown
 from agent.k3s.go_values import FALSE, TRUE, accepted, strings
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS
 from agent.k3s.roles_and_versions import Role

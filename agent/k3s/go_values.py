@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from agent.base.yaml_reader.plain_scalars import go_integer
+from agent.base.yaml_reader import go_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

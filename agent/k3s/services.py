@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from agent.base.linux.file_systems import differs_by_process
 from agent.base.model import Location
 from agent.base.value import Value
-from agent.k3s.default_paths import K3S_CONFIG_FILE
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES, Word, options_of
 from agent.k3s.redaction import HIDDEN
-from agent.k3s.roles_and_versions import Role
+from agent.k3s.roles_and_versions import K3S_CONFIG_FILE, Role
 from agent.k3s.start_command import UnknownValueError, expanded, k3s_command
 
 if TYPE_CHECKING:

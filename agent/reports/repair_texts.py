@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.base.repair import Decide, Edit, Patch, Repair, Restart, Run, RunVerb, Set, undone
 from agent.base.value import Value, replace
@@ -89,7 +89,8 @@ class Step(Value):
 
 
 _DAEMON_RELOAD = Run("sudo systemctl daemon-reload")
-_RESTARTS = {Restart.NOT_NEEDED: (), Restart.K3S: (Step("restart K3s"),), Restart.START: (Step("start K3s"),)}
+START = "start K3s"
+_RESTARTS = {Restart.NOT_NEEDED: (), Restart.K3S: (Step("restart K3s"),), Restart.START: (Step(START),)}
 
 
 def in_order(repair: Repair) -> tuple[base.Step, ...]:
@@ -173,6 +174,36 @@ def described(step: base.Step) -> Step:
     if isinstance(step, Decide):
         return Step(f"{step.question} {' '.join(map(_of_answer, step.answers))}")
     return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
+
+
+def patch_command(patch: Patch) -> str:
+    """Return the command that patches a workload; empty for other objects."""
+    import json
+    import re
+    from shlex import quote
+
+    kind, _, path = patch.target.partition(" ")
+    namespace, _, name = path.partition("/")
+    body: dict[str, Any] = {}
+    for field, value in patch.fields:
+        node = body
+        steps = [*re.finditer(r"([^.\[\]]+)(?:\[([^\]]*)\])?", field)]
+        for step in steps:
+            key, inner = step.groups()
+            if step is steps[-1]:
+                node = node.setdefault(key, {}) if inner else node
+                node[inner or key] = json.loads(value)
+            elif inner is None:
+                node = node.setdefault(key, {})
+            else:
+                items = node.setdefault(key, [])
+                found = [item for item in items if item["name"] == inner] or [{"name": inner}]
+                items += found if found[0] not in items else []
+                node = found[0]
+    if not (name and field.startswith("spec.")):
+        return ""
+    words = ("kubectl", "patch", kind.lower(), name, "--namespace", namespace, "--patch", json.dumps(body))
+    return " ".join(map(quote, words))
 
 
 def _of_edit(edit: Edit) -> str:

@@ -87,7 +87,7 @@ def _meaning(report: Report) -> str:
     accepted = _accepted(report)
     if not report.writes:
         end = f"{accepted}{kernel or ', now and after the next boot'}"
-        return "Host is not compliant" if code else f"Host is compliant{end}"
+        return "Host is not compliant" if code else f"Host is compliant with the guide{end}"
     if code is ExitCode.COMPLIANT:
         return (report.wording.changed if report.has_changed else report.wording.unchanged) + accepted + kernel
     past = report.wording.past

@@ -17,6 +17,7 @@ from agent.harden.changes.journal import Journal
 from agent.harden.changes.observation_mark import end_observation, observes_since
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
+from agent.harden.node.gate import can_have_gate
 from agent.harden.node.starting_service import starting_service
 from agent.harden.plan import plan
 from agent.harden.plan.plan import difference
@@ -38,11 +39,12 @@ if TYPE_CHECKING:
 _LARGEST_COMPARED = 128 * 1024
 """Maximum number of bytes of a file that `diff` compares; k3s-harden writes at most 20 KiB."""
 
-_SECONDS = 10.0
-"""For all requests to the API server before an apply."""
+_SECONDS = 60.0
+"""For all requests to the API server before an apply; it has five seconds for each answer."""
 _WAYS_ON = (
     NextStep(RunVerb("impact"), "see all objects, when they break, and what to do"),
-    NextStep(Instruction("admit their traffic by `network-policies.allow`, or postpone a part by `stages`")),
+    NextStep(RunVerb("impact", ("--format", "settings")), "print `network-policies.allow` with their traffic"),
+    NextStep(Instruction("postpone a part by `stages`, or accept single objects by `impact.accepted`")),
     NextStep(RunVerb("apply", ("--accept-impact",)), "harden now"),
 )
 """Next steps if objects break by what apply would write."""
@@ -186,10 +188,11 @@ def _broken_by(parts: set[Topic], host: Host, request: Request, situation: Situa
     from agent.verbs.impact import impact_on_server
 
     try:
-        found = impact_on_server(host, request, situation, LIMITS._replace(total=_SECONDS))
+        found = impact_on_server(host, request, situation, LIMITS._replace(total=_SECONDS), topics=parts)
     except HardenError as error:
         return (after_apply_or_revert.impact_unknown(error),)
-    return after_apply_or_revert.breaking([entry for entry in found.breaks if entry.is_new and entry.topic in parts])
+    asked = [entry for entry in found.breaks if entry.is_new and entry.topic in parts and entry.accepted is None]
+    return after_apply_or_revert.breaking(asked)
 
 
 def _restored_policies(host: Host, situation: Situation) -> tuple[Item, ...]:
@@ -354,9 +357,11 @@ def _config_access(host: Host, situation: Situation) -> Iterator[Finding]:
 def _advised(report: Report, host: Host, situation: Situation) -> Report:
     """Return the report with the next steps."""
     is_calm = report.exit_code is ExitCode.COMPLIANT and not report.findings and situation.facts.running_since
-    if is_calm and not report.has_changed:
+    lacks_gate = can_have_gate(host, situation.gate)
+    if is_calm and not report.has_changed and not lacks_gate:
         return report
     from agent.verbs.advice import next_steps
     from agent.verbs.k3s_state import installed_k3s
 
-    return replace(report, next_steps=next_steps.steps_after_run(report, installed_k3s(host, situation.facts)))
+    k3s = replace(installed_k3s(host, situation.facts), lacks_gate=lacks_gate)
+    return replace(report, next_steps=next_steps.steps_after_run(report, k3s))

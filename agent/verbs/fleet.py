@@ -12,16 +12,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import CommandHint, HardenError, HostError, InputError, UsageError
-from agent.base.host import Host, named_files, process, ssh_keygen
+from agent.base.host import Host, named_files, ssh_keygen
 from agent.base.model import Location
 from agent.base.report import no_progress
 from agent.base.times import seconds_of
 from agent.base.value import replace
-from agent.cluster.fleet.json_stream import members
 from agent.cluster.fleet.members import Requirement, make_fleet, shortened
-from agent.cluster.fleet.node_arguments import parsed_json
+from agent.cluster.fleet.published import parsed_json
 from agent.cluster.fleet.record import UNSIGNED, as_record, node_of_record, parse_keys
-from agent.cluster.fleet.snapshot import Snapshot, read_snapshot
+from agent.cluster.fleet.snapshot import Snapshot, members, read_snapshot
 from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.queries import REQUESTS, Query
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
     _Read = Callable[[str, Progress], Iterable[ClusterNode]]
 
-_LARGEST_CONFIG = 16 << 20
 _MOST_NODES = 100_000
 _MOST_FILES = 10_000
 """Files of one site below a directory: a node has one."""
@@ -158,11 +156,11 @@ def _nodes_of_cluster(
     environment: Mapping[str, str], longest: float, context: str, progress: Progress
 ) -> Iterator[ClusterNode]:
     """Yield the nodes of a context of kubectl, which is the current one if it is empty. Raises HostError."""
-    from agent.cluster.kubectl import KubectlClient
+    from agent.cluster.connection import Kubectl
     from agent.cluster.reader import Reader
 
     progress(f"reading {context or 'the current context'}")
-    client = KubectlClient([f"--context={context}"] if context else [], environment, longest)
+    client = Kubectl.of_user([f"--context={context}"] if context else [], environment, longest)
     yield from (node._replace(cluster=context) for node in Reader(client).listed(REQUESTS[Query.NODES], parse_node))
 
 
@@ -190,14 +188,14 @@ def _nodes_of_clusters(
 
 def _all_contexts(environment: Mapping[str, str]) -> Sequence[str]:
     """Return the first context of each cluster in the kubeconfig. Raises HostError."""
-    command = ("kubectl", "config", "view", "--output=json")
-    done = process.run(command, timeout=_LONGEST, largest_output=_LARGEST_CONFIG, environment=environment)
-    rows = [as_mapping(row) for row in as_list(as_mapping(parsed_json(done.stdout)).get("contexts"))]
+    from agent.cluster.connection import Kubectl
+
+    printed = Kubectl.of_user((), environment, _LONGEST)("config", "view", "--output=json", what="read the nodes")
+    rows = [as_mapping(row) for row in as_list(as_mapping(parsed_json(printed)).get("contexts"))]
     first = {str(as_mapping(row.get("context")).get("cluster")): as_string(row.get("name")) for row in reversed(rows)}
     found = sorted(filter(None, first.values()))
     if not found:
-        reason = (done.stderr.strip().splitlines() or ["the kubeconfig has no contexts"])[-1]
-        raise HostError(f"cannot read the nodes: {reason}")
+        raise HostError("cannot read the nodes: the kubeconfig has no contexts")
     return found
 
 

@@ -16,8 +16,7 @@ from agent.harden.node import gate, gate_units, openrc
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT, is_of_k3s
 from agent.harden.node.installed_services import installed_units
 from agent.harden.node.site_files import read_settings
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, Role
 from agent.verbs.advice.installed_k3s import InstalledK3s
 from agent.verbs.k3s_state import configured_k3s
 

@@ -5,6 +5,7 @@ Uses kubectl, which reaches the API on every server with the credentials that K3
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.base.report import Progress
+    from agent.cluster.connection import Kubectl
     from agent.cluster.kubernetes.objects import Json
     from agent.harden.settings.schema import Settings
 
 _PAUSE = 3.0
 _LARGEST_ANSWER = 64 << 20
 """Bytes; the accounts of about 50,000 namespaces."""
+_WHERE = "run this on a server where K3s is running, or pass a working kubeconfig with --kubeconfig"
 
 _KUBECONFIG = PurePosixPath("/etc/rancher/k3s/k3s.yaml")
 """The default of `k3s kubectl`; a symlink if `write-kubeconfig` sets another path (k3s, pkg/server/server.go)."""
@@ -78,46 +81,15 @@ class _DistrustedError(HostError):
     """Another user can change what this program would run."""
 
 
-class _Kubectl(NamedTuple):
-    """A kubectl command."""
-
-    host: Host
-    command: tuple[str, ...]
-    kubeconfig: PurePosixPath | None
-    """The file that kubectl reads; None for a kubectl without one."""
-    timeout: float
-    """Seconds for one call."""
-
-    def __call__(self, *arguments: str) -> str:
-        """Return the output of kubectl. Raises HostError with the last line of its error."""
-        self._refuse_distrusted()
-        limit = f"--request-timeout={self.timeout:g}s"
-        # The limit of kubectl expires first, with a useful error. The longer one is for a kubectl that hangs.
-        done = self.host.run(
-            [*self.command, *arguments, limit],
-            timeout=self.timeout + min(self.timeout, 5),
-            largest_output=_LARGEST_ANSWER,
+def _refuse_distrusted(host: Host, kubeconfig: PurePosixPath | None) -> None:
+    """Raise _DistrustedError if another user can change the kubeconfig, which can name a program (`exec`)."""
+    # Before each call, because K3s can create the file during --wait.
+    problem = host.own_tree.trust_problem(kubeconfig) if kubeconfig and host.own_tree.exists(kubeconfig) else None
+    if problem:
+        raise _DistrustedError(
+            f"cannot use {kubeconfig}, because kubectl runs programs that it names: {problem}",
+            f"pass a kubeconfig that no other user can change, such as --kubeconfig {_ROOTS_KUBECONFIG}",
         )
-        if done.code:
-            error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
-            raise HostError(
-                f"cannot {arguments[0]} {arguments[1]}: {error}",
-                "run this on a server where K3s is running, or pass a working kubeconfig with --kubeconfig",
-            )
-        return done.stdout
-
-    def _refuse_distrusted(self) -> None:
-        """Raise _DistrustedError if another user can change the kubeconfig, which can name a program (`exec`)."""
-        # Before each call, because K3s can create the file during --wait.
-        tree = self.host.own_tree
-        if self.kubeconfig is None or not tree.exists(self.kubeconfig):
-            return
-        problem = tree.trust_problem(self.kubeconfig)
-        if problem:
-            raise _DistrustedError(
-                f"cannot use {self.kubeconfig}, because kubectl runs programs that it names: {problem}",
-                f"pass a kubeconfig that no other user can change, such as --kubeconfig {_ROOTS_KUBECONFIG}",
-            )
 
 
 def change_default_tokens(
@@ -138,9 +110,9 @@ def change_default_tokens(
         detail = f"off; until {settings.stages_until}"
         item = Item("stages.service-accounts", ItemStatus.POSTPONED, detail, until=settings.stages_until or "")
         return Report(verb="service-accounts", writes=not dry_run, facts=(), items=(item,), findings=())
-    kubectl = _Kubectl(host, *_command(host, access.kubeconfig), access.timeout)
+    kubectl = _kubectl(host, access)
     progress("reading the ServiceAccounts" if not access.wait else "waiting for the API server")
-    before = _first_accounts(kubectl, host.now() + access.wait)
+    before = _first_accounts(host, kubectl, host.now() + access.wait)
     exempt = {name.partition("/")[0] for name in settings.exempt_accounts}
     changes = {
         namespace: change
@@ -222,7 +194,7 @@ def _unchanged(namespace: str, account: _Account | None, *, undo: bool) -> Item:
     return Item(name, ItemStatus.COMPLIANT, f"{_FIELD} is false")
 
 
-def _patched(kubectl: _Kubectl, namespace: str, change: _Change) -> Item:
+def _patched(kubectl: Kubectl, namespace: str, change: _Change) -> Item:
     """Patch an account, and return what the API server answers."""
     import json
 
@@ -240,19 +212,19 @@ def _patched(kubectl: _Kubectl, namespace: str, change: _Change) -> Item:
     return Item(name, ItemStatus.CHANGED, change.detail)
 
 
-def _first_accounts(kubectl: _Kubectl, deadline: float) -> dict[str, _Account | None]:
+def _first_accounts(host: Host, kubectl: Kubectl, deadline: float) -> dict[str, _Account | None]:
     while True:
         try:
             return _accounts(kubectl)
         except _DistrustedError:
             raise
         except HostError:
-            if kubectl.host.now() + _PAUSE > deadline:
+            if host.now() + _PAUSE > deadline:
                 raise
-            kubectl.host.sleep(_PAUSE)
+            host.sleep(_PAUSE)
 
 
-def _accounts(kubectl: _Kubectl) -> dict[str, _Account | None]:
+def _accounts(kubectl: Kubectl) -> dict[str, _Account | None]:
     """Return the default ServiceAccount of each namespace; None if there is none yet."""
     names = kubectl("get", "namespaces", "--output=name").split()
     selected = ("--all-namespaces", "--field-selector=metadata.name=default", "--output=json")
@@ -269,7 +241,7 @@ def _accounts(kubectl: _Kubectl) -> dict[str, _Account | None]:
     return {name.removeprefix("namespace/"): found.get(name.removeprefix("namespace/")) for name in names}
 
 
-def _bound(kubectl: _Kubectl) -> Mapping[str, Sequence[str]] | None:
+def _bound(kubectl: Kubectl) -> Mapping[str, Sequence[str]] | None:
     """Return the bindings that name the default account of a namespace, by namespace; None if they cannot be read."""
     found: dict[str, list[str]] = {}
     try:
@@ -297,10 +269,13 @@ def _items(output: str, what: str) -> Iterator[Mapping[str, Json]]:
     yield from items
 
 
-def _command(host: Host, kubeconfig: str | None) -> tuple[tuple[str, ...], PurePosixPath | None]:
-    """Return the command for kubectl, and the kubeconfig that it reads."""
-    options = () if kubeconfig is None else (f"--kubeconfig={kubeconfig}",)
-    named = None if kubeconfig is None else PurePosixPath(kubeconfig)
+def _kubectl(host: Host, access: KubectlAccess) -> Kubectl:
+    """Return the kubectl of this host. Raises HostError if there is none that only root can change."""
+    from agent.base.host.https import Limits
+    from agent.cluster.connection import Kubectl
+
+    options = () if access.kubeconfig is None else (f"--kubeconfig={access.kubeconfig}",)
+    limits = Limits(access.timeout, float("inf"), _LARGEST_ANSWER)
     for command, default in ((("k3s", "kubectl"), _KUBECONFIG), (("kubectl",), None)):
         tool = host.tool(command[0])
         if tool is not None:
@@ -310,5 +285,7 @@ def _command(host: Host, kubeconfig: str | None) -> tuple[tuple[str, ...], PureP
                 raise HostError(
                     f"cannot run {tool} as root: {problem}", f"sudo chown root:root {name} && sudo chmod go-w {name}"
                 )
-            return (str(tool), *command[1:], *options), named or default
+            read = default if access.kubeconfig is None else PurePosixPath(access.kubeconfig)
+            words = (str(tool), *command[1:], *options)
+            return Kubectl(host.run, words, limits, _WHERE, partial(_refuse_distrusted, host, read))
     raise HostError("cannot reach the cluster: neither k3s nor kubectl is installed", "run this on a K3s server")

@@ -18,8 +18,7 @@ from agent.harden.node.facts import assumed_facts
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS
 from agent.k3s.cis.versions import Benchmark
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
 from agent.k3s.services import K3sUnit, ServiceSettings
 
 if TYPE_CHECKING:

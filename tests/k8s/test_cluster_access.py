@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.cluster.kubernetes.broken_pods import CONTROLS, broken_pod
+from agent.cluster.kubernetes.pod_security import CONTROLS, broken_pod
 from tests.k8s import pods
 from tests.k8s.assessments import RBAC, assessed, binding, hardened_server, in_cluster, logged
 from tests.k8s.binaries import Binaries

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from agent.base.repair import Run
+from agent.base.repair import Decide, Patch, Repair
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityDefaults, PodSecurityLevel, merged_fix, violations
+from agent.cluster.kubernetes.queries import CONTROLLERS
 from agent.cluster.kubernetes.rejected_workloads import rejections
-from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.reader import parsed_object
+from agent.findings.impact.pod_security_repairs import repair_of
+from agent.reports.repair_texts import patch_command
 from tests.generated_pods import IMAGE, pods
 from tests.k8s.client import Response
 from tests.k8s.node import Node
@@ -176,7 +178,7 @@ def test_the_pasted_commands_correct_each_controller(server: Node) -> None:
     namespace(server, "pasted", "privileged")
     server.apply(*(controller(kind) for kind in CONTROLLERS.values()))
 
-    def predicted() -> dict[str, Run]:
+    def predicted() -> dict[str, Repair]:
         items = [
             parsed_object(query, item)
             for query in CONTROLLERS
@@ -184,14 +186,15 @@ def test_the_pasted_commands_correct_each_controller(server: Node) -> None:
         ]
         today, tomorrow = (PodSecurityDefaults(level) for level in (PodSecurityLevel.PRIVILEGED, LEVELS[1]))
         found = rejections(items, [Namespace("pasted", {})], today, tomorrow, minor_of(server))
-        return {item.workload.kind: item.repair.steps[0] for item in found}  # type: ignore[misc]
+        return {item.workload.kind: repair_of(item, None, "", {}) for item in found}
 
-    commands = predicted()
-    assert commands.keys() == {*CONTROLLERS.values()}
-    for kind, step in commands.items():
-        if kind != "Job":
-            assert isinstance(step, Run)
-            server.kubectl(*shlex.split(step.line)[1:])
+    repairs = predicted()
+    assert repairs.keys() == {*CONTROLLERS.values()}
+    for kind, repair in repairs.items():
+        answered = [item for step in repair.steps if isinstance(step, Decide) for item in step.answers[0].steps]
+        patches = [step for step in (*repair.steps, *answered) if isinstance(step, Patch)]
+        for patch in patches if kind != "Job" else ():
+            server.kubectl(*shlex.split(patch_command(patch))[1:])
     assert predicted().keys() == {"Job"}
     templates = [server.get("deployments", "--namespace=pasted")["items"][0]["spec"]["template"]]
     path = namespace(server, "pasted-restricted", "restricted")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agent.cluster.kubernetes.broken_pods import broken_pod
+from agent.cluster.kubernetes.pod_security import broken_pod
 from tests.component_files import POD_SECURITY_ADMISSION
 from tests.k8s import certificates, pods
 from tests.k8s.assessments import AUDIT_LOG, assessed, in_cluster

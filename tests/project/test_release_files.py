@@ -31,7 +31,7 @@ from agent import __released__, __version__
 from agent.base.host import Host
 from agent.harden.node import gate
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from tests.tools.dist import reading
 from tests.tools.dist.manual import manual

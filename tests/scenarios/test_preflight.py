@@ -72,6 +72,18 @@ def test_a_preview_is_checked_for_what_is_known_of_it(hardened: Hardened) -> Non
     assert not any("get.k3s.io" in step["command"] for step in found["next_steps"])
 
 
+def test_a_range_of_ids_at_which_the_next_kubelet_exits_is_found_before_the_upgrade(hardened: Hardened) -> None:
+    host = hardened("agent", "1.37")
+    host.write("/etc/passwd", "kubelet:x:991:991::/:/sbin/nologin\n")
+    host.write("/usr/bin/getsubids", mode=0o755)
+    host.write("/etc/subuid", "kubelet:65536:4294901760\n")
+    assert (preflight(host, "1.37")["exit_code"], preflight(host, "1.38")["exit_code"]) == (0, 3)
+    found = preflight(host, "1.38")["findings"]
+    assert [finding["location"] for finding in found if finding["id"] == "subordinate-ids-invalid"] == [
+        {"path": "/etc/subuid", "line": 1}
+    ]
+
+
 @pytest.mark.parametrize(
     ("removed", "kind", "minor"),
     [

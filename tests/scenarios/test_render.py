@@ -13,8 +13,7 @@ import yaml
 
 from agent.base.errors import UsageError
 from agent.harden.node.facts import assumed_facts
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
 from agent.verbs.render import DOCUMENTS
 from agent.verbs.render.cloud_init import Download
 from agent.verbs.render.ignition import config

@@ -42,8 +42,8 @@ def guide_controls() -> str:
         prose("""
             All requirements of the guide in the order of its headings. `k3s-harden explain ID` prints an entry. The
             CIS numbers are those of the guide; numbers change between versions of the benchmark, and
-            [controls.md](controls.md) lists all of them. [deviations.md](../explanation/deviations.md) explains the
-            differences from the guide in detail.
+            [controls.md](controls.md) lists all of them. [deviations.md](deviations.md) lists the
+            differences from the guide.
         """),
         table(
             ("id", "control", "applies to", "CIS"),
@@ -56,6 +56,48 @@ def guide_controls() -> str:
             if control.origin.heading == heading:
                 parts += [f"### {_heading(control)}", _of_the_guide(control)]
     return page(parts)
+
+
+AS_IN_THE_GUIDE = {
+    "network-policies": "put the guide's policies, with other names, into another file below `server/manifests`",
+    "pod-security-policies": "set `cis-operator-namespace: true` when the namespace exists",
+    "protect-kernel-defaults": "set `protect-kernel-defaults: false`, from v1.25 on",
+    "terminated-pod-gc-threshold": "set `terminated-pod-gc-threshold`",
+    "request-timeout": "put the arguments into K3s' own configuration, which k3s-harden extends",
+    "enable-admission-plugins": "no change; [the profile strict](../howto/strict.md) enables them",
+    "pod-security-admission": "provision the cluster with Rancher. Without it, `pod-security.exempt-rancher: false` "
+    "exempts only kube-system and compliance-operator-system, as the K3s project's own guide does; pods of charts such "
+    "as Longhorn's are then rejected",
+    "k3s-config": "copy what `k3s-harden render rancher-cluster` prints",
+    "default-service-accounts": "run the script that `k3s-harden render service-accounts` prints",
+}
+"""The way of the guide, by the first control of a difference."""
+
+
+def deviations() -> str:
+    """Return docs/reference/deviations.md."""
+    found: dict[str, list[str]] = {}
+    for control in CONTROLS:
+        if control.deviation:
+            found.setdefault(control.deviation, []).append(control.id)
+    rows = (
+        (", ".join(f"`{name}`" for name in names), text, AS_IN_THE_GUIDE.get(names[0], ""))
+        for text, names in found.items()
+    )
+    return page([
+        "# Differences from the guide",
+        generated("agent/harden/guide"),
+        prose("""
+            The guide is the K3s Hardening Guide for Rancher v2.7, and from v1.27 on the K3s project's own. Tests
+            compare all values in both directions, so this list is complete. `k3s-harden explain ID` prints the entry
+            of a control.
+        """),
+        table(("controls", "difference, and its reason", "to follow the guide"), rows),
+        prose("""
+            The K3s project's own guide enables EventRateLimit without an entry in its admission configuration. Then
+            the API server exits, as seen at v1.37.2; `check` predicts it.
+        """),
+    ])  # fmt: skip
 
 
 def controls() -> str:

@@ -40,15 +40,14 @@ from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, Risk, risks
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, NETWORK_LEASES
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NETWORK_LEASES, NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.reports.formats import Verbosity
 from agent.reports.table_report import print_report
 from agent.verbs import check_and_apply as verbs
 from agent.verbs import drift
 from agent.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
 from agent.verbs.site_policies import SAVED
-from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases
+from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases, docs_symptoms, docs_upgrades
 from tests.tools.markdown import anchor, generated, page, prose, table
 
 CHECKOUT = Path(__file__).parents[2]
@@ -217,12 +216,26 @@ def _findings() -> str:
     return page(parts)
 
 
+_BY_EXIT_CODE = {
+    ExitCode.COMPLIANT: "nothing",
+    ExitCode.ERROR: "follow `fix:`",
+    ExitCode.USAGE: "correct the line in the message",
+    ExitCode.NOT_COMPLIANT: "follow the next steps",
+    ExitCode.PARTIAL: "fix what is left, then run it again",
+    ExitCode.LOCKED: "wait",
+    ExitCode.ENVIRONMENT: "follow `fix:`",
+}
+
+
 def _exit_codes() -> str:
     return page([
         "# Exit codes",
         generated("agent/base/errors.py"),
         "They are stable. 0 means that the verb succeeded. `k3s-harden VERB --help` has the meanings for that verb.",
-        table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
+        table(
+            ("code", "name", "meaning", "what to do"),
+            ((f"{int(code)}", code.name, code.meaning, _BY_EXIT_CODE[code]) for code in ExitCode),
+        ),
         prose("""
             The exit code is derived from the report, and the JSON report contains it (`exit_code`, `meaning`). If the
             report cannot be printed, for example because the disk is full, the exit code of a run that has changed
@@ -232,7 +245,7 @@ def _exit_codes() -> str:
         prose("""
             `k3s-harden gate`, which runs before each start of K3s, exits with 0 if K3s may start.
             A file edited by hand that meets its control, or a problem that only affects the next boot, does not block
-            K3s. See [read-a-report.md](../howto/read-a-report.md) for what to do for each code.
+            K3s. [read-a-report.md](../howto/read-a-report.md) explains the output.
         """),
     ])  # fmt: skip
 
@@ -304,6 +317,33 @@ def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a cop
     )
 
 
+_CHOICES = (
+    ("harden a running cluster in steps, with an end", "`stages`: they change what `apply` writes, until their day"),
+    ("close what the guide leaves open", "`profile: strict`, and a setting below it to turn a part of it off"),
+    ("let pods of one namespace violate Pod Security for good", "`pod-security.exempt-namespaces`"),
+    ("let all pods violate Pod Security for a while", "`stages.pod-security: warn`, or `baseline`"),
+    ("forbid others to loosen Pod Security by labels", "`admission-policies.pod-security`, from K3s v1.37 on"),
+    (
+        "accept that one control fails, with a reason",
+        "`waivers`: they change the report only, except kernel parameters",
+    ),
+    ("require a last day of each waiver", "`waivers-must-expire: true`"),
+    (
+        "require a last day in the near future, and who approved it",
+        "`waivers-must` with `expire-within`, without `waivers-must-expire`",
+    ),
+)
+_ALLOW = (
+    ("`namespace`", "the namespace of the pods that accept the traffic", "an error"),
+    ("`pods`", "their labels, such as `{app: db}`", "all its pods"),
+    ("`ports`", "a list of numbers, such as `[8080, 53/UDP]`; TCP unless it is named", "all ports"),
+    ("`from`", "`anywhere`", "an error"),
+    ("", "`{namespace: shop, pods: {app: web}}`: pods of a namespace; `pods` can be omitted", ""),
+    ("", "`{addresses: [10.0.0.0/8]}`: a list of networks", ""),
+    ("", "a list of such values", ""),
+)
+
+
 def _settings() -> str:
     return page([
         "# Settings",
@@ -325,6 +365,13 @@ def _settings() -> str:
                 for row in settings.setting_rows()
             ),
         ),
+        "## Write and check a file",
+        "```sh\nk3s-harden settings init >config.yaml\nk3s-harden settings check config.yaml\n```",
+        "`init` prints each setting as a comment, with its meaning. `check` says what a file means, or what is wrong.",
+        "## Which setting to take",
+        table(("to", "set"), _CHOICES),
+        "## Rules of network-policies.allow",
+        table(("key", "value", "without it"), _ALLOW),
         "## Profiles",
         prose(f"""
             A profile sets several settings together. `{settings.Profile.GUIDE}`, the default, sets none. A setting in
@@ -543,11 +590,28 @@ def _dropin_of_agents() -> str:
     return text.replace(" k3s-harden-service-accounts.timer", "")
 
 
+def _decisions() -> str:
+    titles = {file.name: file.read_text(encoding="utf-8").splitlines()[0] for file in CHECKOUT.glob("docs/adr/0*.md")}
+    return page([
+        "# Architecture decision records",
+        generated("the titles of the records"),
+        prose("""
+            Decisions between alternatives, with the rejected ones;
+            [design.md](../explanation/design.md#rejected) has the small ones. A record that a new one replaces is
+            deleted. Numbers are not reused. New records start from [template.md](template.md) and have about 250 words.
+        """),
+        "\n".join(f"- [{title.removeprefix('# ')}]({name})" for name, title in sorted(titles.items())),
+    ])  # fmt: skip
+
+
 _PAGES: Mapping[str, Callable[[], str]] = {
+    "adr/README.md": _decisions,
     "howto/host.md": docs_host.host_page,
+    "howto/symptoms.md": docs_symptoms.symptoms,
     "reference/controls.md": docs_controls.controls,
     "reference/cluster-controls.md": docs_controls.cluster_controls,
     "reference/guide-controls.md": docs_controls.guide_controls,
+    "reference/deviations.md": docs_controls.deviations,
     "reference/cli.md": _cli,
     "reference/settings.md": _settings,
     "reference/exit-codes.md": _exit_codes,
@@ -555,6 +619,7 @@ _PAGES: Mapping[str, Callable[[], str]] = {
     "reference/resources.md": _resources,
     "reference/modules.md": _modules,
     "reference/platforms.md": docs_platforms.platforms,
+    "reference/upgrades.md": docs_upgrades.upgrades,
     f"../systemd/k3s-agent.service.d/{DROPIN}": _dropin_of_agents,
     "../README.md": lambda: _with_releases("README.md"),
     "../README.zh.md": lambda: _with_releases("README.zh.md"),

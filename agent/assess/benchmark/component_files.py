@@ -11,8 +11,15 @@ from agent.assess.checks.host_paths import KUBELET_DIRECTORIES, KUBELET_FILES
 from agent.base.model import PRIVATE_FILE, PUBLIC_DIRECTORY, PUBLIC_FILE, FileMode
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
-from agent.k3s.default_paths import CERTIFICATE_DIRECTORIES, NETWORK_LEASES
-from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Applies, Component, VersionRange
+from agent.k3s.roles_and_versions import (
+    CERTIFICATE_DIRECTORIES,
+    EVERYWHERE,
+    NETWORK_LEASES,
+    ON_SERVERS,
+    Applies,
+    Component,
+    VersionRange,
+)
 
 _LEASES = (f"{NETWORK_LEASES}/**",)
 _ADMIN = ("server/cred/admin.kubeconfig",)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from agent.base.errors import InputError
     from agent.base.linux.reach import FoundFile
-    from agent.k3s.etcd_configuration import EtcdValue
+    from agent.k3s.component_configuration import EtcdValue
 
 
 class FileQuery(NamedTuple):

@@ -8,17 +8,16 @@ from agent.base.linux.unit_files import dropin_directories
 from agent.base.value import Value
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.datastore import Datastore, sqlite_database
-from agent.k3s import kubelet_configuration
-from agent.k3s.default_paths import K3S_BINARY, K3S_CONFIG_FILE
+from agent.k3s.component_configuration import kubelet_sources
 from agent.k3s.redaction import HIDDEN
-from agent.k3s.roles_and_versions import Component
+from agent.k3s.roles_and_versions import K3S_BINARY, K3S_CONFIG_FILE, Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
     from agent.harden.node.facts import HostFacts
-    from agent.k3s.kubelet_configuration import KubeletSource
+    from agent.k3s.component_configuration import KubeletSource
     from agent.k3s.services import OtherProgram
 
 
@@ -39,7 +38,7 @@ def paths_on(paths: tuple[str, ...] | HostPaths, facts: HostFacts) -> tuple[str,
 
 
 def _kubelet_sources(facts: HostFacts) -> Iterable[KubeletSource]:
-    return kubelet_configuration.sources(facts.merged_config, facts.version, facts.data_dir)
+    return kubelet_sources(facts.merged_config, facts.version, facts.data_dir)
 
 
 _NO_KUBELET_FILES = "the kubelet has no configuration file: K3s passes arguments, and drop-ins only since v1.32"

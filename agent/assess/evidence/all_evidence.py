@@ -19,9 +19,8 @@ from agent.assess.checks.evidence import (
 from agent.assess.checks.host_paths import REGISTRIES, paths_on
 from agent.assess.evidence.file_evidence import FileFinder, unread
 from agent.base.errors import HostError, InputError
-from agent.k3s import etcd_configuration
+from agent.k3s.component_configuration import ETCD_CONFIGURATION, etcd_values
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
-from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.pem import blocks, public_key
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) ->
     return CollectedEvidence(
         node=host.name,
         files={query: tuple(files.matches(facts.data_dir / path, query) for path in query.paths) for query in queries},
-        etcd=_parsed(host.tree, etcd, lambda data: EtcdConfiguration(etcd, etcd_configuration.etcd_values(data, etcd))),
+        etcd=_parsed(host.tree, etcd, lambda data: EtcdConfiguration(etcd, etcd_values(data, etcd))),
         encryption=_parsed(host.tree, encryption, lambda data: encryption_configuration(data, encryption, facts)),
         shared_keys=frozenset(_shared_keys(host.tree, facts)),
         with_credentials=frozenset(_with_credentials(host.tree, facts)),

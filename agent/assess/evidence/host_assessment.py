@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.assess.baseline import Baseline
+    from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.report_comparison import Comparison
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
@@ -99,10 +100,11 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         raise UsageError(f"cannot assess {host.pod_node}: {why}", "pass --k3s-version to render")
     benchmark, earlier = scope.benchmark or fitting_benchmark(situation.facts.version), scope.earlier
     controls = catalogue.controls_of(benchmark)
+    of_rules: tuple[BenchmarkControl, ...] = ()
     if scope.with_frameworks:
-        from agent.assess.frameworks.references import further_controls
+        from agent.assess.frameworks.references import controls_by_rules, further_controls
 
-        controls = (*controls, *further_controls(benchmark))
+        controls, of_rules = (*controls, *further_controls(benchmark)), tuple(controls_by_rules())
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     kinds = filter(_limits_assessment, findings.KINDS.values())
     found = tuple(findings.collect_findings(situation, kinds))
@@ -154,6 +156,7 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         provenance=_provenance(host, situation, started, earlier),
         choices=choices_of(situation),
         effects=node.effects,
+        by_rules=tuple(verdict(row, benchmark, node, waivers.by_control.get(row.id)) for row in of_rules),
     )
     if node.cluster is not None:
         from agent.assess import running_values
@@ -210,7 +213,7 @@ def _probed(host: Host, node: AssessedNode, cluster: Cluster) -> Cluster:
     from functools import partial
 
     from agent.assess.checks.cluster.workload_rules import breaks, namespaces_to_probe
-    from agent.cluster.dry_runs import probed
+    from agent.cluster.pod_security_probe import probed
 
     is_broken = partial(breaks, node.facts.version.minor)
     return probed(host, node.facts.data_dir, cluster, namespaces_to_probe(node, cluster), is_broken)

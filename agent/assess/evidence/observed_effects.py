@@ -14,15 +14,14 @@ from agent.assess.checks.port_effects import LOOPBACK, SUITES, Tried, endpoints,
 from agent.assess.checks.secret_effects import MOST_SECRETS, QUERY, encryption_effect, rotation_effects
 from agent.assess.running_values import own_node
 from agent.base.errors import HardenError, HostError
-from agent.base.host import handshake
-from agent.base.host.https import Limits
+from agent.base.host.https import TLS_1_1, TLS_1_2, Limits, anonymous_answer, own_address, tls_answer
 from agent.base.host.packet_filter import filter_rules
 from agent.base.host.sqlite import read_rows
 from agent.base.host.systemd import Systemd
 from agent.cluster.connection import KUBECONFIGS, accepted, connect
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, ApiRequest, Query
-from agent.cluster.kubernetes.running_parsing import network_pod
+from agent.cluster.kubernetes.running_objects import network_pod
 from agent.cluster.reader import Reader
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.k3s.roles_and_versions import Role
@@ -76,7 +75,7 @@ def _stored_secrets(host: Host, facts: HostFacts) -> list[bytes] | str:
 
 def _ports(host: Host, node: AssessedNode) -> Iterator[Effect]:
     own = node.facts.merged_config.scalar("node-ip")
-    address = (own.text.partition(",")[0] if own else "") or handshake.own_address()
+    address = (own.text.partition(",")[0] if own else "") or own_address()
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(host.now()))
     end = time.monotonic() + _ALL_PORTS
     for endpoint in endpoints(node):
@@ -89,14 +88,11 @@ def _ports(host: Host, node: AssessedNode) -> Iterator[Effect]:
 
 def _tried(endpoint: Endpoint, address: str, timeout: float) -> Tried:
     at, is_tls = (address, endpoint.port), bool(endpoint.kind.refusals)
-    access = _or_problem(partial(handshake.anonymous_answer, at, endpoint.kind.path, timeout, is_tls=is_tls))
+    access = _or_problem(partial(anonymous_answer, at, endpoint.kind.path, timeout, is_tls=is_tls))
     if isinstance(access, str) or not is_tls:
         return Tried(address, access)
-    offered = ((handshake.TLS_1_1, SUITES), (handshake.TLS_1_2, endpoint.forbidden))
-    asked = (
-        partial(handshake.tls_answer, at, version, [SUITES[name] for name in names], timeout)
-        for version, names in offered
-    )
+    offered = ((TLS_1_1, SUITES), (TLS_1_2, endpoint.forbidden))
+    asked = (partial(tls_answer, at, version, [SUITES[name] for name in names], timeout) for version, names in offered)
     return Tried(address, access, *map(_or_problem, asked))
 
 

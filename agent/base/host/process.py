@@ -142,6 +142,30 @@ def run_below(root: str, argv: Sequence[str]) -> int:
         raise HostError(f"cannot run {argv[0]} below {root}: {error}", "run this in a privileged container") from error
 
 
+def run_pager(text: bytes, environment: Mapping[str, str]) -> bool:
+    """Show a text as git(1) does, by $PAGER or less, and return whether that was possible.
+
+    By sudo it is less, which then starts no other program: a rule of sudoers for this program must not give a shell.
+    """
+    import shutil
+    import signal
+    import subprocess
+
+    by_sudo = "SUDO_UID" in environment
+    words = ["less"] if by_sudo else environment.get("PAGER", "less").split()
+    if not words or words == ["cat"] or environment.get("TERM", "dumb") == "dumb" or not shutil.which(words[0]):
+        return False
+    environment = {"LESS": "FRX", **environment, **({"LESSSECURE": "1"} if by_sudo else {})}
+    interrupt = signal.signal(signal.SIGINT, lambda *_: None)  # the pager handles it
+    try:
+        subprocess.run(words, input=text, env=environment, check=False)  # noqa: S603 - as above
+    except OSError:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    return True
+
+
 def run_static(root: str, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
     """Run a program below a root directory that needs no library there, such as K3s."""
     return run([f"{root}{argv[0]}", *argv[1:]], timeout=timeout, largest_output=largest_output)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, UnsupportedHostError
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.memory import memory_file
 from agent.base.host.process import SEARCH_PATH
+from agent.base.host.temporary import memory_file
 from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.model import Location
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import ExitCode
 from agent.base.value import Value
-from agent.cluster.fleet.node_comparison import differences
-from agent.cluster.fleet.published import fleet_node, seconds
+from agent.cluster.fleet.published import differences, fleet_node, seconds
 from agent.cluster.fleet.snapshot import changes, seen_times
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.k3s.roles_and_versions import Role

@@ -1,22 +1,131 @@
-"""What a node published, and whether it counts."""
+"""What a node published, whether it counts, and how the node differs from most nodes of its role."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
+from functools import lru_cache
+from itertools import islice
 from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.times import parse_timestamp, timestamp
-from agent.cluster.fleet.node_arguments import compared_values, leaked_secrets, options_of, parsed_json
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.node_status import NODE_ARGUMENTS, PREFIX, Annotation, PublishedResult
+from agent.k3s.options import ALIASES
+from agent.k3s.redaction import is_secret, redacted
 from agent.k3s.roles_and_versions import Role, ended_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.cluster.fleet.node_comparison import Values
     from agent.cluster.kubernetes.objects import ClusterNode
+
+    Group = tuple[str, ...]
+
+    """What compared nodes have in common: their role, or also their K3s version."""
+
+    Values = Mapping[Group, Mapping[str, str]]
+
+    """Values of a node by group and subject, which is an option, or the path of a file."""
+    from collections.abc import Mapping
+
+    from agent.cluster.kubernetes.objects import Json
+
+_OF_ONE_NODE = frozenset(
+    "advertise-address bind-address cluster-init cluster-reset cluster-reset-restore-path config flannel-iface"  # noqa: SIM905
+    " node-external-dns node-external-ip node-internal-dns node-ip node-label node-name node-taint server tls-san"
+    " with-node-id".split()
+)
+"""Options that differ between equal nodes."""
+_PROXY = "etcd-s3-proxy"
+"""The option whose value is public without a password."""
+
+
+_public = lru_cache(4096)(redacted)
+"""The text without secrets: most nodes have the same arguments."""
+
+
+def parsed_json(text: str) -> Json:
+    """Return the value of an annotation; None if it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def options_of(annotation: str) -> Mapping[str, list[str]]:
+    """Return the values of each option in K3s' annotation, which is a JSON array of words."""
+    words = parsed_json(annotation)
+    options: dict[str, list[str]] = {}
+    name = ""
+    for word in map(str, words[1:] if isinstance(words, list) else ()):
+        if word.startswith("-"):
+            name, separator, value = word.lstrip("-").partition("=")
+            name = ALIASES.get(name, name)
+            options.setdefault(name, []).extend([value] * bool(separator))
+        elif name:
+            options[name].append(word)
+    return options
+
+
+def compared_values(options: Mapping[str, list[str]]) -> Mapping[str, str]:
+    """Return the values that equal nodes share, without secrets; an argument of a component has its own entry."""
+    found: dict[str, list[str]] = {}
+    for option in options.keys() - _OF_ONE_NODE:
+        for text in () if is_secret(option) else options[option] or ["true"]:
+            argument, separator, value = _public(text).lstrip("-").partition("=")
+            is_component = option.endswith("-arg") and separator
+            subject = f"--{option} {argument}" if is_component else f"--{option}"
+            found.setdefault(subject, []).append(value if is_component else _public(text))
+    return {subject: ",".join(sorted(values)) for subject, values in found.items()}
+
+
+def leaked_secrets(options: Mapping[str, list[str]]) -> str:
+    """Return the options whose secret everybody can read who can read Nodes. K3s hides others by asterisks."""
+    given = ((option, text) for option, values in options.items() for text in values if text.strip("*"))
+    leaks = (option for option, text in given if _public(text) != text or (is_secret(option) and option != _PROXY))
+    return ", ".join(f"--{option}" for option in dict.fromkeys(leaks))
+
+
+DIGESTS = ("waivers", "stages")
+"""Subjects whose values are digests, which tell a reader nothing."""
+
+_MOST_DIFFERENCES = 10
+_SHOWN = 80
+
+
+def differences(nodes: Sequence[Values]) -> list[tuple[str, ...]]:
+    """Return the first differences of each node as sentences. The time is linear in the number of values."""
+    sizes = Counter(group for node in nodes for group in node)
+    counts: dict[tuple[Group, str], Counter[str]] = {}
+    for node in nodes:
+        for group, values in node.items():
+            for subject, value in values.items():
+                counts.setdefault((group, subject), Counter())[value] += 1
+    # A subject that few nodes have is compared only on these: otherwise each node could add work for all others.
+    usual: dict[Group, dict[str, str | None]] = {}
+    for (group, subject), counted in counts.items():
+        value, count = counted.most_common(1)[0]
+        if sum(counted.values()) * 2 >= sizes[group]:
+            usual.setdefault(group, {})[subject] = value if count * 2 > sizes[group] else None
+    return [tuple(islice(_of_node(node, usual), _MOST_DIFFERENCES)) for node in nodes]
+
+
+def _of_node(node: Values, usual: Mapping[Group, Mapping[str, str | None]]) -> Iterator[str]:
+    for group, values in node.items():
+        common = usual.get(group, {})
+        for subject in dict.fromkeys((*common, *values)):
+            value, expected = values.get(subject, ""), common.get(subject, "")
+            if value != expected and subject in DIGESTS:
+                yield f"{subject} differ"
+            elif value != expected and subject.startswith("/"):
+                yield f"{subject[:_SHOWN]} {'has other content' if value else 'is missing'}"
+            elif value != expected:
+                most = "no value is usual" if expected is None else f"most have {expected[:_SHOWN] or 'none'}"
+                yield f"{subject[:_SHOWN]} is {value[:_SHOWN] or 'not set'}, {most}"
+
 
 BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"
 """The fields that have the time of a report, by the clock of the API server and that of the node."""

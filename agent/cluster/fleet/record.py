@@ -7,7 +7,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.cluster.fleet.node_arguments import parsed_json
+from agent.cluster.fleet.published import parsed_json
 from agent.cluster.kubernetes.parsing import as_mapping, as_string
 from agent.cluster.node_status import SERVER_LABEL, parse_node
 

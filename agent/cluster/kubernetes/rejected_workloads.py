@@ -1,24 +1,21 @@
-"""Workloads whose pods another Pod Security configuration rejects when they are created again, and the corrections."""
+"""Workloads whose pods another Pod Security configuration rejects when they are created again."""
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.repair import Instruction, Repair, Run
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.parsing import as_mapping
-from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, merged_fix, standard_of, violations
+from agent.cluster.kubernetes.pod_security import PodSecurityLevel, merged_fix, standard_of, violations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from agent.cluster.kubernetes.objects import Json, Workload
     from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard, Violation
 
-_EXEMPT_NAMESPACES = "pod-security.exempt-namespaces"
 _COPIES = {("Deployment", "ReplicaSet"), ("CronJob", "Job")}
 """Controllers that create other ones with their template."""
 
@@ -61,16 +58,6 @@ class RejectedWorkload(NamedTuple):
     def fix(self) -> Mapping[str, Json] | None:
         """A strategic merge patch of the template; None if only another standard admits the pods."""
         return merged_fix(self.workload.template, self.violations)
-
-    @property
-    def repair(self) -> Repair:
-        """The smallest change with which the pods are admitted, and an alternative."""
-        namespace = self.workload.namespace
-        label = Run(f"kubectl label --overwrite namespace {shlex.quote(namespace)} {ENFORCE}={self.label}")
-        if self.fix is None:
-            exempt = Instruction(f"list {namespace} in `{_EXEMPT_NAMESPACES}` of the settings")
-            return Repair((label,), alternative=Repair((exempt,)))
-        return Repair(tuple(_steps(self.workload, self.fix)), alternative=Repair((label,)))
 
 
 def judged_workloads(workloads: Iterable[Workload]) -> list[JudgedWorkload]:
@@ -173,19 +160,3 @@ def _violated(
             new = violations(created, standard.level, version, has_gate=defaults.has_gate)
             found.update((violation[:4], violation) for violation in new)
     return [*found.values()]
-
-
-def _steps(workload: Workload, fix: Mapping[str, Json]) -> Iterator[Instruction | Run]:
-    """Yield the steps that patch a workload. The template of a pod or Job cannot change."""
-    if (workload.kind, workload.controller.partition(" ")[0]) == ("ReplicaSet", "Deployment"):
-        yield Instruction(f"complete the rollout of {workload.title}")
-        return
-    if workload.kind in ("Pod", "Job"):
-        yield Instruction(f"create {workload.title} again with these fields of its pods: {json.dumps(fix)}")
-        return
-    patch = {"spec": {"template": fix}}
-    patch = {"spec": {"jobTemplate": patch}} if workload.kind == "CronJob" else patch
-    words = (workload.kind.lower(), workload.name, "--namespace", workload.namespace, "--patch", json.dumps(patch))
-    yield Run(f"kubectl patch {' '.join(map(shlex.quote, words))}")
-    if workload.controller:
-        yield Instruction(f"change {workload.title} likewise, which would undo the patch")

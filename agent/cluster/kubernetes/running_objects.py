@@ -1,16 +1,28 @@
-"""Objects of a running cluster, reduced to what decides which traffic reaches which pods."""
+"""Objects of a running cluster, reduced to what decides which traffic reaches which pods, and their parsers."""
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.value import Row
-from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.cluster.kubernetes.parsing import (
+    as_list,
+    as_mapping,
+    as_string,
+    at,
+    controller_of,
+    has_ended,
+    identity,
+    template_of,
+)
+from agent.cluster.kubernetes.queries import CONTROLLERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from agent.base.errors import HostError
     from agent.cluster.kubernetes.objects import Json, Workload
     from agent.k3s.allow_rule import Labels
 
@@ -171,6 +183,10 @@ class RunningWorkload(NamedTuple):
     network: NetworkPod
     missing: int = 0
     """Pods that a controller has not created."""
+    owner: str = ""
+    """What would undo a change of it, such as "Helm release shop/web"."""
+    users: Mapping[str, int] = {}
+    """The users of the running containers by the name of the container, if the kubelet reports them."""
 
 
 class FailedEvent(NamedTuple):
@@ -185,7 +201,7 @@ class Running(NamedTuple):
 
     objects: Mapping[str, tuple[Any, ...]]
     """By the name of the list; a list that could not be read is missing."""
-    problems: Mapping[str, str]
+    problems: Mapping[str, HostError]
     """Why a list could not be read."""
     version: str
     """Of the API server, such as v1.34.1+k3s1; empty if it is not known."""
@@ -200,3 +216,216 @@ class Running(NamedTuple):
 def own_labels(labels: Mapping[str, str]) -> Labels:
     """Return labels of a pod without those that controllers set."""
     return tuple(sorted(pair for pair in labels.items() if not pair[0].startswith(_OF_CONTROLLERS)))
+
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(
+    rf"(?:(?<![a-z0-9])([a-z][a-z0-9+-]{{0,15}})://)?(?<![a-z0-9-])((?:{_LABEL}\.){{1,8}}{_LABEL})(?::(\d{{1,5}})(?!\d))?"
+)
+"""A name or IPv4 address in a text, with the scheme before it and the port after it."""
+_MOST_HOSTS = 500
+"""Names in one pod."""
+_LONGEST_TEXT = 65_536
+_DEEPEST = 40
+"""Levels of an object that names Services."""
+_SCHEME_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_OBJECT_SET = "objectset.rio.cattle.io/owner"
+_SCRAPE, _SCRAPE_PORT = "prometheus.io/scrape", "prometheus.io/port"
+
+
+def network_pod(kind: str, item: Json) -> NetworkPod:
+    """Return a pod, or the template of a controller."""
+    pod = as_mapping(item) if kind == "Pod" else template_of(kind, item)
+    metadata, spec, status = at(pod, "metadata"), at(pod, "spec"), at(pod, "status")
+    containers = [as_mapping(found) for key in ("containers", "initContainers") for found in as_list(spec.get(key))]
+    addresses = [as_string(as_mapping(found).get("ip")) for found in as_list(status.get("podIPs"))]
+    namespace, name = identity(item)
+    return NetworkPod(
+        namespace=namespace,
+        kind=kind,
+        name=name,
+        labels=_texts(metadata.get("labels")),
+        controller=controller_of(item),
+        node=as_string(spec.get("nodeName")),
+        addresses=tuple(filter(None, addresses)) or _one(status.get("podIP")),
+        host_network=spec.get("hostNetwork") is True,
+        ports=tuple(
+            PodPort(
+                _number(port.get("containerPort")),
+                as_string(port.get("protocol")) or "TCP",
+                as_string(port.get("name")),
+                _number(port.get("hostPort")),
+                as_string(container.get("name")),
+            )
+            for container in containers
+            for port in map(as_mapping, as_list(container.get("ports")))
+        ),
+        images=tuple(as_string(container.get("image")) for container in containers),
+        mentions=tuple(dict.fromkeys(mention for container in containers for mention in _mentions(container))),
+        scrape_port=_scrape_port(metadata),
+        is_over=has_ended(kind, item),
+    )
+
+
+def _mentions(container: Mapping[str, Json]) -> Iterator[Mention]:
+    variables = [as_mapping(found).get("value") for found in as_list(container.get("env"))]
+    texts = (*variables, *as_list(container.get("command")), *as_list(container.get("args")))
+    found = (host for text in texts for host in _HOST.finditer(as_string(text)[:_LONGEST_TEXT].lower()))
+    for _, match in zip(range(_MOST_HOSTS), found):
+        scheme, host, port = match.groups()
+        yield Mention(host, int(port or _SCHEME_PORTS.get(scheme or "", 0)), as_string(container.get("name")))
+
+
+def service(item: Json) -> Service:
+    """Return a Service."""
+    metadata, spec = at(item, "metadata"), at(item, "spec")
+    balanced = map(as_mapping, as_list(at(item, "status", "loadBalancer").get("ingress")))
+    return Service(
+        *identity(item),
+        type=as_string(spec.get("type")) or "ClusterIP",
+        selector=_texts(spec.get("selector")),
+        labels=_texts(metadata.get("labels")),
+        addresses=_strings(spec.get("clusterIPs")) or _one(spec.get("clusterIP")),
+        ports=tuple(
+            ServicePort(
+                as_string(port.get("name")),
+                _number(port.get("port")),
+                as_string(port.get("protocol")) or "TCP",
+                port["targetPort"] if isinstance(port.get("targetPort"), (int, str)) else _number(port.get("port")),
+                _number(port.get("nodePort")),
+            )
+            for port in map(as_mapping, as_list(spec.get("ports")))
+        ),
+        external_addresses=_strings(spec.get("externalIPs")),
+        balanced={
+            as_string(found.get("ip")) or as_string(found.get("hostname")): as_string(found.get("ipMode")) or "VIP"
+            for found in balanced
+        },
+        scrape_port=_scrape_port(metadata),
+    )
+
+
+def endpoint_slice(item: Json) -> EndpointSlice:
+    """Return an EndpointSlice."""
+    endpoints = map(as_mapping, as_list(as_mapping(item).get("endpoints")))
+    return EndpointSlice(
+        identity(item)[0],
+        as_string(at(item, "metadata", "labels").get("kubernetes.io/service-name")),
+        tuple(address for endpoint in endpoints for address in _strings(endpoint.get("addresses"))),
+        tuple(
+            (as_string(port.get("name")), _number(port.get("port")), as_string(port.get("protocol")) or "TCP")
+            for port in map(as_mapping, as_list(as_mapping(item).get("ports")))
+        ),
+    )
+
+
+def referrer(kind: str, item: Json) -> Referrer:
+    """Return the Services that an object names."""
+    (own, name), spec = identity(item), at(item, "spec")
+    return Referrer(
+        ObjectName(own, kind, name),
+        as_string(spec.get("ingressClassName"))
+        or as_string(at(item, "metadata", "annotations").get("kubernetes.io/ingress.class")),
+        tuple(dict.fromkeys(_references(as_mapping(item).get("webhooks") or spec, own))),
+    )
+
+
+def _references(node: Json, own: str, depth: int = 0) -> Iterator[Reference]:
+    """Yield the Services below a node: those of Ingress, HTTPRoute, IngressRoute, webhooks and APIService."""
+    if depth > _DEEPEST:
+        return
+    for part in as_list(node):
+        yield from _references(part, own, depth + 1)
+    for key, part in as_mapping(node).items():
+        named = as_list(part) if key in {"services", "backendRefs"} else [part] if key == "service" else []
+        for found in map(as_mapping, named):
+            name, port = as_string(found.get("name")), found.get("port")
+            if name and found.get("kind", "Service") == "Service":
+                number = as_mapping(port).get("number") or as_mapping(port).get("name") or port
+                usable = number if isinstance(number, (int, str)) else 0
+                yield Reference(as_string(found.get("namespace")) or own, name, usable)
+        yield from _references(part, own, depth + 1)
+
+
+def monitor(kind: str, item: Json) -> Monitor:
+    """Return a ServiceMonitor or PodMonitor."""
+    (own, name), spec = identity(item), at(item, "spec")
+    chosen = at(spec, "namespaceSelector")
+    ends = [*as_list(spec.get("endpoints")), *as_list(spec.get("podMetricsEndpoints"))]
+    ports = ((as_mapping(end).get("port") or as_mapping(end).get("targetPort")) for end in ends)
+    return Monitor(
+        ObjectName(own, kind, name),
+        at(spec, "selector"),
+        () if chosen.get("any") is True else _strings(chosen.get("matchNames")) or (own,),
+        tuple(port for port in ports if isinstance(port, (int, str))),
+    )
+
+
+def network_node(item: Json) -> NetworkNode:
+    """Return a node."""
+    spec = at(item, "spec")
+    found = [as_mapping(address) for address in as_list(at(item, "status").get("addresses"))]
+    roles = ("control-plane", "etcd", "master")
+    internal, external = (
+        tuple(as_string(address.get("address")) for address in found if address.get("type") == kind)
+        for kind in ("InternalIP", "ExternalIP")
+    )
+    return NetworkNode(
+        identity(item)[1],
+        any(f"node-role.kubernetes.io/{role}" in at(item, "metadata", "labels") for role in roles),
+        internal,
+        external,
+        _strings(spec.get("podCIDRs")) or _one(spec.get("podCIDR")),
+        as_string(at(item, "metadata", "annotations").get("k3s.io/node-args")),
+    )
+
+
+def owner(item: Json) -> str:
+    """Return what would undo a change of an object; empty if nothing is known."""
+    labels, annotations = (_texts(at(item, "metadata").get(key)) for key in ("labels", "annotations"))
+    argo = annotations.get("argocd.argoproj.io/tracking-id", "").partition(":")[0]
+    argo = argo or labels.get("argocd.argoproj.io/instance", "")
+    if argo:
+        return f"Argo CD Application {argo}"
+    rows = (
+        ("Flux HelmRelease", labels, "helm.toolkit.fluxcd.io/namespace", "helm.toolkit.fluxcd.io/name"),
+        ("Flux Kustomization", labels, "kustomize.toolkit.fluxcd.io/namespace", "kustomize.toolkit.fluxcd.io/name"),
+        ("Helm release", annotations, "meta.helm.sh/release-namespace", "meta.helm.sh/release-name"),
+        ("K3s Addon", annotations, f"{_OBJECT_SET}-namespace", f"{_OBJECT_SET}-name"),
+    )
+    found = (f"{kind} {keys.get(space, '')}/{keys[name]}" for kind, keys, space, name in rows if name in keys)
+    return next(found, "")
+
+
+def users(item: Json) -> dict[str, int]:
+    """Return the user of each running container of a pod by its name, from Kubernetes 1.33 on."""
+    status = at(item, "status")
+    lists = (as_list(status.get(key)) for key in ("containerStatuses", "initContainerStatuses"))
+    found = (
+        (as_string(as_mapping(one).get("name")), at(one, "user", "linux").get("uid")) for own in lists for one in own
+    )
+    return {name: number for name, number in found if isinstance(number, int)}
+
+
+def _texts(value: Json) -> dict[str, str]:
+    return {key: text for key, text in as_mapping(value).items() if isinstance(text, str)}
+
+
+def _strings(value: Json) -> tuple[str, ...]:
+    return tuple(text for text in as_list(value) if isinstance(text, str))
+
+
+def _one(value: Json) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) and value else ()
+
+
+def _number(value: Json) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _scrape_port(metadata: Mapping[str, Json]) -> int | None:
+    annotations = _texts(metadata.get("annotations"))
+    if annotations.get(_SCRAPE, "").lower() != "true":
+        return None
+    port = annotations.get(_SCRAPE_PORT, "")
+    return int(port) if re.fullmatch("[0-9]{1,5}", port) else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.cluster.kubernetes.running_objects import ObjectName
-from agent.findings.impact import Break, Reason, Topic, When, advice, listed
+from agent.findings.impact import Break, Reason, Topic, When, advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -29,7 +29,7 @@ def account_breaks(
     """
     accounts = {account.namespace: account for account in running.objects.get("serviceaccounts", ())}
     bindings = [*running.objects.get("rolebindings", ()), *running.objects.get("clusterrolebindings", ())]
-    pods = (found for found, _, _ in running.workloads if found.kind == "Pod" and found.account == _DEFAULT)
+    pods = (found for found, *_ in running.workloads if found.kind == "Pod" and found.account == _DEFAULT)
     lacking = {found.namespace for found in pods if found.automounts is None and not found.projects_token}
     for namespace, titles in _with_token(running, cluster).items():
         account = accounts.get(namespace)
@@ -39,12 +39,12 @@ def account_breaks(
             continue
         used = None if is_closed else is_used(namespace)
         uses = (
-            f"{listed(named)} {'names' if len(named) == 1 else 'name'} the account"
+            f"{', '.join(named)} {'names' if len(named) == 1 else 'name'} the account"
             if named
             else "no binding names the account",
             {True: "the audit log has requests of it", False: "the audit log has no request of it", None: ""}[used],
         )
-        found = f"{'false' if is_closed else 'true'} for {listed(titles)}; {'; '.join(filter(None, uses))}"
+        found = f"{'false' if is_closed else 'true'} for {', '.join(titles)}; {'; '.join(filter(None, uses))}"
         expected = "true, if they use the API" if is_closed else "false, so that they have no token"
         reason = Reason("automountServiceAccountToken", found, expected)
         fix = advice(
@@ -59,7 +59,7 @@ def account_breaks(
 def _with_token(running: Running, cluster: PodNetwork) -> Mapping[str, list[str]]:
     """Return the workloads that have a token of the default account, by namespace."""
     found: dict[str, dict[str, None]] = {}
-    for security, network, _ in running.workloads:
+    for security, network, *_ in running.workloads:
         is_default = (security.account, security.automounts) == (_DEFAULT, None)
         if is_default and not network.is_over and not security.is_dormant:
             title = cluster.title(network)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.kernel_objects import Missing
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, Run
+from agent.base.repair import Edit, Instruction, Repair, Restart, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
 
@@ -188,3 +188,34 @@ def kmsg_not_readable(situation: Situation) -> Iterator[Problem]:
                 " lxc.mount.entry = /dev/kmsg dev/kmsg none bind,optional,create=file), and start it again"
             )
         yield Problem("/dev/kmsg cannot be opened", expected="a readable device", found=problem, repair=fix)
+
+
+_IDS_OF_A_POD = 65536
+_INVALID_ID = 2**32 - 1
+_LAST_FIRST = 2**32 - (1 + 110) * _IDS_OF_A_POD
+"""The last beginning that leaves the kubelet a range for each of 110 pods, the default of `max-pods`."""
+_FIRST_WITH_CHECK = 38
+"""The minor version whose kubelet exits; older ones give a pod IDs of the host or ones that the kernel rejects."""
+
+
+@stops_k3s(
+    "kubelet user assigned ID … with assigned IDs length … ends past the last mappable ID 4294967294",
+    on_trees=True,
+    source="from source: kubernetes, pkg/kubelet/userns/userns_manager.go of v1.38.0-beta.0; kubernetes #141345",
+    repair="make the range of the user `kubelet` smaller in /etc/subuid and in /etc/subgid",
+)
+def subordinate_ids_invalid(situation: Situation) -> Iterator[Problem]:
+    """A range of the user `kubelet` in /etc/subuid or /etc/subgid reaches 4294967295, which the kernel cannot map.
+
+    The kubelet of v1.38 and newer exits. If the user and the program `getsubids` exist, it takes the users and groups
+    of pods with `hostUsers: false` from this range.
+    """
+    if situation.facts.version.minor < _FIRST_WITH_CHECK or not _runs_pods(situation):
+        return
+    for ids in situation.machine.kernel.kubelet_ranges:
+        if ids.first + ids.count > _INVALID_ID:
+            first = min(ids.first, _LAST_FIRST)
+            old = f"{ids.owner}:{ids.first}:{ids.count}"
+            new = f"{ids.owner}:{first}:{(_INVALID_ID - first) // _IDS_OF_A_POD * _IDS_OF_A_POD}"
+            fix = steps(Edit(ids.location, old, new), restart=Restart.K3S)
+            yield Problem("the range of the user `kubelet` is too large", new, old, ids.location, fix)

@@ -23,8 +23,7 @@ from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.k3s.config import dropin
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.default_paths import NETWORK_LEASES
-from agent.k3s.roles_and_versions import Role
+from agent.k3s.roles_and_versions import NETWORK_LEASES, Role
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -12,9 +12,10 @@ from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE, FileM
 from agent.harden.guide import guide_row
 from agent.harden.guide.guide_row import GuideControl, Origin
 from agent.harden.guide.sysctls import PARAMETERS_FILE
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.k3s.roles_and_versions import (
+    DEFAULT_DATA_DIR,
     EVERYWHERE,
+    K3S_CONFIG_FILE,
     ON_SERVERS,
     SERVERS,
     WITH_POD_SECURITY_POLICY,

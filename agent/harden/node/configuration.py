@@ -13,7 +13,7 @@ from agent.base.value import Value
 from agent.harden.guide.guide_files import DROPIN_NAME
 from agent.k3s.config import MergedConfig, has_suffix
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,10 +17,9 @@ from agent.harden.node.datastore import Datastore, detect_datastore, encrypts_se
 from agent.harden.node.installed_services import candidate_units, installed_units, other_units
 from agent.harden.node.platform import Platform, detect_platform
 from agent.harden.node.version import GivenVersion, KnownVersion, RecordedVersion, detect_version
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.options import SERVER_ONLY_KEYS
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Component, Role, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Component, Role, Version
 from agent.k3s.services import only_unit
 
 if TYPE_CHECKING:

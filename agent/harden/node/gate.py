@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.systemd import Systemd
+from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES, assignments
 from agent.base.model import Location, Unreadable
@@ -133,6 +133,16 @@ def detect_gate(host: Host) -> Gate:
         unusable=_unusable(host, texts),
         unread=tuple(unread),
     )
+
+
+def can_have_gate(host: Host, gate: Gate) -> bool:
+    """Return whether this host has no part of the gate, and is a running one that can have it."""
+    if not host.is_live or host.pod_node or gate.template or gate.mask or gate.dropins:
+        return False
+    try:
+        return gate.is_openrc or (Systemd(host).is_running and (Systemd(host).version or 0) >= OLDEST_SYSTEMD)
+    except HostError:
+        return False
 
 
 def _replaced(

@@ -12,7 +12,7 @@ from agent.base.errors import HostError
 from agent.base.host.directories import MOST_FILES, DirectoryEntry
 from agent.base.linux.file_systems import DIRECTORY, REGULAR_FILE
 from agent.base.model import PRIVATE_FILE, Absent, DefaultPermissions, Directory
-from agent.k3s.default_paths import NETWORK_LEASES
+from agent.k3s.roles_and_versions import NETWORK_LEASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings.loading import SettingsError
 from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
-from agent.k3s.spelling import Spelling
+from agent.k3s.options import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

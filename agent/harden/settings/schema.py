@@ -41,14 +41,14 @@ from agent.harden.settings.value_kinds import (
     one_of,
     optional,
 )
-from agent.harden.settings.waiver_values import WAIVER_NEEDS, WAIVERS
+from agent.harden.settings.waiver_values import ACCEPTED_BREAKS, WAIVER_NEEDS, WAIVERS
 from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, SERVERS, Applies, Role, VersionRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.harden.guide.manifests import EventRateLimit
-    from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
+    from agent.harden.settings.waivers import AcceptedBreak, SiteWaiver, WaiverNeeds
     from agent.k3s.allow_rule import AllowRule
     from agent.k3s.roles_and_versions import Version
 
@@ -208,6 +208,7 @@ class Settings(Value):
     exempt_namespaces: tuple[str, ...] = _row("pod-security.exempt-namespaces", NAMESPACES, _POD_SECURITY, default=())
     exempt_rancher: bool = _row("pod-security.exempt-rancher", BOOLEAN, _POD_SECURITY, default=True)
     exempt_accounts: tuple[str, ...] = _row("service-accounts.exempt", ACCOUNTS, ON_SERVERS, default=())
+    accepted_breaks: tuple[AcceptedBreak, ...] = _row("impact.accepted", ACCEPTED_BREAKS, ON_SERVERS, default=())
     stages_until: str | None = _row(STAGES_UNTIL, optional(DATE), ON_SERVERS, default=None)
     stage_pod_security: PodSecurityStage = _row(
         "stages.pod-security",
@@ -287,16 +288,22 @@ def stage_rows() -> tuple[SettingRow, ...]:
     return tuple(row for row in setting_rows() if row.name.startswith(_STAGE))
 
 
-def example_settings() -> str:
-    """Return a settings file with every setting."""
-    lines = []
+def example_settings(*, commented: bool = False) -> str:
+    """Return a settings file with every setting; `commented` adds the meaning of each, and makes all lines comments."""
+    import textwrap
+
+    lines: list[str] = []
+    mark = "#" if commented else ""
     section = ""
     for row in setting_rows():
         above, _, last = row.key.rpartition(".")
         if above and above != section:
-            lines.append(f"{above}:")
+            lines.append(f"{mark}{above}:")
         section = above
         first, *more = row.example.splitlines()
         indent = "  " if above else ""
-        lines += [f"{indent}{line}".rstrip() for line in (f"{last}: {first}", *more)]
+        about = f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}." if commented else ""
+        lines += [f"# {line}" for line in textwrap.wrap(about, 118, break_long_words=False, break_on_hyphens=False)]
+        lines += [f"{mark}{indent}{line}".rstrip() for line in (f"{last}: {first}", *more)]
+        lines += [""] * commented
     return "".join(f"{line}\n" for line in lines)

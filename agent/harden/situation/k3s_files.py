@@ -21,9 +21,8 @@ from agent.harden.desired.dropin_options import (
 from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.node.arguments.kubelet_files import read_kubelet_files
 from agent.harden.node.k3s_manifests import Manifests, read_manifests
-from agent.k3s.default_paths import K3S_CONFIG_FILE
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, is_as_k3s_writes
-from agent.k3s.roles_and_versions import Component, Role
+from agent.k3s.roles_and_versions import K3S_CONFIG_FILE, Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -37,8 +37,7 @@ from agent.harden.settings.stages import stages_of
 from agent.harden.settings.waivers import Waivers, WaiverScope
 from agent.harden.situation import JournalState, Situation, Substitute, k3s_files, run_record
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
-from agent.k3s.default_paths import CERTIFICATE_DIRECTORIES
-from agent.k3s.roles_and_versions import Role
+from agent.k3s.roles_and_versions import CERTIFICATE_DIRECTORIES, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,6 +150,7 @@ def _observe(
         journal=state,
         waivers=waivers,
         stages=stages_of(settings, host_facts.role, host_facts.version),
+        ignored_settings=site.ignored,
         unreadable=tuple({error.message: error for error in unreadable}.values()),
         today=today,
         for_gate=request.for_gate,

@@ -12,7 +12,7 @@ from agent.base.value import Value
 from agent.k3s.components import tables
 from agent.k3s.components.effective_arguments import Cause, Rejection
 from agent.k3s.go_values import FALSE, TRUE
-from agent.k3s.spelling import Spelling
+from agent.k3s.options import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -18,8 +18,8 @@ from agent.k3s.components.gates import FEATURE_GATES, GateSetting
 from agent.k3s.components.rules import ParsedArguments, default_values, rejected_by_rule, rules_about
 from agent.k3s.components.values import combined, parse
 from agent.k3s.go_values import InvalidValueError
+from agent.k3s.options import Spelling
 from agent.k3s.roles_and_versions import Component
-from agent.k3s.spelling import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

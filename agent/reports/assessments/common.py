@@ -129,12 +129,19 @@ def assessment_result(assessment: Assessment) -> str:
     beyond = sum(verdict.number is None for verdict in assessment.open)
     text = _open(assessment, f", {beyond} of them beyond the benchmark" if beyond else "")
     others = _not_open(assessment.counts(""))
-    return f"{text}; beyond the benchmark {others}." if others else f"{text}."
+    return f"{text}{f'; beyond the benchmark {others}' if others else ''}.{_left_open(assessment)}"
 
 
 def short_result(assessment: Assessment) -> str:
     """Return the last line without the controls beyond the benchmark that are not open, to fit 80 columns."""
-    return f"{_open(assessment)}."
+    return f"{_open(assessment)}.{_left_open(assessment)}"
+
+
+def _left_open(assessment: Assessment) -> str:
+    """Return how many controls the profile leaves open, and what closes them; empty if no other profile does."""
+    left, closed = len(assessment.left_open), len(assessment.closed_by_strict)
+    closes = f"`profile: strict` closes {'them' if left == closed else f'{closed} of them'}"
+    return f" The profile {assessment.choices.profile} leaves {left} open; {closes}." if closed else ""
 
 
 def _open(assessment: Assessment, beyond: str = "") -> str:
@@ -186,7 +193,7 @@ def awaiting(assessment: Assessment, verbosity: Verbosity) -> list[Awaiting]:
 def _awaited(verdict: Verdict) -> str:
     """Return what several controls like this one wait for; empty if they wait for no event."""
     if verdict.awaits_start:
-        return "are about what K3s creates at its first start, and it has not started yet"
+        return "are determined after K3s starts"
     location = verdict.awaits_correction_of
     return f"cannot be determined until {location} is corrected" if location else ""
 

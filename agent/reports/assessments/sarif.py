@@ -12,7 +12,7 @@ from agent.assess.benchmark.control import Severity
 from agent.base.model import Location
 from agent.base.repair import Instruction
 from agent.base.times import timestamp
-from agent.k3s.default_paths import K3S_CONFIG_FILE
+from agent.k3s.roles_and_versions import K3S_CONFIG_FILE
 from agent.reports import repair_texts
 from agent.reports.assessments import common
 from agent.reports.assessments.common import in_baseline, owner_name, verdict_fix, verdict_number, waived

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from agent.assess.assessment import ControlStatus
+from agent.base.repair import FixOwner
+from agent.reports import repair_texts
 from agent.reports.assessments import common
 from agent.reports.formats import Verbosity
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_line, styled
@@ -56,7 +58,8 @@ def as_wide_table(assessment: Assessment, verbosity: Verbosity) -> str:
 def print_assessment(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
     """Write the assessment to a Rich console.
 
-    -q shows only controls that decide the exit code; -v adds all others, host facts and all evidence.
+    It shows what is open by the owner of the fix, and counts the rest. -q shows only controls that decide the exit
+    code; -v shows all controls by section, host facts and all evidence.
     """
     is_quiet = verbosity is Verbosity.QUIET
     if not is_quiet:
@@ -67,8 +70,10 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
     shown = common.shown_verdicts(assessment, verbosity, groups)
     # The same width in each section, so that columns are aligned.
     width = max((len(verdict.status) for verdict in shown), default=0)
-    for number, verdicts in groupby(shown, key=lambda verdict: verdict.section):
-        _heading(console, common.section_title(number))
+    is_by_owner = verbosity is Verbosity.NORMAL
+    heading = _owner if is_by_owner else _section
+    for title, verdicts in groupby(sorted(shown, key=_by_owner) if is_by_owner else shown, key=heading):
+        _heading(console, title)
         for verdict in verdicts:
             _print_verdict(console, assessment, verdict, verbosity, width + 2)
     for group in groups:
@@ -95,10 +100,10 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
     for note in assessment.notes:
         print_line(console, styled(note.message, "bold"), hanging=2)
         _print_details(console, (("location", str(note.location or "")),), note.repair, 2)
-    if assessment.verdicts:
+    if assessment.verdicts and verbosity is Verbosity.VERBOSE:
         _heading(console, "Summary")
         _print_summary(console, assessment)
-    by_owner = common.open_by_owner(assessment)
+    by_owner = common.open_by_owner(assessment) if verbosity is Verbosity.VERBOSE else {}
     if by_owner:
         _heading(console, "Open controls by owner of the fix")
     for owner, verdicts in by_owner.items():
@@ -109,6 +114,18 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
     if verbosity is Verbosity.NORMAL and reviews:
         console.print()
         print_line(console, styled(reviews, _STYLE[ControlStatus.MANUAL]))
+
+
+def _section(verdict: Verdict) -> str:
+    return common.section_title(verdict.section)
+
+
+def _owner(verdict: Verdict) -> str:
+    return f"Open, owner of the fix: {common.owner_name(verdict.owner)}" if verdict.is_open else str(verdict.status)
+
+
+def _by_owner(verdict: Verdict) -> tuple[bool, int]:
+    return not verdict.is_open, [*FixOwner].index(verdict.owner)
 
 
 def _heading(console: Console, text: str) -> None:
@@ -128,7 +145,9 @@ def _print_verdict(
     else:
         start = joined(padded(status, status_column), padded(number, _NUMBER_COLUMN))
         print_line(console, joined(start, _head(assessment, verdict)), hanging=column)
-    fix = verdict.repair if verdict.is_open else None
+    # The next steps have the only fix of apply.
+    is_listed = verdict.is_open and (verbosity is not Verbosity.NORMAL or verdict.owner is not FixOwner.APPLY)
+    fix = verdict.repair if is_listed else None
     _print_details(console, _fields(verdict, verbosity), fix, indent_of(console, column))
 
 
@@ -157,17 +176,19 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
     yield "reason", verdict.reason
     if verdict.waiver:
         yield "waiver", common.waived(verdict.waiver)
-    if verdict.is_open:
+    if verdict.is_open and verbosity is not Verbosity.NORMAL:
         yield "owner", common.owner_name(verdict.owner)
 
 
 def _print_awaiting(console: Console, group: Awaiting, verbosity: Verbosity) -> None:
-    """Print controls that wait for the same event. Their ids are in the list of the owners, which -q omits."""
+    """Print controls that wait for the same event; the start of K3s needs no other words."""
     console.print()
     status = styled(ControlStatus.UNKNOWN, _STYLE[ControlStatus.UNKNOWN])
     print_line(console, joined(status, Text("  "), styled(group.sentence, "bold")), hanging=2)
     fields = [("controls", ", ".join(group.ids))] if verbosity is Verbosity.QUIET else []
-    for name, text in (*fields, ("fix", group.fix)):
+    if group.fix != repair_texts.START:
+        fields.append(("fix", group.fix))
+    for name, text in fields:
         print_line(console, joined(_label(name), styled(text)), 2, _FIELD_COLUMN)
 
 

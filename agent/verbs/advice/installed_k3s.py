@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from agent.base.repair import Run
 from agent.base.report import NextStep
 from agent.base.value import Value
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, TOKEN_FILE
 from agent.k3s.redaction import TOKEN_PLACEHOLDER
-from agent.k3s.roles_and_versions import Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, TOKEN_FILE, Role
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -38,6 +37,8 @@ class InstalledK3s(Value):
     """Whether its configuration sets the data directory."""
     is_elsewhere: bool = False
     """Whether another program installs K3s, such as Rancher."""
+    lacks_gate: bool = False
+    """Whether the gate could start K3s, and is not installed."""
     is_tree: bool = False
     """Whether the host is a tree, where nothing runs."""
     arguments: tuple[str, ...] = ()

@@ -42,6 +42,9 @@ def steps_after_run(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
     steps = [*_repairs(report, k3s)]
     if report.exit_code is ExitCode.COMPLIANT and report.verb in (_APPLY, _CHECK) and not k3s.is_elsewhere:
         steps += _after_success(report, k3s)
+    if k3s.lacks_gate and report.exit_code is ExitCode.COMPLIANT:
+        purpose = "from now on, harden the host before each start of K3s, and check it for drift every day"
+        steps.append(NextStep(RunVerb("install"), purpose))
     return tuple(steps)
 
 

@@ -16,8 +16,7 @@ from agent.harden.node.site_files import read_audit_policy, read_settings, read_
 from agent.harden.node.version import require_covered
 from agent.harden.settings.loading import apply_overrides, load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, SecretsEncryption, Settings
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
 from agent.verbs.render import rancher
 
 if TYPE_CHECKING:
@@ -146,6 +145,14 @@ def _account_update_pair(_: _Source) -> bytes:
     )
 
 
+def _impact_role(_: _Source) -> bytes:
+    import yaml
+
+    from agent.cluster.reader import read_role
+
+    return yaml.safe_dump(read_role(), sort_keys=False).encode()
+
+
 DOCUMENTS = {
     "sysctl": Document("Print the file with the kernel parameters.", lambda _: desired.sysctl_file()),
     "audit-policy": Document(
@@ -170,5 +177,6 @@ DOCUMENTS = {
         "Print a Cluster for Rancher.",
         lambda source: rancher.cluster(source.settings, source.server),
     ),
+    "impact-role": Document("Print a ClusterRole that suffices for impact.", _impact_role),
     "service-accounts": Document("Print the guide's script for default tokens.", _account_update_pair),
 }

@@ -15,8 +15,7 @@ from agent.base.errors import UsageError
 from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE
 from agent.harden.node.configuration import dropin_directory
 from agent.k3s.config import dropin
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, TOKEN_FILE
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, EXAMPLE_MINOR, TOKEN_FILE, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

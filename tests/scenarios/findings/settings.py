@@ -9,9 +9,11 @@ from tests.scenarios.findings.case import Case, Edit, Seen, apply, both, written
 from tests.scenarios.host_tree import SETTINGS, STATE, HostTree
 
 _NOTIFY = "drift:\n  notify: /opt/notify\n"
+_YML = "/etc/k3s-harden/config.yml"
 _COMMAND = "/opt/notify"
 _TODAY, _SOON = (time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400)) for days in (0, 7))
 _STAGE = "stages:\n  pod-security: warn\n  until: "
+_ACCEPTED = "impact:\n  accepted:\n    - {{object: default/Pod/web, reason: no other client, expires: {day}}}\n"
 _OBSERVES = f"{STATE}/gate-observes"
 _OBSERVING = (
     "run `k3s-harden impact`; then fix what breaks, or postpone it by `stages`; then run `k3s-harden apply`;"
@@ -33,6 +35,10 @@ def waits(seconds: int) -> Edit:
 
 
 CASES = (
+    Case("settings-ignored", written(_YML, "profile: strict\n"),
+         both(written(SETTINGS, f"waivers-file: {_YML}\n"), written(_YML, "[]\n")),
+         Seen(_YML, f"move the settings that it should make to {SETTINGS}; then run `sudo mv {_YML} {_YML}.ignored`",
+             expected=SETTINGS)),
     Case("notify-command-unusable",
          both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o757)),
          both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o755)),
@@ -53,6 +59,10 @@ CASES = (
          both(written(SETTINGS, f"{_STAGE}{_SOON}\nwaivers-must: {{expire-within: 30}}\n"), apply),
          Seen("", "set `stages.until` to a nearer day", found="2999-02-03",
               expected="a day within 30 days, as `waivers-must` requires")),
+    Case("waiver-expired",
+         both(written(SETTINGS, _ACCEPTED.format(day="2026-01-31"))),
+         both(written(SETTINGS, _ACCEPTED.format(day="2999-01-31"))),
+         Seen(f"{SETTINGS}:3", "remove or extend the waiver at {location}", found="2026-01-31")),
     Case("gate-observes", written(_OBSERVES, f"{_TODAY}\n"), written(_OBSERVES, "somehow\n"),
          Seen(_OBSERVES, _OBSERVING, expected=_BLOCKS)),
     Case("gate-observes-too-long", written(_OBSERVES, "2001-02-03\n"), written(_OBSERVES, f"{_TODAY}\n"),

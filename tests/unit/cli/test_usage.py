@@ -68,10 +68,11 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
             OF_CHECK.replace("check", "service-accounts"),
         ),
         (
-            "assess --every inf",
-            "run assess: invalid value for '--every': inf is not in the range 0.001<=x<=8760",
-            OF_CHECK.replace("check", "assess"),
+            "assess-node --every inf",
+            "run assess-node: invalid value for '--every': inf is not in the range 0.001<=x<=8760",
+            OF_CHECK.replace("check", "assess-node"),
         ),
+        ("assess --node a", "use --node: assess has no such option", OF_CHECK.replace("check", "assess")),
         ("check --root /nonexistent", "use --root /nonexistent: the directory does not exist", A_ROOT),
         ("check --root /etc/passwd", "use --root /etc/passwd: it is a regular file, not a directory", A_ROOT),
         ("check --root=", "use --root: the value is empty", "check that the variable that it comes from is set"),
@@ -84,11 +85,11 @@ def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: 
 
 
 @pytest.mark.parametrize(
-    "verb", [command.name for command in commands() if command.name not in ("explain", "fleet", "render")]
+    "verb", [command.name for command in commands() if command.name not in ("explain", "fleet", "render", "settings")]
 )
 def test_each_verb_refuses_an_argument_too_many(verb: str) -> None:
-    """Only explain takes any words, and fleet any sources."""
-    first = {"preflight": ["1.37"]}.get(verb, [])
+    """Only explain takes any words, and fleet any sources; groups take a command."""
+    first = {"preflight": ["1.37"], "settings check": ["f"]}.get(verb, [])
     done = run(*verb.split(), *first, "one")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"k3s-harden: cannot run {verb}: got unexpected extra argument")
@@ -109,7 +110,7 @@ def test_without_a_command_the_help_is_printed_as_an_error() -> None:
     """Standard output is for reports."""
     done = run()
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Commands:" in done.stderr
+    assert "Harden:" in done.stderr
 
 
 def test_the_help_of_a_verb_has_a_short_option() -> None:
@@ -144,6 +145,7 @@ def test_expected_words_are_understood(words: tuple[str, ...], same: tuple[str, 
         (("assess", "-v", "-q"), "omit one of them"),
         (("assess", "--format", "sarif", "--output", "r.html"), "pass --format html"),
         (("render",), "Usage: k3s-harden render"),
+        (("settings",), "Usage: k3s-harden settings"),
     ],
 )
 def test_a_contradiction_or_an_incomplete_line_says_what_to_do(words: tuple[str, ...], hint: str) -> None:

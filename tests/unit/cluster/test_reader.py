@@ -72,7 +72,7 @@ def read_from(root: Path, api: ApiServer, limits: Limits = PATIENT) -> Cluster:
 def read(
     host: Host, limits: Limits = PATIENT, reviews: Callable[[Cluster], list[AccessReview]] = lambda _: []
 ) -> Cluster:
-    from agent.k3s.default_paths import DEFAULT_DATA_DIR
+    from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 
     return reader.read_cluster(host, DEFAULT_DATA_DIR, limits, reviews)
 

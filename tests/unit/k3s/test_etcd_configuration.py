@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.errors import InputError
-from agent.k3s.etcd_configuration import EtcdValue, etcd_values
+from agent.k3s.component_configuration import EtcdValue, etcd_values
 
 PATH = PurePosixPath("/var/lib/rancher/k3s/server/db/etcd/config")
 TEXT = """\

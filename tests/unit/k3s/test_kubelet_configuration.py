@@ -6,11 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.k3s.component_configuration import KubeletSource, kubelet_sources
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.k3s.kubelet_configuration import KubeletSource, sources
-from agent.k3s.roles_and_versions import Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE, Version
 
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
 RECORDED = Path(__file__).parents[2] / "data/benchmark/00-k3s-defaults.conf"
@@ -19,7 +18,7 @@ BOTH_NAMED = f"kubelet-arg: ['config={CONFIG}', 'config-dir={CONFIG_DIR}']\n"
 
 
 def found(config: str, minor: int) -> tuple[KubeletSource, ...]:
-    return sources(
+    return kubelet_sources(
         merge_configuration([ConfigText(K3S_CONFIG_FILE, config.encode())]), Version(1, minor, 1), DEFAULT_DATA_DIR
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.k3s.spelling import MOST_COMPARED, Spelling
+from agent.k3s.options import MOST_COMPARED, Spelling
 
 
 def test_only_a_limited_number_of_names_is_compared() -> None:

@@ -9,7 +9,7 @@ from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
 
 FROM_35 = ("cgroup-v1-not-supported", "pod-infra-container-image-removed")
 SNAPSHOT, SERVERS, ONE = "snapshot-first", "servers-first", "one-minor-at-a-time"
-EPOCH = "manifests-of-the-epoch"
+IN_37_1 = ("manifests-of-the-epoch", "authority-hash-validated")
 
 
 def ids(current: str, target: str, role: Role = Role.SERVER, *, has_etcd: bool = False) -> list[str]:
@@ -40,7 +40,7 @@ def test_each_note_has_a_source_and_a_known_version() -> None:
         (
             "1.34",
             "1.37",
-            [SNAPSHOT, ONE, "traefik-chart-40", *FROM_35, "strict-ip-addresses", "event-qps-unlimited", EPOCH],
+            [SNAPSHOT, ONE, "traefik-chart-40", *FROM_35, "strict-ip-addresses", "event-qps-unlimited", *IN_37_1],
         ),
         ("v1.37.1+k3s1", "1.38", [SNAPSHOT, "user-namespace-ranges"]),
     ],

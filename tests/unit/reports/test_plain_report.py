@@ -45,7 +45,7 @@ def test_verbose_adds_facts() -> None:
 
 def test_an_empty_report_has_title_and_result() -> None:
     nothing = Report(verb="revert", writes=True, facts=(), items=(), findings=())
-    assert shown(nothing) == "k3s-harden revert\nresult 0: Host is compliant; nothing was changed.\n"
+    assert shown(nothing) == "k3s-harden revert\nresult 0: Host is compliant with the guide; nothing was changed.\n"
 
 
 @pytest.mark.parametrize("char", ["\n", "\r", "\x1b[2J", "\x07", "\x85", "\u2028", "\u202e", "\x9b", "\udc80", "\0"])

@@ -52,7 +52,7 @@ def on_a_tree() -> Caller:
     return Caller(options=("--root /mnt",))
 
 
-COMPLIANT, NOT = "Host is compliant, now and after the next boot", "Host is not compliant"
+COMPLIANT, NOT = "Host is compliant with the guide, now and after the next boot", "Host is not compliant"
 BLOCKED = "K3s is blocked"
 
 
@@ -62,7 +62,7 @@ BLOCKED = "K3s is blocked"
         ("check", [Item("/a", ItemStatus.COMPLIANT)], 0, COMPLIANT),
         ("check", [Item("/a", ItemStatus.DIFFERS)], 3, NOT),
         ("diff", [], 0, COMPLIANT),
-        ("apply", [Item("/a", ItemStatus.CHANGED)], 0, "Host is compliant"),
+        ("apply", [Item("/a", ItemStatus.CHANGED)], 0, "Host is compliant with the guide"),
         ("apply", [Item("/a", ItemStatus.FAILED)], 1, "Failed; nothing was changed"),
         ("apply", [Item("/a", ItemStatus.DIFFERS)], 3, f"{NOT}; nothing was changed"),
         ("apply", [Item("/a", ItemStatus.REFUSED)], 1, "Failed; nothing was changed"),

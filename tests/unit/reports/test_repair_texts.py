@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.cli.command_line import repeated_options
 from agent.reports.repair_texts import Caller, addressed, numbered_steps, text
 from tests.tools import generate_docs
@@ -20,6 +20,13 @@ RELOAD = "run `sudo systemctl daemon-reload`"
 
 def of(path: str) -> Instruction:
     return Instruction("correct the path", Location(PurePosixPath(path), 3))
+
+
+def test_a_complete_command_does_not_change_the_owner_of_a_repair() -> None:
+    """Reports list what is open by owner after each command has the options of the run."""
+    for repair in (Repair((APPLY,)), Repair((RunVerb("apply", ("--force",)),)), Repair((EDIT, APPLY))):
+        assert addressed(repair, Caller(options=("--role server",))).owner is repair.owner
+    assert Repair((APPLY,)).owner is FixOwner.APPLY
 
 
 def lines(repair: Repair) -> list[str]:

@@ -350,12 +350,12 @@ def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: CheckedNode) ->
     waiting = [verdict.control.id for verdict in found.verdicts if verdict.awaits_start]
     assert len(waiting) > 20
     lines = assessment_text(found, Format.PLAIN).splitlines()
-    (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
+    (line,) = [line for line in lines if "after K3s starts" in line and line.startswith("UNKNOWN")]
     assert line.split()[2] == f"{','.join(waiting)}:"
     assert line.endswith("fix: start K3s")
     assert f"owner K3s: {', '.join(waiting)}" in lines
     table = " ".join(assessment_text(found, Format.TABLE).split())
-    assert table.count(f"{len(waiting)} controls are about what K3s creates at its first start") == 1
+    assert table.count(f"{len(waiting)} controls are determined after K3s starts") == 1
     verbose = assessment_text(found, Format.PLAIN, Verbosity.VERBOSE).splitlines()
     assert sum(line.split()[2].rstrip(":") in waiting for line in verbose if line.startswith("UNKNOWN")) == len(waiting)
 
@@ -366,7 +366,7 @@ def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Checke
     waiting = [verdict for verdict in found.verdicts if verdict.awaits_start]
     assert len(waiting) > 20
     lines = assessment_text(found, Format.PLAIN).splitlines()
-    (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
+    (line,) = [line for line in lines if "after K3s starts" in line and line.startswith("UNKNOWN")]
     assert f"fix: remove `no-such-flag` at {CONFIG}:1; start K3s" in line
 
 

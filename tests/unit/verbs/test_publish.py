@@ -199,7 +199,7 @@ def test_what_the_node_has_lost_is_sent_again_at_once(node: Node, change: str) -
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"), [(500, "HTTP status 500"), (404, "HTTP status 404"), (200, "invalid JSON")]
+    ("status", "reason"), [(500, "HTTP status 500"), (404, "HTTP status 404"), (200, "not valid JSON")]
 )
 def test_a_node_that_cannot_be_read_is_an_error(node: Node, status: int, reason: str) -> None:
     """The next run reads it again. Nothing is read while K3s does not run."""

@@ -18,8 +18,7 @@ from agent.cluster.kubernetes.built_in_objects import (
     reason_of_role,
     reason_of_workload,
 )
-from agent.cluster.kubernetes.queries import Query
-from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
+from agent.cluster.kubernetes.queries import QUERIES, Query, workloads_to_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -28,7 +28,7 @@ class ClusterCheck(Manual):
             return manual
         from agent.assess.checks.cluster.all_rules import RULES
         from agent.assess.checks.cluster.rule import AssessedCluster
-        from agent.cluster.kubernetes.workloads import QUERIES
+        from agent.cluster.kubernetes.queries import QUERIES
 
         rule = RULES[self.rule]
         missing = [query for query in rule.queries if query not in cluster.objects]

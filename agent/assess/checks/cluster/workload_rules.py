@@ -12,18 +12,17 @@ from agent.base.errors import InputError
 from agent.base.repair import Instruction
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
-from agent.cluster.kubernetes.broken_pods import broken_pod
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, pod
 from agent.cluster.kubernetes.pod_security import (
     PodSecurityDefaults,
     PodSecurityLevel,
+    broken_pod,
     level_of,
     standard_of,
     violations,
 )
-from agent.cluster.kubernetes.queries import PROBES, Query
-from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
+from agent.cluster.kubernetes.queries import PROBES, QUERIES, Query, workloads_to_check
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s import admission_configuration

@@ -16,6 +16,7 @@ from agent.base.model import Location
 from agent.base.value import replace
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.unknown import unknown_arguments
+from agent.k3s.component_configuration import other_spelling_of_config_dir
 from agent.k3s.components.effective_arguments import (
     EffectiveArgument,
     EffectiveArguments,
@@ -27,7 +28,6 @@ from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.tables import is_combined
 from agent.k3s.config import component_argument, string_slice
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, Channel
-from agent.k3s.kubelet_configuration import other_spelling_of_config_dir
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from agent.base.host.directories import Total
 from agent.base.linux.file_systems import DIRECTORY
 from agent.base.model import Unreadable
 from agent.base.value import Value
-from agent.k3s import kubelet_configuration
+from agent.k3s.component_configuration import kubelet_sources
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _paths(tree: Tree, facts: HostFacts) -> tuple[PurePosixPath, ...]:
     Raises ValueError for a relative path, and HostError for a directory that cannot be read.
     """
     found: dict[tuple[str, ...], PurePosixPath] = {}
-    for source in kubelet_configuration.sources(facts.merged_config, facts.version, facts.data_dir):
+    for source in kubelet_sources(facts.merged_config, facts.version, facts.data_dir):
         files = _dropins(tree, source.path) if source.is_directory else {(): source.path}
         found.update({(*source.names, *names): path for names, path in files.items()})
     return tuple(found[names] for names in sorted(found))

@@ -17,7 +17,7 @@ from agent.base.linux.kernel_objects import (
     in_kernel_configuration,
     lists_module,
 )
-from agent.base.model import Sysctl
+from agent.base.model import Location, Sysctl
 from agent.base.value import Value, replace
 from agent.k3s.roles_and_versions import Role
 
@@ -33,6 +33,10 @@ _KMSG = PurePosixPath("/dev/kmsg")
 _BOOT_LINES = (PurePosixPath("/boot/firmware/cmdline.txt"), PurePosixPath("/boot/cmdline.txt"))
 """The command line of the kernel on a Raspberry Pi: since Debian 12, and before."""
 _MODPROBE = tuple(map(PurePosixPath, ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")))
+_ACCOUNTS = PurePosixPath("/etc/passwd")
+_SUBORDINATE_IDS = (PurePosixPath("/etc/subuid"), PurePosixPath("/etc/subgid"))
+_GETSUBIDS = tuple(map(PurePosixPath, ("/usr/bin/getsubids", "/bin/getsubids")))
+"""The program that the kubelet asks (Debian: uidmap). Without it, the kubelet uses a range of its own."""
 _LARGEST_LISTING = 4 * 1024 * 1024
 """Bytes of modules.dep or of a kernel configuration; those of distributions have less than 1 MiB."""
 
@@ -67,6 +71,15 @@ class NeededModule(Value):
     """Why the kernel cannot use it; None if it can, or if that could not be determined."""
 
 
+class IdRange(Value):
+    """The users or groups of this host from which the kubelet gives each pod with `hostUsers: false` a range."""
+
+    location: Location
+    owner: str
+    first: int
+    count: int
+
+
 class Kernel(Value):
     """What K3s finds of the kernel of this host."""
 
@@ -77,6 +90,8 @@ class Kernel(Value):
     missing_modules: tuple[NeededModule, ...]
     kmsg_problem: str
     """Why /dev/kmsg cannot be read; empty if it can be."""
+    kubelet_ranges: tuple[IdRange, ...]
+    """Empty if the user `kubelet` does not exist, as the kubelet uses a range of its own then."""
 
 
 _OVERLAY = KernelModule("overlay", "CONFIG_OVERLAY_FS")
@@ -123,7 +138,7 @@ def read_kernel(host: Host, role: Role, config: MergedConfig, *, in_container: b
     Without `sees_all`, this process does not see the modules and devices that K3s sees.
     """
     if not host.is_live:
-        return Kernel(None, _boot_line(host), (), "")
+        return Kernel(None, _boot_line(host), (), "", tuple(_kubelet_ranges(host)))
     files = _KernelFiles(host)
     needed = () if in_container or not sees_all else needed_modules(role, config)
     judged = (replace(module, missing=files.missing(module.module)) for module in needed)
@@ -132,7 +147,20 @@ def read_kernel(host: Host, role: Role, config: MergedConfig, *, in_container: b
         None,
         tuple(module for module in judged if module.missing is not None),
         machine.opening_problem(host.root, _KMSG) if host.runs_as_root and sees_all else "",
+        tuple(_kubelet_ranges(host)),
     )
+
+
+def _kubelet_ranges(host: Host) -> Iterator[IdRange]:
+    """Yield the ranges of the user `kubelet` (kubernetes, pkg/kubelet/kubelet_pods.go, getKubeletMappings)."""
+    account = re.search(r"^kubelet:[^:]*:(\d+):", host.tree.text_if_readable(_ACCOUNTS), re.MULTILINE)
+    if account is None or not any(map(host.tree.exists, _GETSUBIDS)):
+        return
+    for path in _SUBORDINATE_IDS:
+        for number, line in enumerate(host.tree.text_if_readable(path).splitlines(), 1):
+            found = re.fullmatch(rf"(kubelet|{account[1]}):(\d{{1,20}}):(\d{{1,20}})\s*", line, re.ASCII)
+            if found:
+                yield IdRange(Location(path, number), found[1], int(found[2]), int(found[3]))
 
 
 def _control_groups(host: Host) -> ControlGroups | None:

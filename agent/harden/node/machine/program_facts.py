@@ -11,7 +11,7 @@ from agent.base.errors import HostError
 from agent.base.host import machine
 from agent.base.host.directories import DirectoryEntry
 from agent.base.value import Value
-from agent.k3s.default_paths import K3S_BINARY
+from agent.k3s.roles_and_versions import K3S_BINARY
 
 if TYPE_CHECKING:
     from agent.base.host import Host

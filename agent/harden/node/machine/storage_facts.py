@@ -12,7 +12,7 @@ from agent.base.linux import file_systems
 from agent.base.linux.unit_files import assignments
 from agent.base.value import Value
 from agent.harden.node.platform import live_mounts
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,7 @@ from agent.assess.checks.network_effects import NodeNetwork, network_policy_effe
 from agent.base.host.packet_filter import parsed_rules
 from agent.base.value import replace
 from agent.cluster.kubernetes.network_policies import NetworkPolicy, parse_policy
-from agent.cluster.kubernetes.running_objects import NetworkPod
-from agent.cluster.kubernetes.running_parsing import network_pod
+from agent.cluster.kubernetes.running_objects import NetworkPod, network_pod
 from agent.harden.situation.observation import observe_situation
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import node

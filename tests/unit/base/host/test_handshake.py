@@ -8,14 +8,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from agent.assess.checks.port_effects import CLOSED, SUITES
 from agent.base.errors import HostError
-from agent.base.host.handshake import TLS_1_1, TLS_1_2, anonymous_answer, own_address, tls_answer
+from agent.base.host.https import TLS_1_1, TLS_1_2, anonymous_answer, own_address, tls_answer
 from agent.k3s.pem import validity
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
@@ -118,6 +118,24 @@ def test_a_silent_server_ends_in_time() -> None:
         with pytest.raises(HostError):
             anonymous_answer(server.getsockname(), "/", 0.1, is_tls=True)
         assert time.monotonic() - began < 5
+
+
+def test_a_server_that_sends_a_byte_at_a_time_ends_in_time() -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while connection.send(b"\x16"):
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(HostError, match="no complete answer in time"):
+            tls_answer(server.getsockname(), TLS_1_1, ALL, 0.8)
+        assert time.monotonic() - began < 5
+        thread.join()
 
 
 def test_a_closed_port_is_no_answer() -> None:

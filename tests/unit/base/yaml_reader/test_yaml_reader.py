@@ -22,9 +22,9 @@ from agent.base.yaml_reader import (
     duplicates,
     plain,
     read_documents,
+    resolve,
     shown,
 )
-from agent.base.yaml_reader.plain_scalars import resolve
 
 PATH = PurePosixPath("/etc/site.yaml")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent.cluster.fleet import json_stream
-from agent.cluster.fleet.json_stream import members
+from agent.cluster.fleet import snapshot
 from agent.cluster.fleet.record import Record, node_of_record, parse_keys, record_text
+from agent.cluster.fleet.snapshot import members
 
 TEXT = record_text("cp-0", "v1.37.3+k3s1", {"k3s-harden.internal/role": "server"}, {"type": "X"})
 KEYS = parse_keys('# a comment\n\na,b ssh-ed25519 AAAA\nb/cp-0 namespaces="k3s-harden" ssh-rsa BBBB c\nalone\n')
@@ -79,7 +79,7 @@ def test_a_stream_has_the_values_of_the_whole(
     monkeypatch: pytest.MonkeyPatch, chunk: int, document: dict[str, object], indent: int | None
 ) -> None:
     """Wherever a piece of it ends."""
-    monkeypatch.setattr(json_stream, "_CHUNK", chunk)
+    monkeypatch.setattr(snapshot, "_CHUNK", chunk)
     expected = chain.from_iterable(
         [(key, []), *((f"{key}[]", item) for item in value)] if isinstance(value, list) else [(key, value)]
         for key, value in document.items()

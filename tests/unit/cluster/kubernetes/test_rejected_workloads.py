@@ -1,20 +1,16 @@
-"""Workloads whose pods a new Pod Security configuration rejects, and the corrections."""
+"""Workloads whose pods a new Pod Security configuration rejects."""
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from agent.base.repair import Instruction, Run
 from agent.cluster.kubernetes.objects import Namespace, Workload
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.queries import CONTROLLERS, QUERIES, Query
 from agent.cluster.kubernetes.rejected_workloads import RejectedWorkload, judged_workloads, rejections
-from agent.cluster.kubernetes.workloads import CONTROLLERS, QUERIES
 from agent.cluster.reader import parsed_object
 from tests.unit.cluster.kubernetes.samples import STRICT, Json, container, controller, cron_job, pod
 
@@ -80,7 +76,6 @@ def test_an_unfinished_rollout_is_judged_by_its_new_template_and_its_old_pods() 
     objects = deployment(GOOD, BAD, [BAD])
     (found,) = rejected(objects)
     assert found.title == "ReplicaSet shop/web-1"
-    assert found.repair.steps == (Instruction("complete the rollout of Deployment shop/web"),)
     objects[Query.REPLICA_SETS][0]["spec"]["replicas"] = 0
     objects[Query.PODS].clear()
     assert rejected(objects) == []
@@ -205,50 +200,6 @@ def test_exempt_namespaces_users_and_runtime_classes_are_not_checked() -> None:
 
 def test_ephemeral_containers_are_not_created_again() -> None:
     assert rejected({Query.PODS: [pod("web", ephemeralContainers=[container(None)])]}) == []
-
-
-def command(found: RejectedWorkload) -> list[str]:
-    (step,) = found.repair.steps
-    assert isinstance(step, Run)
-    return shlex.split(step.line)
-
-
-@pytest.mark.parametrize(("query", "kind"), [item for item in CONTROLLERS.items() if item[1] != "Job"])
-def test_the_patch_of_a_controller_can_be_pasted(query: Query, kind: str) -> None:
-    words = command(rejected({query: [made(kind, "web", BAD)]})[0])
-    assert words[:-1] == ["kubectl", "patch", kind.lower(), "web", "--namespace", "shop", "--patch"]
-    patch = json.loads(words[-1])["spec"]
-    template = patch["jobTemplate"]["spec"]["template"] if kind == "CronJob" else patch["template"]
-    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    assert template["spec"]["containers"] == [{"name": "app", "securityContext": own}]
-
-
-@pytest.mark.parametrize(("query", "kind"), [(Query.PODS, "Pod"), (Query.JOBS, "Job")])
-def test_what_cannot_be_patched_is_created_again(query: Query, kind: str) -> None:
-    item = pod("web", **BAD) if query is Query.PODS else controller("web", "shop", BAD)
-    (step,) = rejected({query: [item]})[0].repair.steps
-    assert isinstance(step, Instruction)
-    assert step.text.startswith(f"create {kind} shop/web again with these fields of its pods: {{")
-
-
-def test_the_object_that_creates_a_controller_needs_the_same_change() -> None:
-    steps = rejected({Query.STATEFUL_SETS: [controller("db", "shop", BAD, owner="Prometheus main")]})[0].repair
-    assert steps.steps[1] == Instruction("change Prometheus shop/main likewise, which would undo the patch")
-
-
-def test_the_label_admits_all_workloads_of_a_namespace_that_no_patch_corrects() -> None:
-    needs_root = {"containers": [container({**STRICT, "runAsUser": 0})], "securityContext": {}}
-    on_host = {**GOOD, "hostNetwork": True}
-    label = ["kubectl", "label", "--overwrite", "namespace", "shop"]
-    (alone,) = rejected({Query.DEPLOYMENTS: [controller("a", "shop", needs_root)]})
-    assert command(alone) == [*label, "pod-security.kubernetes.io/enforce=baseline"]
-    both = rejected({Query.DEPLOYMENTS: [controller("a", "shop", needs_root), controller("b", "shop", on_host)]})
-    for found in both:
-        assert command(found) == [*label, "pod-security.kubernetes.io/enforce=privileged"]
-        assert found.repair.alternative is not None
-        assert found.repair.alternative.steps == (
-            Instruction("list shop in `pod-security.exempt-namespaces` of the settings"),
-        )
 
 
 def test_a_container_of_a_webhook_has_no_patch() -> None:

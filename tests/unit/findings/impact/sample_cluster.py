@@ -22,6 +22,7 @@ from agent.k3s.roles_and_versions import NEWEST_KNOWN
 Json = dict[str, Any]
 
 NAMESPACES = ("default", "kube-system", "kube-public", "shop")
+DAY = "2026-12-02"
 SERVER_ARGUMENTS = json.dumps(["server"])
 
 
@@ -51,6 +52,8 @@ class PagedApi(Api):
 
     def answer(self, items: list[Json], path: str, accept: str) -> Response:
         asked = parse_qs(urlsplit(path).query)
+        if "limit" not in asked:
+            return super().answer(items, path, accept)
         start = int(asked.get("continue", ["0"])[0])
         end = start + int(asked["limit"][0])
         page = [{"metadata": item["metadata"]} if accept == METADATA else item for item in items[start:end]]
@@ -159,11 +162,11 @@ def impact(
     """Return the impact on BASE with these objects; `level` is the Pod Security level of the settings."""
     running = read_running(api([*base, *objects]))
     levels = (PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), PodSecurityDefaults(level))
-    inputs = Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, *levels, connections)
+    inputs = Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, *levels, DAY, connections)
     return evaluate(replace(inputs, **more))
 
 
 def broken(*objects: Json, **more: Any) -> dict[str, Break]:  # noqa: ANN401 - the arguments of impact()
-    """Return what breaks by object, except pods without known clients."""
-    found = {str(entry.object): entry for entry in impact(*objects, **more).breaks}
-    return {name: entry for name, entry in found.items() if "/Pod/(" not in name}
+    """Return what breaks by object, except pods of which not all clients are known."""
+    found = (entry for entry in impact(*objects, **more).breaks if entry.reasons[0].field != "ports")
+    return {str(entry.object): entry for entry in found}

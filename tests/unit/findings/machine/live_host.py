@@ -50,6 +50,7 @@ class LiveHost(Tree):
     network_state: str = "active"
     """What systemd answers about network-online.target."""
     listeners: tuple[Listener, ...] = ()
+    k3s_version: str = "1.34"
     clock: Clock = field(default_factory=lambda: Clock(1_800_000_000))
 
     def __post_init__(self) -> None:
@@ -118,7 +119,7 @@ class LiveHost(Tree):
         )
         host = fake_host(self.root, programs=programs, clock=self.clock, is_live=is_live)
         host = replace(host, listeners=lambda: self.listeners)
-        situation = observe_situation(host, Request(Overrides(role=self.role, k3s_version="1.34")))
+        situation = observe_situation(host, Request(Overrides(role=self.role, k3s_version=self.k3s_version)))
         return tuple(finding for finding in collect_findings(situation) if finding.id in REASONS)
 
     def ids(self, *, is_live: bool = True) -> list[str]:

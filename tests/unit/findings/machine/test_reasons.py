@@ -26,6 +26,7 @@ NM_CHECK = "ExecStartPre=/bin/sh -xc '! /usr/bin/systemctl is-enabled --quiet nm
 ZONE = '<zone><source address="10.42.0.0/16"/><source address="10.43.0.0/16"/></zone>'
 CONTEXTS = "/etc/selinux/targeted/contexts/files/file_contexts"
 DATA = "/var/lib/rancher/k3s"
+GETSUBIDS = "/usr/bin/getsubids"
 PASSWORD = "the-password-of-the-cluster"  # noqa: S105 - of this test
 
 
@@ -62,6 +63,19 @@ def all_of(*changes: Change) -> Change:
     def change(host: LiveHost) -> None:
         for step in changes:
             step(host)
+
+    return change
+
+
+def kubelet_user(line: str, *programs: str, version: str = "1.38", file: str = "/etc/subuid") -> Change:
+    """Return a change that gives the user `kubelet` subordinate IDs."""
+
+    def change(host: LiveHost) -> None:
+        host.k3s_version = version
+        host.write("/etc/passwd", "root:x:0:0::/:/bin/sh\nkubelet:x:991:991::/:/sbin/nologin\n")
+        host.write(file, f"other:65536:4294967295\n{line}\n")
+        for program in programs:
+            host.write(program, mode=0o755)
 
     return change
 
@@ -231,6 +245,15 @@ CASES = (
     Case("node-password-missing", write(f"{DATA}/agent/client-kubelet.crt"),
          all_of(write(f"{DATA}/agent/client-kubelet.crt"), write("/etc/rancher/node/password", "x\n", 0o600)),
          "no such file", "sudo k3s kubectl -n kube-system delete secret db-1.node-password.k3s", role="agent"),
+    Case("subordinate-ids-invalid", kubelet_user("kubelet:65536:4294901760", GETSUBIDS),
+         kubelet_user("kubelet:65536:4294836224", GETSUBIDS),
+         "kubelet:65536:4294836224", "/etc/subuid:2"),
+    Case("subordinate-ids-invalid", kubelet_user("991:327680:4294836224", GETSUBIDS, file="/etc/subgid"),
+         kubelet_user("991:327680:4294836224", GETSUBIDS, file="/etc/subgid", version="1.37"),
+         "991:327680:4294836224", "991:327680:4294574080", is_live=False),
+    Case("subordinate-ids-invalid", kubelet_user("kubelet:4294901760:65536", "/bin/getsubids", version="1.38"),
+         kubelet_user("kubelet:4294901760:65536"),
+         "kubelet:4287692800:7208960", "kubelet:4287692800:7208960"),
     Case("clock-behind-certificates", certificate(2030),
          certificate(2026),
          "2027-01-15", "sudo timedatectl set-ntp true"),

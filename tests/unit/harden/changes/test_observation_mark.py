@@ -12,7 +12,7 @@ from agent.base.report import Level
 from agent.harden.changes.observation_mark import OBSERVES, is_unhardened_cluster, observes_since
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.verbs import check_and_apply
 from tests.fake import Clock, fake_host, in_memory
 

@@ -13,8 +13,7 @@ from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.harden.node.network_leases import NetworkLeases
 from agent.harden.settings.schema import Settings
-from agent.k3s.default_paths import NETWORK_LEASES
-from agent.k3s.roles_and_versions import Role, Version
+from agent.k3s.roles_and_versions import NETWORK_LEASES, Role, Version
 
 SERVER = assumed_facts(Role.SERVER, Version(1, 34, 0))
 AGENT = assumed_facts(Role.AGENT, Version(1, 34, 0))

@@ -14,8 +14,7 @@ import yaml
 from agent.harden.guide import manifests
 from agent.harden.guide.k3s_options import OPTIONS
 from agent.harden.guide.sysctls import SYSCTLS
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
 
 KERNEL_PARAMETERS = {
     "vm.panic_on_oom": "0",

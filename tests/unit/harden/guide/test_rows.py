@@ -12,8 +12,7 @@ from agent.harden.guide.guide_files import DIRECTORIES, FILES, POD_SECURITY_POLI
 from agent.harden.guide.k3s_options import OPTIONS
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE, NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from tests.data import guide
 
 MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)

@@ -11,7 +11,7 @@ from agent.base.host.directories import MOST_FILES
 from agent.base.host.tree import LARGEST_TEXT
 from agent.findings.node import unknown_config
 from agent.harden.node.installed_services import installed_units
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.k3s.services import K3sUnit, OtherProgram
 from tests.fake import fake_host
 from tests.k3s_tree import put

@@ -11,7 +11,7 @@ import pytest
 from agent.base.host.process import Completed
 from agent.findings.node import unknown_config
 from agent.harden.node.installed_services import installed_units
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.k3s.services import K3sUnit
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put

@@ -9,7 +9,7 @@ import pytest
 
 from agent.harden.node import network_leases
 from agent.harden.node.network_leases import NetworkLeases
-from agent.k3s.default_paths import NETWORK_LEASES
+from agent.k3s.roles_and_versions import NETWORK_LEASES
 from tests.fake import fake_host, in_memory
 
 CBR0 = NETWORK_LEASES / "cbr0"

@@ -10,10 +10,13 @@ from hypothesis import given
 from rich.console import Console
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence
+from agent.assess.benchmark.control import BenchmarkControl
+from agent.assess.checks.file_modes import Permissions
+from agent.assess.site_choices import SiteChoices
 from agent.base.repair import Instruction, Repair, Run
 from agent.base.value import replace
 from agent.reports.assessments import assessment_text
-from agent.reports.assessments.common import cleaned
+from agent.reports.assessments.common import assessment_result, cleaned
 from agent.reports.assessments.table_assessment import print_assessment
 from agent.reports.formats import Format, Verbosity
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FAILS, FULL, at, hostile, steps
@@ -50,16 +53,45 @@ def test_everything_is_there_at_any_width(width: int) -> None:
     assert (text.count("x") >= 75, text.count("y") >= 300) == (True, True)
 
 
-def test_a_control_is_a_row_below_its_section() -> None:
+def test_open_controls_are_below_the_owner_of_their_fix() -> None:
+    """Of the others, only waived ones are listed; without -v, the rest is counted in the result."""
     lines = table(width=200).splitlines()
+    starts = ("Open, ", *map(str, ControlStatus))
+    assert [line if line.startswith("Open, ") else line.split()[0] for line in lines if line.startswith(starts)] == [
+        *("Open, owner of the fix: apply", "FAIL", "FAIL"),
+        *("Open, owner of the fix: operator", "UNKNOWN", "FAIL"),
+        *("Open, owner of the fix: none", "UNKNOWN"),
+        *("WAIVED", "WAIVED"),
+    ]
+    assert "Summary" not in lines
+
+
+def _set_by(setting: str) -> BenchmarkControl:
+    return replace(FAILS.control, id=setting, check=Permissions((), setting=setting))
+
+
+def test_the_result_says_what_the_profile_leaves_open_and_what_closes_it() -> None:
+    """Some are closed by a setting of their own."""
+    settings = ("seccomp-default", "pki.certificate-permissions")
+    fails = [FAILS._replace(control=_set_by(key)) for key in settings]
+    found = replace(FULL, verdicts=tuple(fails), choices=SiteChoices(not_chosen=frozenset(settings)))
+    assert "profile" not in table(found)
+    by_strict = replace(found, choices=found.choices._replace(set_by_strict=frozenset(settings[:1])))
+    last = " The profile guide leaves 2 open; `profile: strict` closes 1 of them."
+    assert words(table(by_strict)).endswith(words(last))
+    assert assessment_result(by_strict).endswith(last)
+
+
+def test_a_control_is_a_row_below_its_section() -> None:
+    lines = table(width=200, verbosity=Verbosity.VERBOSE).splitlines()
     section = lines.index(next(line for line in lines if line.startswith("1.2 API server")))
-    assert lines[section + 1].split() == [
+    assert next(line for line in lines[section:] if line.startswith("UNKNOWN")).split() == [
         "UNKNOWN",
         "1.2.10",
         *("Ensure", "that", "the", "title", "of", "encryption-providers", "(--encryption-provider-config)"),
         "encryption-providers",
     ]
-    assert "1.2.1 " not in "".join(lines)
+    assert "1.2.1 " not in table(width=200)
 
 
 def test_manual_controls_are_counted() -> None:
@@ -75,7 +107,6 @@ def test_an_open_control_has_evidence_and_fix() -> None:
     for there in (
         "expected  mode 0600 or stricter",
         "evidence  /var/lib/rancher/k3s/server/tls/b.crt",
-        "owner     apply",
         "fix       run it as root",
         "waiver    the vendor's agent reads it (expires 2027",
     ):
@@ -113,7 +144,8 @@ def test_much_evidence_is_shortened() -> None:
 
 
 def test_the_summary_counts_by_section_and_by_owner() -> None:
-    lines = [re.sub(r"\s{2,}", "  ", line).strip() for line in table(width=200).splitlines()]
+    text = table(width=200, verbosity=Verbosity.VERBOSE)
+    lines = [re.sub(r"\s{2,}", "  ", line).strip() for line in text.splitlines()]
     assert "4.2 kubelet  1 WAIVED  1 UNKNOWN" in lines
     assert "apply  2  vm.panic_on_oom, pki-certificate-mode" in lines
     assert lines[-1].startswith("✘ 5 open controls (")

@@ -120,6 +120,13 @@ def test_a_compliant_host_with_a_running_k3s_needs_nothing() -> None:
     assert steps("apply", k3s=replace(RUNNING, runs=False)) == [Run("sudo systemctl start k3s")]
 
 
+@pytest.mark.parametrize("k3s", [SERVER, RUNNING, replace(AGENT, is_elsewhere=True)])
+def test_a_compliant_host_that_could_have_the_gate_gets_its_installation_last(k3s: InstalledK3s) -> None:
+    for verb in ("apply", "check"):
+        assert steps(verb, k3s=replace(k3s, lacks_gate=True))[-1] == RunVerb("install")
+        assert RunVerb("install") not in steps(verb, DIFFERS, k3s=replace(k3s, lacks_gate=True))
+
+
 def test_steps_are_in_the_order_of_urgency() -> None:
     rest = finding("rest", Instruction("rest"), level=Level.WARNING, restart=Restart.K3S)
     found = (

@@ -17,8 +17,7 @@ from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
 from agent.base.repair import Repair
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import PROBES, REQUESTS, Cluster, Query
-from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.cluster.kubernetes.queries import CONTROLLERS, PROBES, REQUESTS, Cluster, Query
 from agent.harden.situation import Situation
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark

@@ -18,8 +18,7 @@ from agent.harden.node.facts import HostFacts
 from agent.k3s.components.effective_arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.k3s.components.tables import is_combined
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
-from agent.k3s.default_paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.k3s.roles_and_versions import Component, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE, Component, Version
 from tests.arguments import facts
 from tests.arguments import kubelet_file as conf
 

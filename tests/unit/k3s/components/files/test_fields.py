@@ -19,8 +19,7 @@ from agent.k3s.components.files.field_table import fields_of, kind_of_value, pat
 from agent.k3s.components.files.fields import FileFields, read_fields
 from agent.k3s.components.values import parse
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
-from agent.k3s.default_paths import DEFAULT_DATA_DIR
-from agent.k3s.roles_and_versions import Component
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, Component
 from tests.component_files import KUBELET
 
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
