@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agent.base.repair import Edit
 from agent.base.report import Prediction
 from agent.base.yaml_reader import BoundsError
 from agent.findings.config_edits import arguments_at, in_quotes, replaced, without, without_name
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.base.model import Location
+    from agent.base.repair import Edit
     from agent.harden.node.facts import HostFacts
     from agent.harden.situation import Situation
     from agent.k3s.components.effective_arguments import Rejection
