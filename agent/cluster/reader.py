@@ -30,7 +30,16 @@ from agent.cluster.connection import (
 from agent.cluster.kubernetes import admission_engines, parsing, queries, running_objects
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
-from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS, REQUESTS, ApiRequest, Cluster, Query
+from agent.cluster.kubernetes.queries import (
+    CONTROLLERS,
+    MONITORS,
+    REFERRERS,
+    REPOSITORIES,
+    REQUESTS,
+    ApiRequest,
+    Cluster,
+    Query,
+)
 from agent.cluster.kubernetes.running_objects import PODS, FailedEvent, ObjectName, Running, RunningWorkload
 from agent.cluster.node_status import parse_node
 
@@ -309,6 +318,11 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
     **{
         kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.referrer, kind))
         for kind, path in REFERRERS.items()
+    },
+    "configmaps": (ApiRequest("/api/v1/configmaps"), running_objects.config_map),
+    **{
+        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.repository, kind))
+        for kind, path in REPOSITORIES.items()
     },
     **{
         kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.monitor, kind))

@@ -130,6 +130,8 @@ def _of_node(node: Values, usual: Mapping[Group, Mapping[str, str | None]]) -> I
 BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"
 """The fields that have the time of a report, by the clock of the API server and that of the node."""
 
+POSTPONED = "postponed"
+"""Selects nodes on which a stage postpones a part."""
 _COUNTS = (Annotation.EVALUATED, Annotation.PASSED, Annotation.FAILED, Annotation.UNDETERMINED)
 _CHOSEN = (Annotation.LEFT_OPEN, Annotation.WAIVED, Annotation.POSTPONED)
 """Counts that older versions do not publish."""
@@ -142,6 +144,8 @@ _TEXTS = (
     Annotation.POSTPONED_UNTIL,
     Annotation.OBSERVING_SINCE,
 )
+_POLICIES = "/server/manifests/policy.yaml"
+"""The end of the path of the file whose policies K3s applies to the cluster."""
 _LONGEST = 64
 _MOST_PARTS = 200
 """Files or failed controls of one node."""
@@ -157,6 +161,7 @@ class FleetNode(NamedTuple):
     cluster: str
     """Empty if only one is read."""
     name: str
+    """Empty for a cluster that could not be read."""
     uid: str
     role: Role
     k3s_version: str
@@ -176,6 +181,8 @@ class FleetNode(NamedTuple):
     """The last day of support of its version of Kubernetes, if that has passed; else empty."""
     verified: str
     """A digest of the record and its signature, if that is valid."""
+    policies: str = ""
+    """The digest of the policy.yaml of a server; empty if it is not published."""
     differs: tuple[str, ...] = ()
 
     @property
@@ -191,7 +198,11 @@ class FleetNode(NamedTuple):
     @property
     def full_name(self) -> str:
         """Its name, after that of its cluster."""
-        return f"{self.cluster}/{self.name}" if self.cluster else self.name
+        return "/".join(filter(None, (self.cluster, self.name)))
+
+    def is_one_of(self, selected: Sequence[str]) -> bool:
+        """Return whether it has one of these results, or a part that a stage postpones."""
+        return self.result in selected or bool(POSTPONED in selected and self.published[Annotation.POSTPONED])
 
     @property
     def is_full(self) -> bool:
@@ -236,7 +247,14 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
         compared=_compared(node, role.value, compared_values(options)),
         end_of_life=ended_on(int(minor[1]), timestamp(now)[:10]) if minor else "",
         verified=node.verified,
+        policies=next((digest for path, digest in _files(texts) if path.endswith(_POLICIES)), "")[:_LONGEST],
     )
+
+
+def _files(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Return the path and digest of each file that a node publishes."""
+    digests = as_mapping(parsed_json(texts.get(Annotation.FILE_DIGESTS, ""))).items()
+    return ((path, str(digest)) for path, digest in list(digests)[:_MOST_PARTS] if path.startswith("/"))
 
 
 def _reasons(
@@ -288,8 +306,7 @@ def _compared(node: ClusterNode, role: str, arguments: Mapping[str, str]) -> Val
     """Return the values that nodes of a role and cluster share: arguments and files only within one K3s version."""
     texts, version, own = node.annotations, node.k3s_version, (node.cluster, role)
     about = {name.removeprefix(PREFIX): texts[name] for name in (*_COMPARED, *_DIGESTS) if name in texts}
-    digests = as_mapping(parsed_json(texts.get(Annotation.FILE_DIGESTS, ""))).items()
-    files = {path: str(digest) for path, digest in list(digests)[:_MOST_PARTS] if path.startswith("/")}
+    files = dict(_files(texts))
     groups = {own: {"K3s": version}, (*own, "report"): about, (*own, "files", version): files}
     found: dict[tuple[str, ...], Mapping[str, str]] = {group: values for group, values in groups.items() if values}
     # No arguments are an answer, too.

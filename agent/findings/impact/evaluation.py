@@ -12,7 +12,7 @@ from agent.cluster.connection import StatusError
 from agent.cluster.fleet.published import options_of
 from agent.cluster.kubernetes.network_policies import PodNetwork
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS
+from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS, REPOSITORIES
 from agent.cluster.kubernetes.running_objects import PODS, ObjectName
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
@@ -93,6 +93,8 @@ def evaluate(inputs: Inputs) -> Impact:
         slices=objects.get("endpointslices", ()),
         referrers=tuple(found for name in REFERRERS for found in objects.get(name, ())),
         monitors=tuple(found for name in MONITORS for found in objects.get(name, ())),
+        config_maps=objects.get("configmaps", ()),
+        repositories=tuple(found for name in REPOSITORIES for found in objects.get(name, ())),
         nodes=objects.get("nodes", ()),
         policies=objects.get("networkpolicies", ()),
     )
@@ -143,8 +145,8 @@ _WORKLOADS = (PODS, "namespaces", *map(str, CONTROLLERS))
 _NEEDED = {
     Topic.POD_SECURITY: (*_WORKLOADS, "events"),
     Topic.NETWORK_POLICIES: (
-        *(*_WORKLOADS, "services", "endpointslices", "networkpolicies", "nodes"),
-        *(*REFERRERS, *MONITORS),
+        *(*_WORKLOADS, "services", "endpointslices", "networkpolicies", "nodes", "configmaps"),
+        *(*REFERRERS, *MONITORS, *REPOSITORIES),
     ),
     Topic.SERVICE_ACCOUNTS: (*_WORKLOADS, "serviceaccounts", "rolebindings", "clusterrolebindings"),
     Topic.ADMISSION: ("services",),

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
+from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.node_status import PublishedResult, parse_node
 from agent.k3s.roles_and_versions import ended_on
 from agent.reports.fleet_report import present_fleet
@@ -64,8 +65,42 @@ def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -
     ]
 
 
+def _of(cluster: str, *items: object) -> list[ClusterNode]:
+    return [parse_node(item)._replace(cluster=cluster) for item in items]
+
+
+SITES = make_fleet(
+    [
+        *_of("oslo", node("o-1", **FAILED), node("o-2", postponed="1", postponed_until="2027-03-31")),
+        *_of("rome", node("r-1")),
+        ClusterNode("", is_ready=False, cluster="down", unknown="cannot read it"),
+    ],
+    NOW.timestamp(),
+    Requirement(26 * 3600.0, expected=3),
+)
+
+
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
+def test_several_clusters_have_totals_and_one_that_was_not_read_a_row(output_format: Format) -> None:
+    """It is no node: three are expected, and there are three."""
+    lines = shown(SITES, output_format).splitlines()
+    totals = [
+        *("oslo: 1 compliant, 1 failed, 0 unknown", "down: 0 compliant, 0 failed, 1 unknown"),
+        "rome: 1 compliant, 0 failed, 0 unknown",
+    ]
+    assert [line for line in lines if line in totals] == totals
+    assert [line for line in lines if line.startswith("down") and "cannot read it" in line]
+    assert SITES.problems == []
+
+
+def test_postponed_nodes_can_be_selected() -> None:
+    stream = io.StringIO()
+    present_fleet(SITES, Format.PLAIN, stream, ("postponed",))
+    assert [line.split("\t")[1] for line in stream.getvalue().splitlines() if "\t" in line] == ["o-2"]
+
+
 def test_the_json_is_valid() -> None:
-    for found in (MIXED, fleet(), fleet(*(node(f"n{at}", **FAILED) for at in range(50))), fleet(None)):
+    for found in (MIXED, SITES, fleet(), fleet(*(node(f"n{at}", **FAILED) for at in range(50))), fleet(None)):
         document = json.loads(shown(found, Format.JSON))
         VALIDATOR.validate(document)
         assert document["exit_code"] == int(found.exit_code)
@@ -122,7 +157,7 @@ def test_texts_of_nodes_control_neither_a_terminal_nor_a_page(output_format: For
     text = shown(fleet(hostile, failed, node("c"), node("d"), is_compliant=True), output_format)
     assert "s3cret" not in text
     assert not set(text) & set("\x1b\r\x00\u202e")
-    assert len(text) < (40_000 if output_format is Format.HTML else 20_000)
+    assert len(text) < (42_000 if output_format is Format.HTML else 20_000)
     if output_format is Format.HTML:
         tags = _Tags()
         tags.feed(text)
@@ -261,3 +296,20 @@ def test_full_means_no_waiver_and_no_stage(changes: dict[str, Any], is_full: boo
 def test_a_gate_that_observes_is_shown() -> None:
     found = fleet(node("a", **FAILED, observing_since="2026-11-30"))
     assert "the gate observes since 2026-11-30" in shown(found).splitlines()[0]
+
+
+def test_many_nodes_without_a_problem_are_texts_that_a_script_shows_on_request() -> None:
+    """Each has a tenth of the bytes of a row. A problem has its row in any case."""
+    calm = [node(f"</script>n{at}") for at in range(201)]
+    page = shown(fleet(*calm, node("bad", **FAILED)), Format.HTML)
+    assert page.count('role="row" data-result="compliant"') == 1  # the template
+    assert page.count('role="row" data-result="failed"') == 1
+    assert "201 compliant nodes without a remark" in page
+    text = page.partition('class="calm-nodes">')[2].partition("</script>")[0]
+    assert sorted(row[1] for row in json.loads(text)) == sorted(item["metadata"]["name"] for item in calm)
+    assert shown(fleet(*calm[:200]), Format.HTML).count('role="row" data-result="compliant"') == 200
+
+
+def test_the_page_of_ten_thousand_nodes_is_small() -> None:
+    page = shown(fleet(*(node(f"n{at}") for at in range(10_000))), Format.HTML)
+    assert len(page) < 2_000_000
