@@ -141,6 +141,7 @@ _TEXTS = (
     *_COMPARED,
     Annotation.ASSESSED,
     Annotation.DRIFTING_SINCE,
+    Annotation.WAIVED_UNTIL,
     Annotation.POSTPONED_UNTIL,
     Annotation.OBSERVING_SINCE,
 )
