@@ -93,6 +93,12 @@ def test_several_clusters_have_totals_and_one_that_was_not_read_a_row(output_for
     assert SITES.problems == []
 
 
+def test_waivers_that_end_this_month_are_named() -> None:
+    nodes = [node("a", waived_until="2027-03-31"), node("b", waived_until="2027-04-01"), node("c")]
+    assert "a waiver ends this month on 1: a on 2027-03-31" in shown(fleet(*nodes)).splitlines()
+    assert "this month" not in shown(fleet(*nodes[1:]))
+
+
 def test_postponed_nodes_can_be_selected() -> None:
     stream = io.StringIO()
     present_fleet(SITES, Format.PLAIN, stream, ("postponed",))
