@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.network_effects import NodeNetwork, network_policy_effect
+from agent.assess.checks.running_effects import NodeNetwork, network_policy_effect
 from agent.base.host.packet_filter import parsed_rules
 from agent.base.value import replace
 from agent.cluster.kubernetes.network_policies import NetworkPolicy, parse_policy

@@ -19,7 +19,7 @@ from agent.assess.checks.evidence import (
     UnknownFile,
 )
 from agent.assess.checks.file_modes import Ownership, Permissions
-from agent.assess.evidence import all_evidence
+from agent.assess.evidence import file_evidence
 from agent.base.host.tree import LARGEST_READ
 from agent.base.linux.reach import FoundFile
 from agent.base.model import ROOT, FileMode
@@ -60,7 +60,7 @@ def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
 
 def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> CollectedEvidence:
     seen = seen or facts()
-    return all_evidence.read_evidence(fake_host(root), seen, [check.query(seen) for check in checks])
+    return file_evidence.read_evidence(fake_host(root), seen, [check.query(seen) for check in checks])
 
 
 def matches(root: Path, path: str, except_names: tuple[str, ...] = (), *, directories: bool = False) -> Matches:
