@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.report import Prediction
 from agent.base.yaml_reader import BoundsError
 from agent.findings.registry import Problem, correction, edit_of_k3s_config
-from agent.harden.node.arguments.running_components import not_run
+from agent.harden.node.facts import not_run
 from agent.k3s.components import tables
 from agent.k3s.components.effective_arguments import Cause
 from agent.k3s.go_values import FALSE

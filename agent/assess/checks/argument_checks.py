@@ -34,8 +34,8 @@ from agent.harden.desired.dropin_options import (
 from agent.harden.guide.criteria import ListExcludes, NotGiven
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.defaults import ETCD_FILES
-from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.datastore import Datastore
+from agent.harden.node.facts import not_run
 from agent.k3s import admission_configuration, audit_policy, default_arguments
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.config import component_argument, string_slice

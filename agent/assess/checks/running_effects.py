@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 from agent.assess.checks.answer import WORST_FIRST, ControlStatus, Effect
 from agent.base.repair import Run
 from agent.base.value import Value
-from agent.cluster.kubernetes.parsing import selects
+from agent.cluster.kubernetes.objects import selects
 from agent.cluster.node_status import ENCRYPTION_HASH
-from agent.harden.node.arguments.running_components import not_run
-from agent.harden.node.facts import will_run_etcd
+from agent.harden.node.facts import not_run, will_run_etcd
 from agent.k3s.pem import validity
 from agent.k3s.ports import required_ports
 from agent.k3s.roles_and_versions import Component, Role
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.linux.kernel_objects import FilterRule
+    from agent.base.linux.file_systems import FilterRule
     from agent.cluster.kubernetes.network_policies import NetworkPolicy
     from agent.cluster.kubernetes.objects import ClusterNode
     from agent.cluster.kubernetes.running_objects import NetworkPod

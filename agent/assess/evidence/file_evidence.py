@@ -23,8 +23,7 @@ from agent.base.linux.file_systems import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.base.linux.reach import FoundFile, is_closed
 from agent.base.model import GROUP_OR_OTHERS_WRITE, Absent, Unreadable
 from agent.base.value import replace
-from agent.k3s.component_configuration import ETCD_CONFIGURATION, etcd_values
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, ETCD_CONFIGURATION, etcd_values
 from agent.k3s.pem import blocks, public_key
 
 if TYPE_CHECKING:

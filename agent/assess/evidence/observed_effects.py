@@ -27,8 +27,7 @@ from agent.assess.checks.running_effects import (
 from agent.assess.running_values import own_node
 from agent.base.errors import HardenError, HostError
 from agent.base.host.https import TLS_1_1, TLS_1_2, Limits, anonymous_answer, own_address, tls_answer
-from agent.base.host.packet_filter import filter_rules
-from agent.base.host.sqlite import read_rows
+from agent.base.host.node_state import filter_rules, read_rows
 from agent.base.host.systemd import Systemd
 from agent.cluster.connection import KUBECONFIGS, accepted, connect
 from agent.cluster.kubernetes.network_policies import parse_policy

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.base.linux.kernel_objects import TrackedConnection
+    from agent.base.linux.file_systems import TrackedConnection
     from agent.cluster.kubernetes.running_objects import NetworkNode, Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.harden.settings.schema import Settings

@@ -9,7 +9,7 @@ from agent.base.model import Location
 from agent.base.repair import NO_REPAIR, Instruction, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, edit_of_k3s_config, instruction, steps
-from agent.harden.node.machine.identity_facts import TOKEN_OF_CLUSTER
+from agent.harden.node.machine.identity_and_network_facts import TOKEN_OF_CLUSTER
 from agent.k3s.go_values import is_subdomain
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from agent.assess.checks.check import AllOf
 from agent.assess.evidence import file_evidence
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.components.effective_arguments import GivenBy
-from agent.k3s.components.files.field_table import path_of_argument
+from agent.k3s.components.files.decoding import path_of_argument
 from agent.k3s.components.files.fields import as_field
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.roles_and_versions import Component

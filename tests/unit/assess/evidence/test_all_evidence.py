@@ -25,9 +25,8 @@ from agent.base.linux.reach import FoundFile
 from agent.base.model import ROOT, FileMode
 from agent.base.value import replace
 from agent.harden.node.facts import HostFacts, assumed_facts
-from agent.k3s.component_configuration import ETCD_CONFIGURATION
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, ETCD_CONFIGURATION
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE, Role, Version
 from tests.fake import fake_host, in_memory
 from tests.k3s_tree import put
