@@ -177,6 +177,8 @@ class Assessment(Value):
     choices: SiteChoices = SiteChoices()
     effects: tuple[Effect, ...] = ()
     """What is in force on the running node; none unless the cluster was assessed."""
+    by_rules: tuple[Verdict, ...] = ()
+    """The verdicts on the controls of which a rule of the STIG requires less than the benchmark."""
 
     @cached_property
     def open(self) -> tuple[Verdict, ...]:

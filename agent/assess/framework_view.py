@@ -65,7 +65,7 @@ def worst(statuses: Iterable[ControlStatus]) -> ControlStatus:
 
 def rule_results(assessment: Assessment) -> tuple[RuleResult, ...]:
     """Return the result of each rule of the STIG, by number."""
-    by_id = {verdict.control.id: verdict for verdict in assessment.verdicts}
+    by_id = {verdict.control.id: verdict for verdict in (*assessment.verdicts, *assessment.by_rules)}
     version = next((fact.value for fact in assessment.facts if fact.name == K3S_VERSION), "")
     role = next((fact.value for fact in assessment.facts if fact.name == ROLE), "")
     minor = int((re.match(r"v1\.(\d{1,3})", version) or ("", 0))[1])
@@ -94,9 +94,10 @@ def in_framework(assessment: Assessment, framework: Framework, *, numbered: bool
     If `numbered`, its rules have the place of the benchmark's numbers and sections.
     """
     note = Note(coverage(assessment, framework))
+    by_rules = {verdict.control.id: verdict for verdict in assessment.by_rules}
     referring = [
         verdict._replace(number=_Reference(" ".join(names), Assessed.AUTOMATED)) if numbered else verdict
-        for verdict in assessment.verdicts
+        for verdict in (by_rules.get(verdict.control.id, verdict) for verdict in assessment.verdicts)
         for names in (getattr(references_of(verdict.control.id), framework),)
         if names
     ]

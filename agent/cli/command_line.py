@@ -80,7 +80,7 @@ def _program(words: Sequence[str]) -> typer.Typer:
     named = [
         command
         for command in app.registered_commands
-        if command.callback and get_command_name(command.callback.__name__) == first
+        if command.callback and (command.name or get_command_name(command.callback.__name__)) == first
     ]
     if not named:
         return whole_program()

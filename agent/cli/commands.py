@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from typer import Argument, Option
@@ -18,7 +18,7 @@ from agent.base.errors import ExitCode
 from agent.base.report import Wording
 from agent.base.value import replace
 from agent.cli import verbs_without_options
-from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
+from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, Grouped, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
 from agent.cli.report_options import ReportOptions
 from agent.cli.shared_options import (
@@ -31,6 +31,7 @@ from agent.cli.shared_options import (
     Config,
     FleetFormat,
     Force,
+    ImpactFormat,
     Node,
     Profile,
     Program,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name=PROGRAM,
+    cls=Grouped,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,  # `install` writes the scripts; Typer's option would edit files of the user
@@ -139,18 +141,17 @@ def preflight(
     sys.exit(int(result.exit_code))
 
 
-_declare(
-    verbs_without_options.assess,
-    epilog(
-        "sudo k3s-harden assess --role server --format html --output report.html",
-        (*READS, ExitCode.ENVIRONMENT),
-        "no control without a waiver failed or is undetermined",
-        {
-            ExitCode.NOT_COMPLIANT: "a control without a waiver failed or is undetermined",
-            ExitCode.ENVIRONMENT: "the report cannot be written there, such as on a read-only mount",
-        },
-    ),
-    benchmark=Annotated[
+_assess_epilog = partial(
+    epilog,
+    codes=(*READS, ExitCode.ENVIRONMENT),
+    success="no control without a waiver failed or is undetermined",
+    own={
+        ExitCode.NOT_COMPLIANT: "a control without a waiver failed or is undetermined",
+        ExitCode.ENVIRONMENT: "the report cannot be written there, such as on a read-only mount",
+    },
+)
+_ASSESS: dict[str, Any] = {
+    "benchmark": Annotated[
         str,
         Option(
             help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.",
@@ -158,37 +159,34 @@ _declare(
             autocompletion=benchmarks,
         ),
     ],
-    baseline=Annotated[
+    "baseline": Annotated[
         Optional[Path],
         Option(
             help="Earlier JSON report; what failed or was undetermined in it does not fail this run.", metavar="FILE"
         ),
     ],
-    allowed_signers=Annotated[
+    "allowed_signers": Annotated[
         Optional[Path],
         Option(help="Verify the baseline's signature, BASELINE.sig, with the keys in FILE.", metavar="FILE"),
     ],
-    baseline_days=Annotated[int, Option(help="Age in days from which a baseline is rejected.", metavar="DAYS", min=1)],
-    other_machine=Annotated[
+    "baseline_days": Annotated[
+        int, Option(help="Age in days from which a baseline is rejected.", metavar="DAYS", min=1)
+    ],
+    "other_machine": Annotated[
         bool, Option("--other-machine", help="Accept a baseline of another machine, such as the one before a repair.")
     ],
-    compare=Annotated[
+    "compare": Annotated[
         Optional[tuple[Path, Path]],
         Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
     ],
-    cluster=Annotated[
+    "cluster": Annotated[
         bool,
         Option("--cluster", help="Also ask the API server of this host about objects and components of the cluster."),
     ],
-    probe=Annotated[
+    "probe": Annotated[
         bool, Option("--probe", help="As --cluster, and with dry runs of pods that Pod Security has to reject.")
     ],
-    every=Annotated[Optional[float], Option(help="Assess again and again, after this time.", **HOURS)],
-    report_to_api=Annotated[
-        bool, Option("--report-to-api", help="With --node: also write an OpenReports ClusterReport to the API server.")
-    ],
-    options={**SERVICE, "node": Node},
-    printed={
+    "printed": {
         "output_format": Annotated[
             Format, Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
         ],
@@ -207,6 +205,29 @@ _declare(
         "verbose": Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")],
         "quiet": Annotated[bool, Option("--quiet", "-q", help="Print only failed and undetermined controls.")],
     },
+}
+_declare(
+    verbs_without_options.assess,
+    _assess_epilog("sudo k3s-harden assess --role server --format html --output report.html"),
+    every=None,
+    report_to_api=None,
+    options=SERVICE,
+    **_ASSESS,
+)
+app.command(
+    "assess-node",
+    epilog=_assess_epilog("k3s-harden assess-node --root /host --node worker-1"),
+    hidden=True,
+    help="Assess the node of a pod.\n\nThe pods of `render assessment-job` run it, as `assess`.",
+)(
+    expand(
+        every=Annotated[Optional[float], Option(help="Assess again and again, after this time.", **HOURS)],
+        report_to_api=Annotated[
+            bool, Option("--report-to-api", help="Also write an OpenReports ClusterReport to the API server.")
+        ],
+        options={**SERVICE, "node": Node},
+        **_ASSESS,
+    )(verbs_without_options.assess)
 )
 _declare(
     verbs_without_options.drift,
@@ -397,7 +418,7 @@ def fleet(
         {ExitCode.NOT_COMPLIANT: "something breaks, or could not be determined"},
     )
 )
-@expand(options={"config": Config, "profile": Profile}, printed=REPORT)
+@expand(options={"config": Config, "profile": Profile}, printed={**REPORT, "output_format": ImpactFormat})
 def impact(
     *,
     kubeconfig: Annotated[
@@ -417,7 +438,7 @@ def impact(
     Compares what is in effect with what apply, the next restart of K3s and service-accounts make of it, and prints a
     line for each object that breaks: when, why, and what to do. Makes no changes without --probe. As root on a server
     it uses the credential of K3s, elsewhere the kubectl in PATH. Ends with 3 if something breaks or could not be
-    determined.
+    determined, and the settings do not accept it. The format `settings` is `network-policies.allow` with all rules.
     """
     from agent.reports.impact_report import present_impact
     from agent.verbs import impact as verb

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperGroup
 
 from agent.base.errors import ExitCode
 from agent.cli.streams import columns
@@ -71,6 +72,28 @@ def epilog(
     lines = textwrap.wrap(example, _WIDTH - 4, break_long_words=False, break_on_hyphens=False)
     shown = example if len(example) + 2 <= _WIDTH else " \\\n    ".join(lines)
     return f"{_KEEPS_LINES}Example:\n  {shown}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
+
+
+_GROUPS = {
+    "Harden": ("apply", "check", "diff", "revert"),
+    "Start": ("install", "uninstall", "bypass", "service-accounts"),
+    "Verify": ("assess", "impact", "preflight", "drift"),
+    "Fleet": ("fleet", "publish"),
+    "Reference": ("explain", "render", "settings"),
+}
+"""The commands by their topic in the help of the program."""
+
+
+class Grouped(TyperGroup):
+    """The program, whose help lists the commands by topic."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as in Click
+        """Write each group with its commands, whose texts are in one column."""
+        longest = max(map(len, self.commands)) * (_WIDTH > _NARROW)
+        for title, names in _GROUPS.items():
+            commands = [(name, self.commands[name]) for name in names if name in self.commands]
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(longest), one.get_short_help_str(_WIDTH)) for name, one in commands])
 
 
 def set_summaries(app: typer.Typer) -> None:

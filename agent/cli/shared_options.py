@@ -12,21 +12,23 @@ from typing import Annotated, Any, Optional
 import typer
 from typer import Option
 
+from agent.base.model import StrEnum
 from agent.base.value import Value
 from agent.cli.host_options import HostOptions, RoleChoice
 from agent.cli.report_options import ReportOptions
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
-from agent.reports.formats import FLEET_FORMATS, REPORT_FORMATS, Format
+from agent.reports.formats import FLEET_FORMATS, IMPACT_FORMATS, REPORT_FORMATS, Format
 
 
-def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typer.Option returns
+def _format_option(choices: Sequence[StrEnum]) -> Any:  # noqa: ANN401 - what typer.Option returns
     """Return the option --format of a command that has not all formats."""
     listed = ", ".join(f"'{choice}'" for choice in choices)
 
-    def parsed(text: str) -> Format:
-        if text not in [*choices]:
+    def parsed(text: str) -> StrEnum:
+        found = next((choice for choice in choices if choice == text), None)
+        if found is None:
             raise typer.BadParameter(f"'{text}' is not one of {listed}")
-        return Format(text)
+        return found
 
     def completed(incomplete: str) -> list[str]:
         return [choice for choice in choices if choice.startswith(incomplete)]
@@ -87,6 +89,7 @@ Profile = Annotated[
 ]
 Force = Annotated[bool, Option("--force", help="Replace files edited by hand, and keep backups of them.")]
 OutputFormat = Annotated[Format, _format_option(REPORT_FORMATS)]
+ImpactFormat = Annotated[Format, _format_option(IMPACT_FORMATS)]
 FleetFormat = Annotated[Format, _format_option(FLEET_FORMATS)]
 Verbose = Annotated[bool, Option("--verbose", "-v", help="Also print what is compliant, host facts, and sources.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only the result.")]
@@ -123,6 +126,8 @@ _VALUES: dict[str, Value] = {"options": HostOptions(), "printed": ReportOptions(
 def expand(**declared: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator for a command: a parameter that is a group becomes its options, another gets its type.
 
+    A parameter that is declared as None is no option of this command, and has its default.
+
     `@expand(options=HOST)` gives `def check(*, options: HostOptions)` the options --root, --config and so on, as if
     each were a parameter, and passes their values to it as one HostOptions.
     """
@@ -132,6 +137,8 @@ def expand(**declared: object) -> Callable[[Callable[..., None]], Callable[..., 
         groups: dict[str, tuple[type[Value], Collection[str]]] = {}
         for name, parameter in signature(function).parameters.items():
             declaration = declared.get(name, parameter.annotation)
+            if declaration is None:
+                continue
             if not isinstance(declaration, Mapping):
                 parameters.append(parameter.replace(annotation=declaration))
                 continue

@@ -162,14 +162,6 @@ def kernel_read_only(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, ", ".join(f"{row.key}={row.value}" for row in rows), found, repair=fix)
 
 
-@note(repair="remove or extend the waiver")
-def waiver_expired(situation: Situation) -> Iterator[Problem]:
-    """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
-    for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
-        message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
-        yield Problem(message, found=waiver.expires, location=waiver.location)
-
-
 @note(repair=_AFTER_BOOT)
 def no_kernel_here(situation: Situation) -> Iterator[Problem]:
     """The host tree has no /proc/sys, as in the build of an image. Its files set kernel parameters at each boot."""

@@ -9,6 +9,7 @@ from agent.base.model import Location
 from agent.base.repair import Instruction, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import Problem, error, instruction, no, steps, warning
+from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,23 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
         for waiver in situation.waivers.applied_but_expired(situation.today.date):
             message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
             yield Problem(f"{message}; the gate still applies it", found=waiver.expires, location=waiver.location)
+
+
+@warning(repair="remove or extend the waiver")
+def waiver_expired(situation: Situation) -> Iterator[Problem]:
+    """A waiver for this host, or the acceptance of an object of the cluster, has expired.
+
+    Its control counts as a failure again, and `impact` names its object again.
+    """
+    waivers = situation.waivers
+    for waiver in waivers.expired({waiver.control for waiver in waivers.all}):
+        message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
+        yield Problem(message, found=waiver.expires, location=waiver.location)
+    if situation.facts.role is Role.SERVER:
+        for accepted in situation.settings.accepted_breaks:
+            if accepted.is_expired(waivers.scope.today):
+                message = f"the acceptance of {accepted.object} expired at the end of {accepted.expires}"
+                yield Problem(message, found=accepted.expires, location=accepted.location)
 
 
 @warning(repair="make the control compliant, or extend the waiver")

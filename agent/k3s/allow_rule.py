@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.base.value import Value
+from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     Labels = tuple[tuple[str, str], ...]
 
@@ -41,8 +41,8 @@ class AllowRule(Value):
     """Labels of the pods; none selects all pods of the namespace."""
     ports: tuple[AllowedPort, ...]
     """None admits all ports."""
-    source: AllowedPods | tuple[str, ...] = ()
-    """Pods, or ranges of addresses; no range admits connections from anywhere."""
+    sources: tuple[AllowedPods | str, ...] = ()
+    """Pods, and ranges of addresses; none admits connections from anywhere."""
 
     def __str__(self) -> str:
         return self.setting
@@ -57,10 +57,10 @@ class AllowRule(Value):
         return f"{{{', '.join(parts)}, from: {self._setting_of_source()}}}"
 
     def _setting_of_source(self) -> str:
-        if isinstance(self.source, AllowedPods):
-            pods = f", pods: {_mapping(self.source.pods)}" if self.source.pods else ""
-            return f"{{namespace: {_word(self.source.namespace)}{pods}}}"
-        return f"{{addresses: [{', '.join(map(_word, self.source))}]}}" if self.source else "anywhere"
+        parts = [_setting_of_pods(source) for source in self.sources if isinstance(source, AllowedPods)]
+        ranges = [_word(source) for source in self.sources if isinstance(source, str)]
+        parts += [f"{{addresses: [{', '.join(ranges)}]}}"] * bool(ranges)
+        return "anywhere" if not parts else parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]"
 
     @property
     def policy(self) -> dict[str, Any]:
@@ -70,12 +70,8 @@ class AllowRule(Value):
         rule: dict[str, Any] = {}
         if self.ports:
             rule["ports"] = [{"port": port.number, "protocol": port.protocol} for port in self.ports]
-        if isinstance(self.source, AllowedPods):
-            namespace = {"matchLabels": {"kubernetes.io/metadata.name": self.source.namespace}}
-            pods = {"podSelector": {"matchLabels": dict(self.source.pods)}} if self.source.pods else {}
-            rule["from"] = [{"namespaceSelector": namespace, **pods}]
-        elif self.source:
-            rule["from"] = [{"ipBlock": {"cidr": block}} for block in self.source]
+        if self.sources:
+            rule["from"] = list(map(_peer, self.sources))
         name = f"allow-{sha256(self.setting.encode()).hexdigest()[:10]}"
         selector = {"matchLabels": dict(self.pods)} if self.pods else {}
         return {
@@ -84,6 +80,34 @@ class AllowRule(Value):
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": {"podSelector": selector, "policyTypes": ["Ingress"], "ingress": [rule]},
         }
+
+
+def merged_rules(rules: Iterable[AllowRule]) -> tuple[AllowRule, ...]:
+    """Return one rule for each ports of the same pods, which admits whom all of these rules admit."""
+    found: dict[tuple[object, ...], list[AllowRule]] = {}
+    for rule in rules:
+        found.setdefault((rule.namespace, rule.pods, rule.ports), []).append(rule)
+    return tuple(
+        replace(
+            equal[0],
+            sources=tuple(dict.fromkeys(source for rule in equal for source in rule.sources))
+            if all(rule.sources for rule in equal)
+            else (),
+        )
+        for equal in found.values()
+    )
+
+
+def _setting_of_pods(source: AllowedPods) -> str:
+    pods = f", pods: {_mapping(source.pods)}" if source.pods else ""
+    return f"{{namespace: {_word(source.namespace)}{pods}}}"
+
+
+def _peer(source: AllowedPods | str) -> dict[str, Any]:
+    if isinstance(source, str):
+        return {"ipBlock": {"cidr": source}}
+    pods = {"podSelector": {"matchLabels": dict(source.pods)}} if source.pods else {}
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": source.namespace}}, **pods}
 
 
 def labels(mapping: Mapping[str, str]) -> Labels:

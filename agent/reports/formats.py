@@ -48,6 +48,15 @@ ENDINGS = {
 """The formats that a file with this ending can have, the default one first."""
 
 
+class SettingsFormat(StrEnum):
+    """A further format of `impact`."""
+
+    SETTINGS = "settings"
+
+
+IMPACT_FORMATS = (*REPORT_FORMATS, SettingsFormat.SETTINGS)
+
+
 FLEET_FORMATS = (*REPORT_FORMATS, Format.OPENREPORTS, Format.HTML)
 
 

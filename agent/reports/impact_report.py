@@ -6,9 +6,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.repair import Patch
-from agent.findings.impact import UNDETERMINED
+from agent.findings.impact import ACCEPTED, UNDETERMINED
 from agent.reports import repair_texts
-from agent.reports.formats import Format, Verbosity, fitting
+from agent.reports.formats import Format, SettingsFormat, Verbosity, fitting
 from agent.reports.repair_texts import patch_command
 from agent.reports.text import printable
 
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 SCHEMA = 2
 
 
-def present_impact(impact: Impact, output_format: Format, verbosity: Verbosity, stream: TextIO) -> None:
+def present_impact(
+    impact: Impact, output_format: Format | SettingsFormat, verbosity: Verbosity, stream: TextIO
+) -> None:
     """Write the impact to `stream`. Texts of the cluster are escaped, and secrets in them are replaced."""
-    if output_format is Format.JSON:
+    if isinstance(output_format, SettingsFormat):
+        stream.write("".join(f"{printable(line)}\n" for line in _settings(impact)))
+    elif output_format is Format.JSON:
         stream.write(_as_json(impact))
     elif output_format.on(stream) is Format.TABLE:
         from agent.reports.table_report import write_captured
@@ -39,6 +43,13 @@ def summary(impact: Impact) -> str:
     """Return the last line: how many objects break when."""
     counts = ", ".join(f"{count} {name}" for name, count in impact.counts.items() if count)
     return f"result {int(impact.exit_code)}: {counts or 'nothing breaks'}"
+
+
+def _settings(impact: Impact) -> Iterator[str]:
+    """Yield the lines of the settings with all rules."""
+    yield "network-policies:" if impact.allow else "# no rule is needed"
+    yield from ("  allow:",) if impact.allow else ()
+    yield from (f"    - {rule.setting}" for rule in impact.allow)
 
 
 def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:
@@ -78,6 +89,8 @@ def _print(console: Console, impact: Impact, verbosity: Verbosity) -> None:
 
 
 def _when(entry: Break) -> str:
+    if entry.accepted and entry.is_accepted:
+        return f"{ACCEPTED} until {entry.accepted.expires}"
     return str(entry.when) if entry.is_certain else f"{UNDETERMINED}: {entry.when}"
 
 
@@ -96,6 +109,13 @@ def _commands(entry: Break) -> Iterator[str]:
     yield from (f"echo {quote(json.dumps(rule.policy))} | kubectl create -f -" for rule in entry.allow)
 
 
+def _accepted(entry: Break) -> dict[str, object] | None:
+    accepted = entry.accepted
+    if accepted is None or not entry.is_accepted:
+        return None
+    return {"reason": accepted.reason, "expires": accepted.expires, "approved_by": accepted.approved_by}
+
+
 def _as_json(impact: Impact) -> str:
     """Return the impact as JSON. Every key is present."""
     from agent.reports.json_report import json_text
@@ -110,6 +130,7 @@ def _as_json(impact: Impact) -> str:
             "condition": entry.condition,
             "reasons": list(map(vars, entry.reasons)),
             "repair": repair_object(entry.repair),
+            "accepted": _accepted(entry),
             "allow": [{"setting": rule.setting, "network_policy": rule.policy} for rule in entry.allow],
         }
         for entry in impact.breaks

@@ -42,7 +42,8 @@ _SECONDS = 10.0
 """For all requests to the API server before an apply."""
 _WAYS_ON = (
     NextStep(RunVerb("impact"), "see all objects, when they break, and what to do"),
-    NextStep(Instruction("admit their traffic by `network-policies.allow`, or postpone a part by `stages`")),
+    NextStep(RunVerb("impact", ("--format", "settings")), "print `network-policies.allow` with their traffic"),
+    NextStep(Instruction("postpone a part by `stages`, or accept single objects by `impact.accepted`")),
     NextStep(RunVerb("apply", ("--accept-impact",)), "harden now"),
 )
 """Next steps if objects break by what apply would write."""
@@ -189,7 +190,8 @@ def _broken_by(parts: set[Topic], host: Host, request: Request, situation: Situa
         found = impact_on_server(host, request, situation, LIMITS._replace(total=_SECONDS))
     except HardenError as error:
         return (after_apply_or_revert.impact_unknown(error),)
-    return after_apply_or_revert.breaking([entry for entry in found.breaks if entry.is_new and entry.topic in parts])
+    asked = [entry for entry in found.breaks if entry.is_new and entry.topic in parts and entry.accepted is None]
+    return after_apply_or_revert.breaking(asked)
 
 
 def _restored_policies(host: Host, situation: Situation) -> tuple[Item, ...]:

@@ -197,7 +197,7 @@ def reached(node: Node, *manifests: dict[str, Any]) -> dict[str, str]:
     *_, job = manifests
     (container,) = job["spec"]["template"]["spec"]["containers"]
     container["image"] = TAKEN_OVER
-    if container["args"][0] == "assess":
+    if container["args"][0] == "assess-node":
         container["args"].append("--format=json")
     with applied(node, list(manifests)):
         lines = output_of_job(node).splitlines()

@@ -6,6 +6,7 @@ import html
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -194,6 +195,31 @@ def test_each_guarantee_has_a_proof(name: str) -> None:
     assert leads
 
 
+@pytest.mark.parametrize("is_complete", [False, True], ids=["test-first", "complete"])
+def test_the_example_of_a_control_is_red_with_its_test_and_green_with_its_rows(
+    is_complete: bool,  # noqa: FBT001 - a parameter of a test
+    tmp_path: Path,
+) -> None:
+    """The diff of recipes.md is applied to a copy of the checkout."""
+    ((_, diff),) = (fence for fence in _fences(DOCS / "recipes.md") if fence[0] == "diff")
+    first, *others = re.split(r"^(?=--- a/)", diff, flags=re.MULTILINE)[1:]
+    for name in ("agent", "tests", ".ci"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    patch = "".join((first, *others) if is_complete else (first,))
+    subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*pytest_, "tests/unit/assess/checks/test_file_access.py", "-k", "scripts or each_control"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (0 if is_complete else 1), done.stdout + done.stderr
+    assert ("passed" if is_complete else "test_each_control_has_files_or_a_directory") in done.stdout
+
+
 def test_each_example_is_used_by_a_test() -> None:
     """A test that names the folder names the file, too, or the role that it belongs to."""
     tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
@@ -241,12 +267,11 @@ def test_the_reference_and_the_manual_list_every_path_of_the_state() -> None:
     assert [path for path in paths if f"| `{path}` |" not in reference or f".I {path}\n" not in page] == []
 
 
-def test_the_how_to_explains_every_status_level_and_exit_code_of_a_report() -> None:
+def test_the_how_to_explains_every_status_and_level_of_a_report() -> None:
     sections = _text(DOCS / "howto/read-a-report.md").split("\n## ")
     rows = {text.splitlines()[0]: re.findall(r"^\| ([\w ]+?) \|", text, re.MULTILINE) for text in sections}
     assert rows["Items"] == ["status", *map(str, ItemStatus)]
     assert rows["Findings"] == ["level", *map(str, Level)]
-    assert rows["By exit code"] == ["code", *(str(int(code)) for code in ExitCode)]
 
 
 @pytest.mark.parametrize("chinese", TRANSLATIONS, ids=lambda page: str(page.relative_to(ROOT)))
@@ -263,14 +288,6 @@ def test_the_design_shows_each_wing() -> None:
     shown = set(re.findall(r"`(\w+?)(?:/|\.py)`", " ".join(table)))
     there = {path.stem for path in (ROOT / "agent").glob("[!_]*") if path.suffix == ".py" or any(path.rglob("*.py"))}
     assert shown == there
-
-
-def test_the_index_of_decisions_has_each_with_its_title() -> None:
-    listed = re.findall(r"^- \[(\d+)(: .*)\]\((\d+).*\)$", _text(DOCS / "adr/README.md"), re.MULTILINE)
-    records = sorted(DOCS.glob("adr/0*.md"))
-    assert [(number, f"# {number}{title}", file) for number, title, file in listed] == [
-        (record.name[:4], _text(record).splitlines()[0], record.name[:4]) for record in records
-    ]
 
 
 def _misuses(command: generate_docs.Command, words: list[str]) -> bool:

@@ -110,7 +110,7 @@ def test_a_confined_process_holds_no_lock_and_reaches_no_socket(tmp_path: Path, 
 
 def test_without_the_capability_nothing_is_assessed() -> None:
     """Otherwise a file that cannot be read could look like one that does not exist."""
-    done = run("", "-m", "agent", "assess", "--root", "/", "--node", "node-1")
+    done = run("", "-m", "agent", "assess-node", "--root", "/", "--node", "node-1")
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot use --root /: this process does not have the capability DAC_READ_SEARCH" in done.stderr
     assert "render assessment-job" in done.stderr

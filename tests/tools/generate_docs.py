@@ -216,12 +216,26 @@ def _findings() -> str:
     return page(parts)
 
 
+_BY_EXIT_CODE = {
+    ExitCode.COMPLIANT: "nothing",
+    ExitCode.ERROR: "follow `fix:`",
+    ExitCode.USAGE: "correct the line in the message",
+    ExitCode.NOT_COMPLIANT: "follow the next steps",
+    ExitCode.PARTIAL: "fix what is left, then run it again",
+    ExitCode.LOCKED: "wait",
+    ExitCode.ENVIRONMENT: "follow `fix:`",
+}
+
+
 def _exit_codes() -> str:
     return page([
         "# Exit codes",
         generated("agent/base/errors.py"),
         "They are stable. 0 means that the verb succeeded. `k3s-harden VERB --help` has the meanings for that verb.",
-        table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
+        table(
+            ("code", "name", "meaning", "what to do"),
+            ((f"{int(code)}", code.name, code.meaning, _BY_EXIT_CODE[code]) for code in ExitCode),
+        ),
         prose("""
             The exit code is derived from the report, and the JSON report contains it (`exit_code`, `meaning`). If the
             report cannot be printed, for example because the disk is full, the exit code of a run that has changed
@@ -231,7 +245,7 @@ def _exit_codes() -> str:
         prose("""
             `k3s-harden gate`, which runs before each start of K3s, exits with 0 if K3s may start.
             A file edited by hand that meets its control, or a problem that only affects the next boot, does not block
-            K3s. See [read-a-report.md](../howto/read-a-report.md) for what to do for each code.
+            K3s. [read-a-report.md](../howto/read-a-report.md) explains the output.
         """),
     ])  # fmt: skip
 
@@ -542,7 +556,22 @@ def _dropin_of_agents() -> str:
     return text.replace(" k3s-harden-service-accounts.timer", "")
 
 
+def _decisions() -> str:
+    titles = {file.name: file.read_text(encoding="utf-8").splitlines()[0] for file in CHECKOUT.glob("docs/adr/0*.md")}
+    return page([
+        "# Architecture decision records",
+        generated("the titles of the records"),
+        prose("""
+            Decisions between alternatives, with the rejected ones;
+            [design.md](../explanation/design.md#rejected) has the small ones. A record that a new one replaces is
+            deleted. Numbers are not reused. New records start from [template.md](template.md) and have about 250 words.
+        """),
+        "\n".join(f"- [{title.removeprefix('# ')}]({name})" for name, title in sorted(titles.items())),
+    ])  # fmt: skip
+
+
 _PAGES: Mapping[str, Callable[[], str]] = {
+    "adr/README.md": _decisions,
     "howto/host.md": docs_host.host_page,
     "howto/symptoms.md": docs_symptoms.symptoms,
     "reference/controls.md": docs_controls.controls,

@@ -26,8 +26,8 @@ _DROPIN = f"/etc/systemd/system/{SERVER}.d/site.conf"
 
 def assessed(node: Node, *, as_pod: bool) -> dict[str, dict[str, Any]]:
     """Return the verdicts by control."""
-    options = "--root /mnt/host --node node-1" if as_pod else ""
-    done = node.run(f"{_AS_POD if as_pod else ''} k3s-harden assess {options} --format json", check=False)
+    verb = f"{_AS_POD} k3s-harden assess-node --root /mnt/host --node node-1" if as_pod else "k3s-harden assess"
+    done = node.run(f"{verb} --format json", check=False)
     assert done.code == 3, done.err
     return {verdict["id"]: verdict for verdict in json.loads(done.out)["verdicts"]}
 

@@ -14,12 +14,13 @@ from agent.assess.checks.answer import (
     Evidence,
     determined,
 )
-from agent.assess.checks.check import DATA_DIR, Check
+from agent.assess.checks.check import DATA_DIR, AllOf, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.host_paths import HostPaths, named_by_argument, paths_on
 from agent.base.model import PRIVATE_FILE, ROOT, FileMode, FilePermissions, Location
 from agent.base.repair import Repair, Restart, Run, RunVerb
+from agent.base.value import replace
 from agent.harden.node.datastore import Datastore
 from agent.harden.node.facts import not_run
 from agent.k3s.components.effective_arguments import GivenBy
@@ -187,6 +188,13 @@ class Permissions(FileCheck):
         paths = node.with_permissions_of_apply
         is_of_apply = all(not paths.isdisjoint((file.path, *file.path.parents)) for file in files) if paths else False
         return GivenBy.DROPIN if is_of_apply else GivenBy.K3S
+
+
+def accepting(check: Check, mode: FileMode) -> Check:
+    """Return the check with this mode for files; that of directories stays."""
+    if isinstance(check, AllOf):
+        return replace(check, checks=tuple(accepting(part, mode) for part in check.checks))
+    return replace(check, at_most=mode) if isinstance(check, Permissions) and not check.directories else check
 
 
 class Ownership(FileCheck):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.assess.baseline import Baseline, Comparison
+    from agent.assess.benchmark.control import BenchmarkControl
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
     from agent.cluster.kubernetes.queries import Cluster
@@ -97,10 +98,11 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         raise UsageError(f"cannot assess {host.pod_node}: {why}", "pass --k3s-version to render")
     benchmark, earlier = scope.benchmark or fitting_benchmark(situation.facts.version), scope.earlier
     controls = catalogue.controls_of(benchmark)
+    of_rules: tuple[BenchmarkControl, ...] = ()
     if scope.with_frameworks:
-        from agent.assess.frameworks.references import further_controls
+        from agent.assess.frameworks.references import controls_by_rules, further_controls
 
-        controls = (*controls, *further_controls(benchmark))
+        controls, of_rules = (*controls, *further_controls(benchmark)), tuple(controls_by_rules())
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     kinds = filter(_limits_assessment, findings.KINDS.values())
     found = tuple(findings.collect_findings(situation, kinds))
@@ -152,6 +154,7 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         provenance=_provenance(host, situation, started, earlier),
         choices=choices_of(situation),
         effects=node.effects,
+        by_rules=tuple(verdict(row, benchmark, node, waivers.by_control.get(row.id)) for row in of_rules),
     )
     if node.cluster is not None:
         from agent.assess import running_values

@@ -11,11 +11,13 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.benchmark import catalogue
+from agent.assess.checks.file_modes import accepting
 from agent.base import package_data
-from agent.base.model import StrEnum
+from agent.base.model import FileMode, StrEnum
+from agent.base.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.k3s.cis.versions import Benchmark
@@ -56,6 +58,8 @@ class StigRule(NamedTuple):
     """The reason of the decision, or how the controls differ from the rule."""
     of_servers: bool = False
     """Whether it is about components that only a server runs."""
+    mode: str = ""
+    """The mode of files that it accepts, if a benchmark requires a stricter one."""
 
     @property
     def category(self) -> str:
@@ -96,6 +100,7 @@ def _rule(row: Mapping[str, str]) -> StigRule:
         tuple(row.get("controls", "").split()),
         row.get("note", ""),
         row.get("runs-on", "") == "servers",
+        row.get("mode", ""),
     )
 
 
@@ -129,3 +134,10 @@ def further_controls(benchmark: Benchmark) -> Iterable[BenchmarkControl]:
     """Return the controls that a rule of the STIG names and that are not assessed for a benchmark."""
     assessed = {control.id for control in catalogue.controls_of(benchmark)}
     return (row for row in catalogue.all_controls() if row.id in _rules_of() and row.id not in assessed)
+
+
+def controls_by_rules() -> Iterator[BenchmarkControl]:
+    """Yield the controls of which a rule of the STIG requires less than the benchmarks, with what it requires."""
+    for row in catalogue.all_controls():
+        for mode in {rule.mode for rule in _rules_of().get(row.id, []) if rule.mode}:
+            yield replace(row, check=accepting(row.check, FileMode(int(mode, 8))), earlier={})

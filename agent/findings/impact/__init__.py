@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.cluster.kubernetes.running_objects import ObjectName
+    from agent.harden.settings.waivers import AcceptedBreak
     from agent.k3s.allow_rule import AllowRule
 
 
@@ -66,6 +67,10 @@ class Break(Value):
     """False if it could not be determined whether it breaks."""
     is_new: bool = True
     """Whether it breaks by hardening that is not in effect yet."""
+    accepted: AcceptedBreak | None = None
+    """The entry of the settings that accepts it."""
+    is_accepted: bool = False
+    """Whether that entry has not expired."""
 
 
 class Impact(Value):
@@ -76,21 +81,30 @@ class Impact(Value):
     breaks: tuple[Break, ...]
     notes: tuple[str, ...] = ()
     """Assumptions, and what else to know."""
+    allow: tuple[AllowRule, ...] = ()
+    """The rules of the settings with those that the repairs add, one for each ports of the same pods."""
+
+    @property
+    def open(self) -> tuple[Break, ...]:
+        """The objects that the settings do not accept."""
+        return tuple(entry for entry in self.breaks if not entry.is_accepted)
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of objects that break, by time, and of those that could not be determined."""
-        found = Counter(str(entry.when) if entry.is_certain else UNDETERMINED for entry in self.breaks)
-        return {name: found[name] for name in (*map(str, When), UNDETERMINED)}
+        """The number of objects that break, by time, and of those that could not be determined, or are accepted."""
+        found = Counter(str(entry.when) if entry.is_certain else UNDETERMINED for entry in self.open)
+        found[ACCEPTED] = len(self.breaks) - len(self.open)
+        return {name: found[name] for name in (*map(str, When), UNDETERMINED, ACCEPTED)}
 
     @property
     def exit_code(self) -> ExitCode:
         """Whether something breaks, or could not be determined. An object that exists is not broken."""
-        broken = {entry.when for entry in self.breaks} - {When.CREATED}
+        broken = {entry.when for entry in self.open} - {When.CREATED}
         return ExitCode.NOT_COMPLIANT if broken else ExitCode.COMPLIANT
 
 
 UNDETERMINED = "could not be determined"
+ACCEPTED = "accepted"
 _MOST_LISTED = 5
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location
 from agent.base.times import parse_timestamp, timestamp
-from agent.base.value import Value
+from agent.base.value import Value, replace
 from agent.cluster.fleet.published import options_of
 from agent.cluster.kubernetes.network_policies import PodNetwork
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
@@ -21,6 +21,7 @@ from agent.findings.impact.traffic import expected_policies, traffic_breaks
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY
 from agent.harden.guide.manifests import exempt_namespaces
 from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.k3s.allow_rule import merged_rules
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.running_objects import NetworkNode, Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.harden.settings.schema import Settings
+    from agent.harden.settings.waivers import AcceptedBreak
     from agent.k3s.roles_and_versions import Version
 
 _DISABLED = "disable-network-policy"
@@ -114,7 +116,19 @@ def evaluate(inputs: Inputs) -> Impact:
     ordered = sorted(
         breaks, key=lambda entry: (order.index(entry.when), not entry.is_certain, entry.topic, entry.object)
     )
-    return Impact(inputs.server, tuple(ordered), inputs.notes)
+    accepted = {entry.object: entry for entry in inputs.settings.accepted_breaks}
+    found = tuple(_accepting(entry, accepted.get(str(entry.object)), inputs.day) for entry in ordered)
+    unused = accepted.keys() - {str(entry.object) for entry in ordered}
+    notes = (f"`impact.accepted` names {name}, which does not break" for name in sorted(unused))
+    proposed = (rule for entry in found for rule in entry.allow)
+    rules = merged_rules((*inputs.settings.network_policy_allow, *proposed))
+    return Impact(inputs.server, found, (*inputs.notes, *notes), rules)
+
+
+def _accepting(entry: Break, accepted: AcceptedBreak | None, today: str) -> Break:
+    """Return a break with the entry of the settings that accepts it."""
+    is_accepted = accepted is not None and not accepted.is_expired(today)
+    return replace(entry, accepted=accepted, is_accepted=is_accepted)
 
 
 def _stage(inputs: Inputs) -> Stage:

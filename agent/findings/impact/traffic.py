@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import combinations
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -14,7 +13,7 @@ from agent.base.yaml_reader import plain, read_documents
 from agent.cluster.kubernetes.declared_paths import DeclaredPaths, Flow, is_balancer
 from agent.cluster.kubernetes.network_policies import Client, Policies, Target, parse_policy
 from agent.cluster.kubernetes.running_objects import ObjectName, own_labels
-from agent.findings.impact import Break, Reason, Topic, When, advice, listed
+from agent.findings.impact import Break, Reason, Topic, When, advice
 from agent.harden.desired.resources import network_policies
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
 
@@ -23,11 +22,10 @@ if TYPE_CHECKING:
 
     from agent.base.linux.file_systems import TrackedConnection
     from agent.cluster.kubernetes.network_policies import NetworkPolicy, PodNetwork
-    from agent.cluster.kubernetes.running_objects import NetworkPod
     from agent.harden.settings.schema import Settings
     from agent.k3s.allow_rule import Labels
 
-ALLOW = "network-policies.allow"
+ALLOW, ACCEPTED = "network-policies.allow", "impact.accepted"
 _ADDON = "policy"
 """The Addon of policy.yaml."""
 _PREFERRED = ("app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/instance", "app.kubernetes.io/component")
@@ -187,21 +185,21 @@ class _Comparison:
         for (namespace, port), chosen in pods.items():
             for selector in self._selectors(namespace, chosen, preferred):
                 ports.setdefault((namespace, selector), []).append(port)
-        source = self._source(cut.clients)
+        sources = self._sources(cut.clients)
         rules = tuple(
-            AllowRule(namespace, selector, tuple(sorted(found)), source)
+            AllowRule(namespace, selector, tuple(sorted(found)), sources)
             for (namespace, selector), found in ports.items()
         )
         self._rules.update(dict.fromkeys(rules))
         return rules
 
-    def _source(self, clients: Sequence[Client]) -> AllowedPods | tuple[str, ...]:
+    def _sources(self, clients: Sequence[Client]) -> tuple[AllowedPods | str, ...]:
         """Return who may connect: pods by their labels, or addresses."""
         (namespace, *others) = {client.namespace for client in clients}
         if namespace and not others:
             chosen = {own_labels(client.labels) for client in clients}
             (selector, *more) = self._selectors(namespace, chosen)
-            return AllowedPods(namespace, () if more else selector)
+            return (AllowedPods(namespace, () if more else selector),)
         addresses = dict.fromkeys(address for client in clients for address in client.addresses)
         is_known = all(client.addresses for client in clients) and len(addresses) <= _MOST_ADDRESSES * len(clients)
         return tuple(f"{address}/{128 if ':' in address else 32}" for address in addresses) if is_known else ()
@@ -253,32 +251,44 @@ class _Comparison:
         return (client, f"node {client.node}") if client else (Client(addresses=(address,)), f"outside, {address}")
 
     def rest(self) -> Iterator[Break]:
-        """Yield the pods that declare ports of which no client is known, if there are pods that could be one."""
+        """Yield the pods with ports that a pod of another namespace could use, whatever clients are known."""
+        served = self._served_ports()
         for namespace in sorted(self._policed):
             strangers = [Client(other) for other in self._cluster.by_namespace if other != namespace]
-            known = [(rule.pods, port) for rule in self._rules if rule.namespace == namespace for port in rule.ports]
-            equal: dict[object, list[NetworkPod]] = {}
-            for pod in self._cluster.by_namespace.get(namespace, ()) if strangers else ():
-                if pod.ports and not is_balancer(pod):
-                    equal.setdefault((pod.own_labels, pod.ports), []).append(pod)
-            found: Counter[str] = Counter()
-            for pod, *others in equal.values():
-                covered = {port for chosen, port in known if set(chosen) <= set(pod.own_labels)}
-                ports = [
-                    own.number
-                    for own in pod.ports
-                    if AllowedPort(own.number, own.protocol) not in covered
-                    and self._is_cut(strangers[0], Target(pod, own.number, own.protocol))
-                ]
-                if ports:
-                    title = self._cluster.title(pod)
-                    found[f"{title.kind} {title.name} ({', '.join(map(str, ports))})"] += 1 + len(others)
-            if found:
-                number = sum(found.values())
-                reason = Reason("containers.ports", f"no known client of {listed([*found])}", "known clients")
-                fix = advice("find out who connects to these ports from other namespaces")
-                name = ObjectName(namespace, "Pod", f"({number} pod{'s' * (number > 1)})")
+            found: dict[ObjectName, dict[AllowedPort, None]] = {}
+            judged: dict[object, tuple[AllowedPort, ...]] = {}
+            for pod in self._cluster.by_namespace.get(namespace, ()):
+                declared = (AllowedPort(own.number, own.protocol) for own in pod.ports)
+                ports = tuple(dict.fromkeys((*declared, *served.get(id(pod), ()))))
+                if not ports or is_balancer(pod):
+                    continue
+                key = (pod.own_labels, ports)
+                if key not in judged:
+                    judged[key] = tuple(
+                        port
+                        for port in ports
+                        if any(self._is_cut(client, Target(pod, port.number, port.protocol)) for client in strangers)
+                    )
+                if judged[key]:
+                    found.setdefault(self._cluster.title(pod), {}).update(dict.fromkeys(judged[key]))
+            for name, cut in found.items():
+                ports_text = ", ".join(map(str, sorted(cut)))
+                reason = Reason("ports", f"{ports_text}, of which not all clients are known", "known clients")
+                fix = advice(
+                    "find out who connects to these ports from other namespaces",
+                    f"if nobody does, add the object to `{ACCEPTED}` of the settings",
+                )
                 yield _at_once(name, reason, fix, is_certain=False)
+
+    def _served_ports(self) -> dict[int, list[AllowedPort]]:
+        """Return the ports of pods, by their identity, that are behind Services: pods need not declare them."""
+        found: dict[int, list[AllowedPort]] = {}
+        for service in self._cluster.services:
+            if service.namespace in self._policed:
+                for port in service.ports:
+                    for pod, number, protocol in self._cluster.targets(service, port):
+                        found.setdefault(id(pod), []).append(AllowedPort(number, protocol))
+        return found
 
 
 def _replaced(policy: NetworkPolicy) -> Break:

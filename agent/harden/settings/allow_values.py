@@ -36,7 +36,7 @@ def _rule(node: Node) -> AllowRule:
         _namespace(entries["namespace"]),
         _labels(entries["pods"]) if "pods" in entries else (),
         _ports(entries["ports"]) if "ports" in entries else (),
-        _source(entries["from"]),
+        _sources(entries["from"]),
     )
 
 
@@ -80,16 +80,22 @@ def _ports(node: Node) -> tuple[AllowedPort, ...]:
     return tuple(sorted(found))
 
 
-def _source(node: Node) -> AllowedPods | tuple[str, ...]:
+def _sources(node: Node) -> tuple[AllowedPods | str, ...]:
     if isinstance(node, Scalar) and node.text == _ANYWHERE:
         return ()
-    problem = f"`from` must be {_ANYWHERE}, a mapping of `namespace` and `pods`, or a mapping of `addresses`"
+    if isinstance(node, YamlSequence) and node.items:
+        return tuple(dict.fromkeys(source for item in node.items for source in _source(item)))
+    return _source(node)
+
+
+def _source(node: Node) -> tuple[AllowedPods | str, ...]:
+    problem = f"`from` must be {_ANYWHERE}, a mapping of `namespace` and `pods` or of `addresses`, or a list of these"
     if not isinstance(node, YamlMapping):
         raise InvalidValue(f"{problem}; found {describe_node(node)}", node)
     if node.get("addresses") is not None:
         return _addresses(_entries(node, ("addresses",), ("addresses",))["addresses"])
     entries = _entries(node, ("namespace", "pods"), required=("namespace",))
-    return AllowedPods(_namespace(entries["namespace"]), _labels(entries["pods"]) if "pods" in entries else ())
+    return (AllowedPods(_namespace(entries["namespace"]), _labels(entries["pods"]) if "pods" in entries else ()),)
 
 
 def _addresses(node: Node) -> tuple[str, ...]:

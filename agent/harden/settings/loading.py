@@ -71,7 +71,8 @@ def load_settings(data: bytes | None, path: PurePosixPath, profile: str | None =
 
         values = profiles.with_profile(values)
     settings = replace(Settings(), **values)
-    return replace(settings, waivers=_located(path, settings.waivers, settings))
+    accepted = tuple(replace(one, location=Location(path, one.location.line)) for one in settings.accepted_breaks)
+    return replace(settings, waivers=_located(path, settings.waivers, settings), accepted_breaks=accepted)
 
 
 def load_waivers(data: bytes, path: PurePosixPath, settings: Settings) -> tuple[SiteWaiver, ...]:

@@ -41,14 +41,14 @@ from agent.harden.settings.value_kinds import (
     one_of,
     optional,
 )
-from agent.harden.settings.waiver_values import WAIVER_NEEDS, WAIVERS
+from agent.harden.settings.waiver_values import ACCEPTED_BREAKS, WAIVER_NEEDS, WAIVERS
 from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, SERVERS, Applies, Role, VersionRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.harden.guide.manifests import EventRateLimit
-    from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
+    from agent.harden.settings.waivers import AcceptedBreak, SiteWaiver, WaiverNeeds
     from agent.k3s.allow_rule import AllowRule
     from agent.k3s.roles_and_versions import Version
 
@@ -208,6 +208,7 @@ class Settings(Value):
     exempt_namespaces: tuple[str, ...] = _row("pod-security.exempt-namespaces", NAMESPACES, _POD_SECURITY, default=())
     exempt_rancher: bool = _row("pod-security.exempt-rancher", BOOLEAN, _POD_SECURITY, default=True)
     exempt_accounts: tuple[str, ...] = _row("service-accounts.exempt", ACCOUNTS, ON_SERVERS, default=())
+    accepted_breaks: tuple[AcceptedBreak, ...] = _row("impact.accepted", ACCEPTED_BREAKS, ON_SERVERS, default=())
     stages_until: str | None = _row(STAGES_UNTIL, optional(DATE), ON_SERVERS, default=None)
     stage_pod_security: PodSecurityStage = _row(
         "stages.pod-security",

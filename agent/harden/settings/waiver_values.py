@@ -1,10 +1,10 @@
-"""YAML form of waivers. Pure."""
+"""YAML form of waivers, and of objects that may break. Pure."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.base.model import Location
 from agent.base.yaml_reader import Scalar, YamlSequence, describe_node
@@ -21,26 +21,31 @@ from agent.harden.settings.value_kinds import (
     string_of,
     unique_fields,
 )
-from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
+from agent.harden.settings.waivers import AcceptedBreak, SiteWaiver, WaiverNeeds
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
     from agent.base.yaml_reader import Node
+
+T = TypeVar("T")
 
 _FILLERS = frozenset({"fixme", "later", "n/a", "na", "none", "reason", "tbd", "todo", "unknown", "waived", "xxx"})
 """Words that fill in a required field without giving a reason."""
 
 
-def _waivers(node: Node) -> tuple[SiteWaiver, ...]:
+def _items(node: Node, item: Callable[[Node], T]) -> tuple[T, ...]:
+    """Return the items of a list. Raises InvalidValue with the problems of all of them."""
     if is_empty(node):
         return ()
     if not isinstance(node, YamlSequence):
         raise InvalidValue
-    found: list[SiteWaiver] = []
+    found: list[T] = []
     invalid: list[InvalidValue] = []
-    for item in node.items:
+    for one in node.items:
         try:
-            found.append(_waiver(item))
+            found.append(item(one))
         except InvalidValue as error:
             invalid.append(error)
     if invalid:
@@ -48,21 +53,30 @@ def _waivers(node: Node) -> tuple[SiteWaiver, ...]:
     return tuple(found)
 
 
-def _waiver(node: Node) -> SiteWaiver:
-    given = unique_fields(node, _KEYS)
-    values: dict[str, object] = {}
-    for key, kind in _KEYS.items():
+def _fields(node: Node, keys: Mapping[str, ValueKind], required: Collection[str]) -> dict[str, Any]:
+    """Return the values of an item and its location by the names of fields."""
+    given = unique_fields(node, keys)
+    values: dict[str, object] = {"location": Location(PurePosixPath(), node.line)}
+    for key, kind in keys.items():
         value = given.get(key)
         if value is None:
-            if key in _REQUIRED:
+            if key in required:
                 raise InvalidValue(f"`{key}` is missing; it must be {kind.allowed}", node)
             continue
         try:
             values[key.replace("-", "_")] = kind.read(value)
         except InvalidValue:
             raise InvalidValue(f"`{key}` must be {kind.allowed}; found {describe_node(value)}", value) from None
-    location = Location(PurePosixPath(), node.line)
-    return SiteWaiver(location=location, **values)  # type: ignore[arg-type]  # each comes from its own reader
+    return values
+
+
+def _waivers(node: Node) -> tuple[SiteWaiver, ...]:
+    return _items(node, lambda item: SiteWaiver(**_fields(item, _KEYS, ("control", "reason"))))
+
+
+def _accepted(node: Node) -> tuple[AcceptedBreak, ...]:
+    required = ("object", "reason", "expires")
+    return _items(node, lambda item: AcceptedBreak(**_fields(item, _KEYS_OF_OBJECTS, required)))
 
 
 def _control(node: Node) -> str:
@@ -86,7 +100,13 @@ def _host_pattern(node: Node) -> str:
     return text
 
 
-_REQUIRED = ("control", "reason")
+def _object(node: Node) -> str:
+    text = string_of(node)
+    if not re.fullmatch(r"(?:[a-z0-9-]+/)?[A-Z][A-Za-z]+/[\w.:-]+", text, re.ASCII):
+        raise InvalidValue
+    return text
+
+
 _KEYS: dict[str, ValueKind] = {
     "control": ValueKind("the id of a control or its CIS number, such as 1.2.9 or cis-1.9/1.2.9", _control),
     "reason": ValueKind("a sentence with the reason", _words),
@@ -94,6 +114,12 @@ _KEYS: dict[str, ValueKind] = {
     "approved-by": ValueKind("the name of who accepts the failure", _words),
     "role": one_of({role.value: role for role in Role}),
     "host": ValueKind("a shell pattern for host names", _host_pattern),
+}
+
+
+_KEYS_OF_OBJECTS: dict[str, ValueKind] = {
+    "object": ValueKind("an object as `impact` names it, such as default/Deployment/web", _object),
+    **{key: _KEYS[key] for key in ("reason", "expires", "approved-by")},
 }
 
 
@@ -115,4 +141,8 @@ WAIVER_NEEDS = ValueKind(
 WAIVERS = ValueKind(
     "a list of mappings, each with `control`, `reason` and optionally `expires`, `approved-by`, `role` and `host`",
     _waivers,
+)
+
+ACCEPTED_BREAKS = ValueKind(
+    "a list of mappings, each with `object`, `reason`, `expires` and optionally `approved-by`", _accepted
 )

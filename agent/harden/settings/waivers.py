@@ -43,6 +43,23 @@ class SiteWaiver(Value):
         return f"{self.control}: {self.reason}; approved by {approver}; expires {day}"
 
 
+class AcceptedBreak(Value):
+    """An object of the cluster that a site lets break."""
+
+    object: str
+    """As `impact` names it: NAMESPACE/KIND/NAME, or KIND/NAME."""
+    reason: str
+    expires: str
+    """The last day, YYYY-MM-DD in UTC."""
+    approved_by: str = ""
+    location: Location = Location(PurePosixPath())
+    """Its line in the settings."""
+
+    def is_expired(self, today: str) -> bool:
+        """Return whether the last day has passed. `today` is YYYY-MM-DD in UTC."""
+        return self.expires < today
+
+
 class WaiverNeeds(Value):
     """What a site requires of each waiver."""
 

@@ -12,6 +12,7 @@ _NOTIFY = "drift:\n  notify: /opt/notify\n"
 _COMMAND = "/opt/notify"
 _TODAY, _SOON = (time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400)) for days in (0, 7))
 _STAGE = "stages:\n  pod-security: warn\n  until: "
+_ACCEPTED = "impact:\n  accepted:\n    - {{object: default/Pod/web, reason: no other client, expires: {day}}}\n"
 _OBSERVES = f"{STATE}/gate-observes"
 _OBSERVING = (
     "run `k3s-harden impact`; then fix what breaks, or postpone it by `stages`; then run `k3s-harden apply`;"
@@ -53,6 +54,10 @@ CASES = (
          both(written(SETTINGS, f"{_STAGE}{_SOON}\nwaivers-must: {{expire-within: 30}}\n"), apply),
          Seen("", "set `stages.until` to a nearer day", found="2999-02-03",
               expected="a day within 30 days, as `waivers-must` requires")),
+    Case("waiver-expired",
+         both(written(SETTINGS, _ACCEPTED.format(day="2026-01-31"))),
+         both(written(SETTINGS, _ACCEPTED.format(day="2999-01-31"))),
+         Seen(f"{SETTINGS}:3", "remove or extend the waiver at {location}", found="2026-01-31")),
     Case("gate-observes", written(_OBSERVES, f"{_TODAY}\n"), written(_OBSERVES, "somehow\n"),
          Seen(_OBSERVES, _OBSERVING, expected=_BLOCKS)),
     Case("gate-observes-too-long", written(_OBSERVES, "2001-02-03\n"), written(_OBSERVES, f"{_TODAY}\n"),

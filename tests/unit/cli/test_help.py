@@ -19,6 +19,7 @@ WIDTH = 80
 VERBS = {command.name: command for command in generate_docs.commands()}
 OWN_CODES = {
     "assess": {ExitCode.NOT_COMPLIANT, ExitCode.ENVIRONMENT},
+    "assess-node": {ExitCode.NOT_COMPLIANT, ExitCode.ENVIRONMENT},
     "fleet": {ExitCode.NOT_COMPLIANT},
     "gate": {ExitCode.NOT_COMPLIANT},
     "impact": {ExitCode.NOT_COMPLIANT},
@@ -68,6 +69,17 @@ def test_help_lists_drift_and_no_option_that_edits_files_of_the_user() -> None:
     shown = run("--help").stdout
     assert "\n  drift " in shown
     assert "--install-completion" not in shown
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "120"])
+def test_help_lists_each_verb_below_its_topic(columns: str) -> None:
+    shown = run("--help", environment={"COLUMNS": columns}).stdout.splitlines()
+    titles = ("Harden:", "Start:", "Verify:", "Fleet:", "Reference:")
+    assert [line for line in shown if line in titles] == [*titles]
+    rows = [line.split()[0] for line in shown[shown.index("Harden:") :] if line.startswith("  ") and line[2] != " "]
+    visible = [name for name, command in VERBS.items() if not command.hidden and " " not in name]
+    assert rows[: len(visible)] == sorted(visible, key=rows.index)
+    assert not any(line.endswith(" ") for line in shown)
 
 
 def test_a_verb_with_an_option_loads_no_other_command() -> None:

@@ -68,10 +68,11 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
             OF_CHECK.replace("check", "service-accounts"),
         ),
         (
-            "assess --every inf",
-            "run assess: invalid value for '--every': inf is not in the range 0.001<=x<=8760",
-            OF_CHECK.replace("check", "assess"),
+            "assess-node --every inf",
+            "run assess-node: invalid value for '--every': inf is not in the range 0.001<=x<=8760",
+            OF_CHECK.replace("check", "assess-node"),
         ),
+        ("assess --node a", "use --node: assess has no such option", OF_CHECK.replace("check", "assess")),
         ("check --root /nonexistent", "use --root /nonexistent: the directory does not exist", A_ROOT),
         ("check --root /etc/passwd", "use --root /etc/passwd: it is a regular file, not a directory", A_ROOT),
         ("check --root=", "use --root: the value is empty", "check that the variable that it comes from is set"),
@@ -109,7 +110,7 @@ def test_without_a_command_the_help_is_printed_as_an_error() -> None:
     """Standard output is for reports."""
     done = run()
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Commands:" in done.stderr
+    assert "Harden:" in done.stderr
 
 
 def test_the_help_of_a_verb_has_a_short_option() -> None:

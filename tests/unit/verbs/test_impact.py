@@ -17,10 +17,11 @@ from agent.base.host.process import Completed
 from agent.base.report import no_progress
 from agent.cluster.kubernetes.queries import CONTROLLERS, Query
 from agent.findings.impact import Impact
-from agent.harden.settings.schema import Overrides, Settings
+from agent.harden.settings.loading import load_settings
+from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.harden.situation import Request
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
-from agent.reports.formats import Format, Verbosity
+from agent.reports.formats import Format, SettingsFormat, Verbosity
 from agent.reports.impact_report import present_impact
 from agent.verbs.impact import _is_account_used, impact, taken_names
 from tests.fake import Clock, Programs, fake_host
@@ -64,7 +65,7 @@ def found(lists: Path, **more: str) -> Impact:
     )
 
 
-def shown(result: Impact, output_format: Format, verbosity: Verbosity = Verbosity.NORMAL) -> str:
+def shown(result: Impact, output_format: Format | SettingsFormat, verbosity: Verbosity = Verbosity.NORMAL) -> str:
     stream = io.StringIO()
     present_impact(result, output_format, verbosity, stream)
     return stream.getvalue()
@@ -103,6 +104,13 @@ def test_each_object_has_what_when_why_and_what_to_do(lists: Path, output_format
         assert part in text
     assert "\x1b" not in text
     assert "secret" not in text
+
+
+def test_the_format_of_the_settings_can_be_pasted(lists: Path) -> None:
+    text = shown(found(lists), SettingsFormat.SETTINGS)
+    rule = "{namespace: default, pods: {app: web}, ports: [8080], from: {namespace: shop, pods: {app: front}}}"
+    assert text == f"network-policies:\n  allow:\n    - {rule}\n"
+    assert [*map(str, load_settings(text.encode(), DEFAULT_SETTINGS).network_policy_allow)] == [rule]
 
 
 def test_the_command_of_a_policy_is_one_for_any_shell_and_any_label(lists: Path) -> None:

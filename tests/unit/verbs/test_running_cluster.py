@@ -96,7 +96,7 @@ def settings_of(root: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("step", "named"),
     [
-        ("pod-security: warn", {"default/Pod/(1 pod)"}),
+        ("pod-security: warn", {"default/Pod/web"}),
         ("network-policies: off", {"default/Pod/web", "shop/Pod/client"}),
     ],
     ids=["policies", "level"],
@@ -121,6 +121,23 @@ def test_each_step_that_adds_something_asks_and_names_only_what_breaks_by_it(
         assert (int(report.exit_code), (root / POLICY).read_bytes()) == (3, before)
         assert check_and_apply.apply(host, REQUEST, accept_impact=True).has_changed
         assert not [found for found in check_and_apply.apply(host, REQUEST).findings if found.id == "breaks-at-once"]
+
+
+@pytest.mark.parametrize("day", ["2099-01-01", "2001-01-01"])
+def test_objects_that_the_settings_accept_do_not_stop_apply_even_after_their_last_day(root: Path, day: str) -> None:
+    pods = [pod("web", "default", {"app": "web"}, "10.42.0.5"), pod("client", "shop", {"app": "client"}, "10.42.0.6")]
+    api = ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
+    accepted = f"{{object: default/Pod/web, reason: no other client, expires: {day}}}"
+    with api.running():
+        with_api(root, api)
+        host = host_of(root, RUNNING)
+        settings_of(root, POSTPONED)
+        check_and_apply.apply(host, REQUEST)
+        settings_of(root, f"stages: {{until: 2099-01-01, pod-security: warn}}\nimpact: {{accepted: [{accepted}]}}\n")
+        report = check_and_apply.apply(host, REQUEST)
+    named = [finding.message for finding in report.findings if finding.id == "breaks-at-once"]
+    assert named
+    assert not any("default/Pod/web" in message for message in named)
 
 
 def test_nothing_is_changed_if_an_object_breaks_at_once(root: Path) -> None:

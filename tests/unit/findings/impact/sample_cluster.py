@@ -165,6 +165,6 @@ def impact(
 
 
 def broken(*objects: Json, **more: Any) -> dict[str, Break]:  # noqa: ANN401 - the arguments of impact()
-    """Return what breaks by object, except pods without known clients."""
-    found = {str(entry.object): entry for entry in impact(*objects, **more).breaks}
-    return {name: entry for name, entry in found.items() if "/Pod/(" not in name}
+    """Return what breaks by object, except pods of which not all clients are known."""
+    found = (entry for entry in impact(*objects, **more).breaks if entry.reasons[0].field != "ports")
+    return {str(entry.object): entry for entry in found}

@@ -164,7 +164,7 @@ def test_a_webhook_is_cut_only_while_the_api_server_is_on_another_node() -> None
     there = pod("web", "default", "10.42.1.5", on="n2")
     far = broken(there, *WEB[1:], webhook("w", "default", "web"))["ValidatingWebhookConfiguration/w"]
     assert (far.when, far.condition) == (When.NEXT_CONNECTION, "")
-    assert [rule.source for rule in far.allow] == [("10.0.0.1/32", "10.42.1.0/32", "10.42.1.1/32")]
+    assert [rule.sources for rule in far.allow] == [("10.0.0.1/32", "10.42.1.0/32", "10.42.1.1/32")]
 
 
 def test_a_client_with_the_network_of_its_node_reaches_pods_of_this_node() -> None:
@@ -231,21 +231,46 @@ def test_open_connections_are_named_unless_a_declared_path_covers_them() -> None
         "1 is open from outside, 198.51.100.7 to port 8080",
         "1 is open from node n2 to port 8080",
     ]
-    assert [rule.source for rule in entry.allow][1:] == [
+    assert [rule.sources for rule in entry.allow][1:] == [
         ("198.51.100.7/32",),
         ("10.0.0.2/32", "10.42.2.0/32", "10.42.2.1/32"),
     ]
 
 
-def test_pods_of_which_no_client_is_known_are_one_line() -> None:
+def unknown(*objects: Json, **more: Any) -> dict[str, str]:  # noqa: ANN401 - the arguments of impact()
+    """Return the ports of which not all clients are known, by object."""
+    found = (entry for entry in impact(*objects, **more).breaks if entry.reasons[0].field == "ports")
+    return {str(entry.object): entry.reasons[0].found.partition(",")[0] for entry in found if not entry.is_certain}
+
+
+STRANGER = pod("x", "shop", "10.42.1.8")
+
+
+def test_pods_that_others_could_use_are_named_one_by_one() -> None:
     pods = (
         pod("a", "default", "10.42.1.5"),
         pod("b", "default", "10.42.1.6"),
         pod("c", "default", "10.42.1.7", {"name": "x"}),
     )
     assert impact(*pods).breaks == ()
-    (entry,) = impact(*pods, pod("x", "shop", "10.42.1.8")).breaks
-    assert (str(entry.object), entry.is_certain) == ("default/Pod/(2 pods)", False)
+    assert unknown(*pods, STRANGER) == {"default/Pod/a": "8080", "default/Pod/b": "8080"}
+
+
+def test_a_port_that_only_a_service_names_is_one() -> None:
+    web = pod("web", "default", "10.42.1.5", {"name": "x", "image": "x"})
+    assert unknown(web, *WEB[1:], STRANGER) == {"default/Pod/web": "8080"}
+
+
+def test_a_known_client_hides_no_other_one() -> None:
+    """Another program can have the address in a Secret."""
+    assert unknown(*WEB, FRONT) == {"default/Pod/web": "8080"}
+
+
+def test_the_proposed_rules_make_nothing_undetermined() -> None:
+    proposed = broken(*WEB, FRONT)["shop/Pod/front"].allow
+    settings = replace(Settings(), network_policy_allow=proposed)
+    assert broken(*WEB, FRONT, settings=settings) == {}
+    assert unknown(*WEB, FRONT, settings=settings) == unknown(*WEB, FRONT)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +282,7 @@ def test_nothing_is_certain_if_another_program_may_enforce_policies(arguments: s
     assert {str(entry.object): entry.is_certain for entry in found.breaks} == {
         "Cluster": False,
         "shop/Pod/front": False,
+        "default/Pod/web": False,
     }
 
 

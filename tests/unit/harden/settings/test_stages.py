@@ -66,6 +66,7 @@ def test_a_stage_counts_only_where_its_part_applies(role: Role, minor: int, sett
     assert [stage.setting for stage in stages_of(everything, role, Version(1, minor, 0))] == settings
 
 
+PEERS = st.builds(AllowedPods, st.just("shop"), st.sampled_from([(), (("app", "null"),)]))
 RULES = st.builds(
     AllowRule,
     st.sampled_from(["default", "kube-system", "shop-1"]),
@@ -78,7 +79,8 @@ RULES = st.builds(
     st.one_of(
         st.just(()),
         st.just(("10.0.0.0/8", "fd00::/8")),
-        st.builds(AllowedPods, st.just("shop"), st.sampled_from([(), (("app", "null"),)])),
+        st.builds(lambda *pods: pods, PEERS),
+        st.builds(lambda *pods: (*pods, "10.0.0.0/8"), PEERS, st.just(AllowedPods("other"))),
     ),
 )
 
