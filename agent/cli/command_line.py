@@ -46,7 +46,7 @@ def run(words: list[str]) -> NoReturn:
         # For zsh and fish, Typer renders the texts by Rich's Markdown, whose parser the packages do not carry.
         sys.modules["typer.rich_utils"] = cast("Any", SimpleNamespace(rich_render_text=str))
     try:
-        if words not in ([], ["render"]) or _COMPLETION in os.environ:
+        if words not in ([], ["render"], ["settings"]) or _COMPLETION in os.environ:
             sys.exit(_program(words)(words, prog_name=PROGRAM, standalone_mode=False) or 0)
         with redirect_stdout(sys.stderr):
             whole_program()([*words, "--help"], prog_name=PROGRAM, standalone_mode=False)
@@ -60,8 +60,10 @@ def whole_program() -> typer.Typer:
     """Return the program with all commands."""
     if not app.registered_groups:
         from agent.cli.render import documents
+        from agent.cli.settings_commands import settings
 
         app.add_typer(documents)
+        app.add_typer(settings)
     return app
 
 

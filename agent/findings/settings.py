@@ -9,6 +9,7 @@ from agent.base.model import Location
 from agent.base.repair import Instruction, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import Problem, error, instruction, no, steps, warning
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent.harden.situation import Situation
 
+_MOVE = f"move the settings that it should make to {DEFAULT_SETTINGS}"
 UNDELIVERED = "notification-undelivered"
 NOTIFY_FINDINGS = ("notify-command-unusable", UNDELIVERED)
 """Those about the notifications of the drift check."""
@@ -37,6 +39,20 @@ def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
         message = f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}"
         fix = steps(Instruction(used.problem.hint or "correct the settings", location), RunVerb("check"))
         yield Problem(message, location=location, repair=fix)
+
+
+@warning(
+    repair="move what it sets to /etc/k3s-harden/config.yaml, and give it a name that does not end in .yaml or .yml"
+)
+def settings_ignored(situation: Situation) -> Iterator[Problem]:
+    """A YAML file in /etc/k3s-harden is not read, because it is not config.yaml and no setting names it."""
+    for path in situation.ignored_settings:
+        import shlex  # on few hosts
+
+        paths = [shlex.quote(name) for name in (str(path), f"{path}.ignored")]
+        fix = replace(steps(Run(f"sudo mv {' '.join(paths)}", f"sudo mv {' '.join(reversed(paths))}")), risk=_MOVE)
+        message = f"the file is ignored: the settings are in {DEFAULT_SETTINGS}"
+        yield Problem(message, expected=str(DEFAULT_SETTINGS), location=Location(path), repair=fix)
 
 
 @warning(repair="remove or extend the waiver, then run apply")

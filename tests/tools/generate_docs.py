@@ -317,6 +317,33 @@ def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a cop
     )
 
 
+_CHOICES = (
+    ("harden a running cluster in steps, with an end", "`stages`: they change what `apply` writes, until their day"),
+    ("close what the guide leaves open", "`profile: strict`, and a setting below it to turn a part of it off"),
+    ("let pods of one namespace violate Pod Security for good", "`pod-security.exempt-namespaces`"),
+    ("let all pods violate Pod Security for a while", "`stages.pod-security: warn`, or `baseline`"),
+    ("forbid others to loosen Pod Security by labels", "`admission-policies.pod-security`, from K3s v1.37 on"),
+    (
+        "accept that one control fails, with a reason",
+        "`waivers`: they change the report only, except kernel parameters",
+    ),
+    ("require a last day of each waiver", "`waivers-must-expire: true`"),
+    (
+        "require a last day in the near future, and who approved it",
+        "`waivers-must` with `expire-within`, without `waivers-must-expire`",
+    ),
+)
+_ALLOW = (
+    ("`namespace`", "the namespace of the pods that accept the traffic", "an error"),
+    ("`pods`", "their labels, such as `{app: db}`", "all its pods"),
+    ("`ports`", "a list of numbers, such as `[8080, 53/UDP]`; TCP unless it is named", "all ports"),
+    ("`from`", "`anywhere`", "an error"),
+    ("", "`{namespace: shop, pods: {app: web}}`: pods of a namespace; `pods` can be omitted", ""),
+    ("", "`{addresses: [10.0.0.0/8]}`: a list of networks", ""),
+    ("", "a list of such values", ""),
+)
+
+
 def _settings() -> str:
     return page([
         "# Settings",
@@ -338,6 +365,13 @@ def _settings() -> str:
                 for row in settings.setting_rows()
             ),
         ),
+        "## Write and check a file",
+        "```sh\nk3s-harden settings init >config.yaml\nk3s-harden settings check config.yaml\n```",
+        "`init` prints each setting as a comment, with its meaning. `check` says what a file means, or what is wrong.",
+        "## Which setting to take",
+        table(("to", "set"), _CHOICES),
+        "## Rules of network-policies.allow",
+        table(("key", "value", "without it"), _ALLOW),
         "## Profiles",
         prose(f"""
             A profile sets several settings together. `{settings.Profile.GUIDE}`, the default, sets none. A setting in

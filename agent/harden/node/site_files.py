@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.base.model import Absent, Location
-from agent.base.value import Value
+from agent.base.value import Value, replace
 from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.settings.loading import apply_overrides, load_settings, load_waivers
 from agent.harden.settings.schema import DEFAULT_SETTINGS
@@ -16,7 +16,7 @@ from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.harden.settings.schema import Overrides, Settings
@@ -85,6 +85,8 @@ class Site(Value):
     """The settings file, which may be missing."""
     files: Mapping[PurePosixPath, bytes]
     """Content of the files that exist, by path."""
+    ignored: tuple[PurePosixPath, ...] = ()
+    """YAML files beside the default file that no setting names."""
 
 
 def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Site:
@@ -92,7 +94,14 @@ def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> S
     where, data = path or DEFAULT_SETTINGS, _settings_data(host, path)
     site = _site(where, {} if data is None else {where: data}, overrides, partial(_named_file, host))
     _require_known(site.waivers)
-    return site
+    return replace(site, ignored=tuple(_ignored(host, site)) if path is None else ())
+
+
+def _ignored(host: Host, site: Site) -> Iterator[PurePosixPath]:
+    read = {site.path, site.settings.waivers_file, site.settings.audit_policy_file}
+    for name in host.tree.names(DEFAULT_SETTINGS.parent):
+        if name.endswith((".yaml", ".yml")) and DEFAULT_SETTINGS.parent / name not in read:
+            yield DEFAULT_SETTINGS.parent / name
 
 
 def recorded_site(path: PurePosixPath, files: Mapping[PurePosixPath, bytes], overrides: Overrides) -> Site:

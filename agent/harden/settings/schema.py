@@ -288,16 +288,22 @@ def stage_rows() -> tuple[SettingRow, ...]:
     return tuple(row for row in setting_rows() if row.name.startswith(_STAGE))
 
 
-def example_settings() -> str:
-    """Return a settings file with every setting."""
-    lines = []
+def example_settings(*, commented: bool = False) -> str:
+    """Return a settings file with every setting; `commented` adds the meaning of each, and makes all lines comments."""
+    import textwrap
+
+    lines: list[str] = []
+    mark = "#" if commented else ""
     section = ""
     for row in setting_rows():
         above, _, last = row.key.rpartition(".")
         if above and above != section:
-            lines.append(f"{above}:")
+            lines.append(f"{mark}{above}:")
         section = above
         first, *more = row.example.splitlines()
         indent = "  " if above else ""
-        lines += [f"{indent}{line}".rstrip() for line in (f"{last}: {first}", *more)]
+        about = f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}." if commented else ""
+        lines += [f"# {line}" for line in textwrap.wrap(about, 118, break_long_words=False, break_on_hyphens=False)]
+        lines += [f"{mark}{indent}{line}".rstrip() for line in (f"{last}: {first}", *more)]
+        lines += [""] * commented
     return "".join(f"{line}\n" for line in lines)

@@ -102,6 +102,8 @@ class Situation(Value):
     waivers: Waivers
     stages: tuple[Stage, ...]
     """The parts of the hardening that the settings postpone on this host."""
+    ignored_settings: tuple[PurePosixPath, ...]
+    """YAML files beside the settings file that no setting names."""
     unreadable: tuple[HardenError, ...]
     """What could not be read, once for each message."""
     today: Today

@@ -149,6 +149,7 @@ def _observe(
         journal=state,
         waivers=waivers,
         stages=stages_of(settings, host_facts.role, host_facts.version),
+        ignored_settings=site.ignored,
         unreadable=tuple({error.message: error for error in unreadable}.values()),
         today=today,
         for_gate=request.for_gate,

@@ -9,6 +9,7 @@ from tests.scenarios.findings.case import Case, Edit, Seen, apply, both, written
 from tests.scenarios.host_tree import SETTINGS, STATE, HostTree
 
 _NOTIFY = "drift:\n  notify: /opt/notify\n"
+_YML = "/etc/k3s-harden/config.yml"
 _COMMAND = "/opt/notify"
 _TODAY, _SOON = (time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400)) for days in (0, 7))
 _STAGE = "stages:\n  pod-security: warn\n  until: "
@@ -34,6 +35,10 @@ def waits(seconds: int) -> Edit:
 
 
 CASES = (
+    Case("settings-ignored", written(_YML, "profile: strict\n"),
+         both(written(SETTINGS, f"waivers-file: {_YML}\n"), written(_YML, "[]\n")),
+         Seen(_YML, f"move the settings that it should make to {SETTINGS}; then run `sudo mv {_YML} {_YML}.ignored`",
+             expected=SETTINGS)),
     Case("notify-command-unusable",
          both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o757)),
          both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o755)),

@@ -85,11 +85,11 @@ def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: 
 
 
 @pytest.mark.parametrize(
-    "verb", [command.name for command in commands() if command.name not in ("explain", "fleet", "render")]
+    "verb", [command.name for command in commands() if command.name not in ("explain", "fleet", "render", "settings")]
 )
 def test_each_verb_refuses_an_argument_too_many(verb: str) -> None:
-    """Only explain takes any words, and fleet any sources."""
-    first = {"preflight": ["1.37"]}.get(verb, [])
+    """Only explain takes any words, and fleet any sources; groups take a command."""
+    first = {"preflight": ["1.37"], "settings check": ["f"]}.get(verb, [])
     done = run(*verb.split(), *first, "one")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"k3s-harden: cannot run {verb}: got unexpected extra argument")
@@ -145,6 +145,7 @@ def test_expected_words_are_understood(words: tuple[str, ...], same: tuple[str, 
         (("assess", "-v", "-q"), "omit one of them"),
         (("assess", "--format", "sarif", "--output", "r.html"), "pass --format html"),
         (("render",), "Usage: k3s-harden render"),
+        (("settings",), "Usage: k3s-harden settings"),
     ],
 )
 def test_a_contradiction_or_an_incomplete_line_says_what_to_do(words: tuple[str, ...], hint: str) -> None:
