@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.assess.checks.answer import NO_ANSWER
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.assess.checks.host_paths import AUDIT_LOG_ARGUMENT
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, Restart
@@ -46,7 +47,6 @@ _COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 _RESTART = Repair(restart=Restart.K3S)
 _HIDE = Repair((Instruction("replace the secret, and set it in K3s' configuration file instead of the command line"),))
 _MOST_NOTES = 20
-_LOG = "audit-log-path"
 RANCHER = "cattle-system"
 """The namespace of Rancher's own agents."""
 _LONGEST_DELAY = 120.0
@@ -103,7 +103,7 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     if why and answer.status is ControlStatus.PASS:
         unread = (Evidence(problem, source=node.cluster.server) for problem in sorted(why))
         return NO_ANSWER._replace(evidence=(*unread, *answer.evidence))
-    if any(argument.name == _LOG for argument in check.arguments):
+    if any(argument.name == AUDIT_LOG_ARGUMENT for argument in check.arguments):
         answer = _growing(answer, node, node.cluster)
     for requirement in check.arguments:
         running = _running(requirement.component, requirement.name, node)
@@ -152,8 +152,8 @@ def with_cluster(
 
 def audit_log(node: AssessedNode, cluster: Cluster) -> PurePosixPath | None:
     """Return the audit log that the running API server writes; None if it is not known."""
-    argument = node.arguments(Component.API_SERVER).get(_LOG)
-    value = (cluster.flags or {}).get(_LOG) or (argument.value if argument else "")
+    argument = node.arguments(Component.API_SERVER).get(AUDIT_LOG_ARGUMENT)
+    value = (cluster.flags or {}).get(AUDIT_LOG_ARGUMENT) or (argument.value if argument else "")
     return PurePosixPath(value) if value.startswith("/") and not cluster.problem else None
 
 

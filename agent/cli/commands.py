@@ -374,7 +374,7 @@ def fleet(
         Optional[Path], Option(help="Names of the expected nodes or clusters, one a line.", metavar="FILE")
     ] = None,
     only: Annotated[
-        Optional[str], Option(help="Show only nodes with these results.", metavar="failed,unknown,compliant")
+        Optional[str], Option(help="Show only nodes with these results.", metavar="failed,unknown,compliant,postponed")
     ] = None,
     output_format: FleetFormat = Format.AUTO,
 ) -> None:

@@ -30,12 +30,21 @@ from agent.cluster.connection import (
 from agent.cluster.kubernetes import admission_engines, objects, queries, running_objects
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, at
-from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS, REQUESTS, ApiRequest, Cluster, Query
+from agent.cluster.kubernetes.queries import (
+    CONTROLLERS,
+    MONITORS,
+    REFERRERS,
+    REPOSITORIES,
+    REQUESTS,
+    ApiRequest,
+    Cluster,
+    Query,
+)
 from agent.cluster.kubernetes.running_objects import PODS, FailedEvent, ObjectName, Running, RunningWorkload
 from agent.cluster.node_status import parse_node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
@@ -233,6 +242,14 @@ class Reader:
         """Return the version of Kubernetes, such as v1.34.1+k3s1."""
         return as_string(as_mapping(self._json(ApiRequest("/version"))).get("gitVersion"))
 
+    def groups(self) -> frozenset[str]:
+        """Return the API groups that the API server has; empty if it does not say."""
+        try:
+            answer = as_mapping(self._json(ApiRequest("/apis")))
+        except (StatusError, InvalidAnswerError, LimitError):
+            return frozenset()
+        return frozenset(as_string(as_mapping(group).get("name")) for group in as_list(answer.get("groups")))
+
     def _flags(self) -> dict[str, str] | None:
         """Return the flags of the API server; None before Kubernetes 1.36."""
         try:
@@ -302,6 +319,11 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
         kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.referrer, kind))
         for kind, path in REFERRERS.items()
     },
+    "configmaps": (ApiRequest("/api/v1/configmaps"), running_objects.config_map),
+    **{
+        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.repository, kind))
+        for kind, path in REPOSITORIES.items()
+    },
     **{
         kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.monitor, kind))
         for kind, path in MONITORS.items()
@@ -310,22 +332,38 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
 """By name, what to ask for and how each object is parsed."""
 
 
-def read_running(client: ApiClient) -> Running:
-    """Read all lists. Raises HostError if the API server cannot be read at all."""
+def read_role() -> dict[str, Any]:
+    """Return a ClusterRole that suffices to read all lists."""
+    resources: dict[str, list[str]] = {}
+    for request, _ in _LISTS.values():
+        *_, group, _, name = f"/{request.path}".replace("/api/", "//").split("/")
+        found = resources.setdefault(group, [])
+        found += [] if name in found else [name]
+    rules = [{"apiGroups": [group], "resources": names, "verbs": ["list"]} for group, names in resources.items()]
+    metadata = {"name": "k3s-harden-impact"}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}
+
+
+def read_running(client: ApiClient, omitted: Collection[str] = ()) -> Running:
+    """Read all lists without the omitted ones. Raises HostError if the API server cannot be read at all."""
     reader = Reader(client)
     version = reader.version()
+    groups = reader.groups()
     objects: dict[str, tuple[Any, ...]] = {}
-    problems: dict[str, str] = {}
+    problems: dict[str, HostError] = {}
+    unanswered = 0
     for name, (request, parse) in _LISTS.items():
+        if name in omitted or (request.may_be_missing and groups and request.path.split("/")[2] not in groups):
+            continue
         try:
             objects[name] = reader.listed(request, parse)
         except HostError as error:
-            if not isinstance(error, StatusError) and not objects:
+            unanswered += not isinstance(error, (StatusError, InvalidAnswerError, LimitError))
+            if unanswered >= _MOST_UNANSWERED or (unanswered and not objects):
                 raise
-            problems[name] = error.message
+            problems[name] = error
         if request.path in reader.gaps:
-            problems[name] = reader.gaps[request.path]
+            problems[name] = LimitError(reader.gaps[request.path])
     if not any(objects.values()):
-        problem = next(iter(problems.values()), "cannot read the cluster: it has no objects")
-        raise HostError(problem, "use a credential that may list all objects")
+        raise next(iter(problems.values()), HostError("cannot read the cluster: it has no objects"))
     return Running(objects, problems, version)

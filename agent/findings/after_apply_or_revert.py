@@ -101,8 +101,8 @@ IMPACT_UNKNOWN = register(
     Level.ERROR,
     explanation="""The API server did not answer, so it is not known what breaks, and apply did nothing.
 
-    Where K3s runs, apply asks the API server if it adds or changes NetworkPolicies, or what Pod Security enforces, for
-    ten seconds at most. The gate never asks.
+    Where K3s runs, apply asks the API server if it adds or changes NetworkPolicies, or what Pod Security enforces. It
+    waits five seconds for each answer, and a minute for all. The gate never asks.
     """,
     repair="find out why the API server does not answer, or pass --accept-impact",
     blocks_gate=_NOTHING_CHANGED,

@@ -25,6 +25,9 @@ _SQLITE = "sqlite://"
 _DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql"))
 """Schemes of a datastore endpoint (kine, pkg/drivers). A scheme is not a secret."""
 
+WITHOUT_TLS = "sslmode=disable"
+"""The parameter of a PostgreSQL endpoint with which its driver does not use TLS."""
+
 _WORDS = ("token", "secret", "password", "passwd", "passphrase")
 _SHORTEST_MISSPELT = 4
 _PAIRS = frozenset({"accesskey", "apikey", "joinkey", "privatekey", "secretkey"})
@@ -86,7 +89,7 @@ def shown_key(key: str) -> str:
 def without_secrets(key: str, text: str) -> str:
     """Return a value with its secret parts replaced by HIDDEN.
 
-    Keeps the scheme of a datastore endpoint, and for SQLite the path, but not the parameters.
+    Keeps the scheme of a datastore endpoint, for SQLite the path, and of the parameters only that TLS is disabled.
     """
     if not text:
         return ""
@@ -94,7 +97,8 @@ def without_secrets(key: str, text: str) -> str:
         if text.startswith(_SQLITE):
             path, mark, _ = text.partition("?")
             return f"{redacted(path)}{mark}{HIDDEN if mark else ''}"
-        return next((scheme for scheme in _DATASTORES if text.startswith(scheme)), "") + HIDDEN
+        plain = f"?{WITHOUT_TLS}" if re.search(rf"[?&]{WITHOUT_TLS}(&|$)", text) else ""
+        return next((scheme for scheme in _DATASTORES if text.startswith(scheme)), "") + HIDDEN + plain
     return HIDDEN if is_secret(key) and text not in _NOT_SECRET else redacted(text)
 
 

@@ -11,7 +11,7 @@ from agent.reports.fleet_texts import HEADS, below, columns, summary
 from agent.reports.formats import Format, fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from agent.cluster.fleet.members import Fleet
     from agent.cluster.fleet.published import FleetNode
@@ -25,11 +25,11 @@ _NOT_IN_JSON = ("uid", "leaked", "compared", "published")
 
 
 def present_fleet(
-    fleet: Fleet, output_format: Format, stream: TextIO, only: Collection[PublishedResult] = tuple(PublishedResult)
+    fleet: Fleet, output_format: Format, stream: TextIO, only: Sequence[str] = tuple(PublishedResult)
 ) -> None:
     """Write the nodes to `stream`. Texts of nodes are escaped, and secrets in them are replaced.
 
-    Formats for people show `only` the nodes with these results; counts are always those of all nodes.
+    Formats for people show `only` the nodes that it selects; counts are always those of all nodes.
     """
     if output_format is Format.JSON:
         stream.writelines(_as_json(fleet))
@@ -39,7 +39,7 @@ def present_fleet(
 
         text = fleet_reports(fleet)
     else:
-        shown = [node for node in fleet.nodes if node.result in only]
+        shown = [node for node in fleet.nodes if node.is_one_of(only)]
         if output_format is Format.HTML:
             from agent.reports.html.fleet_page import fleet_html
 

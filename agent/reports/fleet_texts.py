@@ -20,6 +20,7 @@ HEADS = ("Cluster", "Node", "Role", "Result", "K3s", "Failed", "Drifting since",
 
 
 _MOST_MISSING = 1000
+_MOST_CLUSTERS = 100
 
 
 def columns(node: FleetNode) -> tuple[str, ...]:
@@ -50,7 +51,13 @@ def remarks(node: FleetNode) -> Iterator[str]:
 
 
 def below(fleet: Fleet) -> Iterator[str]:
-    """Yield the nodes by failed control, and the notes."""
+    """Yield the results by cluster, if there are several, the nodes by failed control, and the notes."""
+    clusters = [*fleet.clusters.items()] * (len(fleet.clusters) > 1)
+    for name, counts in clusters[:_MOST_CLUSTERS]:
+        yield printable(f"{name}: {', '.join(f'{count} {result}' for result, count in counts.items())}")
+    left = len(clusters) - _MOST_CLUSTERS
+    if left > 0:
+        yield f"and {left} more clusters with fewer problems"
     for control, names in fleet.nodes_by_failed_control.items():
         yield printable(f"{control} failed on {len(names)}: {shortened(names)}")
     yield from notes(fleet)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
-from agent.base.repair import Patch
+from agent.base.repair import Decide, Patch
+from agent.base.value import replace
 from agent.findings.impact import ACCEPTED, UNDETERMINED
 from agent.reports import repair_texts
 from agent.reports.formats import Format, SettingsFormat, Verbosity, fitting
@@ -17,9 +19,15 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from agent.base.repair import Repair
     from agent.findings.impact import Break, Impact
 
 SCHEMA = 2
+_MANY = 10
+"""Objects from which on an overview precedes them."""
+_LONGEST = 240
+"""Characters of a reason without -v."""
+_REST = "then correct its fields, which -v shows"
 
 
 def present_impact(
@@ -56,13 +64,11 @@ def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:
     """Yield a line with four columns for each object; with -v also the policies."""
     is_verbose = verbosity is Verbosity.VERBOSE
     if verbosity is not Verbosity.QUIET:
+        yield from (printable(line) for line in _overview(impact))
         for entry in impact.breaks:
-            texts = (
-                str(entry.object),
-                _when(entry),
-                _why(entry, is_verbose=is_verbose),
-                repair_texts.text(entry.repair),
-            )
+            fix = entry.repair if is_verbose else _at_first(entry.repair)
+            rest = "" if fix is entry.repair else f"; {_REST}"
+            texts = (str(entry.object), _when(entry), _why(entry, is_verbose=is_verbose), repair_texts.text(fix) + rest)
             yield "\t".join(map(printable, texts))
             yield from (f"\t{printable(line)}" for line in _commands(entry) if is_verbose)
         yield from (printable(f"note: {note}") for note in impact.notes)
@@ -75,17 +81,38 @@ def _print(console: Console, impact: Impact, verbosity: Verbosity) -> None:
 
     is_verbose = verbosity is Verbosity.VERBOSE
     if verbosity is not Verbosity.QUIET:
+        for line in _overview(impact):
+            print_line(console, styled(line))
         for when, entries in groupby(impact.breaks, key=_when):
             print_line(console, styled(when, "bold"))
             for entry in entries:
                 print_line(console, styled(str(entry.object), "red" if entry.is_certain else "magenta"), 2)
                 print_line(console, styled(_why(entry, is_verbose=is_verbose)), 4, 2)
-                print_fix(console, entry.repair, 4)
+                fix = entry.repair if is_verbose else _at_first(entry.repair)
+                print_fix(console, fix, 4)
+                if fix is not entry.repair:
+                    print_line(console, styled(_REST, "dim"), 4, 2)
                 for line in _commands(entry) if is_verbose else ():
                     print_command(console, line, 4)
         for note in impact.notes:
             print_line(console, styled(f"note: {note}", "dim"), 0, 2)
     print_line(console, styled(summary(impact), "bold"))
+
+
+def _overview(impact: Impact) -> Iterator[str]:
+    """Yield the number of objects by namespace and owner, if these are many."""
+    groups: dict[tuple[str, str], Counter[str]] = {}
+    for entry in impact.breaks if len(impact.breaks) > _MANY else ():
+        groups.setdefault((entry.object.namespace, entry.owner), Counter())[_when(entry)] += 1
+    for (namespace, owner), found in sorted(groups.items()):
+        counts = ", ".join(f"{count} {when}" for when, count in found.items())
+        yield f"{', '.join(filter(None, (namespace or 'cluster', owner)))}: {counts}"
+
+
+def _at_first(repair: Repair) -> Repair:
+    """Return what keeps an object running, without the fields that make it compliant."""
+    steps = tuple(step for step in repair.steps if not isinstance(step, (Patch, Decide)))
+    return replace(repair, steps=steps) if steps and steps != repair.steps else repair
 
 
 def _when(entry: Break) -> str:
@@ -97,7 +124,9 @@ def _when(entry: Break) -> str:
 def _why(entry: Break, *, is_verbose: bool) -> str:
     shown = entry.reasons if is_verbose else entry.reasons[:1]
     more = f" (and {len(entry.reasons) - 1} more; -v lists them)" if len(shown) < len(entry.reasons) else ""
-    return ", ".join(filter(None, ("; ".join(map(str, shown)) + more, entry.condition)))
+    texts = (str(reason) for reason in shown)
+    short = (text if is_verbose or len(text) <= _LONGEST else f"{text[:_LONGEST]}... (-v)" for text in texts)
+    return ", ".join(filter(None, ("; ".join(short) + more, entry.condition)))
 
 
 def _commands(entry: Break) -> Iterator[str]:
@@ -124,6 +153,7 @@ def _as_json(impact: Impact) -> str:
     breaks = [
         {
             **entry.object._asdict(),
+            "owner": entry.owner,
             "topic": entry.topic,
             "when": entry.when,
             "determined": entry.is_certain,

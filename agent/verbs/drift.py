@@ -16,6 +16,7 @@ from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
 from agent.base.repair import FixOwner
 from agent.base.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
+from agent.base.times import minute
 from agent.base.value import replace
 from agent.findings.files_and_journal import JOURNAL_DAMAGED
 from agent.findings.gate_faults import GATE_FINDINGS
@@ -58,6 +59,7 @@ REPORT = STATE / "assessment.json"
 
 METRICS = STATE / "metrics" / "k3s-harden.prom"
 
+_DAY = len("2027-03-31 ")
 REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and a reserve for systemd."""
 
@@ -82,7 +84,8 @@ def drift(host: Host, request: Request, assess: _Assess, caller: Callable[[], Ca
     if problem:
         yield problem
     now = _assessed(assess, settings, last)
-    yield from (printable(note.message) for note in now.notes if note.message.startswith(CLUSTER_NOT_ASSESSED))
+    unread = [printable(note.message) for note in now.notes if note.message.startswith(CLUSTER_NOT_ASSESSED)]
+    yield from unread
     changes = () if last is None else status_changes(last.statuses, now)
     causes = {}
     if last is not None:
@@ -101,6 +104,8 @@ def drift(host: Host, request: Request, assess: _Assess, caller: Callable[[], Ca
         fixed = status_changes(before, now)
         yield from _grouped(fixed, dict.fromkeys(before, "; fixed by k3s-harden apply"))
     gaps = [note for note in now.notes if note.finding in _TOLD]
+    if last is not None and last.benchmark == now.benchmark and not (changes or gaps or unread):
+        yield f"no change since {minute(last.when).removeprefix(minute(now.when)[:_DAY])}"
     yield from (printable(note.message) for note in gaps)
     changed = {change.verdict.control.id for change in changes}
     left = [verdict for verdict in now.open if verdict.control.id in changed]

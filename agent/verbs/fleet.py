@@ -18,7 +18,7 @@ from agent.base.report import no_progress
 from agent.base.times import seconds_of
 from agent.base.value import replace
 from agent.cluster.fleet.members import Requirement, make_fleet, shortened
-from agent.cluster.fleet.published import parsed_json
+from agent.cluster.fleet.published import POSTPONED, parsed_json
 from agent.cluster.fleet.snapshot import (
     UNSIGNED,
     Snapshot,
@@ -91,13 +91,14 @@ def requirement(state: str | None, max_age: str, expected: int | None, names: Pu
     return Requirement(seconds, state is not None, expected, is_full=state == "full", names=named)
 
 
-def results(only: str | None) -> Sequence[PublishedResult]:
-    """Return the results of an option, or all. Raises UsageError for others."""
-    try:
-        return tuple(map(PublishedResult, only.split(","))) if only else tuple(PublishedResult)
-    except ValueError:
-        names = ", ".join(PublishedResult)
-        raise UsageError(f"cannot use --only: found {only}, expected {names}", "separate them by commas") from None
+def results(only: str | None) -> Sequence[str]:
+    """Return the words of an option that select nodes, or all results. Raises UsageError for others."""
+    names = (*PublishedResult, POSTPONED)
+    chosen = tuple(only.split(",") if only else PublishedResult)
+    if not set(chosen) <= set(names):
+        problem = f"cannot use --only: found {only}, expected {', '.join(names)}"
+        raise UsageError(problem, "separate them by commas")
+    return chosen
 
 
 def snapshot(path: PurePosixPath) -> Snapshot:
@@ -131,7 +132,7 @@ def fleet(
             verification = _Verification(parse_keys(stream.read()), before.verified if before else {})
     unread: list[str] = []
     nodes = [*_nodes(environment, sources, verification, progress, unread)]
-    names = ["/".join(filter(None, (node.cluster, node.name))) for node in nodes if node.unknown]
+    names = ["/".join(filter(None, (node.cluster, node.name))) for node in nodes if node.unknown and node.name]
     unread += [f"not read or not verified: {shortened(names)}"] * bool(names)
     return replace(make_fleet(nodes, time.time(), required, before), unread=tuple(sorted(unread)))
 
@@ -181,7 +182,7 @@ def _nodes_of_clusters(
             return list(read(context, no_progress))
         except HardenError as error:
             unread.append(f"{context}: {error.message}")
-            return []
+            return [ClusterNode("", False, cluster=context, unknown=error.message)]
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         reading = {threads.submit(nodes, context): context for context in contexts}

@@ -20,18 +20,20 @@ from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
 from agent.cluster.pod_security_probe import probe_workloads
 from agent.cluster.reader import LIMITS, Reader, read_running
-from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults
+from agent.findings.impact import Topic
+from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults, not_needed
 from agent.findings.impact.traffic import expected_policies, replaced_policies
 from agent.findings.manifest_files import name_taken
 from agent.findings.registry import KINDS
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
+from agent.harden.node.installed_services import installed_units
 from agent.harden.settings import loading
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_after_apply, observe_situation
-from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
@@ -70,7 +72,18 @@ def impact(
     if kubectl or not is_server:
         if probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
-        return _elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress)
+        try:
+            return _elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress)
+        except HostError as error:
+            is_server = any(unit.role is Role.SERVER for unit in installed_units(host, []))
+            if kubectl or not is_server:
+                raise
+            another = "or pass --kubeconfig for the cluster to read"
+            if host.runs_as_root:
+                cause = "K3s has never run on this server, so it has no credential for its API server"
+                raise HostError(cause, f"start K3s, and run it again; {another}") from error
+            cause = f"only root can read K3s' credential on this server, and without it: {error.message}"
+            raise HostError(cause, f"run it with sudo, {another}") from error
     return impact_on_server(host, request, observe_situation(host, request), _LIMITS, progress, probe=probe)
 
 
@@ -82,12 +95,16 @@ def impact_on_server(
     progress: Progress = no_progress,
     *,
     probe: bool = False,
+    topics: Collection[Topic] = tuple(Topic),
 ) -> Impact:
-    """Return what breaks, from the API server of this host. Raises HardenError if it cannot be read."""
+    """Return what breaks, from the API server of this host. Raises HardenError if it cannot be read.
+
+    Only the objects that these topics need are read.
+    """
     progress("reading the cluster")
     data_dir = situation.facts.data_dir
     with connect_as_admin(host, data_dir, limits) as client:
-        running = read_running(client)
+        running = read_running(client, not_needed(topics))
     connections = host.connections()
     version = _version(running.version)
     tomorrow = pod_security_defaults(observe_after_apply(host, request, situation))

@@ -40,12 +40,13 @@ def configured_k3s(
 
     `installed` are the services of the host.
     """
-    unit = only_unit(candidate_units(host, installed, site.role, host.probe()))
+    processes = host.probe()
+    unit = only_unit(candidate_units(host, installed, site.role, processes))
     configuration = read_configuration(host, unit, site.k3s_config)
     data_dir, _ = data_directory(site, configuration)
     role = site.role or Role.SERVER
     k3s = _k3s(host, unit, configuration.operator_config, role, data_dir, site.k3s_version)
-    return unit, configuration, k3s
+    return unit, configuration, replace(k3s, runs=bool(processes))
 
 
 def _k3s(

@@ -91,6 +91,8 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 maxPods: 12
 podsPerCore: 44
+authentication: {webhook: null}
+authorization: null
 """
 
 
@@ -240,6 +242,12 @@ def test_field_of_the_kubelet(node: Node, field: str) -> None:
     """The kubelet merges its files and arguments; arguments override files."""
     answer = node.client.get(PORTS[KUBELET], "/configz")
     assert answer.json["kubeletconfig"][field] == KUBELET_FIELDS[field]
+
+
+def test_null_restores_the_defaults_of_the_kubelets_files(node: Node) -> None:
+    """Those of its arguments are no webhook and AlwaysAllow."""
+    found = node.client.get(PORTS[KUBELET], "/configz").json["kubeletconfig"]
+    assert (found["authentication"]["webhook"]["enabled"], found["authorization"]["mode"]) == (True, "Webhook")
 
 
 def test_underscores_open_the_kubelet(node: Node) -> None:

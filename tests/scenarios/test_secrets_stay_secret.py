@@ -229,3 +229,11 @@ def outputs(host: HostTree, *, quick: bool = False) -> list[str]:
     found = [host.run(*words) for words in runs]
     assert all(done.code != ExitCode.USAGE for done, words in zip(found, runs) if words[0] == "assess"), found
     return [text for done in found for text in done[1:]]
+
+
+@pytest.mark.parametrize("version", ["1.24", "1.25", "1.38"])
+def test_the_first_diff_hides_no_line_of_the_programs_own_files(host: HostTree, version: str) -> None:
+    """Also with names of fields that are longer than those of options, such as allowPrivilegeEscalation."""
+    host.options = ("--role", "server", "--k3s-version", version)
+    done = host.run("diff")
+    assert (done.code, HIDDEN in done.stdout, "+kind: NetworkPolicy" in done.stdout) == (3, False, True)

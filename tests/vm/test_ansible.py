@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,12 @@ import pytest
 
 from tests.release.distributions import DISTRIBUTIONS
 from tests.release.rpm_root import make_stubs
+from tests.ssh_key import new_key
 from tests.tools.bench.work import python_with
 from tests.vm import suite as debian
 from tests.vm.conftest import Bundle, Packages
 from tests.vm.control_host import ControlHost, Play
-from tests.vm.image import Image
+from tests.vm.image import CHECKOUT, Image
 from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, SERVER, ContainerNode, Node
 from tests.vm.suite import SINGLE_FILE_SUITES
 
@@ -246,6 +248,36 @@ def _put_debian_packages(node: Node, image: Image, work: Path, *names: str) -> N
     for deb in debian.Suite(suite.name, work).download_all(names):
         node.put(f"/root/debs/{deb.name}", deb.read_bytes())
     node.run("dpkg --install --force-confold /root/debs/*.deb")
+
+
+@pytest.mark.deb
+def test_a_report_that_its_node_signed_is_verified_on_the_control_host(
+    control: ControlHost, nodes: dict[str, ContainerNode], image: Image, tmp_path: Path
+) -> None:
+    """By the loop of the page; the directory on the node is removed."""
+    node, key = nodes[_FIRST], new_key(tmp_path / "host-key")
+    _put_debian_packages(node, image, tmp_path, "openssh-client")
+    node.put("/etc/ssh/ssh_host_ed25519_key", key.read_bytes(), "0600")
+    limit = f"--limit={_FIRST}"
+    _checked(control.play(limit, "harden.yml"))
+    _checked(control.play(limit, "assess.yml", k3s_harden_sign="/etc/ssh/ssh_host_ed25519_key"))
+    assert node.run("find /root -name 'k3s-harden.*'").out == ""
+    (control.directory / "nodes").write_text(f"{_FIRST}\n", encoding="utf-8")
+    (control.directory / "keys").mkdir()
+    shutil.copy(key.with_suffix(".pub"), control.directory / f"keys/{_FIRST}.pub")
+    list_signers, verify = (_evidence(heading)[0] for heading in ("Whose key", "Verify"))
+    done = subprocess.run(
+        ["sh", "-euc", list_signers + verify], cwd=control.directory, check=True, capture_output=True, text=True
+    )
+    assert f'Good "k3s-harden" signature for {_FIRST}' in done.stdout
+    assert "NOT VERIFIED" not in done.stdout
+
+
+def _evidence(heading: str) -> list[str]:
+    """Return the shell blocks below a heading of the page about evidence."""
+    page = (CHECKOUT / "docs/howto/fleet-evidence.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.deb

@@ -20,10 +20,11 @@ from agent.assess.checks.answer import (
 from agent.assess.checks.argument_edits import EVENT_RATE_LIMIT
 from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore_checks import no_etcd
+from agent.assess.checks.host_paths import AUDIT_LOG_ARGUMENT
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.repair import Answer as Choice
-from agent.base.repair import Decide, Edit, Repair, Restart, RunVerb
+from agent.base.repair import Decide, Edit, Repair, Restart, Run, RunVerb
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -40,6 +41,7 @@ from agent.k3s import admission_configuration, audit_policy, default_arguments
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.config import component_argument, string_slice
 from agent.k3s.go_values import accepted
+from agent.k3s.redaction import WITHOUT_TLS
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
@@ -210,7 +212,7 @@ def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence,
     if not defaults.is_etcd(address):
         kind = address.value.partition(":")[0]
         reason = f"the external datastore is {kind}, not etcd, as its address at {address.location} shows"
-        return Answer(ControlStatus.NOT_APPLICABLE, kind, reason=reason)
+        return _without_tls(node, ()) or Answer(ControlStatus.NOT_APPLICABLE, kind, reason=reason)
     key, path = ETCD_FILES[check.name], node.facts.configuration.path
     step = Decide(
         f"Which file has what `{key}` names?",
@@ -243,8 +245,10 @@ def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) 
         by = option.by
         evidence = (_evidence(check, option), *evidence)
     if check.criterion.accepts(argument.value) and (by is GivenBy.K3S or _can_be_parsed(check, argument)):
-        is_of_etcd = check.name in ETCD_FILES
-        rejected = _without_tls(node, evidence) if is_of_etcd else _rejected(check, argument, node, evidence)
+        if check.name in ETCD_FILES:
+            rejected = _without_tls(node, evidence)
+        else:
+            rejected = _keeps_nothing(check, argument, node, evidence) or _rejected(check, argument, node, evidence)
         return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
     locations = [shown.location for shown in evidence if shown.location]
     repair = argument_edits.repair_of_argument(check, argument, locations, by, node)
@@ -252,13 +256,15 @@ def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) 
 
 
 def _without_tls(node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer | None:
-    """Return the answer if the API server reaches an external etcd without TLS, which ignores the files."""
+    """Return the answer if an external datastore is reached without TLS, which ignores the files."""
     address = defaults.datastore_address(node.facts)
-    if address is None or not address.value.startswith("http://"):
+    plain = {"http://": "https://", WITHOUT_TLS: "sslmode=verify-full"}
+    old = next((text for text in plain if address is not None and text in address.value), "")
+    if address is None or not old:
         return None
     shown = Evidence(address.written, address.location)
     location = address.location or Location(node.facts.configuration.path)
-    repair = node.by_hand([Edit(location, "http://", "https://")])
+    repair = node.by_hand([Edit(location, old, plain[old])])
     return Answer(ControlStatus.FAIL, "the datastore is reached without TLS", (shown, *evidence), repair=repair)
 
 
@@ -267,6 +273,23 @@ def _can_be_parsed(check: ArgumentCheck, argument: EffectiveArgument) -> bool:
 
     kind = tables.kind_of(check.component, check.name, tables.LAST_MINOR)  # the kinds are equal in all minors
     return kind is None or all(accepted(partial(values.parse, kind), item.value) is not None for item in argument.given)
+
+
+def _keeps_nothing(
+    check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer | None:
+    """Return the answer if symlinks lead from the audit log to a device."""
+    log = node.evidence.audit_log
+    if check.name != AUDIT_LOG_ARGUMENT or log is None or check.criterion.accepts(str(log)):
+        return None
+    given, path = argument.given[-1], quote(argument.value)
+    repair = Repair((Run(f"sudo rm {path}"),), Restart.K3S)
+    if given.by is GivenBy.OPERATOR and given.location is not None:
+        repair = argument_edits.repair_of_argument(check, argument, [given.location], given.by, node)
+    location = Location(PurePosixPath(argument.value))
+    shown = Evidence(f"it leads to {log}", location, repeat_with=f"readlink -f {path}")
+    found = f"{argument.value} leads to {log}, which keeps nothing"
+    return Answer(ControlStatus.FAIL, found, (*evidence, shown), repair=repair)
 
 
 def _rejected(

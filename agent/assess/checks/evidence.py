@@ -116,3 +116,5 @@ class CollectedEvidence(Value):
     """Paths below the data directory of a certificate, and of another file with its key."""
     with_credentials: frozenset[str] = frozenset()
     """Paths of the configuration of registries, if it has passwords or tokens."""
+    audit_log: PurePosixPath | None = None
+    """The audit log without symlinks; None if the API server writes none to a file."""

@@ -32,6 +32,9 @@ class HostPaths(Value):
     """Why there are no such files, if `find` returns none."""
 
 
+AUDIT_LOG_ARGUMENT = "audit-log-path"
+
+
 def paths_on(paths: tuple[str, ...] | HostPaths, facts: HostFacts) -> tuple[str, ...]:
     """Return the paths of a check on this host. Raises ValueError if they could not be determined."""
     return tuple(dict.fromkeys(paths.find(facts))) if isinstance(paths, HostPaths) else paths
@@ -120,7 +123,7 @@ def _or_argument(path: str, name: str) -> Callable[[HostFacts], Iterable[str]]:
 
 
 def _audit_logs(facts: HostFacts) -> Iterator[str]:
-    path = named_by_argument("audit-log-path", facts)
+    path = named_by_argument(AUDIT_LOG_ARGUMENT, facts)
     if path:
         # The API server renames full logs: audit-2026-01-01T00-00-00.000.log, also with .gz at the end.
         directory, _, name = path.rpartition("/")
@@ -232,7 +235,7 @@ AUDIT_LOGS = HostPaths("the audit logs", _audit_logs, "the API server writes no 
 AUDIT_LOG_DIRECTORY = HostPaths(
     "the directory of the audit logs",
     lambda facts: (
-        path.rpartition("/")[0] or "/" for path in filter(None, (named_by_argument("audit-log-path", facts),))
+        path.rpartition("/")[0] or "/" for path in filter(None, (named_by_argument(AUDIT_LOG_ARGUMENT, facts),))
     ),
     "the API server writes no audit log to a file",
 )

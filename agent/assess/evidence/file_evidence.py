@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +17,7 @@ from agent.assess.checks.evidence import (
     UnknownCause,
     UnknownFile,
 )
-from agent.assess.checks.host_paths import REGISTRIES, paths_on
+from agent.assess.checks.host_paths import AUDIT_LOG_ARGUMENT, REGISTRIES, named_by_argument, paths_on
 from agent.base.errors import AccessDeniedError, HostError, InputError
 from agent.base.host.other_names import OtherNames
 from agent.base.linux.file_systems import DIRECTORY, REGULAR_FILE, SYMLINK
@@ -302,7 +303,18 @@ def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) ->
         encryption=_parsed(host.tree, encryption, lambda data: encryption_configuration(data, encryption, facts)),
         shared_keys=frozenset(_shared_keys(host.tree, facts)),
         with_credentials=frozenset(_with_credentials(host.tree, facts)),
+        audit_log=_audit_log(host.tree, facts),
     )
+
+
+def _audit_log(tree: Tree, facts: HostFacts) -> PurePosixPath | None:
+    with suppress(ValueError):
+        path = PurePosixPath(named_by_argument(AUDIT_LOG_ARGUMENT, facts))
+        link = tree.broken_link(path)  # as /dev/null on a host tree
+        if link is not None:
+            return PurePosixPath(link.parent, tree.link_target(link) or "", path.relative_to(link))
+        return tree.real_path(path) if path.is_absolute() else None
+    return None
 
 
 def _shared_keys(tree: Tree, facts: HostFacts) -> Iterator[tuple[str, str]]:

@@ -70,25 +70,30 @@ class Fleet(Value):
         return dict(sorted(found.items(), key=lambda row: (-len(row[1]), row[0])))
 
     @cached_property
+    def _read(self) -> Sequence[FleetNode]:
+        """The nodes without clusters that could not be read."""
+        return [node for node in self.nodes if node.name]
+
+    @cached_property
     def missing(self) -> Sequence[str]:
         """The expected names that no node has."""
-        found = {name for node in self.nodes for name in (node.full_name, node.cluster)}
+        found = {name for node in self._read for name in (node.full_name, node.cluster)}
         return sorted(self.requirement.names - found, key=natural)
 
     @cached_property
     def changes(self) -> Mapping[str, Sequence[str]] | None:
         """The nodes that got worse or better, are new or gone; None without a snapshot."""
-        return changes(self.nodes, self.before) if self.before else None
+        return changes(self._read, self.before) if self.before else None
 
     @property
     def seen(self) -> Mapping[str, str]:
         """The time of the newest report of each node that was ever read, those that are gone included."""
-        return seen_times(self.nodes, self.before)
+        return seen_times(self._read, self.before)
 
     @cached_property
     def problems(self) -> Sequence[str]:
         """Why the requirement is not met. A cluster without nodes never meets it."""
-        count, expected = len(self.nodes), self.requirement.expected
+        count, expected = len(self._read), self.requirement.expected
         wrong = [node.full_name for node in self.nodes if node.result is not PublishedResult.COMPLIANT]
         found = [*self.unread]
         found += [f"found {count} node{'s' * (count != 1)}, expected {expected or 'some'}"] * (

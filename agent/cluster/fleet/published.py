@@ -130,6 +130,8 @@ def _of_node(node: Values, usual: Mapping[Group, Mapping[str, str | None]]) -> I
 BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"
 """The fields that have the time of a report, by the clock of the API server and that of the node."""
 
+POSTPONED = "postponed"
+"""Selects nodes on which a stage postpones a part."""
 _COUNTS = (Annotation.EVALUATED, Annotation.PASSED, Annotation.FAILED, Annotation.UNDETERMINED)
 _CHOSEN = (Annotation.LEFT_OPEN, Annotation.WAIVED, Annotation.POSTPONED)
 """Counts that older versions do not publish."""
@@ -157,6 +159,7 @@ class FleetNode(NamedTuple):
     cluster: str
     """Empty if only one is read."""
     name: str
+    """Empty for a cluster that could not be read."""
     uid: str
     role: Role
     k3s_version: str
@@ -191,7 +194,11 @@ class FleetNode(NamedTuple):
     @property
     def full_name(self) -> str:
         """Its name, after that of its cluster."""
-        return f"{self.cluster}/{self.name}" if self.cluster else self.name
+        return "/".join(filter(None, (self.cluster, self.name)))
+
+    def is_one_of(self, selected: Sequence[str]) -> bool:
+        """Return whether it has one of these results, or a part that a stage postpones."""
+        return self.result in selected or bool(POSTPONED in selected and self.published[Annotation.POSTPONED])
 
     @property
     def is_full(self) -> bool:

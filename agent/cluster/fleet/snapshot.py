@@ -208,6 +208,8 @@ def read_snapshot(stream: TextIO) -> Snapshot:
         cluster, name = as_string(node.get("cluster")), as_string(node.get("name"))
         full = f"{cluster}/{name}" if cluster else name
         failed = node.get("failed")
+        if not name:  # a cluster that could not be read
+            continue
         results[full] = PublishedResult(node.get("result")), failed if isinstance(failed, int) else 0
         verified[full] = as_string(node.get("verified"))
     if (found.get("verb"), found.get("schema")) != ("fleet", 1):

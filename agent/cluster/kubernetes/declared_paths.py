@@ -31,6 +31,9 @@ _SCRAPERS = ("prometheus", "vmagent", "victoria-metrics", "alloy", "grafana-agen
 _WEBHOOKS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService")
 _INGRESS_CONTROLLER = "traefik"
 """K3s' own one, also for objects without a class."""
+_REPOSITORY_READERS = ("argocd-repo-server", "source-controller")
+_MOST_ALIASES = 5
+"""Services of the type ExternalName, of which one can stand for another."""
 _FAR = "not from the node of the pod"
 
 
@@ -70,8 +73,12 @@ class DeclaredPaths:
             yield from self._of_referrer(found)
         yield from self._scraped()
         for title, pods in self._cluster.workloads.items():
-            for mention in dict.fromkeys(mention for pod in pods for mention in pod.mentions):
-                yield from self._of_mention(title, pods, mention)
+            for mention in dict.fromkeys(mention for pod in pods for mention in self._mentions(pod)):
+                yield from self._of_mention(title, mention, {str(title): self.clients(pods)})
+        readers = self._named_clients(_REPOSITORY_READERS)
+        for named in self._cluster.repositories:
+            for mention in named.hosts:
+                yield from self._of_mention(named.object, mention, readers)
 
     def _exposed(self, service: Service) -> Iterator[Flow]:
         name = ObjectName(service.namespace, "Service", service.name)
@@ -214,9 +221,20 @@ class DeclaredPaths:
                     if {port.name, port.number, port.target} & set(monitor.ports):
                         yield from self._cluster.targets(service, port)
 
-    def _of_mention(self, title: ObjectName, pods: list[NetworkPod], mention: Mention) -> Iterator[Flow]:
-        service = self._mentioned(mention.host)
-        if service is None or service.namespace == title.namespace:
+    @cached_property
+    def _hosts_of_config_maps(self) -> Mapping[tuple[str, str], tuple[Mention, ...]]:
+        return {(found.object.namespace, found.object.name): found.hosts for found in self._cluster.config_maps}
+
+    def _mentions(self, pod: NetworkPod) -> Iterator[Mention]:
+        yield from pod.mentions
+        for name in pod.config_maps:
+            yield from self._hosts_of_config_maps.get((pod.namespace, name), ())
+
+    def _of_mention(
+        self, object_: ObjectName, mention: Mention, clients: Mapping[str, tuple[Client, ...]]
+    ) -> Iterator[Flow]:
+        service = self._mentioned(mention.host, object_.namespace)
+        if service is None:
             return
         chosen = [port for port in service.ports if mention.port == port.number] or [*service.ports]
         targets = tuple(target for port in chosen for target in self._cluster.targets(service, port))
@@ -224,8 +242,8 @@ class DeclaredPaths:
             # A headless Service has no ports of its own.
             targets = tuple(dict.fromkeys(Target(end.pod, mention.port, end.protocol) for end in targets))
         text = f"{mention.host}:{mention.port}" if mention.port else mention.host
-        field = f"containers[{mention.container}]"
-        yield Flow(title, str(title), self.clients(pods), targets, field, text, service)
+        for client, ends in clients.items():
+            yield Flow(object_, client, ends, targets, mention.field, text, service)
 
     @cached_property
     def _by_service_address(self) -> Mapping[str, Service]:
@@ -233,14 +251,20 @@ class DeclaredPaths:
             address: service for service in self._cluster.services for address in service.addresses if address != "None"
         }
 
-    def _mentioned(self, host: str) -> Service | None:
-        """Return the Service that a host name `NAME.NAMESPACE` or `POD.NAME.NAMESPACE`, or an address is about."""
-        if host in self._by_service_address:
-            return self._by_service_address[host]
-        parts = host.split(".")
-        for first, second in zip(parts, parts[1:3]):
-            if (second, first) in self._cluster.services_by_name:
-                return self._cluster.services_by_name[second, first]
+    def _mentioned(self, host: str, own: str) -> Service | None:
+        """Return the Service with endpoints that a host stands for in a namespace.
+
+        The host is an address, `NAME`, `NAME.NAMESPACE`, or `POD.NAME.NAMESPACE`.
+        """
+        for _ in range(_MOST_ALIASES):
+            parts = [*host.split("."), own] if "." not in host else host.split(".")
+            names = ((second, first) for first, second in zip(parts, parts[1:3]))
+            found = next((name for name in names if name in self._cluster.services_by_name), None)
+            service = self._by_service_address.get(host)
+            service = self._cluster.services_by_name[found] if service is None and found else service
+            if service is None or not service.external_name:
+                return service
+            host, own = service.external_name, service.namespace
         return None
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.objects import Json
     from agent.cluster.kubernetes.running_objects import (
         EndpointSlice,
+        Mentions,
         Monitor,
         NetworkNode,
         NetworkPod,
@@ -245,6 +246,8 @@ class PodNetwork(Value):
     slices: tuple[EndpointSlice, ...] = ()
     referrers: tuple[Referrer, ...] = ()
     monitors: tuple[Monitor, ...] = ()
+    config_maps: tuple[Mentions, ...] = ()
+    repositories: tuple[Mentions, ...] = ()
     nodes: tuple[NetworkNode, ...] = ()
     policies: tuple[NetworkPolicy, ...] = ()
 

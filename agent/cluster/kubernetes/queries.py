@@ -122,6 +122,12 @@ REFERRERS = {
     "APIService": "/apis/apiregistration.k8s.io/v1/apiservices",
 }
 """The path of each kind of object that names Services. The cluster need not have it."""
+REPOSITORIES = {
+    "Application": "/apis/argoproj.io/v1alpha1/applications",
+    "GitRepository": "/apis/source.toolkit.fluxcd.io/v1/gitrepositories",
+    "HelmRepository": "/apis/source.toolkit.fluxcd.io/v1/helmrepositories",
+}
+"""The path of each kind of object that names repositories, which a controller of Argo CD or Flux reads."""
 MONITORS = {kind: f"/apis/monitoring.coreos.com/v1/{kind.lower()}s" for kind in ("ServiceMonitor", "PodMonitor")}
 
 FLAGS = ApiRequest("/flagz", "application/json;v=v1alpha1;g=config.k8s.io;as=Flagz")

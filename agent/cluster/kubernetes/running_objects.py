@@ -20,8 +20,9 @@ from agent.cluster.kubernetes.objects import (
 from agent.cluster.kubernetes.queries import CONTROLLERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from agent.base.errors import HostError
     from agent.cluster.kubernetes.objects import Json, Workload
     from agent.k3s.allow_rule import Labels
 
@@ -52,12 +53,20 @@ class ObjectName(NamedTuple):
 
 
 class Mention(NamedTuple):
-    """A host that the environment or an argument of a container names."""
+    """A host that the environment or an argument of a container names, or another object."""
 
     host: str
+    """A name with dots, an address, or the name of a Service in the same namespace."""
     port: int
     """0 if it is not known."""
-    container: str
+    field: str
+
+
+class Mentions(NamedTuple):
+    """An object that names hosts for its clients, such as a ConfigMap."""
+
+    object: ObjectName
+    hosts: tuple[Mention, ...]
 
 
 class PodPort(NamedTuple):
@@ -86,6 +95,8 @@ class NetworkPod(Row):
     ports: tuple[PodPort, ...]
     images: tuple[str, ...]
     mentions: tuple[Mention, ...]
+    config_maps: tuple[str, ...]
+    """The ConfigMaps in volumes and in the environment."""
     scrape_port: int | None
     """By annotation; 0 means all ports, None that it is not scraped."""
     is_over: bool
@@ -119,6 +130,8 @@ class Service(NamedTuple):
     """Of the cluster; "None" if it is headless."""
     ports: tuple[ServicePort, ...]
     external_addresses: tuple[str, ...]
+    external_name: str
+    """The host that it stands for; empty if it has endpoints."""
     balanced: Mapping[str, str]
     """By address of the load balancer its ipMode; VIP by default."""
     scrape_port: int | None
@@ -200,7 +213,7 @@ class Running(NamedTuple):
 
     objects: Mapping[str, tuple[Any, ...]]
     """By the name of the list; a list that could not be read is missing."""
-    problems: Mapping[str, str]
+    problems: Mapping[str, HostError]
     """Why a list could not be read."""
     version: str
     """Of the API server, such as v1.34.1+k3s1; empty if it is not known."""
@@ -222,6 +235,11 @@ _HOST = re.compile(
     rf"(?:(?<![a-z0-9])([a-z][a-z0-9+-]{{0,15}})://)?(?<![a-z0-9-])((?:{_LABEL}\.){{1,8}}{_LABEL})(?::(\d{{1,5}})(?!\d))?"
 )
 """A name or IPv4 address in a text, with the scheme before it and the port after it."""
+_SHORT = re.compile(
+    r"(?:([a-z][a-z0-9+-]{0,15})://(?:[^@/\s]*@)?|^\w{0,64}(?:host|addr|server|endpoint|ur[il])\w{0,64}=|^)"
+    rf"({_LABEL})(?::(\d{{1,5}}))?(?=[/?,\s]|$)"
+)
+"""The name of a Service in the same namespace: after a scheme, or the value of a variable with such a name."""
 _MOST_HOSTS = 500
 """Names in one pod."""
 _LONGEST_TEXT = 65_536
@@ -261,18 +279,57 @@ def network_pod(kind: str, item: Json) -> NetworkPod:
         ),
         images=tuple(as_string(container.get("image")) for container in containers),
         mentions=tuple(dict.fromkeys(mention for container in containers for mention in _mentions(container))),
+        config_maps=tuple(dict.fromkeys(filter(None, _config_maps(spec, containers)))),
         scrape_port=_scrape_port(metadata),
         is_over=has_ended(kind, item),
     )
 
 
+def _config_maps(spec: Mapping[str, Json], containers: Sequence[Json]) -> Iterator[str]:
+    for volume in as_list(spec.get("volumes")):
+        yield as_string(at(volume, "configMap").get("name"))
+        sources = as_list(at(volume, "projected").get("sources"))
+        yield from (as_string(at(source, "configMap").get("name")) for source in sources)
+    for container in containers:
+        yield from (as_string(at(found, "configMapRef").get("name")) for found in as_list(container.get("envFrom")))
+        variables = as_list(container.get("env"))
+        yield from (as_string(at(found, "valueFrom", "configMapKeyRef").get("name")) for found in variables)
+
+
 def _mentions(container: Mapping[str, Json]) -> Iterator[Mention]:
-    variables = [as_mapping(found).get("value") for found in as_list(container.get("env"))]
-    texts = (*variables, *as_list(container.get("command")), *as_list(container.get("args")))
-    found = (host for text in texts for host in _HOST.finditer(as_string(text)[:_LONGEST_TEXT].lower()))
+    variables = [as_mapping(found) for found in as_list(container.get("env"))]
+    named = [f"{as_string(found.get('name'))}={as_string(found.get('value'))}" for found in variables]
+    texts = (
+        *named,
+        *map(as_string, as_list(container.get("command"))),
+        *map(as_string, as_list(container.get("args"))),
+    )
+    yield from _hosts(texts, f"containers[{as_string(container.get('name'))}]")
+
+
+def _hosts(texts: Iterable[str], field: str) -> Iterator[Mention]:
+    """Yield the hosts in these texts, of which each can be a variable with its value."""
+    short = (text[:_LONGEST_TEXT].lower() for text in texts)
+    found = (match for text in short for pattern in (_HOST, _SHORT) for match in pattern.finditer(text))
     for _, match in zip(range(_MOST_HOSTS), found):
         scheme, host, port = match.groups()
-        yield Mention(host, int(port or _SCHEME_PORTS.get(scheme or "", 0)), as_string(container.get("name")))
+        yield Mention(host, int(port or _SCHEME_PORTS.get(scheme or "", 0)), field)
+
+
+def config_map(item: Json) -> Mentions:
+    """Return the hosts that a ConfigMap names."""
+    namespace, name = identity(item)
+    texts = [f"{key}={value}" for key, value in _texts(as_mapping(item).get("data")).items()]
+    hosts = tuple(dict.fromkeys(_hosts(texts, f"ConfigMap {name}")))
+    return Mentions(ObjectName(namespace, "ConfigMap", name), hosts)
+
+
+def repository(kind: str, item: Json) -> Mentions:
+    """Return the hosts of the repositories that an object of Argo CD or Flux names."""
+    spec = at(item, "spec")
+    sources = [spec, at(spec, "source"), *map(as_mapping, as_list(spec.get("sources")))]
+    texts = [as_string(source.get(key)) for source in sources for key in ("repoURL", "url")]
+    return Mentions(ObjectName(identity(item)[0], kind, identity(item)[1]), tuple(_hosts(texts, "repository")))
 
 
 def service(item: Json) -> Service:
@@ -296,6 +353,7 @@ def service(item: Json) -> Service:
             for port in map(as_mapping, as_list(spec.get("ports")))
         ),
         external_addresses=_strings(spec.get("externalIPs")),
+        external_name=as_string(spec.get("externalName")) if spec.get("type") == "ExternalName" else "",
         balanced={
             as_string(found.get("ip")) or as_string(found.get("hostname")): as_string(found.get("ipMode")) or "VIP"
             for found in balanced

@@ -11,8 +11,6 @@ from agent.base.repair import Instruction, Repair
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from agent.cluster.kubernetes.running_objects import ObjectName
     from agent.harden.settings.waivers import AcceptedBreak
     from agent.k3s.allow_rule import AllowRule
@@ -67,6 +65,8 @@ class Break(Value):
     """False if it could not be determined whether it breaks."""
     is_new: bool = True
     """Whether it breaks by hardening that is not in effect yet."""
+    owner: str = ""
+    """What creates or installs it, such as a Helm release, if that is known."""
     accepted: AcceptedBreak | None = None
     """The entry of the settings that accepts it."""
     is_accepted: bool = False
@@ -105,15 +105,8 @@ class Impact(Value):
 
 UNDETERMINED = "could not be determined"
 ACCEPTED = "accepted"
-_MOST_LISTED = 5
 
 
 def advice(text: str, alternative: str = "") -> Repair:
     """Return what a person has to do, or what is enough instead."""
     return Repair((Instruction(text),), alternative=advice(alternative) if alternative else None)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names in a sentence, and the number of those that are left out."""
-    more = len(names) - _MOST_LISTED
-    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.cluster.kubernetes.running_objects import ObjectName
-from agent.findings.impact import Break, Reason, Topic, When, advice, listed
+from agent.findings.impact import Break, Reason, Topic, When, advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -39,12 +39,12 @@ def account_breaks(
             continue
         used = None if is_closed else is_used(namespace)
         uses = (
-            f"{listed(named)} {'names' if len(named) == 1 else 'name'} the account"
+            f"{', '.join(named)} {'names' if len(named) == 1 else 'name'} the account"
             if named
             else "no binding names the account",
             {True: "the audit log has requests of it", False: "the audit log has no request of it", None: ""}[used],
         )
-        found = f"{'false' if is_closed else 'true'} for {listed(titles)}; {'; '.join(filter(None, uses))}"
+        found = f"{'false' if is_closed else 'true'} for {', '.join(titles)}; {'; '.join(filter(None, uses))}"
         expected = "true, if they use the API" if is_closed else "false, so that they have no token"
         reason = Reason("automountServiceAccountToken", found, expected)
         fix = advice(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
+from agent.base.repair import Repair, RunVerb
 from agent.base.times import parse_timestamp, timestamp
 from agent.base.value import Value, replace
+from agent.cluster.connection import StatusError
 from agent.cluster.fleet.published import options_of
 from agent.cluster.kubernetes.network_policies import PodNetwork
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS
+from agent.cluster.kubernetes.queries import CONTROLLERS, MONITORS, REFERRERS, REPOSITORIES
 from agent.cluster.kubernetes.running_objects import PODS, ObjectName
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
@@ -25,11 +27,12 @@ from agent.k3s.allow_rule import merged_rules
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
+    from agent.base.errors import HostError
     from agent.base.linux.file_systems import TrackedConnection
-    from agent.cluster.kubernetes.running_objects import NetworkNode, Running
+    from agent.cluster.kubernetes.running_objects import Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.harden.settings.schema import Settings
     from agent.harden.settings.waivers import AcceptedBreak
@@ -37,6 +40,18 @@ if TYPE_CHECKING:
 
 _DISABLED = "disable-network-policy"
 _BACKEND = "flannel-backend"
+_PLUGINS = {
+    "antrea-agent": "Antrea",
+    "calico-node": "Calico",
+    "canal": "Calico",
+    "cilium": "Cilium",
+    "kube-router": "kube-router",
+    "ovnkube-node": "OVN-Kubernetes",
+    "weave-net": "Weave Net",
+}
+"""CNI plugins that enforce NetworkPolicies, by the name of their DaemonSet."""
+_REFUSED = (401, 403)
+_ROLE = RunVerb("render", ("impact-role",), piped_to="kubectl apply -f -")
 _STAGE = 90 * 86_400
 """Seconds of a stage that is proposed."""
 
@@ -78,21 +93,14 @@ def evaluate(inputs: Inputs) -> Impact:
         slices=objects.get("endpointslices", ()),
         referrers=tuple(found for name in REFERRERS for found in objects.get(name, ())),
         monitors=tuple(found for name in MONITORS for found in objects.get(name, ())),
+        config_maps=objects.get("configmaps", ()),
+        repositories=tuple(found for name in REPOSITORIES for found in objects.get(name, ())),
         nodes=objects.get("nodes", ()),
         policies=objects.get("networkpolicies", ()),
     )
-    unread = (
-        Break(
-            ObjectName("", name, ""),
-            Topic.NETWORK_POLICIES,
-            When.AT_ONCE,
-            (Reason("list", problem, "all objects"),),
-            advice("use a credential that may list them"),
-            is_certain=False,
-        )
-        for name, problem in running.problems.items()
-    )
-    unknown = enforcement_problem(cluster.nodes) or running.problems.get("networkpolicies", "")
+    unknown = enforcement_problem(cluster)
+    if not unknown and "networkpolicies" in running.problems:
+        unknown = running.problems["networkpolicies"].message
     levels = Levels(inputs.today, inputs.tomorrow, inputs.version.minor)
     breaks = (
         *pod_security_breaks(running, cluster, levels, _stage(inputs)),
@@ -110,14 +118,16 @@ def evaluate(inputs: Inputs) -> Impact:
             and not (inputs.rancher_managed or inputs.settings.rancher_managed)
             else ()
         ),
-        *unread,
+        *(_unread(name, problem) for name, problem in running.problems.items()),
     )
     order = [*When]
     ordered = sorted(
         breaks, key=lambda entry: (order.index(entry.when), not entry.is_certain, entry.topic, entry.object)
     )
     accepted = {entry.object: entry for entry in inputs.settings.accepted_breaks}
-    found = tuple(_accepting(entry, accepted.get(str(entry.object)), inputs.day) for entry in ordered)
+    owners = {ObjectName(pod.namespace, pod.kind, pod.name): owner for _, pod, _, owner, _ in running.workloads}
+    known = (replace(entry, owner=owners.get(entry.object, "")) for entry in ordered)
+    found = tuple(_accepting(entry, accepted.get(str(entry.object)), inputs.day) for entry in known)
     unused = accepted.keys() - {str(entry.object) for entry in ordered}
     notes = (f"`impact.accepted` names {name}, which does not break" for name in sorted(unused))
     proposed = (rule for entry in found for rule in entry.allow)
@@ -129,6 +139,35 @@ def _accepting(entry: Break, accepted: AcceptedBreak | None, today: str) -> Brea
     """Return a break with the entry of the settings that accepts it."""
     is_accepted = accepted is not None and not accepted.is_expired(today)
     return replace(entry, accepted=accepted, is_accepted=is_accepted)
+
+
+_WORKLOADS = (PODS, "namespaces", *map(str, CONTROLLERS))
+_NEEDED = {
+    Topic.POD_SECURITY: (*_WORKLOADS, "events"),
+    Topic.NETWORK_POLICIES: (
+        *(*_WORKLOADS, "services", "endpointslices", "networkpolicies", "nodes", "configmaps"),
+        *(*REFERRERS, *MONITORS, *REPOSITORIES),
+    ),
+    Topic.SERVICE_ACCOUNTS: (*_WORKLOADS, "serviceaccounts", "rolebindings", "clusterrolebindings"),
+    Topic.ADMISSION: ("services",),
+    Topic.POLICIES: ("namespaces", "rolebindings", "clusterrolebindings"),
+}
+"""The lists that each topic needs."""
+
+
+def not_needed(topics: Iterable[Topic]) -> frozenset[str]:
+    """Return the lists that none of these topics needs."""
+    needed = {name for topic in topics for name in _NEEDED[topic]}
+    return frozenset(name for names in _NEEDED.values() for name in names) - needed
+
+
+def _unread(name: str, problem: HostError) -> Break:
+    """Return the break of all objects of a list that could not be read."""
+    is_refused = isinstance(problem, StatusError) and problem.status in _REFUSED
+    words = advice("use a credential that may list them") if is_refused else advice("find out why the API server fails")
+    fix = replace(words, alternative=Repair((_ROLE,))) if is_refused else words
+    reason = Reason("list", problem.message, "all objects")
+    return Break(ObjectName("", name, ""), Topic.NETWORK_POLICIES, When.AT_ONCE, (reason,), fix, is_certain=False)
 
 
 def _stage(inputs: Inputs) -> Stage:
@@ -154,13 +193,17 @@ def expected_defaults(settings: Settings, version: Version) -> PodSecurityDefaul
     return PodSecurityDefaults(PodSecurityLevel(settings.stage_pod_security.level), frozenset(exempt))
 
 
-def enforcement_problem(nodes: tuple[NetworkNode, ...]) -> str:
-    """Return why it is not known whether NetworkPolicies are enforced; empty if K3s' own controller does it."""
-    options = {node.name: options_of(node.arguments) for node in nodes if node.arguments}
+def enforcement_problem(cluster: PodNetwork) -> str:
+    """Return why it is not known how NetworkPolicies are enforced; empty if K3s' own controller does it."""
+    options = {node.name: options_of(node.arguments) for node in cluster.nodes if node.arguments}
     for name, given in options.items():
         disabled = given.get(_DISABLED)
-        if disabled is not None and disabled[-1:] != ["false"]:
-            return f"--{_DISABLED} on node {name}"
-        if given.get(_BACKEND, [""])[-1:] == ["none"]:
-            return f"--{_BACKEND}=none on node {name}, so another CNI plugin"
+        is_disabled = disabled is not None and disabled[-1:] != ["false"]
+        if is_disabled or given.get(_BACKEND, [""])[-1:] == ["none"]:
+            others = (
+                f"{_PLUGINS[pod.name]} ({cluster.title(pod)})" for pod in cluster.templates if pod.name in _PLUGINS
+            )
+            who = next(others, "")
+            option = f"--{_DISABLED}" if is_disabled else f"--{_BACKEND}=none"
+            return f"{who or 'no known one, so probably nobody enforces them'}: {option} on node {name}"
     return "" if options else "no node with K3s' arguments in its annotations"

@@ -71,20 +71,22 @@ def repair_of(found: RejectedWorkload, stage: Stage | None, owner: str, users: M
     name = shlex.quote(namespace)
     undo = f"kubectl label namespace {name} {ENFORCE}-" if stage else ""
     label = Run(f"kubectl label --overwrite namespace {name} {ENFORCE}={found.label}", undo)
+    fix = found.fix
+    corrections = () if fix is None else _corrections(found, fix, label, owner, users)
     if stage is None:
-        return Repair((label, *_corrections(found, label, owner, users)))
-    if found.fix is None:
+        return Repair((label, *corrections))
+    if fix is None:
         names = ", ".join(dict.fromkeys((*stage.settings.exempt_namespaces, namespace)))
         exempt = Set("pod-security.exempt-namespaces", f"[{names}]", stage.location)
         return Repair((label,), alternative=Repair((exempt,)))
-    return Repair((*stage.steps, *_corrections(found, label, owner, users)), alternative=Repair((label,)))
+    return Repair((*stage.steps, *corrections), alternative=Repair((label,)))
 
 
-def _corrections(found: RejectedWorkload, label: Run, owner: str, users: Mapping[str, int]) -> Iterator[Step]:
-    """Yield the steps that make the pods compliant; none if only another level admits them."""
+def _corrections(
+    found: RejectedWorkload, fix: Json, label: Run, owner: str, users: Mapping[str, int]
+) -> Iterator[Step]:
+    """Yield the steps that make the pods compliant; `fix` has all fields."""
     workload, title = found.workload, found.title
-    if found.fix is None:
-        return
     kind, _, name = workload.controller.partition(" ")
     if (workload.kind, kind) == ("ReplicaSet", "Deployment"):
         words = ("kubectl", "rollout", "status", f"deployment/{name}", "--namespace", workload.namespace)
@@ -92,7 +94,7 @@ def _corrections(found: RejectedWorkload, label: Run, owner: str, users: Mapping
         return
     path = _PATHS.get(workload.kind, "spec.template")
     if not path:
-        yield from _of_pods(found, label)
+        yield from _of_pods(found, fix, label)
         return
     numbers = _known_users(workload.template, users)
     asked: dict[str, list[Violation]] = {}
@@ -112,13 +114,13 @@ def _corrections(found: RejectedWorkload, label: Run, owner: str, users: Mapping
         yield Decide(question.format(title), (Answer("Yes", yes, (patch,)), Answer("No", no, (label,))))
 
 
-def _of_pods(found: RejectedWorkload, label: Run) -> Iterator[Step]:
+def _of_pods(found: RejectedWorkload, fix: Json, label: Run) -> Iterator[Step]:
     """Yield the steps for pods whose template cannot change.
 
     None deletes what an operator owns or what has a volume of its own: that can be deleted with it.
     """
     workload, title = found.workload, found.title
-    fields = tuple(_fields(found.fix or {}, ""))
+    fields = tuple(_fields(fix, ""))
     keeps = Answer("No", "their namespace keeps a level below restricted", (label,))
     if workload.controller:
         sets = Answer("Yes", "its operator creates the pods again", (Patch(f"pods of {title}", fields),))

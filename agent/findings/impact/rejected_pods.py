@@ -51,8 +51,9 @@ def pod_security_breaks(running: Running, cluster: PodNetwork, levels: Levels, s
     stage = replace(stage, level=stage_level(coming))
     owners, users = _owners_and_users(running, cluster)
     rejected = {_name(found): found for found in (*coming, *in_effect)}
+    new = frozenset(map(id, coming))
     repairs = {
-        name: repair_of(found, stage if found in coming else None, owners.get(name, ""), users.get(name, {}))
+        name: repair_of(found, stage if id(found) in new else None, owners.get(name, ""), users.get(name, {}))
         for name, found in rejected.items()
     }
     suspects = rejected if today.level is None else {_name(found): found for found in in_effect}
@@ -67,7 +68,7 @@ def pod_security_breaks(running: Running, cluster: PodNetwork, levels: Levels, s
         yield Break(name, Topic.POD_SECURITY, When.RESTART, (reason,), fix, is_certain=False)
     for name, found in rejected.items():
         if name not in broken:
-            is_new = found in coming
+            is_new = id(found) in new
             condition = "after K3s' next restart" if is_new else "such as on another node after a drain"
             fields = (name, Topic.POD_SECURITY, When.NEXT_PODS, _reasons(found), repairs[name])
             yield Break(*fields, condition=condition, is_new=is_new)

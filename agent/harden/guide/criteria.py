@@ -81,16 +81,16 @@ class AtLeast(Criterion):
 
 
 class Duration(Criterion):
-    """A Go duration above zero; zero disables the limit."""
+    """A Go duration of a second or longer; zero disables the limit, and with less each request can fail."""
 
     example: str
     """The value that the guide sets."""
 
     def accepts(self, value: str) -> bool:
-        return (accepted(duration, value) or 0) > 0
+        return (accepted(duration, value) or 0) >= duration("1s")
 
     def __str__(self) -> str:
-        return f"a duration above zero, such as {self.example}"
+        return f"a duration of a second or longer, such as {self.example}"
 
     def suggestion(self, value: str) -> str:  # noqa: ARG002 - a duration is replaced
         return self.example

@@ -31,6 +31,9 @@ class EventRateLimit(Value):
     """Events per second when the burst is used up."""
     burst: int
 
+    def __str__(self) -> str:
+        return f"{{qps: {self.qps}, burst: {self.burst}}}"
+
 
 RESTRICTED_POLICY = "restricted-psp"
 """The PodSecurityPolicy of the guide that applies to all pods."""

@@ -14,7 +14,7 @@ from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Absent, File
 from agent.base.yaml_reader import Scalar, YamlMapping
-from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.k3s.redaction import HIDDEN, is_secret, redacted, shown_key
 
 if TYPE_CHECKING:
@@ -120,6 +120,9 @@ def _lines(state: File | Absent, known: frozenset[str]) -> list[str]:
     else:
         lines = _by_key(lines)
     lines = [redacted(line) for line in lines]
+    if state.id.endswith(POLICY_FILE):
+        # The program's own lines have no secret.
+        lines = [raw if raw in known else line for raw, line in zip(text.removesuffix("\n").split("\n"), lines)]
     if not text.endswith("\n"):
         lines[-1] += _NO_NEWLINE
     return [f"{line}\n" for line in lines]

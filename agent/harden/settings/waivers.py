@@ -59,6 +59,9 @@ class AcceptedBreak(Value):
         """Return whether the last day has passed. `today` is YYYY-MM-DD in UTC."""
         return self.expires < today
 
+    def __str__(self) -> str:
+        return f"{self.object}: {self.reason}; approved by {self.approved_by or '-'}; expires {self.expires}"
+
 
 class WaiverNeeds(Value):
     """What a site requires of each waiver."""
@@ -67,6 +70,10 @@ class WaiverNeeds(Value):
     """Days from today to the last day on which it applies; None is no limit."""
     approver: bool = False
     """Whether it has to name who accepts the failure."""
+
+    def __str__(self) -> str:
+        days = "" if self.expire_within is None else f"expire-within: {self.expire_within}, "
+        return f"{{{days}approver: {str(self.approver).lower()}}}"
 
     def missing_in(self, waiver: SiteWaiver) -> str:
         """Return what a waiver lacks on any day; empty if nothing."""

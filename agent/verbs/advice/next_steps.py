@@ -64,8 +64,12 @@ def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ..
         return tuple(_repairs(report, k3s, RunVerb("install")))
     if not k3s.is_installed:
         return () if k3s.is_elsewhere else (k3s.install(),)
+    verb, way = ("restart", k3s.restart()) if k3s.runs else ("start", k3s.start())
+    start = replace(way, purpose=f"{verb} K3s through its gate")
+    if not report.has_changed:
+        return () if k3s.runs or k3s.is_tree else (start,)
     see = NextStep(RunVerb(_DIFF), "see what the gate will change before the next start of K3s")
-    return (see,) if k3s.is_tree else (see, replace(k3s.restart(), purpose="restart K3s through its gate"))
+    return (see,) if k3s.is_tree else (see, start)
 
 
 def steps_after_uninstall(report: Report, k3s: InstalledK3s, *, is_hardened: bool) -> tuple[NextStep, ...]:

@@ -145,6 +145,14 @@ def _account_update_pair(_: _Source) -> bytes:
     )
 
 
+def _impact_role(_: _Source) -> bytes:
+    import yaml
+
+    from agent.cluster.reader import read_role
+
+    return yaml.safe_dump(read_role(), sort_keys=False).encode()
+
+
 DOCUMENTS = {
     "sysctl": Document("Print the file with the kernel parameters.", lambda _: desired.sysctl_file()),
     "audit-policy": Document(
@@ -169,5 +177,6 @@ DOCUMENTS = {
         "Print a Cluster for Rancher.",
         lambda source: rancher.cluster(source.settings, source.server),
     ),
+    "impact-role": Document("Print a ClusterRole that suffices for impact.", _impact_role),
     "service-accounts": Document("Print the guide's script for default tokens.", _account_update_pair),
 }

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
+from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.node_status import PublishedResult, parse_node
 from agent.k3s.roles_and_versions import ended_on
 from agent.reports.fleet_report import present_fleet
@@ -64,8 +65,42 @@ def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -
     ]
 
 
+def _of(cluster: str, *items: object) -> list[ClusterNode]:
+    return [parse_node(item)._replace(cluster=cluster) for item in items]
+
+
+SITES = make_fleet(
+    [
+        *_of("oslo", node("o-1", **FAILED), node("o-2", postponed="1", postponed_until="2027-03-31")),
+        *_of("rome", node("r-1")),
+        ClusterNode("", is_ready=False, cluster="down", unknown="cannot read it"),
+    ],
+    NOW.timestamp(),
+    Requirement(26 * 3600.0, expected=3),
+)
+
+
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
+def test_several_clusters_have_totals_and_one_that_was_not_read_a_row(output_format: Format) -> None:
+    """It is no node: three are expected, and there are three."""
+    lines = shown(SITES, output_format).splitlines()
+    totals = [
+        *("oslo: 1 compliant, 1 failed, 0 unknown", "down: 0 compliant, 0 failed, 1 unknown"),
+        "rome: 1 compliant, 0 failed, 0 unknown",
+    ]
+    assert [line for line in lines if line in totals] == totals
+    assert [line for line in lines if line.startswith("down") and "cannot read it" in line]
+    assert SITES.problems == []
+
+
+def test_postponed_nodes_can_be_selected() -> None:
+    stream = io.StringIO()
+    present_fleet(SITES, Format.PLAIN, stream, ("postponed",))
+    assert [line.split("\t")[1] for line in stream.getvalue().splitlines() if "\t" in line] == ["o-2"]
+
+
 def test_the_json_is_valid() -> None:
-    for found in (MIXED, fleet(), fleet(*(node(f"n{at}", **FAILED) for at in range(50))), fleet(None)):
+    for found in (MIXED, SITES, fleet(), fleet(*(node(f"n{at}", **FAILED) for at in range(50))), fleet(None)):
         document = json.loads(shown(found, Format.JSON))
         VALIDATOR.validate(document)
         assert document["exit_code"] == int(found.exit_code)

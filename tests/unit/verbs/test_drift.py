@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -103,6 +104,20 @@ def node() -> Iterator[Node]:
         yield host
 
 
+def is_unchanged(lines: list[str]) -> bool:
+    """Return whether the only line says since when nothing has changed: all runs are within an hour."""
+    return len(lines) == 1 and re.fullmatch(r"no change since \d\d:\d\d UTC", lines[0]) is not None
+
+
+def test_a_second_run_says_since_when_nothing_has_changed(node: Node) -> None:
+    """With the day if that is another one."""
+    node.look(OPEN)
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(node.now))
+    node.now += 86_400
+    assert node.look(OPEN) == [f"no change since {since}"]
+    assert is_unchanged(node.look(OPEN))
+
+
 OPEN = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
 
 
@@ -164,7 +179,7 @@ def test_every_change_of_status_has_a_line_once(before: Verdict, after: Verdict,
     node.look(before)
     (line,) = node.look(after)
     assert line.startswith(words)
-    assert node.look(after) == []
+    assert is_unchanged(node.look(after))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +219,7 @@ def test_an_invalid_stored_report_is_reported_and_replaced(content: str, node: N
     (line,) = node.look(OPEN)
     assert line.startswith(f"cannot use {REPORT}: ")
     assert line.endswith("; there is no earlier assessment to compare with")
-    assert node.look(OPEN) == []
+    assert is_unchanged(node.look(OPEN))
 
 
 @pytest.mark.parametrize("schema", [0, 9])
@@ -304,7 +319,7 @@ def test_an_api_server_that_does_not_answer_is_not_drift(node: Node, before: Con
         unread = verdict(ADMIN, ControlStatus.UNKNOWN)._replace(reason=NO_ANSWER.reason)
         lines = node.look(unread, verdict(KEYS), silent=(ADMIN.id,))
         assert lines == ["the cluster was not assessed: no answer"]
-    assert node.look(verdict(ADMIN, before), verdict(KEYS)) == []
+    assert is_unchanged(node.look(verdict(ADMIN, before), verdict(KEYS)))
     after = ControlStatus.FAIL if before is ControlStatus.PASS else ControlStatus.PASS
     assert node.look(verdict(ADMIN, after), verdict(KEYS)) == [f"{before} → {after} rbac-cluster-admin (5.1.1)"]
 
@@ -462,7 +477,7 @@ def test_metrics_contain_whether_a_notification_was_not_delivered(node: Node) ->
     for notes, value in (((), 0), ((Note("late", None, Repair(), UNDELIVERED),), 1)):
         found = {Scope(): replace(assessment(OPEN), notes=notes)}
         lines = list(drift(fake_host(node.root), REQUEST, found.__getitem__))
-        assert lines == ["late"] * value
+        assert lines == ["late"] if value else is_unchanged(lines)
         assert node.metrics()["k3s_harden_notification_undelivered"] == value
 
 

@@ -141,7 +141,10 @@ def test_nodes_of_several_contexts_have_the_name_of_their_cluster(kubectl: Kubec
     assert (sorted(row.full_name for row in found.nodes), found.problems) == (sorted(names), [])
     assert {row.reason for row in found.nodes} == {"the report is from the future"}
     found = of_contexts(kubectl, Sources(all_contexts=True))
-    assert sorted(row.full_name for row in found.nodes) == sorted(names)
+    (unread,) = (row for row in found.nodes if not row.name)
+    assert sorted(row.full_name for row in found.nodes) == sorted([*names, "down"])
+    assert (unread.cluster, unread.result, unread.reason) == ("down", "unknown", found.problems[0].partition(": ")[2])
+    assert len(found.clusters) == 3
     assert found.problems == ["down: cannot read /api/v1/nodes: Unable to connect"]
     assert found.exit_code == 3
 
@@ -170,7 +173,7 @@ def test_each_cluster_has_one_limit_and_all_have_it_at_the_same_time(
     start = time.monotonic()
     found = verb(environment, Sources(contexts=contexts, longest=4), LOOSE, progress)
     assert time.monotonic() - start < 4 * 4
-    assert {row.full_name for row in found.nodes} == {"a/cp-0", "b/cp-0"}
+    assert {row.full_name for row in found.nodes} == {"a/cp-0", "b/cp-0", *contexts[1:5]}
     assert [problem.partition(":")[0] for problem in found.problems] == ["endless-1", "endless-2", "hangs-1", "hangs-2"]
     assert shown[0] == "0 of 6: reading a, endless-1, endless-2 and 3 more"
     assert re.fullmatch("5 of 6: reading (endless|hangs)-[12]", shown[-1])
@@ -232,6 +235,7 @@ def test_requirements_are_checked() -> None:
             requirement(state, age, None, None)
         assert raised.value.exit_code == 2
     assert results("failed,unknown") == ("failed", "unknown")
+    assert results("postponed") == ("postponed",)
     assert results(None) == ("compliant", "failed", "unknown")
     with pytest.raises(UsageError, match="cannot use --only: found bad, expected compliant, failed, unknown"):
         results("bad")

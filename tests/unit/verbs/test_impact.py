@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.report import no_progress
 from agent.cluster.kubernetes.queries import CONTROLLERS, Query
@@ -27,7 +28,7 @@ from agent.verbs.impact import _is_account_used, impact, taken_names
 from tests.fake import Clock, Programs, fake_host
 from tests.json_schemas import validator
 from tests.unit.cluster.api_server import ApiServer
-from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod, policy
+from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod, policy, thing
 
 VALIDATOR = validator("impact")
 SCRIPT = """\
@@ -88,6 +89,57 @@ def test_without_an_api_server_it_is_an_error(lists: Path) -> None:
     (lists / "kubectl").write_text("#!/bin/sh\necho 'connection refused' >&2\nexit 1\n")
     with pytest.raises(HostError, match="connection refused"):
         found(lists)
+
+
+@pytest.mark.parametrize("as_root", [True, False])
+@pytest.mark.parametrize("role", ["server", "agent"])
+def test_the_cause_of_a_missing_credential_is_named_on_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, *, as_root: bool
+) -> None:
+    unit = tmp_path / "etc/systemd/system/k3s.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"[Service]\nExecStart=/usr/local/bin/k3s {role}\n")
+    monkeypatch.setattr(Host, "runs_as_root", as_root)
+    with pytest.raises(HostError) as caught:
+        impact(fake_host(tmp_path), Request(Overrides()), {"PATH": "/nowhere"}, no_progress)
+    cause, fix = {
+        ("server", True): ("K3s has never run on this server", "start K3s, and run it again; or pass --kubeconfig"),
+        ("server", False): ("only root can read K3s' credential", "run it with sudo, or pass --kubeconfig"),
+    }.get((role, as_root), ("cannot run kubectl", "install kubectl"))
+    assert caught.value.message.startswith(cause)
+    assert caught.value.hint.startswith(fix)
+
+
+def test_many_objects_have_an_overview_by_namespace_and_owner(lists: Path) -> None:
+    helm = {"annotations": {"meta.helm.sh/release-name": "shop", "meta.helm.sh/release-namespace": "shop"}}
+    front = container(env="http://web.default")
+    fronts = [
+        pod(f"f{at}", "shop", f"10.42.2.{at}", front, on="n2", metadata=helm if at % 2 else {}) for at in range(9)
+    ]
+    path = lists / "pods"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "items": document["items"] + fronts}))
+    result = found(lists)
+    lines = shown(result, Format.PLAIN).splitlines()
+    assert any(line.startswith("shop, Helm release shop/shop: 4 at once, ") for line in lines)
+    assert any(line.startswith("shop: ") for line in lines)
+    document = json.loads(shown(result, Format.JSON))
+    VALIDATOR.validate(document)
+    assert {item["owner"] for item in document["breaks"]} == {"", "Helm release shop/shop"}
+
+
+def test_the_fields_of_a_rejected_workload_are_shown_with_v(lists: Path) -> None:
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container()]}}
+    item = thing("Deployment", "web", "shop", spec={"template": template})
+    (lists / "deployments").write_text(json.dumps({"kind": "List", "items": [item]}))
+    result = found(lists)
+    line = next(line for line in shown(result, Format.PLAIN).splitlines() if line.startswith("shop/Deployment/web"))
+    assert "stages.pod-security: baseline" in line
+    assert line.endswith("; then correct its fields, which -v shows")
+    assert "which -v shows" in " ".join(shown(result, Format.TABLE).split())
+    verbose = shown(result, Format.PLAIN, Verbosity.VERBOSE)
+    assert "kubectl patch deployment web --namespace shop --patch" in verbose
+    assert "Do the images of Deployment shop/web run as another user than root?" in verbose
 
 
 def test_json_has_its_schema(lists: Path) -> None:

@@ -59,3 +59,13 @@ def test_the_sample_sets_nothing_and_has_each_setting_with_its_meaning() -> None
     assert lines == example_settings().splitlines()
     for row in setting_rows():
         assert " ".join(row.description.split()[:4]) in " ".join(re.sub("(?m)^# ", "", text).split())
+
+
+def test_each_value_is_shown_as_the_file_has_it(tmp_path: Path) -> None:
+    """No value is shown in the notation of Python."""
+    examples = example_settings().splitlines(keepends=True)
+    text = "".join(line for line in examples if "-file: /etc/k3s-harden/" not in line)
+    lines = _meaning(tmp_path, text)
+    assert "set event-rate-limit: {qps: 5000, burst: 20000} (default off)" in lines
+    assert "set waivers-must: {expire-within: 366, approver: true} (default off)" in lines
+    assert not [line for line in lines if re.search(r"\w\(\w+=", line)]

@@ -43,6 +43,18 @@ if TYPE_CHECKING:
     from agent.k3s.components.files.decoding import FieldType
 
 
+_AFTER_NULL = {
+    "authentication.anonymous.enabled": "false",
+    "authentication.webhook.enabled": "true",
+    "authorization.mode": "Webhook",
+    "readOnlyPort": "0",
+}
+"""Defaults of the files of the kubelet, which null restores, where those of its arguments are less secure.
+
+Source: kubernetes, cmd/kubelet/app/options/options.go, applyLegacyDefaults; server.go, mergeKubeletConfigurations.
+"""
+
+
 class FieldValue(NamedTuple):
     """A field of a file, as the equivalent argument has it."""
 
@@ -131,7 +143,9 @@ def _fields(
         if not is_set(entry.node):
             for other, field in known.items() if spelling == path else ():
                 if other == path or other.startswith((f"{path}.", f"{path}[")):
-                    yield FieldValue(field.argument or other, spelling + other[len(path) :], ())
+                    text, at = _AFTER_NULL.get(other), Location(place.file, entry.line)
+                    value = Given(text or "", GivenBy.KUBELET_FILE, at, written=f"{path}: null", field=other)
+                    yield FieldValue(field.argument or other, spelling + other[len(path) :], (value,) if text else ())
         elif isinstance(inner, dict) and isinstance(entry.node, YamlMapping):
             below = place._replace(path=f"{path}.", spelling=f"{spelling}.")
             yield from _fields(entry.node, inner, known, below)

@@ -111,12 +111,45 @@ def test_quotes_do_not_hide_an_item_of_a_list(argument: str, control: str, serve
     assert server.verdict("enable-admission-plugins").status is ControlStatus.PASS
 
 
+@pytest.mark.parametrize("link", ["/var/log/audit.log", "/var/log/k3s"])
+def test_an_audit_log_that_leads_to_a_device_keeps_nothing(link: str, server: CheckedNode) -> None:
+    """Also by the directory above it."""
+    server.config("kube-apiserver-arg: [audit-log-path=/var/log/k3s/audit.log]\n")
+    if link.endswith(".log"):
+        server.config(f"kube-apiserver-arg: [audit-log-path={link}]\n")
+    assert server.verdict("audit-log-path").status is ControlStatus.PASS
+    server.path(link).parent.mkdir(parents=True, exist_ok=True)
+    server.path(link).symlink_to("/dev/null" if link.endswith(".log") else "/dev/pts")
+    verdict = server.judged_as("audit-log-path", ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert "which keeps nothing" in verdict.found
+    assert f"{DATA}/server/logs/audit.log" in fix(verdict)
+
+
+def test_a_timeout_in_which_no_request_ends_fails(server: CheckedNode) -> None:
+    server.config("kube-apiserver-arg: [request-timeout=1ns]\n")
+    assert server.verdict("request-timeout").status is ControlStatus.FAIL
+    server.config("kube-apiserver-arg: [request-timeout=1s]\n")
+    assert server.verdict("request-timeout").status is ControlStatus.PASS
+
+
 def test_a_field_of_a_kubelet_file_names_its_line(server: CheckedNode) -> None:
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{KUBELET}authentication: {{anonymous: {{enabled: true}}}}\n")
     verdict = server.judged_as("kubelet-anonymous-auth", ControlStatus.FAIL, FixOwner.OPERATOR)
     place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
     assert seen(verdict) == (("authentication.anonymous.enabled: true", place),)
     assert fix(verdict) == f"replace `enabled: true` by `enabled: false` at {place}; restart K3s"
+
+
+@pytest.mark.parametrize(
+    ("text", "control"),
+    [
+        ("authentication: {anonymous: null}", "kubelet-anonymous-auth"),
+        ("authorization: null", "kubelet-authorization-mode"),
+    ],
+)
+def test_a_section_of_a_kubelet_file_that_is_null_is_secure(text: str, control: str, server: CheckedNode) -> None:
+    server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{KUBELET}{text}\n")
+    assert server.verdict(control).status is ControlStatus.PASS
 
 
 @pytest.mark.parametrize("control", ["kubelet-anonymous-auth", "kubelet-authorization-mode", "kubelet-client-ca"])

@@ -173,6 +173,20 @@ def test_the_etcd_files_are_not_applicable_to_a_database(nodes: Nodes, scheme: s
         assert "w0rd" not in repr(verdict)
 
 
+@pytest.mark.parametrize("control", ["apiserver-etcd-ca-file", "apiserver-etcd-client-certificate"])
+@pytest.mark.parametrize("parameters", ["?sslmode=disable", "?connect_timeout=5&sslmode=disable", ""])
+def test_a_postgresql_datastore_without_tls_fails(control: str, parameters: str, server: CheckedNode) -> None:
+    """The address itself is not shown."""
+    server.path("server/db/etcd").rename(server.path("server/db/before"))
+    server.config(f"datastore-endpoint: 'postgres://k3s:w0rd@10.0.0.9/k3s{parameters}'\n")
+    verdict = server.verdict(control)
+    assert verdict.status is (ControlStatus.FAIL if parameters else ControlStatus.NOT_APPLICABLE)
+    assert "w0rd" not in str(verdict)
+    if parameters:
+        assert verdict.found == "the datastore is reached without TLS"
+        assert fix(verdict) == f"replace `sslmode=disable` by `sslmode=verify-full` at {CONFIG}:1; restart K3s"
+
+
 @pytest.mark.parametrize("datastore", ["", "datastore-endpoint: mysql://x"])
 @pytest.mark.parametrize(("given", "missing"), [("certfile", "keyfile"), ("keyfile", "certfile")])
 def test_one_of_the_certificate_and_the_key_for_etcd_fails(

@@ -173,6 +173,7 @@ def test_a_pod_is_reached_from_where_the_judge_says(case: Case) -> None:
         ports=ports,
         images=(),
         mentions=(),
+        config_maps=(),
         scrape_port=None,
         is_over=False,
     )

@@ -52,6 +52,8 @@ class PagedApi(Api):
 
     def answer(self, items: list[Json], path: str, accept: str) -> Response:
         asked = parse_qs(urlsplit(path).query)
+        if "limit" not in asked:
+            return super().answer(items, path, accept)
         start = int(asked.get("continue", ["0"])[0])
         end = start + int(asked["limit"][0])
         page = [{"metadata": item["metadata"]} if accept == METADATA else item for item in items[start:end]]

@@ -9,8 +9,8 @@ import pytest
 from agent.base.errors import ExitCode
 from agent.harden.settings.loading import SettingsError, load_settings
 from agent.harden.settings.schema import Settings
-from tests.unit.findings.impact.sample_cluster import WEB, Json, container, endpoints, impact, pod, service
-from tests.unit.findings.impact.test_traffic import FRONT
+from tests.unit.findings.impact.sample_cluster import WEB, Json, container, impact, pod
+from tests.unit.findings.impact.test_traffic import DATABASE, FRONT
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 
@@ -76,13 +76,6 @@ def clients(number: int) -> list[Json]:
     return [
         pod(f"c{at}", "shop", f"10.42.2.{at % 250}", container(env="db.default:5432"), on="n2") for at in range(number)
     ]
-
-
-DATABASE = (
-    pod("db", "default", "10.42.1.5", container(5432)),
-    service("db", "default", 5432, 5432),
-    endpoints("db", "default", "10.42.1.5", port=5432),
-)
 
 
 def test_the_clients_of_one_database_are_one_rule_and_one_policy() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from agent.base.errors import ExitCode, HostError
 from agent.base.host.https import Response
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.reader import read_running
+from agent.cluster.reader import read_role, read_running
 from agent.findings.impact import Topic, When
+from agent.findings.impact.evaluation import not_needed
 from agent.harden.settings.schema import Settings
 from agent.reports.repair_texts import text
 from tests.unit.findings.impact.sample_cluster import (
     BASE,
+    WEB,
     Api,
     Json,
     PagedApi,
@@ -122,6 +126,76 @@ def test_a_list_that_cannot_be_read_is_never_safe() -> None:
     found = broken(api=Forbidding)
     assert {name: entry.is_certain for name, entry in found.items()} == {"services": False}
     assert impact(api=Forbidding).exit_code is ExitCode.NOT_COMPLIANT
+
+
+def test_a_refused_list_proposes_another_credential_and_a_failed_one_does_not() -> None:
+    class Failing(Api):
+        def get(self, path: str, accept: str) -> Response:
+            if path.startswith("/api/v1/services?"):
+                raise HostError("cannot read /api/v1/services: timed out")
+            return super().get(path, accept)
+
+    refused, failed = (text(broken(api=api)["services"].repair) for api in (Forbidding, Failing))
+    role = "k3s-harden render impact-role | kubectl apply -f -"
+    assert refused == f"use a credential that may list them; or run `{role}`"
+    assert failed == "find out why the API server fails"
+
+
+def test_a_silent_api_server_is_not_asked_for_every_list() -> None:
+    class Silent(Api):
+        def get(self, path: str, accept: str) -> Response:
+            answer = super().get(path, accept)
+            if len(self.asked) > 5:
+                raise HostError(f"cannot read {path}: timed out")
+            return answer
+
+    api = Silent(BASE)
+    with pytest.raises(HostError, match="timed out"):
+        read_running(api)
+    assert len(api.asked) < 10
+
+
+def test_groups_that_the_api_server_does_not_have_are_not_asked_for() -> None:
+    class WithGroups(Api):
+        def get(self, path: str, accept: str) -> Response:
+            answer = super().get(path, accept)
+            names = ("apps", "networking.k8s.io", "traefik.io", "monitoring.coreos.com")
+            groups = {"groups": [{"name": name} for name in names]}
+            return Response(200, json.dumps(groups).encode()) if path == "/apis" else answer
+
+    api = WithGroups(BASE)
+    running = read_running(api, not_needed([Topic.NETWORK_POLICIES]))
+    asked = {path.partition("?")[0].rpartition("/")[2] for path in api.asked}
+    assert {"ingressroutes", "servicemonitors", "deployments"} <= asked
+    assert not {"httproutes", "serviceaccounts", "rolebindings", "events"} & asked
+    assert running.problems == {}
+
+
+def test_the_role_lists_exactly_what_is_read() -> None:
+    api = Api(BASE)
+    read_running(api)
+    paths = {path.partition("?")[0] for path in api.asked} - {"/version", "/apis"}
+    rules = read_role()["rules"]
+    granted = {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]}
+    assert {(*path.split("/")[2:-2], path.rpartition("/")[2]) for path in paths if path.startswith("/apis/")} == {
+        pair for pair in granted if pair[0]
+    }
+    assert {path.rpartition("/")[2] for path in paths if path.startswith("/api/")} == {
+        name for group, name in granted if not group
+    }
+
+
+@pytest.mark.parametrize(
+    ("plugin", "who"), [("cilium", "Cilium (kube-system/DaemonSet/cilium)"), ("other", "no known one")]
+)
+def test_who_enforces_policies_instead_of_k3s_is_named(plugin: str, who: str) -> None:
+    template = {"spec": {"containers": [container()], "hostNetwork": True}}
+    agent = thing("DaemonSet", plugin, "kube-system", spec={"template": template})
+    disabled = node("n1", "10.0.0.1", server=True, arguments='["server", "--disable-network-policy"]')
+    base = [item for item in BASE if item["kind"] != "Node"]
+    found = broken(*WEB, pod("front", "shop", "10.42.2.5", container(env="web.default")), agent, disabled, base=base)
+    assert found["Cluster"].reasons[0].found.startswith(who)
+    assert found["Cluster"].reasons[0].found.endswith("--disable-network-policy on node n1")
 
 
 def test_large_pods_hide_no_other_one() -> None:

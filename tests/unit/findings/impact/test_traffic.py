@@ -62,6 +62,11 @@ def webhook(name: str, own: str, called: str) -> Json:
 
 
 SHOP_WEB = (pod("web", "shop", "10.42.1.5"), service("web", "shop"), endpoints("web", "shop", "10.42.1.5"))
+DATABASE = (
+    pod("db", "default", "10.42.1.5", container(5432)),
+    service("db", "default", 5432, 5432),
+    endpoints("db", "default", "10.42.1.5", port=5432),
+)
 METRICS = pod("ms", "kube-system", "10.42.1.7", container(10250), labels={"k8s-app": "metrics-server"})
 
 
@@ -138,6 +143,67 @@ PATHS: dict[str, tuple[list[Json], set[str]]] = {
             pod("prometheus", "shop", "10.42.2.6"),
         ],
         {"kube-system/Pod/dns"},
+    ),
+    "the URI of a database": (
+        [*DATABASE, pod("front", "shop", "10.42.2.5", container(env="postgresql://app:pass@db.default/app"))],
+        {"shop/Pod/front"},
+    ),
+    "a name in a ConfigMap of the environment": (
+        [
+            *DATABASE,
+            thing("ConfigMap", "own", "shop", data={"DB_HOST": "db.default.svc.cluster.local", "DB_PORT": "5432"}),
+            pod("front", "shop", "10.42.2.5", container(envFrom=[{"configMapRef": {"name": "own"}}])),
+        ],
+        {"shop/Pod/front"},
+    ),
+    "a name in a ConfigMap of a volume": (
+        [
+            *DATABASE,
+            thing("ConfigMap", "own", "shop", data={"app.yaml": "database:\n  host: db.default\n"}),
+            pod("front", "shop", "10.42.2.5", volumes=[{"name": "v", "configMap": {"name": "own"}}]),
+        ],
+        {"shop/Pod/front"},
+    ),
+    "a ConfigMap that the pod does not use": (
+        [
+            *DATABASE,
+            thing("ConfigMap", "other", "shop", data={"host": "db.default"}),
+            thing("ConfigMap", "own", "team", data={"host": "db.default"}),
+            pod("front", "shop", "10.42.2.5", container(envFrom=[{"configMapRef": {"name": "own"}}])),
+        ],
+        set(),
+    ),
+    "an ExternalName": (
+        [
+            *DATABASE,
+            thing("Service", "alias", "shop", spec={"type": "ExternalName", "externalName": "db.default.svc.x"}),
+            pod("front", "shop", "10.42.2.5", container(env="postgres://app@alias/app")),
+        ],
+        {"shop/Pod/front"},
+    ),
+    "an ExternalName of itself": (
+        [
+            thing("Service", "alias", "shop", spec={"type": "ExternalName", "externalName": "alias.shop"}),
+            pod("front", "shop", "10.42.2.5", container(env="http://alias")),
+        ],
+        set(),
+    ),
+    "a Service without a selector": (
+        [
+            DATABASE[0],
+            service("db", "shop", 5432, 5432, selector={}),
+            endpoints("db", "shop", "10.42.1.5", port=5432),
+            pod("front", "shop", "10.42.2.5", {"name": "x", "image": "x", "args": ["wait", "db:5432"]}),
+        ],
+        {"shop/Pod/front"},
+    ),
+    "a repository of Argo CD": (
+        [
+            *WEB,
+            pod("argocd-repo-server", "shop", "10.42.2.5"),
+            thing("Application", "site", "shop", spec={"sources": [{"repoURL": "http://web.default/site.git"}]}),
+        ],
+        {"shop/Application/site"},
     ),
     "a policy of the site admits it": ([*WEB, FRONT, policy("own", "default", ingress=[{}])], set()),
     "a policy of the site cuts it already": ([*WEB, FRONT, policy("own", "default", ingress=[])], set()),

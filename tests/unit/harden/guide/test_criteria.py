@@ -37,8 +37,8 @@ GATE = "RotateKubeletServerCertificate"
         (AtLeast(1), ["1", "12500", "9" * 10], ["0", "-1", "-0", ""]),
         (
             Duration("300s"),
-            ["300s", "5m", "1h30m", "0.5s", "1m0s", "100ms", ".5h"],
-            ["0", "0s", "0h0m", "300", "-5m", "", "5 m"],
+            ["300s", "5m", "1h30m", "1m0s", ".5h"],
+            ["0", "0s", "0h0m", "1ns", "100ms", "0.5s", "300", "-5m", "", "5 m"],
         ),
         (AbsolutePath("an audit policy"), ["/etc/audit.yaml", "/a"], ["-", "", "audit.yaml", "/", "/etc/"]),
         (

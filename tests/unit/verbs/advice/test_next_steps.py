@@ -209,6 +209,11 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
     done = report("install", Item("/a", ItemStatus.CHANGED))
     assert unpurposed(next_steps.steps_after_install(done, RUNNING)) == [DIFF, RESTART]
     assert lines(next_steps.steps_after_install(done, SERVER)) == [f"{INSTALLER} | sh -"]
+    stopped, start = replace(RUNNING, runs=False), Run("sudo systemctl start k3s")
+    assert unpurposed(next_steps.steps_after_install(done, stopped)) == [DIFF, start]
+    again = report("install", Item("/a", ItemStatus.COMPLIANT))
+    assert next_steps.steps_after_install(again, RUNNING) == ()
+    assert unpurposed(next_steps.steps_after_install(again, stopped)) == [start]
 
 
 def test_the_hardening_is_reverted_before_the_package_is_removed() -> None:

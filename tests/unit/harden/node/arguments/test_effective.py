@@ -185,8 +185,27 @@ def test_null_removes_an_earlier_value() -> None:
     files = (own_file(), conf("tlsCertFile: null\nauthentication:\n"))
     arguments = effective_arguments(KUBELET, facts(), KubeletFiles(files))
     assert arguments.get("tls-cert-file") is None
-    assert arguments.get("anonymous-auth") is None
+    assert arguments.get("client-ca-file") is None
     assert value_of(arguments, "tls-private-key-file") == "/var/lib/rancher/k3s/agent/serving-kubelet.key"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("authentication:\n", "anonymous-auth", "false"),
+        ("authentication: {anonymous: null}\n", "anonymous-auth", "false"),
+        ("authentication: {anonymous: {enabled: null}}\n", "anonymous-auth", "false"),
+        ("authentication: {webhook: null}\n", "authentication-token-webhook", "true"),
+        ("authorization: null\n", "authorization-mode", "Webhook"),
+        ("authorization: {mode: null}\n", "authorization-mode", "Webhook"),
+    ],
+)
+def test_null_restores_the_default_of_the_files(text: str, name: str, value: str) -> None:
+    """The defaults of the arguments, which count without a file, are less secure."""
+    open_ = conf("authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}\nauthorization: {mode: A}\n")
+    assert value_of(effective_arguments(KUBELET, facts(), KubeletFiles((own_file(), open_))), name) != value
+    arguments = effective_arguments(KUBELET, facts(), KubeletFiles((own_file(), open_, conf(text))))
+    assert value_of(arguments, name) == value
 
 
 def test_lists_are_replaced_and_feature_gates_merged() -> None:
