@@ -41,6 +41,8 @@ class SiteChoices(NamedTuple):
     """Keys of the settings with their default values, which leave their controls open."""
     set_by_strict: frozenset[str] = frozenset()
     """Those of them that the profile strict sets; empty with that profile."""
+    waived_until: str = ""
+    """The last day of the applying waiver that ends first; empty if none ends."""
     observes_since: str = ""
     """The day since which the gate observes; empty if it blocks an unhardened K3s."""
 
@@ -57,15 +59,17 @@ def choices_of(situation: Situation) -> SiteChoices:
     settings, waivers, stages = situation.settings, situation.waivers, situation.stages
     not_chosen = frozenset(row.key for row in setting_rows() if not row.differs_from_default(settings))
     stricter = PRESETS[Profile.STRICT] if settings.profile is not Profile.STRICT else ()
+    applying = [waiver for waiver in waivers.all if waivers.scope.applies(waiver)]
     return SiteChoices(
         settings.profile.value,
-        sum(map(waivers.scope.applies, waivers.all)),
+        len(applying),
         len(stages),
         settings.stages_until or "" if stages else "",
         tuple(sorted(f"{waiver}; {waiver.role or 'all'}; {waiver.host}" for waiver in waivers.all)),
         tuple(f"{stage}; {stage.until}" for stage in stages),
         not_chosen,
         not_chosen.intersection(preset.setting for preset in stricter),
+        min((waiver.expires for waiver in applying if waiver.expires), default=""),
         situation.gate_observes_since,
     )
 

@@ -40,6 +40,8 @@ class Annotation(StrEnum):
     """Decimal number of failed controls that the settings of the site do not choose. They are not in `failed`."""
     WAIVED = f"{PREFIX}waived"
     """Decimal number of waivers that apply to the node."""
+    WAIVED_UNTIL = f"{PREFIX}waived-until"
+    """The last day of the waiver that ends first, YYYY-MM-DD; absent if none ends."""
     WAIVERS = f"{PREFIX}waivers"
     """The first 16 hexadecimal digits of a SHA-256 of all waivers in the settings."""
     POSTPONED = f"{PREFIX}postponed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.times import timestamp
 from agent.cluster.fleet.members import shortened
 from agent.cluster.fleet.published import BY_NODE
 from agent.cluster.node_status import Annotation, PublishedResult
@@ -67,6 +68,11 @@ def notes(fleet: Fleet) -> Iterator[str]:
     """Yield which nodes are missing, what has changed, and what the mark of an age means."""
     if fleet.missing:
         yield printable(f"missing {len(fleet.missing)}: {shortened(fleet.missing, _MOST_MISSING)}")
+    month = timestamp(fleet.when)[: len("2027-03")]
+    ends = [(node.published[Annotation.WAIVED_UNTIL] or "", node.full_name) for node in fleet.nodes]
+    ending = [f"{name} on {day}" for day, name in sorted(ends) if day.startswith(month)]
+    if ending:
+        yield printable(f"a waiver ends this month on {len(ending)}: {shortened(ending)}")
     for kind, names in (fleet.changes or {}).items():
         if fleet.before and names:
             yield printable(f"{kind} since {fleet.before.time}, {len(names)}: {shortened(names)}")

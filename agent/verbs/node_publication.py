@@ -153,6 +153,7 @@ def node_annotations(now: Assessment, settings: Settings, about: Mapping[Annotat
         Annotation.WAIVERS: digests["waivers"],
         Annotation.POSTPONED: choices.postponed,
         Annotation.STAGES: digests["stages"],
+        **({Annotation.WAIVED_UNTIL: choices.waived_until} if choices.waived_until else {}),
         **({Annotation.POSTPONED_UNTIL: choices.until} if choices.until else {}),
         **({Annotation.OBSERVING_SINCE: choices.observes_since} if choices.observes_since else {}),
         Annotation.BENCHMARK: now.benchmark,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,3 +88,21 @@ def test_print_has_all_nodes_and_their_differences(page: Page) -> None:
     assert page.value("document.querySelector('.filters').getClientRects().length") == 0
     assert page.pdf().startswith(b"%PDF")
     page.look()
+
+
+def test_many_nodes_without_a_problem_have_rows_on_request(page: Page, tmp_path: Path) -> None:
+    """They can then be filtered and sorted as others, and look the same."""
+    items = [node(f"work-{at}", **(FAILED if at == 7 else {})) for at in range(300)]
+    stream = io.StringIO()
+    present_fleet(make_fleet(map(parse_node, items), NOW.timestamp(), Requirement(1e6)), Format.HTML, stream)
+    file = tmp_path / "many.html"
+    file.write_text(stream.getvalue(), encoding="ascii")
+    first = page.value("location.href")
+    page.show(file.as_uri())
+    assert page.value(NODES) == ["/work-7"]
+    page.value("document.querySelector('.part-nodes p button').click()")
+    assert page.value("document.querySelector('output').value") == "300 of 300 nodes"
+    assert page.value("document.querySelectorAll('.nodes tbody tr .icon.PASS').length") == 299
+    page.value("document.querySelectorAll('.nodes th button')[1].click()")
+    assert page.value(NODES)[:8] == [f"/work-{at}" for at in range(8)]
+    page.show(first)

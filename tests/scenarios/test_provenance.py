@@ -246,3 +246,25 @@ def test_a_report_that_cannot_be_signed_is_not_written(
     assert (done.code, done.stdout) == (6, "")
     assert f"cannot sign the report with {private}: " in done.stderr
     assert not list(tmp_path.glob("report.json*"))
+
+
+@needs_jq
+def test_findings_of_security_hub_are_made_by_the_example(node: HostTree, tmp_path: Path) -> None:
+    """AWS rejects titles of more than 256 characters, descriptions of more than 1024, and other words."""
+    report = tmp_path / "report.json"
+    assert assess(node, "--format", "json", "--output", str(report)).code == 3
+    program = CHECKOUT / "docs/examples/security-hub/findings.jq"
+    made = subprocess.run(
+        ["jq", "--arg", "account", "123456789012", "--arg", "region", "eu-central-1", "--from-file", program, report],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(made.stdout)
+    assert [item["GeneratorId"] for item in found] == [
+        f"k3s-harden/{verdict['id']}" for verdict in json.loads(report.read_text())["verdicts"]
+    ]
+    assert {item["Compliance"]["Status"] for item in found} == {"PASSED", "FAILED", "NOT_AVAILABLE", "WARNING"}
+    assert max(len(item["Title"]) for item in found) <= 256
+    assert max(len(item["Description"]) for item in found) <= 1024
+    assert {item["Severity"]["Label"] for item in found} <= {"INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"}

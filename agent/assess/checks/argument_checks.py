@@ -26,6 +26,7 @@ from agent.base.model import Location
 from agent.base.repair import Answer as Choice
 from agent.base.repair import Decide, Edit, Repair, Restart, Run, RunVerb
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
+from agent.findings import config_edits
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -168,7 +169,7 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
         is_same = (dropped.key, argument.name) == (check.component.config_key, check.name)
         if is_same and check.criterion.accepts(argument.value):
             shown = (Evidence(f"dropped: {dropped.value}", dropped.location), Evidence(f"{dropped.key}:", dropped.by))
-            repair = node.by_hand((argument_edits.appended_list(dropped.key, dropped.by),))
+            repair = node.by_hand((config_edits.appended_list(dropped.key, dropped.by),))
             return Answer(ControlStatus.FAIL, "not set", shown, repair=repair)
     option = defaults.option_behind(check.component, check.name, node.facts)
     if option is not None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
+from agent.assess.checks.addon_effects import ADDON, addon_effect
 from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.running_effects import (
     ABORTED,
@@ -29,11 +30,13 @@ from agent.base.errors import HardenError, HostError
 from agent.base.host.https import TLS_1_1, TLS_1_2, Limits, anonymous_answer, own_address, tls_answer
 from agent.base.host.node_state import filter_rules, read_rows
 from agent.base.host.systemd import Systemd
-from agent.cluster.connection import KUBECONFIGS, accepted, connect
+from agent.cluster.connection import KUBECONFIGS, accepted, connect, read_json
 from agent.cluster.kubernetes.network_policies import parse_policy
+from agent.cluster.kubernetes.objects import as_string, at
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, ApiRequest, Query
 from agent.cluster.kubernetes.running_objects import network_pod
 from agent.cluster.reader import Reader
+from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.k3s.roles_and_versions import Role
 
@@ -55,6 +58,8 @@ _OWN_KUBECONFIG = "agent/k3scontroller.kubeconfig"
 """That of K3s' network policy controller, which servers and agents have."""
 _BUNDLED = "data/current/bin/aux"
 """K3s' own iptables, which it uses if the host has none."""
+_APPLIED = 60.0
+"""Seconds in which K3s applies a changed manifest, which it looks for every 15 s."""
 _SYNCHRONIZED = 5.0
 """Seconds in which the controller writes the rules of a new pod, also on a busy node."""
 _LIMITS = Limits(request=2.0, total=4.0, body=8 << 20)
@@ -71,8 +76,20 @@ def read_effects(host: Host, node: AssessedNode) -> Iterator[Effect]:
         yield found
     yield from _ports(host, node)
     if node.cluster is not None and node.facts.role is Role.SERVER:
+        yield from _addon(host, node.facts)
         yield encryption_effect(node.facts, _stored_secrets(host, node.facts))
         yield from rotation_effects(node.facts, node.cluster.objects.get(Query.NODES, ()))
+
+
+def _addon(host: Host, facts: HostFacts) -> Iterator[Effect]:
+    """Yield whether the policies of the cluster are those of this server, unless K3s has not applied them yet."""
+    path = facts.data_dir / POLICY_FILE
+    content, times = host.tree.read(path), host.tree.times(path)
+    if content is None or times is None or host.now() - times.written < _APPLIED:
+        return
+    with suppress(HardenError), connect(host, [facts.data_dir / name for name in KUBECONFIGS], _LIMITS)[0] as client:
+        applied = as_string(at(read_json(client, ADDON), "spec").get("checksum"))
+        yield addon_effect(path, content, applied)
 
 
 def _stored_secrets(host: Host, facts: HostFacts) -> list[bytes] | str:

@@ -104,8 +104,22 @@ class Fleet(Value):
             others = [node.full_name for node in self.nodes if names.isdisjoint((node.full_name, node.cluster))]
             found += [f"not expected: {shortened(others)}"] * bool(others)
         found += [f"not compliant: {shortened(wrong)}"] * bool(self.requirement.is_compliant and wrong)
+        servers = [f"{name} of {cluster}" if cluster else name for cluster, name in self._different_policies()]
+        found += [f"servers overwrite each other's policy.yaml: {'; '.join(servers)}"] * bool(
+            self.requirement.is_compliant and servers
+        )
         partial = [node.full_name for node in self.nodes if node.full_name not in wrong and not node.is_full]
         return found + [f"with a waiver or a stage: {shortened(partial)}"] * bool(self.requirement.is_full and partial)
+
+    def _different_policies(self) -> Iterator[tuple[str, str]]:
+        """Yield each cluster whose servers have different policies, which K3s applies in turn, with these servers."""
+        clusters: dict[str, dict[str, list[str]]] = {}
+        for node in self.nodes:
+            if node.policies and node.role is Role.SERVER:
+                clusters.setdefault(node.cluster, {}).setdefault(node.policies, []).append(node.name)
+        for cluster, found in clusters.items():
+            if len(found) > 1:
+                yield cluster, ", ".join(map(shortened, found.values()))
 
     @property
     def exit_code(self) -> ExitCode:

@@ -141,9 +141,12 @@ _TEXTS = (
     *_COMPARED,
     Annotation.ASSESSED,
     Annotation.DRIFTING_SINCE,
+    Annotation.WAIVED_UNTIL,
     Annotation.POSTPONED_UNTIL,
     Annotation.OBSERVING_SINCE,
 )
+_POLICIES = "/server/manifests/policy.yaml"
+"""The end of the path of the file whose policies K3s applies to the cluster."""
 _LONGEST = 64
 _MOST_PARTS = 200
 """Files or failed controls of one node."""
@@ -179,6 +182,8 @@ class FleetNode(NamedTuple):
     """The last day of support of its version of Kubernetes, if that has passed; else empty."""
     verified: str
     """A digest of the record and its signature, if that is valid."""
+    policies: str = ""
+    """The digest of the policy.yaml of a server; empty if it is not published."""
     differs: tuple[str, ...] = ()
 
     @property
@@ -243,7 +248,14 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
         compared=_compared(node, role.value, compared_values(options)),
         end_of_life=ended_on(int(minor[1]), timestamp(now)[:10]) if minor else "",
         verified=node.verified,
+        policies=next((digest for path, digest in _files(texts) if path.endswith(_POLICIES)), "")[:_LONGEST],
     )
+
+
+def _files(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Return the path and digest of each file that a node publishes."""
+    digests = as_mapping(parsed_json(texts.get(Annotation.FILE_DIGESTS, ""))).items()
+    return ((path, str(digest)) for path, digest in list(digests)[:_MOST_PARTS] if path.startswith("/"))
 
 
 def _reasons(
@@ -295,8 +307,7 @@ def _compared(node: ClusterNode, role: str, arguments: Mapping[str, str]) -> Val
     """Return the values that nodes of a role and cluster share: arguments and files only within one K3s version."""
     texts, version, own = node.annotations, node.k3s_version, (node.cluster, role)
     about = {name.removeprefix(PREFIX): texts[name] for name in (*_COMPARED, *_DIGESTS) if name in texts}
-    digests = as_mapping(parsed_json(texts.get(Annotation.FILE_DIGESTS, ""))).items()
-    files = {path: str(digest) for path, digest in list(digests)[:_MOST_PARTS] if path.startswith("/")}
+    files = dict(_files(texts))
     groups = {own: {"K3s": version}, (*own, "report"): about, (*own, "files", version): files}
     found: dict[tuple[str, ...], Mapping[str, str]] = {group: values for group, values in groups.items() if values}
     # No arguments are an answer, too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from agent.reports.html.elements import (
     head_cell,
     icon,
     part,
+    raw,
     table,
     table_row,
     time_element,
@@ -40,6 +42,7 @@ _STATUSES = {
 """The icon and color of each result, problems first."""
 _FEW = 10
 _MOST_BARS = 500
+_MOST_CALM = 200
 
 
 def fleet_html(fleet: Fleet, shown: Sequence[FleetNode]) -> str:
@@ -93,12 +96,29 @@ def _controls(fleet: Fleet) -> Element | None:
 
 
 def _nodes(shown: Sequence[FleetNode]) -> Element:
-    """Return the table; the script adds filters, and buttons that sort it."""
-    rows = (
-        table_row(*(_cell(node, *pair) for pair in zip(HEADS, columns(node))), data_result=node.result)
-        for node in shown
-    )
-    return part("nodes", "Nodes", element("div", class_="filters", hidden="hidden"), table("nodes", HEADS, group(rows)))
+    """Return the table; the script adds filters, and buttons that sort it.
+
+    Many rows without a remark are only their texts, from which the script makes rows on request.
+    """
+    calm = [node for node in shown if node.result is PublishedResult.COMPLIANT and not columns(node)[-1]]
+    calm = calm if len(calm) > _MOST_CALM else []
+    hidden = set(map(id, calm))
+    rows = [_row(node, columns(node)) for node in shown if id(node) not in hidden]
+    on_request = None
+    if calm:
+        texts = json.dumps([columns(node) for node in calm], separators=(",", ":")).replace("<", "\\u003c")
+        on_request = element(
+            "p",
+            element("span", count_of(len(calm), "compliant node"), " without a remark", class_="calm"),
+            raw("script", texts, type="application/json", class_="calm-nodes"),
+            element("template", element("table", _row(calm[0], [""] * len(HEADS))), class_="calm-row"),
+        )
+    filters = element("div", class_="filters", hidden="hidden")
+    return part("nodes", "Nodes", filters, table("nodes", HEADS, group(rows)), on_request)
+
+
+def _row(node: FleetNode, texts: Sequence[str]) -> Element:
+    return table_row(*(_cell(node, *pair) for pair in zip(HEADS, texts)), data_result=node.result)
 
 
 def _cell(node: FleetNode, name: str, text: str) -> Element:

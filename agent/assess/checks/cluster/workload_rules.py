@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import NO_ANSWER, Answer, ControlStatus, Evidence
@@ -292,6 +293,7 @@ def _admission(
             f"Namespace {name}",
             _enforcement(standards[name], defaults, answers[name]),
             why_apart(name, exemption if present is _EXEMPT else ""),
+            command=_shown_exemption(name, of.node) if present is _EXEMPT and answers[name] is None else "",
         )
         for name, present in levels.items()
         if not is_enforced(name)
@@ -328,15 +330,24 @@ def _admission(
 
 def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Listed]) -> Answer:
     """Return the answer if all namespaces enforce the standard, but not for all requests."""
-    requests = (
-        *(f"user {name}" for name in defaults.users),
-        *(f"runtime class {name}" for name in defaults.runtime_classes),
-    )
-    exempt = [Listed(request, "is exempt in the API server's configuration") for request in requests]
+    requests = {
+        **{f"user {name}": name for name in defaults.users},
+        **{f"runtime class {name}": name for name in defaults.runtime_classes},
+    }
+    exempt = [
+        Listed(request, "is exempt in the API server's configuration", command=_shown_exemption(name, of.node))
+        for request, name in requests.items()
+    ]
     step = Instruction("remove these exemptions, or waive the control with the reason")
     reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
     observed = (*exempt, *listed)
     return of.answer(ControlStatus.MANUAL, observed, Query.NAMESPACES, step, noun="exemption", reason=reason)
+
+
+def _shown_exemption(name: str, node: AssessedNode) -> str:
+    """Return the command that prints the lines with a name in the admission configuration."""
+    file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
+    return f"sudo grep --line-number --word-regexp {quote(name)} {quote(file.value)}" if file else ""
 
 
 def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruction:

@@ -7,7 +7,8 @@
     return made;
   };
   const body = document.querySelector("table.nodes tbody");
-  const rows = all("tr", body).map((row) => ({ row, result: row.dataset.result, text: row.textContent.toLowerCase() }));
+  const entry = (row) => ({ row, result: row.dataset.result, text: row.textContent.toLowerCase() });
+  const rows = all("tr", body).map(entry);
   const filters = document.querySelector(".filters");
   const output = make("output", {});
   const search = make("input", { type: "search", name: "text" });
@@ -26,15 +27,37 @@
     output.value = `${count} of ${rows.length} nodes`;
   };
   const choices = boxes.map((box) => {
-    const count = rows.filter(({ result }) => result === box.value).length;
-    const label = make("label", {}, box, box.value, make("b", { textContent: count }));
+    const number = make("b", {});
+    const label = make("label", {}, box, box.value, number);
     label.dataset.result = box.value;
+    label.count = () => (number.textContent = rows.filter(({ result }) => result === box.value).length);
+    label.count();
     return label;
   });
   const choice = make("fieldset", {}, make("legend", { textContent: "Result" }), ...choices);
   filters.append(choice, make("div", { className: "rest" }, make("label", {}, "Search", search), output));
   filters.addEventListener("input", show);
   filters.hidden = false;
+
+  // Rows without a problem are made on request: a large fleet has thousands.
+  const calm = document.querySelector(".calm");
+  if (calm) {
+    const button = make("button", { type: "button", textContent: "Show" });
+    button.addEventListener("click", () => {
+      const template = document.querySelector(".calm-row").content.querySelector("tr");
+      for (const texts of JSON.parse(document.querySelector(".calm-nodes").textContent)) {
+        const row = template.cloneNode(true);
+        texts.forEach((text, column) => row.cells[column].append(text));
+        rows.push(entry(row));
+        body.append(row);
+      }
+      calm.remove();
+      button.remove();
+      choices.forEach((label) => label.count());
+      show();
+    });
+    calm.after(" ", button);
+  }
 
   const order = new Intl.Collator("en", { numeric: true });
   all("table.nodes thead th").forEach((head, column) => {

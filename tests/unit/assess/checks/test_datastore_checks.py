@@ -146,7 +146,7 @@ def test_a_finding_that_prevents_the_start_is_fixed_first(nodes: Nodes) -> None:
     node.config("kube-apiserver-arg: [client-ca-file=/nothing]\n")
     assert any("named-file-missing" in note.message for note in node.assess().notes)
     assert fix(node.verdict("etcd-auto-tls")) == (
-        "create /nothing, or correct the path at /etc/rancher/k3s/config.yaml:1; start K3s"
+        "remove `kube-apiserver-arg: [client-ca-file=/nothing]` at /etc/rancher/k3s/config.yaml:1; start K3s"
     )
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from agent.assess.checks.addon_effects import ADDON
 from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import file_evidence
-from agent.assess.evidence.observed_effects import read_effects
+from agent.assess.evidence.observed_effects import _addon, read_effects
 from agent.base.host.process import Completed
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import node
+from tests.unit.cluster.api_server import ApiServer
 
 SHOW = ("/usr/bin/systemctl", "show", "--property=InvocationID", "--", "k3s.service")
 LOG = (
@@ -49,3 +54,30 @@ def test_the_log_of_this_start_decides_even_without_an_api_server(
     effect = next(read_effects(fake_host(tree.root, programs=programs, is_live=True), at))
     assert (effect.subject, effect.status) == ("NetworkPolicies on this node", status)
     assert says in effect.observed
+
+
+@pytest.mark.parametrize(
+    ("applied", "age", "expected"),
+    [
+        ("own", 61.0, [ControlStatus.PASS]),
+        ("another", 61.0, [ControlStatus.FAIL]),
+        ("another", 59.0, []),  # K3s has not looked yet
+        ("", 61.0, []),
+    ],
+)
+def test_the_policies_of_another_server_in_the_cluster_fail(
+    tmp_path: Path, applied: str, age: float, expected: list[ControlStatus]
+) -> None:
+    tree = node(tmp_path / "node", K3s())
+    situation = observe_situation(tree.host(), tree.request())
+    path = tree.write(f"{situation.facts.data_dir}/server/manifests/policy.yaml", "kind: List\n")
+    host = tree.host()
+    os.utime(path, (host.now() - age, host.now() - age))
+    checksum = {"own": sha256(b"kind: List\n").hexdigest()}.get(applied, applied)
+    answer = json.dumps({"kind": "Addon", "spec": {"checksum": checksum}}).encode()
+    answers = {ADDON: lambda handler: handler.send(200 if applied else 404, answer)}
+    with ApiServer(answers=answers).running() as api:
+        tree.write(f"{situation.facts.data_dir}/server/cred/admin.kubeconfig", api.kubeconfig(embedded=True), 0o600)
+        found = list(_addon(host, situation.facts))
+    assert [effect.status for effect in found] == expected
+    assert all("namespaces-network-policies" in effect.controls for effect in found)

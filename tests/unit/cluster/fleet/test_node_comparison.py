@@ -119,3 +119,21 @@ def calls(count: int, unique: int) -> int:
 def test_the_work_is_linear_in_the_number_of_nodes(count: int, unique: int) -> None:
     calls(10, unique)
     assert calls(5 * count, unique) < 5.2 * calls(count, unique)
+
+
+@pytest.mark.parametrize(("digests", "is_named"), [(("a", "b"), True), (("a", "a"), False), (("a", None), False)])
+def test_servers_with_different_policies_do_not_meet_the_requirement(
+    digests: tuple[str | None, ...], *, is_named: bool
+) -> None:
+    """Each is compliant by its own settings."""
+    path = "/var/lib/rancher/k3s/server/manifests/policy.yaml"
+    servers = [
+        node(f"server-{at}", role="server", file_digests=digest and json.dumps({path: digest}))
+        for at, digest in enumerate(digests)
+    ]
+    agent = node("agent-1", file_digests=json.dumps({path: "c"}))
+    nodes = [*map(parse_node, [*servers, agent])]
+    fleet = make_fleet(nodes, NOW.timestamp(), Requirement(1e9, is_compliant=True))
+    text = "servers overwrite each other's policy.yaml: server-0, server-1"
+    assert fleet.problems == ([text] if is_named else [])
+    assert make_fleet(nodes, NOW.timestamp(), Requirement(1e9)).problems == []

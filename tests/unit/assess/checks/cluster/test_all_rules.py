@@ -1003,6 +1003,18 @@ def test_exempt_users_and_runtime_classes_need_a_review(plain: Server, name: str
         "user anna: is exempt in the API server's configuration",
         "runtime class kata: is exempt in the API server's configuration",
     ]
+    assert [seen.repeated_by for seen in answer.evidence[:2]] == [
+        "sudo grep --line-number --word-regexp anna /etc/psa.yaml",
+        "sudo grep --line-number --word-regexp kata /etc/psa.yaml",
+    ]
+
+
+def test_the_evidence_of_an_exempt_namespace_is_its_line_in_the_configuration(plain: Server) -> None:
+    plain.host.put("/etc/psa.yaml", POD_SECURITY_ADMISSION)
+    plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
+    answer = plain.ask("pods-host-ports", {Query.NAMESPACES: [namespace("kube-system")]})
+    commands = [seen.repeated_by for seen in answer.evidence if "kube-system: is exempt" in seen.observation]
+    assert commands == ["sudo grep --line-number --word-regexp kube-system /etc/psa.yaml"]
 
 
 @pytest.mark.parametrize(
