@@ -50,6 +50,8 @@ class RejectedWorkload(NamedTuple):
     workload: Workload
     standard: Standard
     violations: tuple[Violation, ...]
+    level: PodSecurityLevel
+    """The strictest level that admits it."""
     label: PodSecurityLevel
     """The strictest level of the namespace that admits all of its workloads that no patch corrects, and this one."""
 
@@ -125,8 +127,8 @@ def rejections(
         if after is not None and violated:
             baseline = after._replace(level=PodSecurityLevel.BASELINE)
             is_worse = _violated(workload, admitted, baseline, tomorrow, minor)
-            label = PodSecurityLevel.PRIVILEGED if is_worse else PodSecurityLevel.BASELINE
-            found.append(RejectedWorkload(title, workload, after, tuple(violated), label))
+            level = PodSecurityLevel.PRIVILEGED if is_worse else PodSecurityLevel.BASELINE
+            found.append(RejectedWorkload(title, workload, after, tuple(violated), level, level))
     needed = {
         rejection.workload.namespace
         for rejection in found

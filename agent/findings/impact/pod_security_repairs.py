@@ -57,7 +57,7 @@ class Stage(Value):
 
 def stage_level(found: Iterable[RejectedWorkload]) -> PodSecurityStage:
     """Return the strictest level that admits all workloads that patches correct later."""
-    levels = {item.label for item in found if item.fix is not None}
+    levels = {item.level for item in found if item.fix is not None}
     return PodSecurityStage.BASELINE if levels <= {PodSecurityLevel.BASELINE} else PodSecurityStage.WARN
 
 

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import fromstring, tostring
 
 from agent import __version__
 from agent.assess.assessment import ControlStatus
+from agent.assess.benchmark.control import Severity
 from agent.base import package_data
 from agent.base.repair import FixOwner
 from agent.base.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
@@ -191,7 +192,7 @@ def _open_numbers(counts: Mapping[ControlStatus, int]) -> str:
 
 
 def repair_part(rows: Sequence[ControlRow]) -> Element:
-    """Return the open controls by owner. Controls with the same fix share a row, and fixes their last steps."""
+    """Return the open controls by owner and severity. Those with one fix share a row, and fixes their last steps."""
     bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in FixOwner]
     manual = sum(shown.verdict.status is ControlStatus.MANUAL for shown in rows)
     if manual:
@@ -209,7 +210,7 @@ def repair_part(rows: Sequence[ControlRow]) -> Element:
 
 def _fixes(rows: Sequence[ControlRow], owner: FixOwner) -> Iterator[tuple[Content, Content]]:
     fixes: dict[tuple[str, Repair], list[ControlRow]] = {}
-    for shown in rows:
+    for shown in sorted(rows, key=lambda row: [*Severity].index(row.verdict.control.rating.severity)):
         if shown.verdict.is_open and shown.verdict.owner is owner:
             reason = shown.verdict.reason if shown.verdict.status is ControlStatus.UNKNOWN else ""
             fixes.setdefault((reason, shown.verdict.repair), []).append(shown)
