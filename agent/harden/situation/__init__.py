@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import File
 from agent.base.value import Value
-from agent.harden.desired import boot_parameters
+from agent.harden.desired import resources
 from agent.harden.guide.sysctls import PARAMETERS_FILE
 from agent.harden.node.facts import not_run
 from agent.k3s.roles_and_versions import Component
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
     from agent.harden.changes.state import NotificationState
-    from agent.harden.desired.boot_parameters import Override
-    from agent.harden.desired.resources import Inputs
+    from agent.harden.desired.resources import Inputs, Override
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.gate import Gate
     from agent.harden.node.machine import Machine
@@ -161,13 +160,13 @@ class Situation(Value):
     def boot_files(self) -> tuple[SysctlFile, ...]:
         """The files that set kernel parameters at boot, once apply has written its own."""
         is_refused = self._keeps_parameters_file
-        return boot_parameters.files_after_apply(self.sysctl_files, self.desired, is_refused=is_refused)
+        return resources.files_after_apply(self.sysctl_files, self.desired, is_refused=is_refused)
 
     @cached_property
     def boot_overrides(self) -> Mapping[str, Override]:
         """By kernel parameter what overrides it at the next boot, once apply has written its file."""
         reader, waived = self.facts.platform.boot_reader, self.waivers.kernel_parameters
-        return boot_parameters.overrides(self.boot_files, reader, waived, is_refused=self._keeps_parameters_file)
+        return resources.overrides(self.boot_files, reader, waived, is_refused=self._keeps_parameters_file)
 
     @cached_property
     def _lines(self) -> Mapping[PurePosixPath, list[str]]:

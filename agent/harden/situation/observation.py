@@ -28,7 +28,7 @@ from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts, gate, gate_units, site_files
 from agent.harden.node.gate import read_exceptions
 from agent.harden.node.machine import read_machine
-from agent.harden.node.sysctl_files import read_sysctl_files
+from agent.harden.node.platform import read_sysctl_files
 from agent.harden.node.version import GivenVersion, require_covered
 from agent.harden.plan import plan
 from agent.harden.settings.schema import DEFAULT_SETTINGS

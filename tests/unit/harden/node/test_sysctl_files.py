@@ -8,7 +8,7 @@ import pytest
 
 from agent.base.errors import HardenError
 from agent.base.linux.sysctl_order import MOST_BYTES, MOST_PATTERNS
-from agent.harden.node.sysctl_files import read_sysctl_files
+from agent.harden.node.platform import read_sysctl_files
 from tests.fake import fake_host
 
 OWN = PurePosixPath("/etc/sysctl.d/10-own.conf")
