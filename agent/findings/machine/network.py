@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.repair import Instruction, Restart, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, instruction, steps
+from agent.findings.registry import Problem, steps
 from agent.harden.node.machine.network_facts import ONLINE
 
 if TYPE_CHECKING:
@@ -37,14 +37,11 @@ def default_route_missing(situation: Situation) -> Iterator[Problem]:
         message = "this host has no default route, and K3s' configuration has no `node-ip`"
         expected = f"a default route when {ONLINE} is reached, or `node-ip`"
         fix = steps(
-            Instruction("set `node-ip: ADDRESS` in K3s' configuration"),
+            Run("sudo ip link add dummy0 type dummy", "sudo ip link delete dummy0"),
+            Run("sudo ip link set dummy0 up"),
+            Run("sudo ip addr add 203.0.113.254/31 dev dummy0"),
+            Run("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
             restart=Restart.K3S,
-            alternative=steps(
-                Run("sudo ip link add dummy0 type dummy"),
-                Run("sudo ip link set dummy0 up"),
-                Run("sudo ip addr add 203.0.113.254/31 dev dummy0"),
-                Run("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
-            ),
         )
         yield Problem(message, expected, "no default route", repair=fix)
 
@@ -88,8 +85,5 @@ def firewall_blocks_pods(situation: Situation) -> Iterator[Problem]:
         commands = [f"sudo ufw allow from {network} to any" for network in firewall.untrusted]
         commands += ["sudo ufw allow 6443/tcp"]
     message = f"{firewall.name} is enabled and does not trust the networks of pods and services"
-    fix = steps(
-        *map(Run, commands),
-        alternative=instruction("disable the firewall, or filter in front of the node"),
-    )
+    fix = steps(*map(Run, commands))
     yield Problem(message, f"a rule for {' and '.join(firewall.untrusted)}", "no rule", repair=fix)

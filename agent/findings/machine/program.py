@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.model import Location
 from agent.base.repair import Instruction, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, instruction, steps
+from agent.findings.registry import Problem, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,6 @@ def nm_cloud_setup_enabled(situation: Situation) -> Iterator[Problem]:
     location, units = situation.machine.program.nm_cloud_setup, "nm-cloud-setup.service nm-cloud-setup.timer"
     if location is not None:
         message = "K3s' unit does not start while nm-cloud-setup.service is enabled"
-        fix = instruction("disable nm-cloud-setup.service and nm-cloud-setup.timer in this tree")
-        if situation.machine.is_live:
-            fix = steps(Run(f"sudo systemctl disable {units}"), Run("sudo reboot"))
+        reboot = (Run("sudo reboot"),) if situation.machine.is_live else ()
+        fix = steps(Run(f"sudo systemctl disable {units}"), *reboot)
         yield Problem(message, "nm-cloud-setup.service disabled", "enabled", location, fix)

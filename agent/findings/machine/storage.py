@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.repair import Instruction, Restart, Run
+from agent.base.model import Location
+from agent.base.repair import Edit, Instruction, Restart, Run
+from agent.findings.config_edits import replaced
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, instruction, steps
+from agent.findings.registry import Problem, edit_of_k3s_config, instruction, steps
 from agent.harden.node.machine.kernel_facts import uses_overlayfs
 from agent.k3s.roles_and_versions import Component
 
@@ -143,8 +145,7 @@ def snapshotter_unsupported(situation: Situation) -> Iterator[Problem]:
         images = situation.facts.data_dir / "agent/containerd"
         message = f"the overlayfs snapshotter does not work on the file system of {images}"
         found = f"{mount.kind}{' with ftype=0' if lacks_types else ''} at {mount.point}"
-        fix = instruction(
-            "set `snapshotter: native` in K3s' configuration, or `data-dir` to a directory on another file system",
-            restart=Restart.K3S,
-        )
+        set_now, at = config.scalar("snapshotter"), Location(situation.facts.configuration.path)
+        new = Edit(at, new="snapshotter: native")
+        fix = edit_of_k3s_config(replaced(situation, set_now.location, set_now.text, "native") if set_now else new)
         yield Problem(message, "a file system such as ext4, or XFS with ftype=1", found, repair=fix)
