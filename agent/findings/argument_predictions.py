@@ -10,7 +10,7 @@ from agent.base.yaml_reader import BoundsError
 from agent.findings.config_edits import arguments_at, in_quotes, replaced, without, without_name
 from agent.findings.registry import Problem, correction, edit_of_k3s_config, of_file
 from agent.harden.desired.dropin_options import expected_options
-from agent.harden.node.arguments.running_components import not_run
+from agent.harden.node.facts import not_run
 from agent.k3s.components import tables
 from agent.k3s.components.effective_arguments import Cause
 from agent.k3s.config import component_argument

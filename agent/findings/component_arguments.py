@@ -219,7 +219,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
     facts, named = situation.facts, situation.k3s_files.own_admission
     if named is None or is_managed(situation, named.path):
         return
-    from agent.harden.node.arguments.running_components import not_run
+    from agent.harden.node.facts import not_run
 
     if not_run(Component.API_SERVER, facts):
         return

@@ -29,14 +29,14 @@ from agent.harden.desired.dropin_options import (
     DISABLED_PLUGINS_ARGUMENT,
 )
 from agent.harden.guide.guide_files import AUDIT_POLICY
-from agent.harden.node.arguments.running_components import not_run
+from agent.harden.node.facts import not_run
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.admission_configuration import POD_SECURITY
+from agent.k3s.components.effective_arguments import FEATURE_GATES
+from agent.k3s.components.files.api_server_files import rejected_content
 from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.file_rules import FileContext
-from agent.k3s.components.files.files_of_arguments import rejected_content
 from agent.k3s.components.files.static_policies import PLUGINS as POLICY_PLUGINS
-from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Pro
     by_hand = edit_of_k3s_config(*of_file(problem.location, *removal))
     # No row of a table has a problem of the reader.
     by_reader = Prediction(
-        f"agent/k3s/components/files/files_of_arguments.py, {named.option}", f"{named.component or 'k3s'}"
+        f"agent/k3s/components/files/api_server_files.py, {named.option}", f"{named.component or 'k3s'}"
     )
     return Problem(
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",

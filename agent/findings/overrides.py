@@ -14,7 +14,7 @@ from agent.harden.guide.guide_files import NETWORK_POLICIES
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.harden.node.datastore import Datastore
 from agent.harden.settings.schema import SecretsEncryption
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
 from agent.k3s.roles_and_versions import Component, Role, VersionRange
 
 if TYPE_CHECKING:

@@ -109,7 +109,7 @@ def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
             row.component is not Component.KUBELET or files.are_default
         ):
             continue
-        from agent.harden.node.arguments.running_components import not_run  # few hosts set such an argument
+        from agent.harden.node.facts import not_run  # few hosts set such an argument
 
         of_version = (item for item in defaults_of(row.component) if item.in_version(situation.facts.version))
         default = next((item for item in of_version if item.name == row.name and row.meets.accepts(item.value)), None)

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
+from agent.assess.benchmark.catalogue import SECTIONS
 from agent.assess.benchmark.control import Rating, Severity
-from agent.assess.benchmark.descriptions import SECTIONS
 from agent.base.model import Location
 from agent.base.repair import FixOwner, Repair, Run
 from agent.base.report import Fact
 from agent.base.value import replace
-from agent.reports.html.assessment_page import as_html
+from agent.reports.html.assessment_overview import as_html
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.reports.assessments import html_sample as sample
 

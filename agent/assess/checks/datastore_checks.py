@@ -24,10 +24,10 @@ from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
 from agent.findings.config_edits import without_argument
 from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.harden.node.arguments import defaults
-from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.datastore import Datastore
+from agent.harden.node.facts import not_run
+from agent.k3s.component_configuration import IDENTITY, encryption_problem, is_as_k3s_writes, providers_of_secrets
 from agent.k3s.components.effective_arguments import GivenBy
-from agent.k3s.encryption_configuration import IDENTITY, encryption_problem, is_as_k3s_writes, providers_of_secrets
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.cluster.kubernetes.objects import Namespace
-from agent.cluster.kubernetes.parsing import as_mapping
+from agent.cluster.kubernetes.objects import Namespace, as_mapping
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel, merged_fix, standard_of, violations
 
 if TYPE_CHECKING:

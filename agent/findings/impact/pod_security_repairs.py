@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.repair import Answer, Decide, Patch, Repair, Run, Set
 from agent.base.value import Value
-from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.objects import as_list, as_mapping
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, merged_fix
 from agent.harden.settings.schema import STAGES_UNTIL, PodSecurityStage
 

@@ -11,14 +11,14 @@ from agent.base.repair import NO_REPAIR, Answer, Decide, Run
 from agent.findings.config_edits import replaced, texts_at, without
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, edit_of_k3s_config, steps
-from agent.harden.node.machine.identity_facts import TOKEN_OF_CLUSTER
+from agent.harden.node.machine.identity_and_network_facts import TOKEN_OF_CLUSTER
 from agent.k3s.go_values import is_subdomain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.base.repair import Repair
-    from agent.harden.node.machine.identity_facts import Identity
+    from agent.harden.node.machine.identity_and_network_facts import Identity
     from agent.harden.situation import Situation
 
 _UNIQUE = '"node-$(head -c 8 /etc/machine-id)"'

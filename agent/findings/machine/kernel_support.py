@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.linux.kernel_objects import Missing
+from agent.base.linux.file_systems import Missing
 from agent.base.model import Location
 from agent.base.repair import Edit, Instruction, Repair, Restart, Run
 from agent.findings.machine.reason import may_fail, stops_k3s

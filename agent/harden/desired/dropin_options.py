@@ -18,8 +18,8 @@ from agent.harden.guide.k3s_options import (
 from agent.harden.node.datastore import Datastore
 from agent.harden.settings.schema import SecretsEncryption, setting_row
 from agent.k3s.admission_configuration import is_unknown
+from agent.k3s.component_configuration import can_be_enabled_later
 from agent.k3s.config import string_slice
-from agent.k3s.encryption_configuration import can_be_enabled_later
 from agent.k3s.go_values import TRUE
 from agent.k3s.roles_and_versions import Component, Role
 

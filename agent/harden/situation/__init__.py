@@ -9,7 +9,7 @@ from agent.base.model import File
 from agent.base.value import Value
 from agent.harden.desired import boot_parameters
 from agent.harden.guide.sysctls import PARAMETERS_FILE
-from agent.harden.node.arguments.running_components import not_run
+from agent.harden.node.facts import not_run
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
+from agent.assess.benchmark.catalogue import SECTIONS
 from agent.assess.benchmark.control import Severity
-from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import references_of
 from agent.base.repair import FixOwner

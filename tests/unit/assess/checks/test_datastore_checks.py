@@ -10,7 +10,7 @@ import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.base.repair import FixOwner
-from agent.k3s.encryption_configuration import is_as_k3s_writes
+from agent.k3s.component_configuration import is_as_k3s_writes
 from agent.verbs import check_and_apply as verbs
 from tests.certificates import CERTIFICATE, KEY, OTHER_CERTIFICATE, OTHER_KEY
 from tests.k3s_tree import ENCRYPTION as OF_K3S
