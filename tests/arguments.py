@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from agent.base.value import replace
-from agent.harden.node.arguments.effective import effective_arguments
-from agent.harden.node.arguments.kubelet_files import KubeletFile, KubeletFiles
+from agent.harden.node.arguments.effective import KubeletFile, KubeletFiles, effective_arguments
 from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.k3s.components.effective_arguments import EffectiveArguments
 from agent.k3s.config_merge import ConfigText, merge_configuration

@@ -15,14 +15,14 @@ from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, Restart
 from agent.base.report import NODE_UID, Fact
 from agent.base.value import replace
-from agent.cluster.kubernetes.parsing import as_mapping
+from agent.cluster.kubernetes.objects import as_mapping
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
-from agent.harden.node.arguments.running_components import not_run
+from agent.harden.node.facts import not_run
 from agent.k3s.audit_policy import audit_gaps
-from agent.k3s.components.files.field_table import kind_of_value, path_of_argument
-from agent.k3s.components.gates import FEATURE_GATES
+from agent.k3s.components.effective_arguments import FEATURE_GATES
+from agent.k3s.components.files.decoding import kind_of_value, path_of_argument
 from agent.k3s.components.tables import LAST_MINOR
 from agent.k3s.components.values import parse
 from agent.k3s.go_values import InvalidValueError

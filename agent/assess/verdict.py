@@ -48,11 +48,11 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         answer = confirmed(check, answer, node)
     in_force = None
     if node.effects and not mismatch:
-        from agent.assess.checks.effect import observed
+        from agent.assess.checks.answer import observed
 
         answer, in_force = observed(control.id, answer, node.effects)
     if node.situation.k3s_files.policies and not mismatch:
-        from agent.assess.checks.static_policy_checks import evidence_for
+        from agent.assess.checks.policy_checks import evidence_for
 
         answer = answer._replace(evidence=(*answer.evidence, *evidence_for(check, control.guide, node)))
     # On a host without K3s, a value that is only a default of K3s is marked.

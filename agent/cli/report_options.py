@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from agent.assess.assessment import Assessment
+    from agent.assess.baseline import Comparison
     from agent.assess.frameworks import Framework
-    from agent.assess.report_comparison import Comparison
     from agent.base.report import Report, Wording
     from agent.reports.repair_texts import Caller
 

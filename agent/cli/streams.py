@@ -133,8 +133,7 @@ def error_lines(message: str, hint: str, width: int) -> list[str]:
 
     A long command is continued with backslashes, so that it can be pasted.
     """
-    from agent.reports.prose import wrapped
-    from agent.reports.text import printable
+    from agent.reports.text import printable, wrapped
 
     indent, below = "  ", " " * len("  fix: ")
     head, fix = printable(f"k3s-harden: {message}"), printable(hint)

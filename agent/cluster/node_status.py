@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import StrEnum
-from agent.cluster.kubernetes.objects import ClusterNode
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
+from agent.cluster.kubernetes.objects import ClusterNode, as_list, as_mapping, as_string, at
 
 if TYPE_CHECKING:
     from agent.cluster.kubernetes.objects import Json

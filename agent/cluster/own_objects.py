@@ -22,7 +22,7 @@ from agent.cluster.connection import (
     connect_as_admin,
     read_json,
 )
-from agent.cluster.kubernetes.parsing import at
+from agent.cluster.kubernetes.objects import at
 from agent.cluster.node_status import FIELD_MANAGER, parse_node
 from agent.k3s import pem
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.errors import HardenError, HostError
 from agent.cluster.connection import CREATED, NOT_FOUND, OK, StatusError, accepted, connect_as_admin, rejection
-from agent.cluster.kubernetes import parsing
-from agent.cluster.kubernetes.parsing import as_mapping, at
+from agent.cluster.kubernetes import objects
+from agent.cluster.kubernetes.objects import as_mapping, at
 from agent.cluster.kubernetes.pod_security import CONTROLS, broken_pod, violations
 from agent.cluster.kubernetes.queries import PROBES, QUERIES, REQUESTS
 from agent.cluster.reader import LIMITS, Reader, parsed_object
@@ -67,14 +67,14 @@ def probed(
             for namespace in namespaces[:_MOST_NAMESPACES]:
                 status, answer = _dry_run(client, namespace, "")
                 if status != CREATED:
-                    why = parsing.as_string(parsing.as_mapping(answer).get("message")) or f"HTTP status {status}"
+                    why = objects.as_string(objects.as_mapping(answer).get("message")) or f"HTTP status {status}"
                     text = f"cannot probe namespace {namespace}: no pod is admitted: {why[:200]}"
                     problems[f"probe {namespace}"] = text
                     continue
                 for control in CONTROLS:
                     status, answer = _dry_run(client, namespace, control)
                     if status == CREATED:
-                        is_broken = breaks(control, parsing.pod(answer))
+                        is_broken = breaks(control, objects.pod(answer))
                         answers[namespace, control] = "" if is_broken else _MUTATED
                     elif rejected_by(answer):
                         answers[namespace, control] = rejected_by(answer)
@@ -94,7 +94,7 @@ def _dry_run(client: HttpsClient, namespace: str, control: str) -> tuple[int, An
 
 def rejected_by(answer: Json) -> str:
     """Return what rejects a pod by an answer of the API server; empty if it does not because of the pod's content."""
-    found = _REJECTION.match(parsing.as_string(parsing.as_mapping(answer).get("message")))
+    found = _REJECTION.match(objects.as_string(objects.as_mapping(answer).get("message")))
     return next(filter(None, found.groups()), "") if found else ""
 
 

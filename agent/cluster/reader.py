@@ -27,9 +27,9 @@ from agent.cluster.connection import (
     decoded,
     read_json,
 )
-from agent.cluster.kubernetes import admission_engines, parsing, queries, running_objects
+from agent.cluster.kubernetes import admission_engines, objects, queries, running_objects
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
+from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, at
 from agent.cluster.kubernetes.queries import (
     CONTROLLERS,
     MONITORS,
@@ -72,21 +72,21 @@ _LOADED = re.compile(
 )
 
 _PARSERS: dict[Query, Callable[[Any], Any]] = {
-    Query.NAMESPACES: parsing.namespace,
-    Query.PODS: parsing.pod,
-    Query.SERVICE_ACCOUNTS: parsing.service_account,
-    Query.ROLES: parsing.role,
-    Query.CLUSTER_ROLES: parsing.role,
-    Query.ROLE_BINDINGS: parsing.binding,
-    Query.CLUSTER_ROLE_BINDINGS: parsing.binding,
+    Query.NAMESPACES: objects.namespace,
+    Query.PODS: objects.pod,
+    Query.SERVICE_ACCOUNTS: objects.service_account,
+    Query.ROLES: objects.role,
+    Query.CLUSTER_ROLES: objects.role,
+    Query.ROLE_BINDINGS: objects.binding,
+    Query.CLUSTER_ROLE_BINDINGS: objects.binding,
     Query.VALIDATING_WEBHOOKS: partial(admission_engines.webhook, "ValidatingWebhookConfiguration"),
     Query.MUTATING_WEBHOOKS: partial(admission_engines.webhook, "MutatingWebhookConfiguration"),
     Query.ADMISSION_POLICIES: admission_engines.admission_policy,
     Query.ADMISSION_POLICY_BINDINGS: admission_engines.policy_binding,
     Query.NETWORK_POLICIES: parse_policy,
     Query.NODES: parse_node,
-    Query.PERSISTENT_VOLUMES: parsing.host_volume,
-    **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},
+    Query.PERSISTENT_VOLUMES: objects.host_volume,
+    **{query: partial(objects.controller, kind) for query, kind in CONTROLLERS.items()},
 }
 """Parsers of objects by query. For other queries only the name is kept."""
 
@@ -137,7 +137,7 @@ def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessRev
 
 def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
     """Return an object of a list as the rules need it."""
-    return _PARSERS.get(query, parsing.named_object)(item)
+    return _PARSERS.get(query, objects.named_object)(item)
 
 
 class Reader:
@@ -184,7 +184,7 @@ class Reader:
                 if len(found) + len(items) > _MOST_OBJECTS:
                     raise InvalidAnswerError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
                 if accept != request.accept:
-                    left_out += ("/".join(filter(None, parsing.named_object(item)[:2])) for item in items)
+                    left_out += ("/".join(filter(None, objects.named_object(item)[:2])) for item in items)
                 else:
                     found += items if accept == queries.TABLE else map(parse, items)
         except StatusError as error:
@@ -230,7 +230,7 @@ class Reader:
             rows = as_mapping(answer).get("rows")
             if not isinstance(rows, list) or "Name" not in columns:
                 raise InvalidAnswerError(f"cannot read {request.path}: the answer is not a table of objects")
-            return [parsing.named_row(as_mapping(row).get("cells"), columns) for row in rows], following
+            return [objects.named_row(as_mapping(row).get("cells"), columns) for row in rows], following
         items = as_mapping(answer).get("items")
         if items is None and as_string(as_mapping(answer).get("kind")).endswith("List"):
             items = []  # as the API server writes an empty list of metadata
@@ -280,7 +280,7 @@ class Reader:
 
 
 def _workload(kind: str, item: Json) -> RunningWorkload:
-    security = parsing.pod(item) if kind == "Pod" else parsing.controller(kind, item)
+    security = objects.pod(item) if kind == "Pod" else objects.controller(kind, item)
     missing, users = (0, running_objects.users(item)) if kind == "Pod" else (_missing(item), {})
     network = running_objects.network_pod(kind, item)
     return RunningWorkload(security, network, missing, running_objects.owner(item), users)
@@ -288,32 +288,32 @@ def _workload(kind: str, item: Json) -> RunningWorkload:
 
 def _missing(item: Json) -> int:
     """Return how many pods a controller has not created. Those that it created need not run."""
-    spec, status = parsing.at(item, "spec"), parsing.at(item, "status")
+    spec, status = objects.at(item, "spec"), objects.at(item, "status")
     wanted = spec.get("replicas", status.get("desiredNumberScheduled", 0))
     created = status.get("replicas", status.get("currentNumberScheduled", 0))
     return max(0, wanted - created) if isinstance(wanted, int) and isinstance(created, int) else 0
 
 
 def _event(item: Json) -> FailedEvent:
-    about = parsing.at(item, "involvedObject")
-    name = (parsing.as_string(about.get(key)) for key in ("namespace", "kind", "name"))
-    return FailedEvent(ObjectName(*name), parsing.as_string(parsing.as_mapping(item).get("message")))
+    about = objects.at(item, "involvedObject")
+    name = (objects.as_string(about.get(key)) for key in ("namespace", "kind", "name"))
+    return FailedEvent(ObjectName(*name), objects.as_string(objects.as_mapping(item).get("message")))
 
 
 _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
     PODS: (ApiRequest("/api/v1/pods"), partial(_workload, "Pod")),
     **{str(query): (ApiRequest(REQUESTS[query].path), partial(_workload, kind)) for query, kind in CONTROLLERS.items()},
-    "namespaces": (ApiRequest("/api/v1/namespaces"), parsing.namespace),
+    "namespaces": (ApiRequest("/api/v1/namespaces"), objects.namespace),
     "services": (ApiRequest("/api/v1/services"), running_objects.service),
     "endpointslices": (ApiRequest("/apis/discovery.k8s.io/v1/endpointslices"), running_objects.endpoint_slice),
     "networkpolicies": (ApiRequest(REQUESTS[Query.NETWORK_POLICIES].path), parse_policy),
     "nodes": (ApiRequest("/api/v1/nodes"), running_objects.network_node),
     "serviceaccounts": (
         ApiRequest("/api/v1/serviceaccounts", parameters="fieldSelector=metadata.name%3Ddefault"),
-        parsing.service_account,
+        objects.service_account,
     ),
-    "rolebindings": (ApiRequest(REQUESTS[Query.ROLE_BINDINGS].path), parsing.binding),
-    "clusterrolebindings": (ApiRequest(REQUESTS[Query.CLUSTER_ROLE_BINDINGS].path), parsing.binding),
+    "rolebindings": (ApiRequest(REQUESTS[Query.ROLE_BINDINGS].path), objects.binding),
+    "clusterrolebindings": (ApiRequest(REQUESTS[Query.CLUSTER_ROLE_BINDINGS].path), objects.binding),
     "events": (ApiRequest("/api/v1/events", parameters="fieldSelector=reason%3DFailedCreate"), _event),
     **{
         kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.referrer, kind))

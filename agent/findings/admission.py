@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
 from agent.base.repair import Restart, RunVerb
-from agent.findings.registry import Problem, correction, edit_of_k3s_config, error, instruction, no, steps, warning, yes
+from agent.findings.config_edits import plugins_joined, setting_to, without_argument, without_name
+from agent.findings.registry import Problem, correction, edit_of_k3s_config, error, no, of_file, steps, warning, yes
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
     DISABLED_PLUGINS_ARGUMENT,
     all_plugins,
     options_to_set,
-    plugins_joined,
 )
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
 from agent.k3s import admission_configuration
@@ -23,6 +24,7 @@ from agent.k3s.roles_and_versions import Component
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.base.repair import Repair
     from agent.harden.situation import Situation
     from agent.k3s.config import ConfigValue
 
@@ -44,12 +46,16 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Problem]:
                 what = f"an unknown plugin, {plugin}" if plugin else "an extra comma"
                 message = f"K3s does not start: {argument} contains {what}"
                 for value in of_the_operator(situation, values):
-                    yield _listed(situation, plugin, value, message, f"plugins of K3s {situation.facts.version}")
+                    expected, fix = (
+                        f"plugins of K3s {situation.facts.version}",
+                        _unlisted(situation, argument, plugin, value),
+                    )
+                    yield Problem(message, expected, value.text, value.location, fix)
     enabled = _enabled_now(situation)
     for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         if plugin in enabled:
             message = f"K3s does not start: the admission plugin {plugin} is both enabled and disabled"
-            yield from (_listed(situation, plugin, value, message) for value in values)
+            yield from (_disabled(situation, plugin, value, message) for value in values)
 
 
 @error(
@@ -63,7 +69,7 @@ def admission_plugins_conflict(situation: Situation) -> Iterator[Problem]:
     for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         message = f"K3s will not start after apply, which enables the admission plugin {plugin}"
         for value in values if plugin in conflicting else ():
-            yield _listed(situation, plugin, value, message, f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}")
+            yield _disabled(situation, plugin, value, message, f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}")
 
 
 @error(
@@ -77,7 +83,7 @@ def pod_security_disabled(situation: Situation) -> Iterator[Problem]:
     if POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed:
         message = f"{facts.data_dir / POD_SECURITY_ADMISSION.path} has no effect: the plugin PodSecurity is disabled"
         for value in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).get(admission_configuration.POD_SECURITY, ()):
-            yield _listed(situation, admission_configuration.POD_SECURITY, value, message)
+            yield _disabled(situation, admission_configuration.POD_SECURITY, value, message)
 
 
 @error(
@@ -112,7 +118,7 @@ def split_admission_plugins(situation: Situation) -> Iterator[Problem]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
     values = situation.facts.merged_config.argument(Component.API_SERVER, ADMISSION_PLUGINS_ARGUMENT)
     if len(values) > 1:
-        joined = plugins_joined(all_plugins(situation.settings, situation.facts), situation.facts)
+        joined = plugins_joined(situation, all_plugins(situation.settings, situation.facts))
         has_ours = any(value.location.path == situation.facts.dropin_path for value in values)
         message = f"{ADMISSION_PLUGINS_ARGUMENT} is set {len(values)} times; kube-bench reads only the first value"
         expected = "one value, joined by commas"
@@ -132,7 +138,7 @@ def images_without_registry(situation: Situation) -> Iterator[Problem]:
     if archives and admission_configuration.ALWAYS_PULL_IMAGES in enabled:
         message = "new pods do not use imported images, because AlwaysPullImages makes them pull each image"
         found = f"{len(archives)} archive{'s' if len(archives) > 1 else ''}, no mirror"
-        fix = instruction("name a mirror that serves the images, or set `always-pull-images: false`")
+        fix = steps(setting_to(situation, "always-pull-images", "false"), RunVerb("apply"), restart=Restart.K3S)
         yield Problem(message, "a mirror in registries.yaml, or no archives", found, Location(archives[0]), fix)
 
 
@@ -145,7 +151,10 @@ def _admission_configurations(situation: Situation) -> tuple[ConfigValue, ...]:
 def _not_read(situation: Situation, value: ConfigValue, values: tuple[ConfigValue, ...]) -> Problem:
     extra = values[-1] if value.location.path == situation.facts.dropin_path else value
     message = f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_ARGUMENT} again"
-    fix = edit_of_k3s_config("merge the files into one, and remove the argument", extra.location)
+    removal = without_argument(
+        situation, Component.API_SERVER.config_key, ADMISSION_CONFIGURATION_ARGUMENT, extra.location
+    )
+    fix = edit_of_k3s_config(*of_file(Location(PurePosixPath(extra.text)), *removal))
     return Problem(message, expected="one file", found=f"{len(values)} files", location=value.location, repair=fix)
 
 
@@ -178,7 +187,13 @@ def _enabled_by_apply(situation: Situation) -> Iterator[str]:
             yield from option.value.split(",")
 
 
-def _listed(situation: Situation, plugin: str, value: ConfigValue, message: str, expected: str = "") -> Problem:
-    """Return the case of a plugin that a value must not list."""
-    step = f"remove {plugin} from the list" if plugin else "remove the extra comma"
-    return Problem(message, expected, value.text, value.location, correction(situation, value.location, step))
+def _disabled(situation: Situation, plugin: str, value: ConfigValue, message: str, expected: str = "") -> Problem:
+    """Return the case of a plugin that a value must not disable."""
+    fix = _unlisted(situation, DISABLED_PLUGINS_ARGUMENT, plugin, value)
+    return Problem(message, expected, value.text, value.location, fix)
+
+
+def _unlisted(situation: Situation, argument: str, plugin: str, value: ConfigValue) -> Repair:
+    """Return what removes a plugin from the list in a value, or without a name a superfluous comma."""
+    key, at = Component.API_SERVER.config_key, value.location
+    return correction(situation, at.path, *without_name(situation, key, plugin, at, argument))

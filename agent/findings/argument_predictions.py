@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from agent.base.report import Prediction
 from agent.base.yaml_reader import BoundsError
-from agent.findings.registry import Problem, correction, edit_of_k3s_config
-from agent.harden.node.arguments.running_components import not_run
+from agent.findings.config_edits import arguments_at, in_quotes, replaced, without, without_name
+from agent.findings.registry import Problem, correction, edit_of_k3s_config, of_file
+from agent.harden.desired.dropin_options import expected_options
+from agent.harden.node.facts import not_run
 from agent.k3s.components import tables
 from agent.k3s.components.effective_arguments import Cause
+from agent.k3s.config import component_argument
 from agent.k3s.go_values import FALSE
 from agent.k3s.redaction import HIDDEN
 from agent.k3s.roles_and_versions import Component
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.base.model import Location
+    from agent.base.repair import Edit
     from agent.harden.node.facts import HostFacts
     from agent.harden.situation import Situation
     from agent.k3s.components.effective_arguments import Rejection
@@ -61,7 +66,7 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Problem]:
                 yield Problem(
                     f"K3s does not start: the kubelet rejects a file of its configuration: {problem.problem}",
                     location=problem.location,
-                    repair=edit_of_k3s_config("correct the file", problem.location),
+                    repair=edit_of_k3s_config(*of_file(problem.location)),
                     prediction=Prediction("agent/k3s/components/configuration_fields.tsv", "cmd/kubelet/app/server.go"),
                 )
 
@@ -93,13 +98,41 @@ _LONGEST_LIST = 1000
 
 def _problem(situation: Situation, problem: Rejection, whole: str) -> Problem:
     """Return a rejection as a problem; `whole` is the list without quotes from which the argument is cut."""
-    is_gate = problem.cause is Cause.FEATURE_GATE
-    verb = "remove" if problem.cause is Cause.UNKNOWN_ARGUMENT else "correct"
-    name = problem.found if is_gate else problem.argument or "the empty item"
-    step = f"write `{problem.meant}` instead of `{name}`" if problem.meant else f"{verb} `{name}`"
-    if whole:
-        step = f"write `'{whole}'` instead of `{whole}`"
     reason = ": a comma without quotes ends an item of the list" if whole else ""
     message = f"K3s does not start: {problem.component} {problem.message}{reason}"
-    fix = correction(situation, problem.location, step)
+    edits = (in_quotes(situation, problem.location, whole),) if whole else _corrected(situation, problem)
+    fix = correction(situation, problem.location.path, *edits)
     return Problem(message, problem.expected, problem.found, problem.location, fix, prediction=problem.prediction)
+
+
+def _corrected(situation: Situation, problem: Rejection) -> tuple[Edit, ...]:
+    """Return the edits to the name or value that is meant, or to the one of the guide; otherwise of the removal."""
+    key, name, at = problem.component.config_key, problem.argument, problem.location
+    is_gate, found = problem.cause is Cause.FEATURE_GATE, problem.found
+    if is_gate and not problem.meant:
+        return without_name(situation, key, found, at, name) or without(situation, key, at, ())
+    texts = arguments_at(situation, key, name, at)
+    texts = tuple(text for text in texts if problem.cause is not Cause.INVALID_VALUE or _value(text) == found) or texts
+    if not texts:  # a field of the kubelet's file, or an item without a name
+        return without(situation, key, at, () if name else None)
+    text = texts[-1]
+    if problem.meant:
+        better = text.replace(found if is_gate else name, problem.meant, 1)
+    else:
+        value = _better(situation, problem) if problem.cause is Cause.INVALID_VALUE else ""
+        better = value and f"{name}={value}"
+    return (replaced(situation, at, text, better, key),) if better else without(situation, key, at, (text,))
+
+
+def _value(text: str) -> str:
+    return component_argument(text).value
+
+
+def _better(situation: Situation, problem: Rejection) -> str:
+    """Return the value of the guide, or of a number with a unit the number; empty if there is none."""
+    key, name = problem.component.config_key, problem.argument
+    expected = expected_options(situation.settings, situation.facts)
+    guide = next((option.value for option in expected if (option.row.key, option.row.name) == (key, name)), "")
+    number = re.match(r"\d+", problem.found)
+    kind = tables.kind_of(problem.component, name, situation.facts.version.minor)
+    return guide or (number[0] if number and kind in {"int", "int32", "int64", "uint"} else "")

@@ -7,10 +7,22 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
-from agent.base.repair import Restart
+from agent.base.repair import Answer, Decide
 from agent.base.report import Prediction
 from agent.base.yaml_reader import shown
-from agent.findings.registry import Problem, error, instruction, is_managed, misconfigured, no, note, warning, yes
+from agent.findings.config_edits import added, renamed_key, replaced, without
+from agent.findings.registry import (
+    Problem,
+    edit_of_k3s_config,
+    error,
+    instruction,
+    is_managed,
+    misconfigured,
+    no,
+    note,
+    warning,
+    yes,
+)
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY, POD_SECURITY_ADMISSION
 from agent.k3s.components.effective_arguments import Cause
@@ -85,7 +97,8 @@ def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
             name = spelling.replace("_", "-")
             if name != spelling and not (component is Component.KUBE_PROXY and name in OF_KLOG):
                 message = f"K3s may exit: {component} in K3s reads `{shown(spelling)}` as an unknown argument"
-                yield misconfigured(message, f"write `{shown(name)}`", location, shown(spelling), shown(name))
+                edits = (replaced(situation, location, text, text.replace(spelling, name, 1)),)
+                yield misconfigured(message, edits, location, shown(spelling), shown(name))
 
 
 @error(
@@ -206,7 +219,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
     facts, named = situation.facts, situation.k3s_files.own_admission
     if named is None or is_managed(situation, named.path):
         return
-    from agent.harden.node.arguments.running_components import not_run
+    from agent.harden.node.facts import not_run
 
     if not_run(Component.API_SERVER, facts):
         return
@@ -253,10 +266,12 @@ def cgroup_v1_refused(situation: Situation) -> Iterator[Problem]:
         if not accepts_cgroup_v1(situation):
             message = "K3s does not start: the kubelet exits on a host with control groups of version 1"
             expected = "control groups of version 2, or kubelet-arg: fail-cgroupv1=false"
-            fix = instruction(
-                "boot with systemd.unified_cgroup_hierarchy=1, or add `fail-cgroupv1=false` to the list `kubelet-arg`",
-                restart=Restart.K3S,
+            edit = added(situation, Component.KUBELET.config_key, "fail-cgroupv1=false")
+            others = Answer("No", "K3s runs until Kubernetes removes the support", (edit,))
+            boot = Answer(
+                "Yes", "append `systemd.unified_cgroup_hierarchy=1` to the kernel's command line, and boot", ()
             )
+            fix = edit_of_k3s_config(Decide("Can this host boot with control groups of version 2?", (boot, others)))
             yield Problem(message, expected, "version 1", Location(PurePosixPath("/sys/fs/cgroup")), fix)
 
 
@@ -281,7 +296,7 @@ def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
         is_fatal = key in FATAL_KEYS and facts.version.minor == FATAL_IN
         if is_fatal or (is_agent and _is_unknown(key, facts) and key not in SERVER_ONLY_KEYS - REMOVED_KEYS):
             meant = _meant(key, facts.role)
-            edit = f"write `{meant}` instead of `{shown(key)}`" if meant else f"remove `{shown(key)}`"
+            edit = renamed_key(situation, key, location, meant)
             message = f"K3s does not start: `{shown(key)}` is not an option of k3s {facts.role} {facts.version}"
             yield misconfigured(message, edit, location, shown(key), meant)
 
@@ -305,7 +320,8 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Problem]:
         for key, value, expected in option_values.invalid_options(facts.operator_config, is_server=is_server):
             if is_described(facts):
                 message = f"K3s does not start: it rejects {key}: {shown(value.text)}"
-                problem = misconfigured(message, "correct the value", value.location, shown(value.text), expected)
+                edits = without(situation, key, value.location, (value.text,))
+                problem = misconfigured(message, edits, value.location, shown(value.text), expected)
                 yield problem._replace(prediction=Prediction("agent/k3s/option_values.py", "k3s, pkg/cli/cmds"))
 
 
@@ -317,7 +333,7 @@ def k3s_option_ignored(situation: Situation) -> Iterator[Problem]:
         for key, location in facts.operator_config.locations().items():
             if _is_unknown(key, facts) and location.path in facts.configuration.files:
                 meant = _meant(key, facts.role)
-                edit = f"write `{meant}` instead of `{shown(key)}`" if meant else f"correct or remove `{shown(key)}`"
+                edit = renamed_key(situation, key, location, meant)
                 message = f"K3s ignores `{shown(key)}`, which is not an option of k3s server {facts.version}"
                 yield misconfigured(message, edit, location, shown(key), meant)
 

@@ -25,7 +25,7 @@ from agent.harden.desired.dropin_options import (
 )
 from agent.harden.guide.guide_files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.harden.guide.manifests import RESTRICTED_POLICY
-from agent.harden.plan.equivalence import value_of
+from agent.harden.plan.diffs import value_of
 from agent.k3s.admission_configuration import K3S_DEFAULT
 from agent.k3s.roles_and_versions import Component
 

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.repair import Instruction, Restart
+from agent.base.repair import Restart, RunVerb
 from agent.base.report import Prediction
 from agent.findings.admission import listed_plugins
+from agent.findings.config_edits import without_argument
 from agent.findings.registry import (
     Problem,
     by_owner,
     edit_of_k3s_config,
-    instruction,
     is_managed,
+    moved_away,
+    of_file,
     steps,
 )
 from agent.harden.desired.dropin_options import (
@@ -27,14 +29,14 @@ from agent.harden.desired.dropin_options import (
     DISABLED_PLUGINS_ARGUMENT,
 )
 from agent.harden.guide.guide_files import AUDIT_POLICY
-from agent.harden.node.arguments.running_components import not_run
+from agent.harden.node.facts import not_run
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.admission_configuration import POD_SECURITY
+from agent.k3s.components.effective_arguments import FEATURE_GATES
+from agent.k3s.components.files.api_server_files import rejected_content
 from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.file_rules import FileContext
-from agent.k3s.components.files.files_of_arguments import rejected_content
 from agent.k3s.components.files.static_policies import PLUGINS as POLICY_PLUGINS
-from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
@@ -67,8 +69,9 @@ def logs_nothing(situation: Situation) -> Iterator[Problem]:
         if named.option == AUDIT_POLICY_ARGUMENT and data is not None and not is_managed(situation, named.path):
             with suppress(InputError):  # the API server exits, or the file is too large to be read
                 for found in without_rules_that_log(named.path, data):
-                    step = Instruction("correct the rules", found.location)
-                    yield found._replace(repair=steps(step, restart=Restart.K3S))
+                    key, at = Component.API_SERVER.config_key, named.location
+                    removal = without_argument(situation, key, AUDIT_POLICY_ARGUMENT, at)
+                    yield found._replace(repair=steps(*removal, RunVerb("apply"), restart=Restart.K3S))
 
 
 def without_rules_that_log(path: PurePosixPath, data: bytes) -> Iterator[Problem]:
@@ -92,7 +95,7 @@ def _unusable(situation: Situation, running: set[Component]) -> Iterator[Problem
         kind = situation.k3s_files.unusable.get(path)
         if kind is not None:
             message = f"K3s does not start: {path} is a {kind}, and {option} requires a file"
-            fix = by_owner(situation, path, edit_of_k3s_config(f"correct the path, or remove {path}", location))
+            fix = by_owner(situation, path, edit_of_k3s_config(*moved_away(path)))
             yield Problem(message, "a file", f"a {kind}", location, fix)
 
 
@@ -129,12 +132,12 @@ def context_of(situation: Situation, component: Component) -> FileContext:
 
 
 def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Problem:
-    # A problem of the whole file has no line.
-    edited = problem.location if problem.location.line else None
-    by_hand = instruction(f"correct {problem.location.path}", edited, restart=Restart.K3S)
+    key = named.component.config_key if named.component else ""
+    removal = without_argument(situation, key, named.option, named.location)
+    by_hand = edit_of_k3s_config(*of_file(problem.location, *removal))
     # No row of a table has a problem of the reader.
     by_reader = Prediction(
-        f"agent/k3s/components/files/files_of_arguments.py, {named.option}", f"{named.component or 'k3s'}"
+        f"agent/k3s/components/files/api_server_files.py, {named.option}", f"{named.component or 'k3s'}"
     )
     return Problem(
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",

@@ -22,8 +22,8 @@ from agent.findings.registry import (
     warning,
     yes,
 )
-from agent.harden.node import openrc
-from agent.harden.node.gate_exceptions import BYPASS, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
+from agent.harden.node import gate_units
+from agent.harden.node.gate import BYPASS, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
 from agent.k3s.options import Word
 
@@ -70,7 +70,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
             unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
             yield Problem(
                 f"{service} does not start: its gate is {state}",
-                expected=str(openrc.START) if situation.gate.is_openrc else TEMPLATE,
+                expected=str(gate_units.START) if situation.gate.is_openrc else TEMPLATE,
                 location=Location(path),
                 repair=replace(unmask, alternative=UNINSTALL),
             )
@@ -78,7 +78,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     for service in (unit.path.name for unit in situation.facts.units):
         if service in dropins or service.endswith(".service") is situation.gate.is_openrc:
             continue
-        expected = str(openrc.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}"
+        expected = str(gate_units.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}"
         fix = INSTALL if situation.gate.is_openrc else steps(RunVerb("install", (f"--unit {service}",)))
         mask = situation.gate.masked_dropins.get(service)
         fix, place = (fix, template) if mask is None else (file_removal(mask), mask)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.model import Location
 from agent.base.repair import Instruction, RunVerb
 from agent.findings.registry import Problem, error, no, steps, warning
-from agent.harden.changes.observation_mark import OBSERVES
+from agent.harden.changes.journal import OBSERVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

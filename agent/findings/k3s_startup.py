@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, LimitError
 from agent.base.model import Location
-from agent.base.repair import Instruction, Restart, RunVerb
+from agent.base.repair import Answer, Decide, Restart, Run, RunVerb
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
+from agent.findings.config_edits import setting_to, without, without_argument, without_name
 from agent.findings.registry import (
     APPLY,
     Problem,
@@ -16,9 +17,12 @@ from agent.findings.registry import (
     edit_of_k3s_config,
     error,
     file_removal,
-    instruction,
     is_managed,
+    misconfigured,
+    moved_away,
     no,
+    of_file,
+    quoted,
     steps,
     warning,
     yes,
@@ -28,6 +32,7 @@ from agent.harden.desired.dropin_options import (
     ADMISSION_PLUGINS_ARGUMENT,
     AUDIT_POLICY_ARGUMENT,
 )
+from agent.harden.settings.schema import setting_row
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
 from agent.k3s.roles_and_versions import Component, Role
@@ -40,9 +45,14 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
+_SMALLER = steps(
+    Decide(
+        "Can this configuration be smaller, such as by merging drop-ins?",
+        (Answer("Yes", "the gate reads all of it", ()), Answer("No", "the gate blocks K3s", ())),
+    )
+)
 _NEED_CONFIGURATION = (_EVENT_RATE_LIMIT, "ImagePolicyWebhook")
 """Plugins without a default configuration (kubernetes, plugin/pkg/admission)."""
-_SMALLER = "make it smaller, or merge the files"
 
 
 @error(
@@ -57,10 +67,10 @@ def k3s_config_broken(situation: Situation) -> Iterator[Problem]:
     such as a directory or a symlink that leads to itself.
     """
     for problem in situation.facts.merged_config.startup_problems(situation.facts.role):
-        fix = instruction(problem.hint or "correct the YAML", problem.location)
+        fix = steps(*of_file(problem.location))
         yield Problem(f"K3s does not start: {problem.problem}", location=problem.location, repair=fix)
     for problem in situation.facts.configuration.invalid_files:
-        fix = instruction(f"remove {problem.location}, or replace it")
+        fix = steps(*moved_away(problem.location.path))
         yield Problem(f"K3s does not start: {problem.message}", location=problem.location, repair=fix)
 
 
@@ -77,7 +87,7 @@ def k3s_config_not_read(situation: Situation) -> Iterator[Problem]:
     """
     for problem in not_read(situation):
         location = problem.location if isinstance(problem, InputError) else None
-        yield Problem(problem.message, location=location, repair=instruction(_SMALLER))
+        yield Problem(problem.message, location=location, repair=_SMALLER)
 
 
 def not_read(situation: Situation) -> Iterator[HardenError]:
@@ -112,8 +122,7 @@ def server_key_on_agent(situation: Situation) -> Iterator[Problem]:
         for key, location in situation.facts.merged_config.locations().items():
             if key in SERVER_ONLY_KEYS:
                 message = f"K3s does not start: `{key}` is not a valid k3s agent option"
-                fix = instruction(f"remove `{key}`", location)
-                yield Problem(message, found=key, location=location, repair=fix)
+                yield misconfigured(message, without(situation, key, location), location, key)
 
 
 @error(
@@ -163,9 +172,11 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
         if name not in configured:
             message = f"K3s does not start: the admission plugin {name} has no configuration"
             expected = f"an entry in the file of {ADMISSION_CONFIGURATION_ARGUMENT}"
-            fix = edit_of_k3s_config(f"remove {name} from the list", values[0].location)
-            if name == _EVENT_RATE_LIMIT:
-                fix = steps(Instruction("set `event-rate-limit` in the settings"), *APPLY.steps, alternative=fix)
+            at, key = values[0].location, Component.API_SERVER.config_key
+            fix = edit_of_k3s_config(*without_name(situation, key, name, at, ADMISSION_PLUGINS_ARGUMENT))
+            row = setting_row("event-rate-limit")
+            if name == _EVENT_RATE_LIMIT and row.applies.to(situation.facts.role, situation.facts.version):
+                fix = steps(setting_to(situation, row.key, row.example), *APPLY.steps, alternative=fix)
             yield Problem(message, expected, values[0].text, values[0].location, fix)
 
 
@@ -186,11 +197,8 @@ def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
         for value in values[:-1]:
             if value.text in facts.unusable_files:
                 message = f"K3s uses {values[-1].text} instead of {value.text}: {facts.unusable_files[value.text]}"
-                fix = steps(
-                    Instruction(f"create or correct {value.text}, or remove `{name}`", value.location),
-                    RunVerb("apply"),
-                    restart=Restart.K3S,
-                )
+                edits = without_argument(situation, Component.API_SERVER.config_key, name, value.location)
+                fix = steps(*edits, RunVerb("apply"), restart=Restart.K3S)
                 yield Problem(message, found=value.text, location=value.location, repair=fix)
 
 
@@ -201,14 +209,17 @@ def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
 )
 def named_file_missing(situation: Situation) -> Iterator[Problem]:
     """K3s' configuration sets an argument of a component to a file that does not exist."""
-    for option, path, location, _ in situation.k3s_files.named_paths:
+    for option, path, location, component in situation.k3s_files.named_paths:
         if (
             option not in {AUDIT_POLICY_ARGUMENT, ADMISSION_CONFIGURATION_ARGUMENT, *TOKEN_FILE_KEYS}
             and path not in situation.k3s_files.contents
         ):
             message = f"K3s does not start: the file of {option} does not exist"
-            fix = instruction(f"create {path}, or correct the path", location)
-            yield Problem(message, found=str(path), location=location, repair=fix)
+            key = component.config_key if component else option
+            edits = (
+                without_argument(situation, key, option, location) if component else without(situation, key, location)
+            )
+            yield misconfigured(message, edits, location, str(path))
 
 
 @warning(repair="write the token of the cluster to the file, mode 0600")
@@ -220,15 +231,22 @@ def token_file_missing(situation: Situation) -> Iterator[Problem]:
     for option, path, location, _ in situation.k3s_files.named_paths:
         if option in TOKEN_FILE_KEYS and path not in situation.k3s_files.contents:
             message = f"K3s waits for the file of {option}, and exits after four minutes"
-            fix = instruction(f"write the token to {path}, mode 0600")
+            command = f"sudo install -m 0600 /dev/stdin {quoted(path)}"
+            answers = (
+                Answer("Yes", "it is written from the standard input", (Run(command),)),
+                Answer("No", "K3s starts as soon as another service delivers it", ()),
+            )
+            fix = steps(Decide("Is the token known, and does no other service deliver it?", answers))
             yield Problem(message, found=f"{path} does not exist", location=location, repair=fix)
 
 
 def _repaired(problem: Problem, situation: Situation, path: PurePosixPath, location: Location) -> Problem:
     """Return the case of a file that K3s' configuration names at a location, with its remediation."""
-    verb = "correct" if path in situation.k3s_files.contents else "create"
-    removal = steps(Instruction("remove the option", location), *APPLY.steps, restart=Restart.K3S)
-    fix = by_owner(situation, path, steps(Instruction(f"{verb} {path}"), alternative=removal))
+    option = next(named.option for named in situation.k3s_files.named_paths if named.location == location)
+    removal = (*without_argument(situation, Component.API_SERVER.config_key, option, location), *APPLY.steps)
+    is_there = path in situation.k3s_files.contents
+    of_it = of_file(problem.location or Location(path), *removal) if is_there else removal
+    fix = by_owner(situation, path, edit_of_k3s_config(*of_it))
     return problem._replace(repair=fix, resource=str(path) if is_managed(situation, path) else "")
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot, same_value
 from agent.base.model import Absent, Location, Sysctl
-from agent.base.repair import Instruction, Repair, Run, RunVerb
-from agent.findings.registry import Problem, error, instruction, no, note, steps, warning, written_by_apply, yes
+from agent.base.repair import Answer, Decide, Edit, Instruction, Repair, Run, RunVerb
+from agent.findings.config_edits import setting_to, without, without_argument
+from agent.findings.registry import Problem, error, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.harden.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
 from agent.harden.plan.plan import describe_state
 from agent.k3s.roles_and_versions import Component
 
+_SITE = PurePosixPath("/etc/sysctl.d/90-site.conf")
 _OUTSIDE = "/etc/sysctl.d/90-k3s-container.conf"
 _AFTER_BOOT = "on the booted host, run `sudo k3s-harden check`"
 
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.base.model import Observed
+    from agent.base.repair import Step
     from agent.harden.guide.sysctls import SysctlRow
-    from agent.harden.settings.waivers import SiteWaiver
     from agent.harden.situation import Situation
 
 
@@ -67,7 +70,7 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Problem]:
         ):
             continue
         message = f"`sysctl --system` sets {row.key} to {line.value}"
-        fix = instruction(f"set {row.key} to {row.value}, or delete the line", line.location)
+        fix = steps(Edit(line.location, situation.line_at(line.location).strip(), f"{row.key} = {row.value}"))
         yield Problem(message, expected=row.value, found=line.value, location=line.location, repair=fix)
 
 
@@ -93,7 +96,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Problem]:
         # The kubelet does not have waivers, so the drop-in that apply will write counts, too.
         if waiver is not None and (protected is not None or will_protect):
             when = "does not start" if protected is not None else "will not start after apply"
-            yield _waived(row, waiver, when, describe_state(now), waiver.location)
+            yield _waived(situation, row, when, describe_state(now), waiver.location)
 
 
 @error(
@@ -123,7 +126,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
             continue
         unless = f" unless another program sets {row.key}" if line is None else ""
         when, location = f"will not start after the next boot{unless}", line.location if line else waiver.location
-        yield _waived(row, waiver, when, f"{value} after the next boot", location)
+        yield _waived(situation, row, when, f"{value} after the next boot", location)
 
 
 @error(
@@ -185,27 +188,32 @@ def _protected(situation: Situation) -> Location | None:
     return value.location if value is not None and PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text) else None
 
 
-def _waived(row: SysctlRow, waiver: SiteWaiver, when: str, found: str, location: Location) -> Problem:
+def _waived(situation: Situation, row: SysctlRow, when: str, found: str, location: Location) -> Problem:
     """Return the case of a waived kernel parameter that the kubelet rejects."""
     message = f"K3s {when}: the kubelet rejects {row.key}, which is waived, so apply does not set it"
-    fix = steps(
-        Instruction("set `protect-kernel-defaults: false` in the settings"),
-        RunVerb("apply"),
-        alternative=steps(Instruction("remove the waiver", waiver.location), RunVerb("apply")),
-    )
-    return Problem(message, row.value, found, location, fix, row.key)
+    key, at = PROTECT_KERNEL_DEFAULTS.key, _protected(situation)
+    edits: tuple[Step, ...] = ()
+    if at is not None and at.path != situation.facts.dropin_path:
+        is_argument = situation.facts.merged_config.argument(Component.KUBELET, key)
+        kubelet = Component.KUBELET.config_key
+        edits = without_argument(situation, kubelet, key, at) if is_argument else without(situation, key, at)
+    if situation.settings.protect_kernel_defaults:
+        edits = (setting_to(situation, key, "false"), *edits)
+    return Problem(message, row.value, found, location, steps(*edits, RunVerb("apply")), row.key)
 
 
 def _set(situation: Situation, row: SysctlRow, now: Observed) -> Repair:
     """Return the remediation for a kernel parameter whose running value differs."""
     if isinstance(now, Absent):
-        return instruction(f"boot a kernel that has {row.key}")
+        no = "K3s does not start if it protects the defaults of the kernel"
+        answers = (Answer("Yes", "boot it", ()), Answer("No", no, ()))
+        return steps(Decide(f"Is there a kernel for this host that has {row.key}?", answers))
     if situation.facts.platform.kernel_is_read_only:
         return _outside(situation)
     if row.written:
         return written_by_apply(situation, row.key)
     line = f"{row.key}={row.value}"
-    return instruction(f"run `sudo sysctl -w {line}`, and put that line in a file in /etc/sysctl.d")
+    return steps(Run(f"sudo sysctl -w {line}"), Edit(Location(_SITE), new=line))
 
 
 def _outside(situation: Situation) -> Repair:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
-from agent.base.repair import Instruction, RunVerb
-from agent.findings.registry import Problem, error, file_removal, instruction, misconfigured, no, steps, warning, yes
+from agent.base.repair import Answer, Decide, RunVerb
+from agent.findings.config_edits import appended_list, setting_to, without, without_argument, without_name
+from agent.findings.registry import Problem, error, file_removal, misconfigured, no, steps, warning, yes
 from agent.harden.desired import dropin_options
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
 from agent.harden.guide.guide_files import NETWORK_POLICIES
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.harden.node.datastore import Datastore
 from agent.harden.settings.schema import SecretsEncryption
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
 from agent.k3s.roles_and_versions import Component, Role, VersionRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.base.repair import Edit
     from agent.harden.situation import Situation
 
 _SUPERVISOR_AUTHENTICATES = (37, 1)
@@ -47,8 +49,8 @@ def list_dropped(situation: Situation) -> Iterator[Problem]:
             lost.setdefault((dropped.key, dropped.by), []).append(dropped.value.partition("=")[0])
     for (key, by), names in lost.items():
         dropping = f"{key}:, which drops {', '.join(names)}"
-        edit = f"write `{key}+:` instead of `{key}:`"
-        yield misconfigured(f"a later file replaces the list `{key}`", edit, by, dropping, f"{key}+:")
+        edit = appended_list(key, by)
+        yield misconfigured(f"a later file replaces the list `{key}`", (edit,), by, dropping, f"{key}+:")
 
 
 @error(
@@ -69,7 +71,8 @@ def option_overridden(situation: Situation) -> Iterator[Problem]:
             if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text):
                 key, meets = PROTECT_KERNEL_DEFAULTS.key, str(PROTECT_KERNEL_DEFAULTS.meets)
                 message = f"an argument of the kubelet overrides {key}"
-                yield misconfigured(message, f"remove `{key}`", value.location, value.text, meets)
+                edits = without_argument(situation, Component.KUBELET.config_key, key, value.location)
+                yield misconfigured(message, edits, value.location, value.text, meets)
     for option in options_to_set(situation.settings, situation.facts):
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             continue  # the API server enables the plugins of all arguments
@@ -77,9 +80,10 @@ def option_overridden(situation: Situation) -> Iterator[Problem]:
         # K3s sorts arguments by name: request_timeout follows the request-timeout of any file.
         is_later = bool(last) and (bool(last[0].spelling) or situation.facts.overrides_dropin(last[0].location.path))
         if is_later and not option.row.meets.accepts(last[0].text):
-            name = option.row.name or option.row.key
-            message, edit = f"a later value overrides {name} of k3s-harden's drop-in", f"correct or remove `{name}`"
-            yield misconfigured(message, edit, last[0].location, last[0].text, str(option.row.meets))
+            name, key, at = option.row.name, option.row.key, last[0].location
+            message = f"a later value overrides {name or key} of k3s-harden's drop-in"
+            edits = without_argument(situation, key, name, at) if name else without(situation, key, at)
+            yield misconfigured(message, edits, at, last[0].text, str(option.row.meets))
 
 
 @warning(repair="remove the option or file, unless your network plugin enforces NetworkPolicies")
@@ -95,16 +99,22 @@ def network_policies_inert(situation: Situation) -> Iterator[Problem]:
         return
     disabled = config.scalar(key)
     if disabled and config.boolean(key):
-        edit = "unless your network plugin enforces NetworkPolicies, remove the option"
-        message = "K3s does not enforce NetworkPolicies"
-        yield misconfigured(message, edit, disabled.location, f"{key}: {disabled.text}")
+        message, removal = "K3s does not enforce NetworkPolicies", without(situation, key, disabled.location)
+        yield misconfigured(message, (_enforced_by_plugin(removal),), disabled.location, f"{key}: {disabled.text}")
     policy = facts.data_dir / NETWORK_POLICIES.path
     if policy.name in manifests.skips:
         skip = manifests.skips[policy.name]
         yield Problem(f"K3s skips {policy}", found=skip.name, location=Location(skip), repair=file_removal(skip))
     if policy.stem in manifests.disabled:
-        location, edit = manifests.disabled[policy.stem], f"remove {policy.stem} from the list"
-        yield misconfigured(f"K3s deletes {policy} and its objects", edit, location, f"disable: {policy.stem}")
+        location = manifests.disabled[policy.stem]
+        edits = without_name(situation, "disable", policy.stem, location)
+        yield misconfigured(f"K3s deletes {policy} and its objects", edits, location, f"disable: {policy.stem}")
+
+
+def _enforced_by_plugin(removal: tuple[Edit, ...]) -> Decide:
+    question = "Does another network plugin, such as Calico or Cilium, enforce NetworkPolicies in this cluster?"
+    waived = "the finding stays, and nothing else has to be done"
+    return Decide(question, (Answer("No", "K3s enforces them", removal), Answer("Yes", waived, ())))
 
 
 @warning(repair="remove the option, or let only the cluster's nodes connect to port 6443")
@@ -122,9 +132,8 @@ def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Problem]:
         option = facts.merged_config.scalar(key)
         if option is not None and facts.merged_config.boolean(key):
             message = f"K3s {facts.version} serves {what} without authentication"
-            edit = "remove the option, or allow only the cluster's nodes to connect to port 6443"
-            expected = "v1.37.1 or newer, or the option is not set"
-            yield misconfigured(message, edit, option.location, f"{key}: {option.text}", expected)
+            expected, at = "v1.37.1 or newer, or the option is not set", option.location
+            yield misconfigured(message, without(situation, key, at), at, f"{key}: {option.text}", expected)
 
 
 @warning(repair="remove the argument, or set it to 50")
@@ -140,8 +149,8 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Problem]:
     for value in facts.merged_config.argument(Component.KUBELET, "event-qps")[-1:]:
         if value.text == "0":
             message = f"the kubelet of {facts.version} records 5 events per second, and drops the others"
-            edit = "remove the argument, or set it to 50"
-            yield misconfigured(message, edit, value.location, "event-qps=0", "event-qps=50, the default")
+            edits = without_argument(situation, Component.KUBELET.config_key, "event-qps", value.location)
+            yield misconfigured(message, edits, value.location, "event-qps=0", "event-qps=50, the default")
 
 
 @warning(repair="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings")
@@ -163,20 +172,29 @@ def secrets_not_encrypted(situation: Situation) -> Iterator[Problem]:
         return
     if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
         message = "this server joins a cluster, and secrets-encryption must be the same on all of its servers"
-        fix = instruction("set `secrets-encryption` in the settings to `on` or `off`, as on the others")
-        yield Problem(message, repair=fix)
+        yield Problem(
+            message, repair=steps(_decided(situation, "Do the other servers of this cluster encrypt secrets?"))
+        )
     elif facts.datastore is Datastore.EXTERNAL and facts.running_since is None:
         message = "cannot determine whether the external datastore has data, so apply does not set secrets-encryption"
-        fix = instruction(
-            "set `secrets-encryption` in the settings to `on` for a new cluster, otherwise as on its other servers"
-        )
-        yield Problem(message, repair=fix)
+        question = "Is this a new cluster, or do its other servers encrypt secrets?"
+        yield Problem(message, repair=steps(_decided(situation, question)))
     elif not dropin_options.starts_a_cluster(facts):
         message = "secrets are not encrypted, and this cluster has data"
         yield Problem(message, expected="secrets-encryption: true", repair=_AS_EXPLAINED)
 
 
-_AS_EXPLAINED = steps(RunVerb("explain", ("secrets-encryption",)), Instruction("follow the steps for this K3s version"))
+_AS_EXPLAINED = steps(RunVerb("explain", ("secrets-encryption",)))
+
+
+def _decided(situation: Situation, question: str) -> Decide:
+    """Return the question whether this server encrypts secrets."""
+    different = "a server that differs from the others cannot read the secrets of the cluster"
+    answers = (
+        Answer(answer, different, (setting_to(situation, SECRETS_ENCRYPTION.key, value), RunVerb("apply")))
+        for answer, value in (("Yes", "on"), ("No", "off"))
+    )
+    return Decide(question, tuple(answers))
 
 
 def _not_yet_encrypted(situation: Situation) -> Iterator[Problem]:
@@ -207,10 +225,7 @@ def secrets_encryption_kept(situation: Situation) -> Iterator[Problem]:
     disabled = setting in (SecretsEncryption.OFF, SecretsEncryption.LEAVE) and not _operator_encrypts(situation)
     if disabled and situation.facts.encrypts_secrets and situation.facts.role is Role.SERVER:
         message = "secrets-encryption remains set because K3s encrypts the secrets of this cluster"
-        fix = steps(
-            Instruction("set `secrets-encryption` in the settings to `on` or `auto`"),
-            alternative=steps(Instruction("first decrypt the secrets with k3s secrets-encrypt disable")),
-        )
+        fix = steps(setting_to(situation, SECRETS_ENCRYPTION.key, "on"), RunVerb("apply"))
         yield Problem(message, str(setting), "true", Location(situation.facts.dropin_path), fix)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, Cause, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Finding, Level, Prediction
 from agent.base.value import Value
 from agent.harden.settings.schema import DEFAULT_SETTINGS
@@ -17,7 +17,7 @@ from agent.k3s.redaction import redacted
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
     from agent.base.repair import Step
@@ -49,9 +49,9 @@ APPLY_WITH_VERSION = steps(
 """For a host whose version of K3s is unknown, and decides what apply may write."""
 
 
-def edit_of_k3s_config(text: str, location: Location) -> Repair:
+def edit_of_k3s_config(*edits: Step) -> Repair:
     """Return a remediation that edits K3s' configuration, which K3s reads only when it starts."""
-    return instruction(text, location, restart=Restart.K3S)
+    return steps(*edits, restart=Restart.K3S)
 
 
 def file_removal(path: PurePosixPath) -> Repair:
@@ -61,9 +61,30 @@ def file_removal(path: PurePosixPath) -> Repair:
 
 def rm_command(path: PurePosixPath) -> Run:
     """Return the command that removes a file."""
+    return Run(f"sudo rm {quoted(path)}")
+
+
+def of_file(location: Location, *without_it: Step) -> tuple[Step, ...]:
+    """Return the question whether a file is needed that K3s cannot use, with the steps if it is not."""
+    removal = without_it or moved_away(location.path)
+    answers = (
+        Answer("Yes", f"K3s does not start until {location} is correct", ()),
+        Answer("No", "K3s continues without its content", removal),
+    )
+    return (Decide(f"Is the content of {location.path} needed?", answers),)
+
+
+def moved_away(path: PurePosixPath) -> tuple[Run, ...]:
+    """Return the command that renames what is in the way at a path."""
+    name = quoted(path)
+    return (Run(f"sudo mv {name} {name}.moved-away", f"sudo mv {name}.moved-away {name}"),)
+
+
+def quoted(path: PurePosixPath) -> str:
+    """Return a path for a shell."""
     import shlex
 
-    return Run(f"sudo rm {shlex.quote(str(path))}")
+    return shlex.quote(str(path))
 
 
 def is_managed(situation: Situation, path: PurePosixPath) -> bool:
@@ -71,11 +92,11 @@ def is_managed(situation: Situation, path: PurePosixPath) -> bool:
     return any(resource.id == str(path) for resource in situation.desired)
 
 
-def correction(situation: Situation, location: Location, text: str) -> Repair:
-    """Return the remediation for an argument at a location: by the owner of that file, or `text` for the operator."""
-    if location.path in situation.obsolete:
-        return file_removal(location.path)
-    return by_owner(situation, location.path, edit_of_k3s_config(text, location))
+def correction(situation: Situation, path: PurePosixPath, *edits: Step) -> Repair:
+    """Return the remediation for an argument in a file: by the owner of that file, or the edits for the operator."""
+    if path in situation.obsolete:
+        return file_removal(path)
+    return by_owner(situation, path, edit_of_k3s_config(*edits))
 
 
 def by_owner(situation: Situation, path: PurePosixPath, by_hand: Repair) -> Repair:
@@ -133,9 +154,9 @@ def no(reason: str) -> Property:
 NO = Property(holds=False)
 
 
-def misconfigured(message: str, edit: str, location: Location, found: str, expected: str = "") -> Problem:
-    """Return a case that an edit of K3s' configuration fixes."""
-    return Problem(message, expected, found, location, edit_of_k3s_config(edit, location))
+def misconfigured(message: str, edits: Iterable[Step], location: Location, found: str, expected: str = "") -> Problem:
+    """Return a case that edits of K3s' configuration fix."""
+    return Problem(message, expected, found, location, edit_of_k3s_config(*edits))
 
 
 class FindingKind(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.value import Value
+from agent.findings.config_edits import changed, with_empty_lists
 from agent.findings.registry import error, misconfigured, no, warning, yes
 from agent.harden.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s.components.effective_arguments import GivenBy
@@ -108,7 +109,7 @@ def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
             row.component is not Component.KUBELET or files.are_default
         ):
             continue
-        from agent.harden.node.arguments.running_components import not_run  # few hosts set such an argument
+        from agent.harden.node.facts import not_run  # few hosts set such an argument
 
         of_version = (item for item in defaults_of(row.component) if item.in_version(situation.facts.version))
         default = next((item for item in of_version if item.name == row.name and row.meets.accepts(item.value)), None)
@@ -119,8 +120,12 @@ def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
         if weak is None or default is None or is_waived or not_run(row.component, situation.facts):
             continue
         expected, written = f"{row.name}={default.value}, K3s' default", weak.written or f"{row.name}={weak.value}"
-        edit, message = f"remove `{weak.field or row.name}`", f"the {row.component} {row.effect}"
-        yield misconfigured(message, edit, weak.at, written.removeprefix("--"), expected)
+        # Without its field, the field above can become null, which also removes K3s' own value.
+        better = default.value if "." in weak.field else ""
+        edit = changed(situation, row.component, row.name, weak, better)
+        edits = with_empty_lists(situation, row.component.config_key, (edit,))
+        message = f"the {row.component} {row.effect}"
+        yield misconfigured(message, edits, weak.at, written.removeprefix("--"), expected)
 
 
 _OPERATORS = (GivenBy.OPERATOR, GivenBy.KUBELET_FILE)

@@ -85,8 +85,7 @@ def _problems(data: bytes, path: PurePosixPath, *, placeholders: bool, any_group
     except InputError as error:
         return (error,)
     # Only for a policy of the site.
-    from agent.k3s.components.files.decoding import wrong_types
-    from agent.k3s.components.files.field_table import fields_of, nested_types
+    from agent.k3s.components.files.decoding import fields_of, nested_types, wrong_types
 
     filled_in = scalars(policy) if placeholders else ()
     found = [(scalar.line, problem) for scalar in filled_in if (problem := placeholder_problem(scalar))]

@@ -45,6 +45,6 @@ def present(
 
         report_table(report, verbosity, stream)
     else:
-        from agent.reports.plain_report import report_lines
+        from agent.reports.json_report import report_lines
 
         stream.write(fitting(report_lines(report, verbosity), stream))

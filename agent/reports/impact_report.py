@@ -148,7 +148,7 @@ def _accepted(entry: Break) -> dict[str, object] | None:
 def _as_json(impact: Impact) -> str:
     """Return the impact as JSON. Every key is present."""
     from agent.reports.json_report import json_text
-    from agent.reports.repair_objects import repair_object
+    from agent.reports.repair_texts import repair_object
 
     breaks = [
         {

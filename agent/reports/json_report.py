@@ -1,17 +1,62 @@
-"""A report as JSON; docs/reference/report.schema.json describes it."""
+"""A report as JSON (docs/reference/report.schema.json), and as plain lines for a journal, a pipe or grep."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from agent.k3s.redaction import redacted_all
-from agent.reports.repair_objects import location_object, next_step_object, repair_object
+from agent.reports import repair_texts
+from agent.reports.formats import Verbosity
+from agent.reports.repair_texts import location_object, next_step_object, repair_object
+from agent.reports.text import fields, fix, item_fixes, predictions, printable, result, title
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from agent.base.errors import ExitCode
-    from agent.base.report import Finding, Item, Report
+    from agent.base.report import Entry, Finding, Item, Report
+
+
+def report_lines(report: Report, verbosity: Verbosity) -> str:
+    """Return one line for each entry; an item's unified diff follows its line. -q is only the result."""
+    last = f"result {int(report.exit_code)}: {result(report)}"
+    lines = [last] if verbosity is Verbosity.QUIET else list(_lines(report, last, verbosity))
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
+    yield title(report)
+    if verbosity is Verbosity.VERBOSE:
+        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in report.facts)
+    for entry in report.entries:
+        yield entry_line(entry)
+        for item in entry.items:
+            yield from item.diff.removesuffix("\n").split("\n") if item.diff else ()
+    if verbosity is Verbosity.VERBOSE:
+        yield from predictions(report)
+    yield last
+    if report.next_steps:
+        from agent.reports.repair_texts import step_lines
+
+        yield from step_lines(report.next_steps)
+
+
+def entry_line(entry: Entry) -> str:
+    """Return an entry as one line: the item, the findings, the fix."""
+    about = entry.items[0].id if entry.items else ""
+    parts = [*map(_item, entry.items), *(_finding(finding, about) for finding in entry.findings)]
+    fixes = dict.fromkeys(map(repair_texts.text, (*item_fixes(entry), fix(entry))))
+    return "; ".join((*parts, *map(repair_texts.labelled, filter(None, fixes))))
+
+
+def _item(item: Item) -> str:
+    return ": ".join(filter(None, (f"{item.status} {item.id}", item.detail)))
+
+
+def _finding(finding: Finding, about: str = "") -> str:
+    values = (f"{name} {value}" for name, value in fields(finding, about))
+    return "; ".join((f"{finding.level} {finding.id}: {finding.message}", *values))
+
 
 SCHEMA = 3
 

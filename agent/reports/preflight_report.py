@@ -50,7 +50,7 @@ def present_preflight(
 
 
 def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
-    from agent.reports.plain_report import entry_line
+    from agent.reports.json_report import entry_line
 
     last = f"result {int(result.exit_code)}: {_summary(result)}"
     lines = [last]
@@ -94,7 +94,7 @@ def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -
 def _as_json(result: Preflight) -> str:
     from agent.harden.plan.preflight_result import MEANINGS
     from agent.reports.json_report import finding_object, item_object, json_text
-    from agent.reports.repair_objects import next_step_object
+    from agent.reports.repair_texts import next_step_object
 
     content = {
         "meaning": MEANINGS[result.exit_code],

@@ -15,9 +15,8 @@ from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.times import seconds_of, timestamp
-from agent.harden.node import gate, openrc
-from agent.harden.node import gate_exceptions as exceptions
-from agent.harden.node.gate_exceptions import BYPASS, EACH, RUN_DIRECTORY, UNGATED, file_of_service
+from agent.harden.node import gate, gate_units
+from agent.harden.node.gate import BYPASS, EACH, RUN_DIRECTORY, UNGATED, file_of_service
 from agent.k3s.services import OPENRC_DIRECTORY
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ def end_exceptions(host: Host) -> tuple[str, ...]:
 
     Called after a run that found the host compliant. Raises HostError if /run or systemd does not permit it.
     """
-    found = exceptions.read_exceptions(host)
-    for prefix, services in ((BYPASS, exceptions.files_of_services(host, BYPASS)), (UNGATED, found.bypassed)):
+    found = gate.read_exceptions(host)
+    for prefix, services in ((BYPASS, gate.files_of_services(host, BYPASS)), (UNGATED, found.bypassed)):
         for service in services:
             host.writable_tree.remove_file(file_of_service(service, prefix))
     return _start_blocked(host, found.blocked)
@@ -98,7 +97,7 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
             else "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
         )
         raise UsageError(f"cannot bypass the gate of {what}: there is no such service with a gate", hint)
-    uptime = exceptions.uptime(host)
+    uptime = gate.uptime(host)
     if not uptime:
         raise HostError("cannot bypass the gate: /proc/uptime, by which the bypass expires, cannot be read")
     services = tuple(named or guarded)
@@ -109,7 +108,7 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
     for service in services:
         host.put(File(path=file_of_service(service, BYPASS), content=content, mode=PUBLIC_FILE))
         host.log(f"{starts} of {service} until {until} passes without its gate: k3s-harden bypass by {host.user}")
-    blocked = exceptions.read_exceptions(host).blocked
+    blocked = gate.read_exceptions(host).blocked
     started = _start_blocked(host, [service for service in services if service in blocked])
     detail = f"{starts} until {until} passes without the gate"
     from agent.verbs.advice import next_steps
@@ -124,6 +123,6 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
         ),
         findings=(),
         next_steps=next_steps.steps_after_bypass(
-            [service for service in services if service not in started], is_openrc=openrc.starts_services(host)
+            [service for service in services if service not in started], is_openrc=gate_units.starts_services(host)
         ),
     )

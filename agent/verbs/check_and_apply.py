@@ -13,8 +13,7 @@ from agent.base.value import replace
 from agent.findings import after_apply_or_revert
 from agent.findings.gate_observation import OBSERVING
 from agent.harden.changes import last_run
-from agent.harden.changes.journal import Journal
-from agent.harden.changes.observation_mark import end_observation, observes_since
+from agent.harden.changes.journal import Journal, end_observation, observes_since
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.gate import can_have_gate

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.benchmark.node_access import NODE_ACCESS
+from agent.assess.benchmark.outside_benchmarks import NODE_ACCESS
 from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.file_access import OnlyRoot
-from agent.assess.evidence import all_evidence
+from agent.assess.evidence import file_evidence
 from agent.base.value import replace
 from agent.findings.after_apply_or_revert import CONFIG_WRITABLE
 from agent.findings.registry import Problem
@@ -33,7 +33,7 @@ def writable_configuration(host: Host, situation: Situation) -> Iterator[Finding
         if control.id in _CONTROLS and isinstance(control.check, OnlyRoot)
     }
     queries = [query for check in checks.values() for query in check.files(situation.facts)]
-    node = AssessedNode(situation, all_evidence.read_evidence(host, situation.facts, queries))
+    node = AssessedNode(situation, file_evidence.read_evidence(host, situation.facts, queries))
     seen: set[Evidence] = set()
     for control, check in checks.items():
         answer = check.answer(node)

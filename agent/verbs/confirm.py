@@ -10,8 +10,8 @@ from agent.base.errors import HostError, UsageError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, expected_options
-from agent.harden.node.arguments.running_components import not_run
-from agent.harden.node.gate_exceptions import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
+from agent.harden.node.facts import not_run
+from agent.harden.node.gate import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.gate_units import gate_instance
 from agent.k3s.roles_and_versions import Component
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.host.lock import locked
 from agent.base.host.systemd import Systemd
+from agent.base.host.writable_tree import locked
 from agent.base.value import replace
-from agent.harden.node.gate_exceptions import JUDGED, file_of_service
+from agent.harden.node.gate import JUDGED, file_of_service
 from agent.harden.situation.observation import observe_situation
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
 from agent.assess.checks.answer import NO_ANSWER
 from agent.assess.evidence.host_assessment import Scope
-from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause
-from agent.assess.status_change import status_changes
+from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause, status_changes
 from agent.base.errors import HardenError, HostError, InputError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment, Verdict
     from agent.assess.baseline import Baseline
-    from agent.assess.status_change import StatusChange
+    from agent.assess.likely_cause import StatusChange
     from agent.base.host import Host
     from agent.harden.changes.journal import Run
     from agent.harden.settings.schema import Settings

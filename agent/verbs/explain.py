@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Union
 
-from agent.assess.benchmark import catalogue, descriptions
+from agent.assess.benchmark import catalogue
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.errors import ExitCode, UsageError
 from agent.findings import KINDS
@@ -13,8 +13,7 @@ from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, risks
 from agent.harden.settings.schema import Profile
-from agent.reports.prose import WIDEST, two_columns, wrapped
-from agent.reports.text import printable
+from agent.reports.text import WIDEST, printable, two_columns, wrapped
 from agent.verbs.topics import (
     EXIT_CODES,
     FINDINGS,
@@ -194,19 +193,19 @@ def _control(control: GuideControl) -> _Parts:
 
 def _row(row: BenchmarkControl) -> _Parts:
     """Return a benchmark control, without what the entry of the guide already has."""
-    from agent.assess.checks.cluster.all_rules import RULES
+    from agent.assess.checks.cluster.cluster_check import cluster_rules
 
     is_explained = row.guide is not None and row.guide.id == row.id
     return [
         ("", "In the benchmarks" if is_explained else f"{row.id}: {row.title}"),
-        ("Numbers", descriptions.numbers_by_benchmark(row) or "none"),
+        ("Numbers", catalogue.numbers_by_benchmark(row) or "none"),
         ("References", _references(row.id)),
         ("Expected", row.check.description),
-        ("With --cluster", RULES[row.check.rule].description if isinstance(row.check, ClusterCheck) else ""),
-        *((f"Expected in {span}", text) for text, span in descriptions.earlier_requirements(row)),
+        ("With --cluster", cluster_rules()[row.check.rule].description if isinstance(row.check, ClusterCheck) else ""),
+        *((f"Expected in {span}", text) for text, span in catalogue.earlier_requirements(row)),
         ("Rationale", "" if is_explained else row.why),
         ("Applies to", "" if is_explained else str(row.applies)),
-        ("Provided by", descriptions.provider(row)),
+        ("Provided by", catalogue.provider(row)),
         *_risk(row.setting),
         ("Before a change", row.caution),
         ("Source", row.source),

@@ -19,10 +19,16 @@ from agent.base.times import seconds_of
 from agent.base.value import replace
 from agent.cluster.fleet.members import Requirement, make_fleet, shortened
 from agent.cluster.fleet.published import POSTPONED, parsed_json
-from agent.cluster.fleet.record import UNSIGNED, as_record, node_of_record, parse_keys
-from agent.cluster.fleet.snapshot import Snapshot, members, read_snapshot
-from agent.cluster.kubernetes.objects import ClusterNode
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.fleet.snapshot import (
+    UNSIGNED,
+    Snapshot,
+    as_record,
+    members,
+    node_of_record,
+    parse_keys,
+    read_snapshot,
+)
+from agent.cluster.kubernetes.objects import ClusterNode, as_list, as_mapping, as_string
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.node_status import PublishedResult, parse_node
 

@@ -17,11 +17,10 @@ from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
 from agent.harden.changes.execute import carry_out, refused
-from agent.harden.changes.journal import BACKUPS, Journal
-from agent.harden.changes.observation_mark import end_observation, is_unhardened_cluster
+from agent.harden.changes.journal import BACKUPS, Journal, end_observation, is_unhardened_cluster
 from agent.harden.changes.state import HIDDEN_FROM_UNITS, read_publication
-from agent.harden.node import gate, openrc
-from agent.harden.node.gate_exceptions import RUN_DIRECTORY
+from agent.harden.node import gate, gate_units
+from agent.harden.node.gate import RUN_DIRECTORY
 from agent.harden.node.gate_units import DROPIN, DROPINS, OLDER_DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
 from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, describe_state
@@ -173,7 +172,7 @@ def _remove_state_of_boot(host: Host, installation: Installation) -> None:
 def _all_places(host: Host, installation: Installation) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
     """Return the paths of the drop-ins of services, and of all other files, that any installation here has written."""
     if installation.is_openrc:
-        return [openrc.CONFIGURATION], [openrc.START, *COMPLETIONS.values(), CLEAN_HOOK]
+        return [gate_units.CONFIGURATION], [gate_units.START, *COMPLETIONS.values(), CLEAN_HOOK]
     names = [name for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
     dropins = [f"{name}/{dropin}" for name in names for dropin in DROPINS]
     units = [name for name in UNITS if name not in installation.packaged]
@@ -285,7 +284,7 @@ def _remove_empty_directories(host: Host, path: PurePosixPath) -> None:
     for directory in (path, *path.parents):
         is_removable = (
             directory.name.endswith(".d")
-            or directory == openrc.START.parent
+            or directory == gate_units.START.parent
             or not {directory, *directory.parents}.isdisjoint(_SHARED_FILES)
         )
         if not (is_removable and isinstance(host.tree.observe(directory), Directory)):
@@ -312,7 +311,7 @@ def _report(
     done = {item.id for item in items}
     untouched = [Item(name, ItemStatus.COMPLIANT) for name in all_ids if name not in done]
     evidence = "runs before each start of K3s" + ("; installed by a package" if there.packaged else "")
-    place = openrc.START if installation.is_openrc else there.template or UNIT_DIRECTORY / TEMPLATE
+    place = gate_units.START if installation.is_openrc else there.template or UNIT_DIRECTORY / TEMPLATE
     facts = (Fact("gate", str(place), evidence),)
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
 

@@ -12,7 +12,7 @@ from agent.base.model import EXECUTABLE_FILE, PUBLIC_FILE, File
 from agent.base.repair import Instruction
 from agent.base.report import NextStep
 from agent.findings.node import unknown_config
-from agent.harden.node import gate, gate_units, openrc
+from agent.harden.node import gate, gate_units
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT, is_of_k3s
 from agent.harden.node.installed_services import installed_units
 from agent.harden.node.site_files import read_settings
@@ -116,7 +116,7 @@ def installation_for(host: Host, request: Request, named: Sequence[str], program
         if local
         else {}
     )
-    is_openrc = openrc.starts_services(host)
+    is_openrc = gate_units.starts_services(host)
     blocked = tuple(
         NextStep(step)
         for problem in unknown_config(unit, others, k3s.data_dir, site.k3s_config)
@@ -134,7 +134,7 @@ def installation_for(host: Host, request: Request, named: Sequence[str], program
 def installed_files(installation: Installation) -> tuple[File, ...]:
     """Return all files of an installation, without those that a package has installed."""
     if installation.is_openrc:
-        return (*openrc.gate_files(installation.program), *_other_files(installation))
+        return (*gate_units.gate_files(installation.program), *_other_files(installation))
     units = {name: content for name, content in named_units(installation).items() if name not in installation.packaged}
     if installation.packaged and installation.data_dir != DEFAULT_DATA_DIR:
         content = _DATA_DIR_DROPIN.format(data_dir=gate_units.unit_word(installation.data_dir))

@@ -14,7 +14,7 @@ from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
 from agent.base.report import K3S_VERSION
 from agent.base.times import timestamp
-from agent.cluster.fleet.record import Record, record_text
+from agent.cluster.fleet.snapshot import Record, record_text
 from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, MESSAGE_LIMIT, Annotation, PublishedResult
 from agent.harden.changes.state import (
     PUBLICATION,

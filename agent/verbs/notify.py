@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.status_change import Notification, due_notification
+from agent.assess.likely_cause import Notification, due_notification
 from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, File

@@ -27,9 +27,9 @@ from agent.harden.node.site_files import read_settings
 from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, Plan, Refusal
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.config import dropin
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.reports.text import count_of
 from agent.verbs.advice import next_steps
 from agent.verbs.k3s_state import configured_k3s

@@ -14,7 +14,7 @@ from agent.base.errors import HostError
 from agent.base.repair import Cause, words
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
-from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.objects import as_list, as_mapping
 from agent.verbs.advice import next_steps
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from agent.base.repair import Repair, Run
 from agent.base.report import Item, ItemStatus
 from agent.cluster.connection import connect_as_admin, rejection
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.objects import as_list, as_mapping
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.own_objects import wait_until_applied
 from agent.cluster.reader import LIMITS, Reader

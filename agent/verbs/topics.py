@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.benchmark import catalogue, descriptions
+from agent.assess.benchmark import catalogue
 from agent.base.value import replace
 from agent.findings import KINDS
 from agent.harden.guide.controls import CONTROLS
@@ -130,7 +130,7 @@ def _by_number(text: str) -> Iterator[Topic]:
             if match and match[2] in (number.text, number.section) and match[1] in (None, benchmark[len("cis-") :])
         ]
         if known:
-            yield Topic(row.id, f"{descriptions.benchmark_range(known)}: {row.title}")
+            yield Topic(row.id, f"{catalogue.benchmark_range(known)}: {row.title}")
 
 
 def _by_path(text: str) -> tuple[str, ...]:

@@ -7,17 +7,19 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
-from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.benchmark.catalogue import SECTIONS
+from agent.assess.benchmark.control import Rating, Severity
+from agent.base.model import Location
 from agent.base.repair import FixOwner, Repair, Run
 from agent.base.report import Fact
 from agent.base.value import replace
-from agent.reports.html.assessment_page import as_html
+from agent.reports.html.assessment_overview import as_html
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.reports.assessments import html_sample as sample
 
@@ -211,6 +213,7 @@ STATES: dict[str, Callable[[Verdict], bool]] = {
     "#section=1.2": lambda shown: shown.section == "1.2",
     "#section=host": lambda shown: shown.section == "",
     "#owner=apply": lambda shown: shown.owner is FixOwner.APPLY,
+    "#severity=high": lambda shown: shown.control.rating.severity == "high",
     "#text=NAME-14": lambda shown: "name-14" in shown.control.id,
     "#text=pull+secret": lambda shown: shown.waiver is not None,
     "#status=FAIL&owner=k3s": lambda shown: shown.status is ControlStatus.FAIL and shown.owner is FixOwner.K3S,
@@ -261,6 +264,35 @@ def test_a_link_to_a_control_shows_it_despite_filters(reader: Reader) -> None:
     top = reader.page.value(f"document.getElementById({anchor!r}).getBoundingClientRect().top")
     bar = reader.page.value("document.querySelector('.filters').getBoundingClientRect().bottom")
     assert bar - 2 <= top < 900
+
+
+def test_the_evidence_of_many_files_is_one_block(reader: Reader) -> None:
+    """The first five are shown, and the others on request."""
+    failed = next(shown for shown in LARGE.verdicts if shown.status is ControlStatus.FAIL)
+    files = tuple(Evidence(f"0666 {number}", Location(PurePosixPath(f"/srv/{number}"))) for number in range(50))
+    many = tuple(shown._replace(evidence=files) if shown is failed else shown for shown in LARGE.verdicts)
+    reader.open(replace(LARGE, verdicts=many))
+    more = f"document.getElementById('control:{failed.control.id}:more')"
+    assert reader.page.value(f"{more}.querySelectorAll('details li').length") == 45
+    assert reader.page.value(f"{more}.querySelector('details summary').textContent") == "45 more"
+    assert reader.page.value(f"{more}.querySelector('details').open") is False
+
+
+def test_the_most_severe_controls_of_an_owner_come_first(reader: Reader) -> None:
+    order = [*Severity]
+    rated = (
+        shown._replace(control=replace(shown.control, rating=Rating(order[-(number // 7) % len(order)], "")))
+        for number, shown in enumerate(LARGE.verdicts)
+    )
+    reader.open(replace(LARGE, verdicts=tuple(rated)))
+    links = "[...body.querySelectorAll('a[href^=\"#control:\"]')]"
+    found = reader.page.value(
+        f"[...document.querySelectorAll('.fixes tbody')].map((body) => {links}"
+        ".map((link) => document.getElementById(link.hash.slice(1)).dataset.severity))"
+    )
+    firsts = [[*dict.fromkeys(severities)] for severities in found]
+    assert any(len(severities) > 1 for severities in firsts)
+    assert all(severities == sorted(severities, key=order.index) for severities in firsts)
 
 
 def test_the_link_to_manual_controls_sets_the_filter(reader: Reader) -> None:

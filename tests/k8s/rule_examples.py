@@ -8,9 +8,14 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from agent.base.model import Location
-from agent.k3s.components.effective_arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
-from agent.k3s.components.files.field_table import kind_of_value
-from agent.k3s.components.gates import FEATURE_GATES
+from agent.k3s.components.effective_arguments import (
+    FEATURE_GATES,
+    EffectiveArgument,
+    EffectiveArguments,
+    Given,
+    GivenBy,
+)
+from agent.k3s.components.files.decoding import kind_of_value
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.components.relations import holds, is_gate, name_in, number_of
 from agent.k3s.components.rules import ParsedArguments, ValueRule, default_values, rejected_by_rule, rules_about

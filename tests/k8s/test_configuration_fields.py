@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS, FieldType, fields_of, nested_types, words_of
+from agent.k3s.components.files.decoding import CONFIGURATION_FIELDS, FieldType, fields_of, nested_types, words_of
 from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.outcome import Trials

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from agent.base import package_data
+from agent.k3s.components.files.api_server_files import rejected_content
 from agent.k3s.components.files.file_rules import FILE_RULES, FileContext
-from agent.k3s.components.files.files_of_arguments import rejected_content
 from agent.k3s.components.relations import is_gate, name_in
 from agent.k3s.components.tables import minors_in, syntax
 from agent.k3s.roles_and_versions import Component, Version

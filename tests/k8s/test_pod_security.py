@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agent.base.repair import Decide, Patch, Repair
-from agent.cluster.kubernetes import parsing
+from agent.cluster.kubernetes import objects
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityDefaults, PodSecurityLevel, merged_fix, violations
 from agent.cluster.kubernetes.queries import CONTROLLERS
@@ -85,7 +85,7 @@ def difference(answer: Response, pod: dict[str, Any], level: PodSecurityLevel, m
     """Return how an answer differs from what is predicted; empty if it does not."""
     message = answer.json.get("message", "")
     assert answer.status == CREATED or "violates PodSecurity" in message, message
-    predicted = {REASONS[item.rule] for item in violations(parsing.pod(pod).template, level, minor)}
+    predicted = {REASONS[item.rule] for item in violations(objects.pod(pod).template, level, minor)}
     found = {reason for reason in REASONS.values() if reason in message.partition("violates PodSecurity")[2]}
     if pod["spec"].get("hostNetwork"):
         # The API server copies each container port to its host port.

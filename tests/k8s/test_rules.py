@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 import yaml
 
-from agent.k3s.components.gates import FEATURE_GATES
+from agent.k3s.components.effective_arguments import FEATURE_GATES
 from agent.k3s.components.rules import rejected_by_rule
 from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from agent.base.package_data import read
+from agent.k3s.components.files.api_server_files import rejected_content
 from agent.k3s.components.files.file_rules import FileContext
-from agent.k3s.components.files.files_of_arguments import rejected_content
 from agent.k3s.components.files.static_policies import ENDINGS, policy_directories, rejected_directory
 from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs

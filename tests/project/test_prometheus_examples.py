@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from agent import __version__
-from agent.assess.site_choices import SiteChoices
+from agent.assess.assessment import SiteChoices
 from agent.base.value import replace
 from agent.reports.assessments.openmetrics import as_openmetrics
 from tests.unit.reports.assessments import samples

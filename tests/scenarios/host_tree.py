@@ -83,6 +83,8 @@ class Finding(NamedTuple):
     blocks_gate: bool
     prevents_start: bool
     prediction: dict[str, object] | None = None
+    steps: tuple[dict[str, Any], ...] = ()
+    """The steps of the remediation, as objects."""
 
 
 class JsonReport(NamedTuple):
@@ -233,9 +235,10 @@ def _finding(found: dict[str, Any]) -> Finding:
     location = found.pop("location")
     found.pop("resource")
     repair = _COMMANDS.sub(lambda match: as_named(match[0]), found["repair"]["text"])
+    steps = tuple(found["repair"]["steps"])
     found["repair"] = _IN_THE_TREE.sub("sudo ", repair)
     line = f":{location['line']}" if location and location["line"] else ""
-    return Finding(**found, location=f"{location['path']}{line}" if location else "")
+    return Finding(**found, location=f"{location['path']}{line}" if location else "", steps=steps)
 
 
 def as_named(command: str) -> str:

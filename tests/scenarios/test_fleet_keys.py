@@ -18,8 +18,7 @@ from agent.base.errors import InputError
 from agent.base.host import Host
 from agent.base.report import no_progress
 from agent.cluster.fleet.members import Fleet, Requirement
-from agent.cluster.fleet.record import Record, node_of_record, parse_keys
-from agent.cluster.fleet.snapshot import Snapshot
+from agent.cluster.fleet.snapshot import Record, Snapshot, node_of_record, parse_keys
 from agent.reports.fleet_report import present_fleet
 from agent.reports.formats import Format
 from agent.verbs.fleet import Sources, snapshot

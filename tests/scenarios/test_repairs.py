@@ -1,4 +1,4 @@
-"""Each remediation, carried out as the report prints it: the control passes, and nothing else gets worse."""
+"""Each remediation, carried out as JSON has it: the control passes, and nothing else gets worse."""
 
 from __future__ import annotations
 
@@ -164,14 +164,16 @@ class Walk:
             if step is None:
                 break
             done.add(step)
-            current = self._follow(*step, current)
+            current = self._follow(*step, current[step[0]]["repair"]["steps"], current)
         new = {name: text for name, text in self.warnings().items() if name not in first and name not in MAY_FOLLOW}
         self.problems += [("new finding", name, text) for name, text in new.items()]
         return list(current)
 
-    def _follow(self, name: str, text: str, before: Mapping[str, object]) -> dict[str, dict[str, Any]]:
+    def _follow(
+        self, name: str, text: str, steps: list[dict[str, Any]], before: Mapping[str, object]
+    ) -> dict[str, dict[str, Any]]:
         known = len(self.follower.prose)
-        is_done = self.follower.follow(text)
+        is_done = self.follower.carry_out(steps)
         for step in self.follower.prose[known:]:
             if not any(re.fullmatch(pattern, step) for pattern in NEEDS_A_PERSON):
                 self.problems.append(("needs a person", name, step))
@@ -181,7 +183,7 @@ class Walk:
         self.problems += [("opens another", name, text, item) for item in after if item not in before]
         if is_done and "which has no other item" not in text:  # the line of a removed list has another list then
             tree = self.host.entries()
-            self.follower.follow(text)
+            self.follower.carry_out(steps)
             if self.host.entries() != tree:
                 self.problems.append(("not the same if done twice", name, text))
         return after
@@ -266,10 +268,10 @@ def test_all_repairs_of_one_report_give_a_compliant_host_in_any_order(
     assert tree.run("apply").code == 0
     tree.write(CONFIG, text, 0o600)
     walk = Walk(tree)
-    remedies = [finding.repair for finding in tree.seen("check").findings if finding.level != "info"]
-    remedies += [item["repair"]["text"] for item in walk.open().values()]
+    remedies = [[*finding.steps] for finding in tree.seen("check").findings if finding.level != "info"]
+    remedies += [item["repair"]["steps"] for item in walk.open().values()]
     for remedy in reversed(remedies) if is_backwards else remedies:
-        walk.follower.follow(remedy)
+        walk.follower.carry_out(remedy)
     assert (walk.open(), walk.warnings()) == ({}, {})
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from agent.assess.benchmark import catalogue, descriptions
+from agent.assess.benchmark import catalogue
+from agent.assess.benchmark.catalogue import SECTIONS
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.checks.check import Manual, NotInK3s
-from agent.assess.checks.cluster.all_rules import RULES
-from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.cluster.rule import ClusterRule
 from agent.cluster.kubernetes.queries import (
     ACCESS_REVIEWS,
@@ -149,7 +148,7 @@ def cluster_controls() -> str:
         """),
         table(
             ("number", "control", "reads", "PASS if", "FAIL if", "MANUAL if"),
-            (_cluster_row(control, RULES[check.rule]) for control, check in found),
+            (_cluster_row(control, cluster_rules()[check.rule]) for control, check in found),
         ),
         "## Requests",
         prose("""
@@ -261,7 +260,7 @@ def _newest(control: BenchmarkControl) -> tuple[Benchmark | None, Number | None]
 
 def _of_a_benchmark(control: BenchmarkControl) -> str:
     guide = control.guide
-    numbers = [(number, benchmarks) for benchmarks, number in descriptions.numbers_by_benchmark(control)]
+    numbers = [(number, benchmarks) for benchmarks, number in catalogue.numbers_by_benchmark(control)]
     level = f" Level {control.level}." if control.numbers else ""
     return _entry(
         f"**{escaped(control.title)}.** Applies to {control.applies}.{level}",
@@ -269,10 +268,10 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
             ("Number", "; ".join(map(" in ".join, numbers)) or "none; in no benchmark"),
             ("Expected", prose(control.check.description)),
             ("With `--cluster`", _ASKED if isinstance(control.check, ClusterCheck) else ""),
-            *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier_requirements(control)),
+            *((f"Expected in {span}", prose(text)) for text, span in catalogue.earlier_requirements(control)),
             ("Rationale", prose(control.why)),
             ("Severity", f"{control.rating.severity}. {control.rating.reason}"),
-            ("Provided by", prose(descriptions.provider(control))),
+            ("Provided by", prose(catalogue.provider(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
             ("Before a change", prose(control.caution)),
             ("Source", f"`{control.source}`"),

@@ -29,7 +29,7 @@ from agent.base.value import replace
 from agent.cli.command_line import whole_program
 from agent.findings.machine.reason import REASONS
 from agent.harden.changes import journal, last_run, state
-from agent.harden.changes.observation_mark import OBSERVES
+from agent.harden.changes.journal import OBSERVES
 from agent.harden.desired import resources as desired
 from agent.harden.guide.guide_files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS, OptionRow

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import yaml
 
-from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS
+from agent.k3s.components.files.decoding import CONFIGURATION_FIELDS
 from agent.k3s.components.tables import API_VERSIONS, FEATURE_GATES, FIRST_MINOR, FLAGS, LAST_MINOR, minors_in
 from agent.k3s.roles_and_versions import NEWEST_PREVIEW, PREVIEWED, Component
 from tests.k8s import binaries

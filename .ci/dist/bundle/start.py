@@ -13,7 +13,7 @@ sys.argv[0] = sys.executable
 if sys.argv[1:2] == ["--exchange-directories"]:  # only for the script `install`
     from pathlib import Path
 
-    from agent.base.host.program_directory import exchange
+    from agent.base.host.writable_tree import exchange
 
     exchange(*map(Path, sys.argv[2:]))
     sys.exit()

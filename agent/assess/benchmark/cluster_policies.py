@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, rows_of
-from agent.assess.checks.audit_coverage import AuditCoverage
 from agent.assess.checks.check import Manual
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.assess.checks.policy_checks import AuditCoverage
 from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.guide_files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION
 from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS

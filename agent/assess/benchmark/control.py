@@ -22,17 +22,12 @@ if TYPE_CHECKING:
 _NAMES = frozenset({"Kubernetes", "Windows"})
 
 _TABLES = (
-    "api_server",
     "cluster_policies",
     "component_files",
-    "controller_manager_and_scheduler",
-    "etcd",
-    "frameworks",
-    "kubelet",
-    "node_access",
+    "component_settings",
     "outside_benchmarks",
 )
-"""The modules with controls. Each has a table beside it, such as api_server.txt."""
+"""The modules with controls. Each has a table beside it, such as component_files.txt."""
 
 _NOTHING: Mapping[Benchmark, Any] = MappingProxyType({})
 

@@ -1,28 +1,149 @@
-"""Controls of the guide and the components that no benchmark has: kernel parameters, directories, a file, TLS."""
+"""Controls that no benchmark has: of the guide, the components and access to files, and those of a rule of the STIG."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
-from agent.assess.benchmark.argument_rows import tls_version
+from agent.assess.benchmark.component_settings import tls_version, without_plugin
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
-from agent.assess.benchmark.node_access import NODE_ACCESS
+from agent.assess.checks import host_paths
+from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
+from agent.assess.checks.file_access import NoSecretInServices, OnlyRoot
 from agent.assess.checks.file_modes import Ownership, Permissions
 from agent.assess.checks.host_paths import KUBECONFIG
-from agent.assess.checks.static_policy_checks import PoliciesFromFiles
+from agent.assess.checks.policy_checks import PoliciesFromFiles
 from agent.assess.checks.sysctls_and_directories import (
     GuideDirectory,
     KernelParameter,
     KubeconfigOptions,
     SysctlPrecedence,
 )
+from agent.harden.guide.criteria import DurationFrom, ListIncludes, NotGiven, TurnsOnNone
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY, DIRECTORIES
-from agent.harden.guide.sysctls import SYSCTLS
+from agent.harden.guide.k3s_options import newest
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Component
 
 if TYPE_CHECKING:
+    from agent.assess.checks.host_paths import HostPaths
     from agent.harden.guide.sysctls import SysctlRow
+    from agent.k3s.roles_and_versions import Applies
+
+    Paths = Union[tuple[str, ...], HostPaths]
+
+_API_SERVER = Component.API_SERVER
+_KUBELET = Component.KUBELET
+
+
+_ADMISSION = newest("admission-control-config-file")
+
+ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
+    benchmark_control(
+        _ADMISSION.id,
+        ArgumentCheck(_API_SERVER, "admission-control-config-file", _ADMISSION.meets),
+        applies=_ADMISSION.applies,
+        guide=_ADMISSION,
+    ),
+    benchmark_control(
+        "apiserver-alpha-apis",
+        AllOf(
+            (
+                ArgumentCheck(_API_SERVER, "feature-gates", TurnsOnNone(("AllAlpha",)), unset_passes=True),
+                ArgumentCheck(_API_SERVER, "runtime-config", TurnsOnNone(("api/all", "api/alpha")), unset_passes=True),
+            )
+        ),
+        applies=ON_SERVERS,
+    ),
+    benchmark_control(
+        "apiserver-approved-cipher-suites",
+        ArgumentCheck(
+            _API_SERVER,
+            "tls-cipher-suites",
+            ListIncludes(
+                tuple(
+                    f"TLS_ECDHE_{key}_WITH_AES_{suite}"
+                    for key in ("ECDSA", "RSA")
+                    for suite in ("128_GCM_SHA256", "256_GCM_SHA384")
+                )
+            ),
+        ),
+        applies=ON_SERVERS,
+    ),
+    benchmark_control("apiserver-pod-security-plugin", without_plugin("PodSecurity"), applies=ON_SERVERS),
+    benchmark_control(
+        "apiserver-validating-admission-webhook", without_plugin("ValidatingAdmissionWebhook"), applies=ON_SERVERS
+    ),
+    tls_version("controller-manager-tls-min-version", Component.CONTROLLER_MANAGER, ON_SERVERS),
+    benchmark_control(
+        "kubelet-idle-timeout",
+        ArgumentCheck(_KUBELET, "streaming-connection-idle-timeout", DurationFrom("5m"), unset_passes=True),
+    ),
+    benchmark_control(
+        "kubelet-static-pod-path",
+        ArgumentCheck(_KUBELET, "pod-manifest-path", NotGiven()),
+        caution="look for static pods in the directory agent/pod-manifests, because they are deleted",
+    ),
+    tls_version("scheduler-tls-min-version", Component.SCHEDULER, ON_SERVERS),
+)
+"""In the order of frameworks.tsv."""
+
+
+_NODE_PASSWORD = "/etc/rancher/node/password"  # noqa: S105 - the path of the node's password
+_CREDENTIALS = "server/cred"
+_CNI = "agent/etc/cni/net.d"
+
+
+def _row(
+    identifier: str,
+    paths: Paths = (),
+    directories: Paths = (),
+    *,
+    secret: bool | HostPaths = False,
+    applies: Applies = EVERYWHERE,
+) -> BenchmarkControl:
+    return benchmark_control(identifier, OnlyRoot(paths, directories, secret=secret), applies=applies)
+
+
+NODE_ACCESS: tuple[BenchmarkControl, ...] = (
+    benchmark_control(
+        "k3s-service-access",
+        AllOf((OnlyRoot(host_paths.SERVICE_FILES, host_paths.SERVICE_DIRECTORIES), NoSecretInServices())),
+    ),
+    _row(
+        "k3s-service-environment-access",
+        host_paths.ENVIRONMENT_FILES,
+        host_paths.ENVIRONMENT_DIRECTORIES,
+        secret=True,
+    ),
+    _row("k3s-config-directory-access", directories=host_paths.CONFIG_DIRECTORIES),
+    _row("k3s-config-access", host_paths.CONFIG_FILE, secret=host_paths.CONFIG_WITH_SECRETS),
+    _row(
+        "k3s-config-drop-ins-access",
+        host_paths.CONFIG_DROPINS,
+        host_paths.CONFIG_DROPIN_DIRECTORY,
+        secret=host_paths.CONFIG_WITH_SECRETS,
+    ),
+    _row("k3s-registries-access", host_paths.REGISTRIES, secret=host_paths.CONFIG_WITH_SECRETS),
+    _row("k3s-token-access", host_paths.TOKENS, secret=True),
+    _row("server-credentials-access", (f"{_CREDENTIALS}/**",), (_CREDENTIALS,), secret=True, applies=ON_SERVERS),
+    _row("encryption-config-access", host_paths.ENCRYPTION, secret=True, applies=ON_SERVERS),
+    _row("agent-keys-access", ("agent/*.key", _NODE_PASSWORD), secret=True),
+    _row("agent-kubeconfigs-access", ("agent/*.kubeconfig",), secret=True),
+    _row("kubelet-config-access", host_paths.KUBELET_FILES, host_paths.KUBELET_DIRECTORIES),
+    _row("pod-sources-access", host_paths.POD_SOURCES, host_paths.POD_SOURCE_DIRECTORIES),
+    _row("cni-config-access", (f"{_CNI}/*",), (_CNI,)),
+    _row("etcd-data-access", host_paths.ETCD, host_paths.ETCD_DIRECTORIES, secret=True, applies=ON_SERVERS),
+    _row("sqlite-data-access", host_paths.SQLITE, host_paths.SQLITE_DIRECTORY, secret=True, applies=ON_SERVERS),
+    _row("snapshots-access", host_paths.SNAPSHOTS, host_paths.SNAPSHOT_DIRECTORY, secret=True, applies=ON_SERVERS),
+    _row("audit-policy-access", host_paths.AUDIT_POLICY, applies=ON_SERVERS),
+    _row("pod-security-admission-access", host_paths.POD_SECURITY, applies=ON_SERVERS),
+    _row("policy-manifest-access", ("server/manifests/policy.yaml",), applies=ON_SERVERS),
+    _row("audit-log-access", host_paths.AUDIT_LOGS, host_paths.AUDIT_LOG_DIRECTORY, secret=True, applies=ON_SERVERS),
+    benchmark_control("k3s-binary-access", OnlyRoot(host_paths.BINARIES, contents=("data",))),
+    _row("kernel-parameters-file-access", (PARAMETERS_FILE,)),
+)
+"""From the service that starts K3s to its data."""
 
 
 def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.effect import Effect
+from agent.assess.checks.answer import ControlStatus, Effect
 from agent.base.repair import Answer, Decide, RunVerb
 
 if TYPE_CHECKING:

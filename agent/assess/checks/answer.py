@@ -1,4 +1,4 @@
-"""Result of a check on one node."""
+"""Result of a check on one node, and what a running node shows beside what its configuration says."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from agent.assess.checks.evidence import UnknownCause
 from agent.base.model import StrEnum
 from agent.base.repair import NO_REPAIR, Decide, Repair, Run, RunVerb
 from agent.base.repair import Answer as Choice
+from agent.base.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import PurePosixPath
 
     from agent.assess.checks.evidence import UnknownFile
     from agent.base.model import Location
+    from agent.base.repair import Step
     from agent.k3s.components.effective_arguments import GivenBy, UnknownArgument
 
 STAT = "stat --format='%a %U:%G %n'"
@@ -177,3 +180,36 @@ def undetermined(why: UnknownArgument) -> Answer:
 
 NO_ANSWER = Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason="the API server did not answer")
 """The answer if the API server was asked about a cluster."""
+
+
+class Effect(Value):
+    """One requirement with what the node shows of it."""
+
+    subject: str
+    configured: str
+    status: ControlStatus
+    """FAIL if it is not in force; UNKNOWN if it could not be looked at here."""
+    observed: str
+    """With UNKNOWN, the reason."""
+    command: str = ""
+    """Shows it on the node."""
+    controls: tuple[str, ...] = ()
+    """The IDs of the controls that it confirms or refutes."""
+    steps: tuple[Step, ...] = ()
+    """What to do if it is not in force."""
+
+
+def observed(control: str, answer: Answer, effects: Iterable[Effect]) -> tuple[Answer, ControlStatus | None]:
+    """Return the answer of a control with its effects as evidence, and whether they are in force; None without any.
+
+    A control that passes by its configuration fails if an effect is not in force.
+    """
+    own = [effect for effect in effects if control in effect.controls]
+    for effect in own:
+        text, source = f"{effect.subject}: {effect.observed}", f"in force: {effect.status}"
+        shown = Evidence(text, source=source, repeat_with=effect.command)
+        answer = answer._replace(evidence=(*answer.evidence, shown))
+        if effect.status is ControlStatus.FAIL and answer.status is ControlStatus.PASS:
+            repair = Repair(tuple(effect.steps))
+            answer = answer._replace(status=ControlStatus.FAIL, found=effect.observed, repair=repair)
+    return answer, min((effect.status for effect in own), key=WORST_FIRST.index, default=None)

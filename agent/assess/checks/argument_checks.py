@@ -1,4 +1,4 @@
-"""Checks of component arguments."""
+"""Checks of component arguments, also of those that a field of a file decides which the operator names."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from agent.assess.checks.answer import (
     Evidence,
     grep_count,
     moved_away,
+    undetermined,
 )
 from agent.assess.checks.argument_edits import EVENT_RATE_LIMIT
-from agent.assess.checks.arguments_in_files import answer_by_file
 from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.assess.checks.host_paths import AUDIT_LOG_ARGUMENT
@@ -25,6 +25,8 @@ from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.repair import Answer as Choice
 from agent.base.repair import Decide, Edit, Repair, Restart, Run, RunVerb
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
+from agent.findings import config_edits
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -34,8 +36,8 @@ from agent.harden.desired.dropin_options import (
 from agent.harden.guide.criteria import ListExcludes, NotGiven
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.defaults import ETCD_FILES
-from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.datastore import Datastore
+from agent.harden.node.facts import not_run
 from agent.k3s import admission_configuration, audit_policy, default_arguments
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.config import component_argument, string_slice
@@ -51,7 +53,57 @@ if TYPE_CHECKING:
     from agent.k3s.components.effective_arguments import EffectiveArgument, Given
 
     _Problem = tuple[str, Optional[Location]]
+
     """What is wrong with a file, and where."""
+    from agent.base.yaml_reader import Node
+    from agent.harden.guide.criteria import Criterion
+    from agent.k3s.components.effective_arguments import UnknownArgument
+
+_FIELDS = {
+    "anonymous-auth": ("anonymous.enabled", "true"),
+    "authorization-mode": ("authorizers[].type", ""),
+    "metrics-bind-address": ("metricsBindAddress", ""),
+    "profiling": ("enableProfiling", "true"),
+}
+"""By argument, the field that decides it, and the value without the field; empty for the component's own default.
+
+After `[]`, the key is one of each item of a list. harden/node/arguments/unknown.py has the reason for each.
+"""
+
+
+def answer_by_file(
+    name: str, criterion: Criterion, why: UnknownArgument, node: AssessedNode, *, unset_passes: bool
+) -> Answer:
+    """Return the answer for an unknown argument: by the file that decides it, if it can be read."""
+    data = node.situation.k3s_files.contents.get(PurePosixPath(why.file)) if why.file else None
+    if data is None or name not in _FIELDS:
+        return undetermined(why)
+    path, (field, default) = PurePosixPath(why.file), _FIELDS[name]
+    try:
+        root = first_object(data, path)
+    except InputError:
+        return undetermined(why)
+    if not isinstance(root, YamlMapping):
+        return undetermined(why)
+    found = _scalars(root, field)
+    value = ",".join(scalar.text for scalar in found) or default
+    line = found[0].line if found else root.line
+    shown = f"{field}: {value}" if found else f"{field} is not set"
+    evidence = (Evidence(why.observation, why.location), Evidence(shown, Location(path, line)))
+    if criterion.accepts(value) if value else unset_passes:
+        return Answer(ControlStatus.PASS, shown, evidence, given_by=GivenBy.OPERATOR)
+    return Answer(ControlStatus.FAIL, shown, evidence, repair=Repair(why.steps, Restart.K3S))
+
+
+def _scalars(root: YamlMapping, path: str) -> list[Scalar]:
+    nodes: list[Node] = [root]
+    for key in path.split("."):
+        inner = [
+            found for node in nodes if isinstance(node, YamlMapping) and (found := node.get(key.removesuffix("[]")))
+        ]
+        nodes = [item for node in inner for item in (node.items if isinstance(node, YamlSequence) else (node,))]
+    return [node for node in nodes if isinstance(node, Scalar) and node.value is not None]
+
 
 _NO_LIMITS = f"K3s would not start: the plugin {EVENT_RATE_LIMIT} has no configuration"
 
@@ -117,7 +169,7 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
         is_same = (dropped.key, argument.name) == (check.component.config_key, check.name)
         if is_same and check.criterion.accepts(argument.value):
             shown = (Evidence(f"dropped: {dropped.value}", dropped.location), Evidence(f"{dropped.key}:", dropped.by))
-            repair = node.by_hand((argument_edits.appended_list(dropped.key, dropped.by),))
+            repair = node.by_hand((config_edits.appended_list(dropped.key, dropped.by),))
             return Answer(ControlStatus.FAIL, "not set", shown, repair=repair)
     option = defaults.option_behind(check.component, check.name, node.facts)
     if option is not None:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
-    from agent.assess.checks.answer import Evidence
-    from agent.assess.checks.effect import Effect
+    from agent.assess.checks.answer import Effect, Evidence
     from agent.assess.checks.evidence import CollectedEvidence
     from agent.base.linux.sysctl_order import SysctlAssignment
     from agent.base.repair import Step

@@ -16,17 +16,18 @@ from agent.assess.checks.answer import (
     grep_count,
     undetermined,
 )
-from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT, removal
+from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import EncryptionConfiguration, MissingFile, UnknownCause, UnknownFile
 from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
+from agent.findings.config_edits import without_argument
 from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.harden.node.arguments import defaults
-from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.datastore import Datastore
+from agent.harden.node.facts import not_run
+from agent.k3s.component_configuration import IDENTITY, encryption_problem, is_as_k3s_writes, providers_of_secrets
 from agent.k3s.components.effective_arguments import GivenBy
-from agent.k3s.encryption_configuration import IDENTITY, encryption_problem, is_as_k3s_writes, providers_of_secrets
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ class EtcdSetting(Check):
         value = config.values.get(self.key)
         given = node.facts.merged_config.component_arguments("etcd-arg").get(self.key, ())
         if given and not self.criterion.on_host(str(node.facts.data_dir)).accepts(given[-1].text):
-            shown = Evidence(f"{self.key}={given[-1].text}", given[-1].location)
-            repair = node.by_hand([removal("etcd-arg", given[-1], node)])
+            at = given[-1].location
+            shown = Evidence(f"{self.key}={given[-1].text}", at)
+            repair = node.by_hand(without_argument(node.situation, "etcd-arg", self.key, at))
             return Answer(ControlStatus.FAIL, given[-1].text, (shown,), repair=repair)
         if value is None:
             status = ControlStatus.PASS if self.unset_passes else ControlStatus.FAIL

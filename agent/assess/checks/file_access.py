@@ -6,7 +6,6 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
-from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.file_modes import below_data_dir, not_determined, stat_all
@@ -15,6 +14,7 @@ from agent.base.linux.reach import OTHERS, READ, WRITE, Party, reached, replacer
 from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Location
 from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
 from agent.base.value import Value, replace
+from agent.findings.config_edits import without
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.redaction import HIDDEN
 
@@ -179,7 +179,9 @@ class NoSecretInServices(Check):
             shown = tuple(Evidence("no secret", Location(unit.path)) for unit in units)
             return Answer(ControlStatus.PASS, "no secret", shown)
         target = node.facts.configuration.path
-        steps: list[Step] = [removal(key, value, node) for key, value in with_secrets]
+        steps: list[Step] = [
+            edit for key, value in with_secrets for edit in without(node.situation, key, value.location, (value.text,))
+        ]
         keys = ", ".join(f"`{key}`" for key in dict.fromkeys(key for key, _ in with_secrets))
         steps.append(Instruction(f"add {keys} with the value to {target}"))
         repair = node.by_hand((*steps, Run(f"sudo chmod 0600 {quote(str(target))}")))

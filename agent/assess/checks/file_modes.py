@@ -21,8 +21,8 @@ from agent.assess.checks.host_paths import HostPaths, named_by_argument, paths_o
 from agent.base.model import PRIVATE_FILE, ROOT, FileMode, FilePermissions, Location
 from agent.base.repair import Repair, Restart, Run, RunVerb
 from agent.base.value import replace
-from agent.harden.node.arguments.running_components import not_run
 from agent.harden.node.datastore import Datastore
+from agent.harden.node.facts import not_run
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.roles_and_versions import Component
 

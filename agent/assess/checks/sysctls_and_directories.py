@@ -15,12 +15,12 @@ from agent.assess.checks.answer import (
     grep_count,
     moved_away,
 )
-from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.file_modes import below_data_dir
 from agent.base.linux.sysctl_order import same_value
 from agent.base.model import PRIVATE_FILE, ROOT, Directory, Location, Sysctl, Unreadable
 from agent.base.repair import Edit, Repair, Run, RunVerb
+from agent.findings.config_edits import without
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.plan.plan import describe_state
 from agent.k3s.components.effective_arguments import GivenBy
@@ -144,7 +144,9 @@ class KubeconfigOptions(Check):
         wrong = [(key, value) for key, value in given if not _is_private(key, value.text)]
         shown = tuple(Evidence(f"{key}: {value.text}", value.location) for key, value in wrong or given)
         if wrong:
-            repair = node.by_hand([removal(key, value, node) for key, value in wrong])
+            repair = node.by_hand(
+                [edit for key, value in wrong for edit in without(node.situation, key, value.location)]
+            )
             return Answer(ControlStatus.FAIL, ", ".join(item.observation for item in shown), shown, repair=repair)
         observation = "no option makes the kubeconfig accessible to others"
         command = grep_count("write-kubeconfig", node.facts.configuration.path.parent)

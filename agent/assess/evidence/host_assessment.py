@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import findings
-from agent.assess import notes, waived_controls
-from agent.assess.assessment import Assessment, Note
+from agent.assess import baseline, waived_controls
+from agent.assess.assessment import Assessment, Note, choices_of
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.evidence import all_evidence
+from agent.assess.evidence import file_evidence
 from agent.assess.provenance import (
     MACHINE_ID,
     FileContent,
@@ -19,7 +19,6 @@ from agent.assess.provenance import (
     files_without_secrets,
     shown_settings,
 )
-from agent.assess.site_choices import choices_of
 from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
 from agent.base.model import File
@@ -41,9 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.assess.baseline import Baseline
+    from agent.assess.baseline import Baseline, Comparison
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.report_comparison import Comparison
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
     from agent.cluster.kubernetes.queries import Cluster
@@ -108,7 +106,7 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     kinds = filter(_limits_assessment, findings.KINDS.values())
     found = tuple(findings.collect_findings(situation, kinds))
-    evidence = all_evidence.read_evidence(host, situation.facts, queries)
+    evidence = file_evidence.read_evidence(host, situation.facts, queries)
     blockers = [finding for finding in found if finding.prevents_start]
     settings_file = request.settings_file or DEFAULT_SETTINGS
     node = AssessedNode(situation, evidence, blockers, settings_file=settings_file)
@@ -142,17 +140,17 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         facts=(*situation.facts.evidence, *system_facts(host)),
         verdicts=tuple(verdicts),
         notes=(
-            *notes.not_installed(node, verdicts),
-            *notes.not_asked(in_a_pod=bool(host.pod_node)),
+            *baseline.not_installed(node, verdicts),
+            *baseline.not_asked(in_a_pod=bool(host.pod_node)),
             *_limits(found, situation.facts.version, benchmark),
-            *(notes.differences(earlier, node, controls, benchmark) if earlier else ()),
-            *notes.of_stages(situation, settings_file),
+            *(baseline.differences(earlier, node, controls, benchmark) if earlier else ()),
+            *baseline.of_stages(situation, settings_file),
             *waivers.notes,
             *waivers.unused({verdict.control.id: verdict.status for verdict in verdicts}),
         ),
-        known=notes.known_controls(earlier, verdicts) if earlier else None,
+        known=baseline.known_controls(earlier, verdicts) if earlier else None,
         root="" if host.is_live else host.root,
-        not_in_baseline=notes.new_controls(earlier, controls, benchmark) if earlier else frozenset(),
+        not_in_baseline=baseline.new_controls(earlier, controls, benchmark) if earlier else frozenset(),
         provenance=_provenance(host, situation, started, earlier),
         choices=choices_of(situation),
         effects=node.effects,
@@ -239,8 +237,7 @@ def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None
 
 def compared(old: PurePosixPath, new: PurePosixPath) -> Comparison:
     """Read two reports of this machine. Raises InputError as `load_baseline` does."""
-    from agent.assess.baseline import parse_baseline
-    from agent.assess.report_comparison import Comparison
+    from agent.assess.baseline import Comparison, parse_baseline
     from agent.base.host import Host
 
     tree = Host.real().machine_tree

@@ -10,18 +10,29 @@ from urllib.parse import quote
 
 from agent.assess.checks.addon_effects import ADDON, addon_effect
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.network_effects import ABORTED, NOT_STARTED, NodeNetwork, network_policy_effect
-from agent.assess.checks.port_effects import LOOPBACK, SUITES, Tried, endpoints, port_effects
-from agent.assess.checks.secret_effects import MOST_SECRETS, QUERY, encryption_effect, rotation_effects
+from agent.assess.checks.running_effects import (
+    ABORTED,
+    LOOPBACK,
+    MOST_SECRETS,
+    NOT_STARTED,
+    QUERY,
+    SUITES,
+    NodeNetwork,
+    Tried,
+    encryption_effect,
+    endpoints,
+    network_policy_effect,
+    port_effects,
+    rotation_effects,
+)
 from agent.assess.running_values import own_node
 from agent.base.errors import HardenError, HostError
 from agent.base.host.https import TLS_1_1, TLS_1_2, Limits, anonymous_answer, own_address, tls_answer
-from agent.base.host.packet_filter import filter_rules
-from agent.base.host.sqlite import read_rows
+from agent.base.host.node_state import filter_rules, read_rows
 from agent.base.host.systemd import Systemd
 from agent.cluster.connection import KUBECONFIGS, accepted, connect, read_json
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.cluster.kubernetes.parsing import as_string, at
+from agent.cluster.kubernetes.objects import as_string, at
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, ApiRequest, Query
 from agent.cluster.kubernetes.running_objects import network_pod
 from agent.cluster.reader import Reader
@@ -32,9 +43,9 @@ from agent.k3s.roles_and_versions import Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from agent.assess.checks.answer import Effect
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.effect import Effect
-    from agent.assess.checks.port_effects import Endpoint
+    from agent.assess.checks.running_effects import Endpoint
     from agent.base.host import Host
     from agent.harden.node.facts import HostFacts
 

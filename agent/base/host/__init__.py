@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agent.base.host.process import Completed, Runner
     from agent.base.host.sockets import Listener
     from agent.base.host.writable_tree import WritableTree
-    from agent.base.linux.kernel_objects import TrackedConnection
+    from agent.base.linux.file_systems import TrackedConnection
     from agent.base.model import Observed, Resource, State
 
 PROC_SYS = PurePosixPath("/proc/sys")
@@ -299,7 +299,7 @@ class Host(Value):
 
     def lock(self, wait: float | None = None) -> AbstractContextManager[None]:
         """Hold the lock of this host. Raises LockHeldError after `wait` seconds, by default `lock_wait`."""
-        from agent.base.host.lock import locked
+        from agent.base.host.writable_tree import locked
 
         return locked(self.writable_tree, LOCK, wait=self.lock_wait if wait is None else wait)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from agent.base.linux.kernel_objects import TrackedConnection
+from agent.base.linux.file_systems import TrackedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,12 +8,16 @@ which sysctl.d(5), K3s' config.yaml.d and K3s' manifests directory ignore. The n
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 import stat
+import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.base.errors import HostError, ReadOnlyEnvironmentError
+from agent.base.errors import HostError, LockHeldError, ReadOnlyEnvironmentError
 from agent.base.host import acl, temporary
 from agent.base.host.paths import (
     BrokenLink,
@@ -26,15 +30,70 @@ from agent.base.host.paths import (
 )
 from agent.base.host.tree import Tree, is_immutable
 from agent.base.linux.file_systems import file_kind
-from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, ROOT
+from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_DIRECTORY, ROOT, Absent, Directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
     from agent.base.host.paths import Last
-    from agent.base.host.program_directory import Replacement
-    from agent.base.model import DefaultPermissions, Directory, File, FilePermissions, Owner
+    from agent.base.model import DefaultPermissions, File, FilePermissions, Owner
+
+_EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
+
+
+class Replacement:
+    """The directory of a new program, the installed one, and one beside it for the copy of the new one."""
+
+    def __init__(self, new: PurePosixPath, parent: str, installed: str, copy: str) -> None:
+        self._new, self._installed, self._copy = Path(new), Path(parent, installed), Path(parent, copy)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the installed program has all files of the new one that it runs from: those below bin/."""
+        import filecmp
+
+        new = self._new / "bin"
+        files = [str(file.relative_to(new)) for file in filter(Path.is_file, new.rglob("*"))]
+        return filecmp.cmpfiles(new, self._installed / "bin", files, shallow=False) == (files, [], [])
+
+    def make_copy(self) -> None:
+        """Copy the new program, and wait until the copy is on the disk. After an error, no copy is left."""
+        self.remove_copy()
+        self._copy.mkdir()
+        try:
+            for path in sorted(self._new.rglob("*")):
+                target = self._copy / path.relative_to(self._new)
+                if path.is_dir() and not path.is_symlink():
+                    target.mkdir()
+                else:
+                    shutil.copy(path, target, follow_symlinks=False)
+        except BaseException:
+            self.remove_copy()
+            raise
+        os.sync()
+
+    def remove_copy(self) -> None:
+        """Remove the copy or, after the exchange, the previous program."""
+        if self._copy.is_dir() and not self._copy.is_symlink():
+            shutil.rmtree(self._copy, ignore_errors=True)
+        else:  # rmtree would wait for a FIFO
+            with suppress(FileNotFoundError):
+                self._copy.unlink()
+
+    def exchange(self) -> None:
+        """Exchange the installed program and the copy."""
+        exchange(self._installed, self._copy)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Exchange two directories in one step: also after a crash, each name has a complete one. Raises OSError."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(0, os.fsencode(first.absolute()), 0, os.fsencode(second.absolute()), _EXCHANGE):
+        raise OSError(ctypes.get_errno(), f"{os.strerror(ctypes.get_errno())} (renameat2 with RENAME_EXCHANGE)")
+
 
 _INSPECT = "inspect that file, and move it away if it is not needed"
 _FREE = "free space on the file system"
@@ -197,8 +256,6 @@ class WritableTree(Tree):
         self, new: PurePosixPath, installed: PurePosixPath, copy: PurePosixPath
     ) -> Iterator[Replacement]:
         """Replace a program of this tree by one of this machine. `copy` is a name in the same directory."""
-        from agent.base.host.program_directory import Replacement
-
         with self._changing("replace", installed) as node:
             yield Replacement(new, f"/proc/self/fd/{node.directory}", node.name, copy.name)
 
@@ -253,3 +310,48 @@ def _sync_directory(directory: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_PAUSE = 0.05
+
+
+@contextmanager
+def locked(tree: WritableTree, path: PurePosixPath, *, wait: float) -> Iterator[None]:
+    """Hold the lock file at `path`; create its directory if it is missing.
+
+    Raises LockHeldError after `wait` seconds, and HostError if the file cannot be created.
+    """
+    if isinstance(tree.observe(path.parent), Absent):
+        tree.make_directory(Directory(path.parent, PUBLIC_DIRECTORY))
+    deadline = time.monotonic() + wait
+    while True:
+        descriptor = tree.open_lock(path)
+        try:
+            _take(descriptor, path, deadline)
+            if os.fstat(descriptor).st_nlink == 0:  # `uninstall` removed it, and another run can lock a new file
+                continue
+            with suppress(OSError):  # on a full disk the lock holds without the process number
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _take(descriptor: int, path: PurePosixPath, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                raise LockHeldError(
+                    f"cannot get the lock {path}: process {holder} holds it",
+                    "wait until that run ends, then run this again",
+                ) from None
+            time.sleep(_PAUSE)
+        except OSError as error:  # ENOLCK on a network file system
+            raise HostError(f"cannot get the lock {path}: {error.strerror}") from error
+        else:
+            return

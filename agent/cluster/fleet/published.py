@@ -11,7 +11,7 @@ from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.times import parse_timestamp, timestamp
-from agent.cluster.kubernetes.parsing import as_mapping
+from agent.cluster.kubernetes.objects import as_mapping
 from agent.cluster.node_status import NODE_ARGUMENTS, PREFIX, Annotation, PublishedResult
 from agent.k3s.options import ALIASES
 from agent.k3s.redaction import is_secret, redacted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at, identity, rule_texts, selects
+from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, at, identity, rule_texts, selects
 from agent.cluster.kubernetes.queries import Query
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
-from agent.cluster.kubernetes.objects import RbacRule, Subject
-from agent.cluster.kubernetes.parsing import as_list, at
+from agent.cluster.kubernetes.objects import RbacRule, Subject, as_list, at
 from agent.cluster.kubernetes.pod_security import LATEST, PodSecurityLevel, violations
 
 if TYPE_CHECKING:

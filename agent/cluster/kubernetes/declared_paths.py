@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.value import Value
 from agent.cluster.kubernetes.network_policies import OUTSIDE, Client, Target, numbers
-from agent.cluster.kubernetes.parsing import selects
+from agent.cluster.kubernetes.objects import selects
 from agent.cluster.kubernetes.running_objects import ObjectName
 
 if TYPE_CHECKING:

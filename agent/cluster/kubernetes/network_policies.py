@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from agent.base.value import Value
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at, identity, selects
+from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, at, identity, selects
 from agent.cluster.kubernetes.running_objects import NetworkPod, ObjectName, ServicePort
 
 if TYPE_CHECKING:

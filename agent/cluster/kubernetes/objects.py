@@ -1,12 +1,11 @@
-"""Objects of the Kubernetes API with the fields that controls need, without values of environment variables."""
+"""Objects of Kubernetes, reduced to what rules need, and their parsers, which accept any JSON."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from collections.abc import Iterator, Mapping
 
 Json = Any
 """What json.loads returns."""
@@ -191,3 +190,276 @@ class ClusterNode(NamedTuple):
     """Why what it published does not count, such as an invalid signature."""
     verified: str = ""
     """A digest of the record and its signature, if that is valid."""
+
+
+_CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
+_POD_FIELDS = ("hostNetwork", "hostPID", "hostIPC", "hostUsers", "os", "runtimeClassName", "securityContext")
+_ANNOTATIONS = ("apparmor.security.beta.kubernetes.io", "seccomp.security.alpha.kubernetes.io")
+_REVISION_LABELS = {"DaemonSet": "pod-template-generation", "StatefulSet": "controller-revision-hash"}
+"""The label of a pod with the revision of its controller's template, by the kind of the controller."""
+
+_SERVICE_ACCOUNT = "system:serviceaccount:"
+"""The prefix of the user name of a ServiceAccount, before its namespace and name."""
+
+
+def as_mapping(value: Json) -> Mapping[str, Json]:
+    """Return a JSON object; empty for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def at(item: Json, *keys: str) -> Mapping[str, Json]:
+    """Return the JSON object at a path of keys; empty if there is none."""
+    for key in keys:
+        item = as_mapping(item).get(key)
+    return as_mapping(item)
+
+
+def as_list(value: Json) -> list[Json]:
+    """Return a JSON array; empty for any other value."""
+    return value if isinstance(value, list) else []
+
+
+def as_string(value: Json) -> str:
+    """Return a JSON string; empty for any other value."""
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: Json) -> frozenset[str]:
+    return frozenset(filter(None, map(as_string, as_list(value))))
+
+
+def rule_texts(value: Json) -> frozenset[str]:
+    """Return the texts of a list in a rule."""
+    # The core API group is "".
+    return frozenset(item for item in as_list(value) if isinstance(item, str))
+
+
+def _flag(value: Json) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def identity(item: Json) -> tuple[str, str]:
+    """Return the namespace and name of an object."""
+    metadata = at(item, "metadata")
+    return as_string(metadata.get("namespace")), as_string(metadata.get("name"))
+
+
+def named_object(item: Json) -> NamedObject:
+    """Return the name of any object."""
+    return NamedObject(*identity(item))
+
+
+def namespace(item: Json) -> Namespace:
+    """Return a namespace."""
+    labels = {key: as_string(value) for key, value in at(item, "metadata", "labels").items()}
+    return Namespace(identity(item)[1], labels, as_string(at(item, "metadata").get("uid")))
+
+
+def host_volume(item: Json) -> HostVolume:
+    """Return a PersistentVolume, with its path if it is a directory of a node."""
+    spec = at(item, "spec")
+    path = at(spec, "hostPath").get("path") or at(spec, "local").get("path")
+    claim = at(spec, "claimRef")
+    named = as_string(claim.get("namespace")), as_string(claim.get("name"))
+    return HostVolume(identity(item)[1], named, as_string(path))
+
+
+def service_account(item: Json) -> ServiceAccount:
+    """Return a ServiceAccount."""
+    return ServiceAccount(*identity(item), _flag(as_mapping(item).get("automountServiceAccountToken")))
+
+
+def role(item: Json) -> RbacRole:
+    """Return a Role or ClusterRole."""
+    rules = [as_mapping(rule) for rule in as_list(as_mapping(item).get("rules"))]
+    return RbacRole(
+        *identity(item),
+        tuple(
+            RbacRule(
+                _texts(rule.get("verbs")),
+                rule_texts(rule.get("apiGroups")),
+                _texts(rule.get("resources")),
+                _texts(rule.get("resourceNames")),
+            )
+            for rule in rules
+        ),
+        frozenset(url for rule in rules for url in _texts(rule.get("nonResourceURLs"))),
+    )
+
+
+def binding(item: Json) -> Binding:
+    """Return a RoleBinding or ClusterRoleBinding."""
+    reference = at(item, "roleRef")
+    own, _ = identity(item)
+    subjects = (as_mapping(subject) for subject in as_list(as_mapping(item).get("subjects")))
+    return Binding(
+        *identity(item),
+        as_string(reference.get("kind")),
+        as_string(reference.get("name")),
+        tuple(_subject(subject, own) for subject in subjects),
+    )
+
+
+def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
+    """Return a subject of a binding in a namespace. A ServiceAccount can also be named by its user name."""
+    kind, name = as_string(item.get("kind")), as_string(item.get("name"))
+    user, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    if kind == "User" and name.startswith(_SERVICE_ACCOUNT) and account:
+        return Subject("ServiceAccount", user, account)
+    own = as_string(item.get("namespace")) or namespace
+    return Subject(kind, own if kind == "ServiceAccount" else "", name)
+
+
+def pod(item: Json) -> Workload:
+    """Return a pod."""
+    kind = controller_of(item).partition(" ")[0]
+    revision = as_string(at(item, "metadata", "labels").get(_REVISION_LABELS.get(kind, "")))
+    return _workload("Pod", item, item, is_dormant=has_ended("Pod", item) and not kind, revision=revision)
+
+
+def controller(kind: str, item: Json) -> Workload:
+    """Return the pods that an object of this kind creates from its template."""
+    spec, status = at(item, "spec"), at(item, "status")
+    # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
+    is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(controller_of(item))
+    revisions = {
+        "DaemonSet": at(item, "metadata", "annotations").get("deprecated.daemonset.template.generation"),
+        "StatefulSet": status.get("updateRevision"),
+    }
+    is_dormant, revision = is_revision or has_ended(kind, item), as_string(revisions.get(kind))
+    return _workload(kind, item, template_of(kind, item), is_dormant=is_dormant, revision=revision)
+
+
+def template_of(kind: str, item: Json) -> Mapping[str, Json]:
+    """Return the template from which an object of this kind creates pods."""
+    return at(item, "spec", *(("jobTemplate", "spec") if kind == "CronJob" else ()), "template")
+
+
+def has_ended(kind: str, item: Json) -> bool:
+    """Return whether an object is a pod or Job that has ended."""
+    status = at(item, "status")
+    if kind == "Pod":
+        return status.get("phase") in ("Succeeded", "Failed")
+    conditions = map(as_mapping, as_list(status.get("conditions")))
+    return kind == "Job" and any(
+        condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
+        for condition in conditions
+    )
+
+
+def controller_of(item: Json) -> str:
+    """Return the kind and name of the object that created this one; empty if there is none.
+
+    The node that owns the mirror of a static pod is not one that a person edits.
+    """
+    owners = map(as_mapping, as_list(at(item, "metadata").get("ownerReferences")))
+    owner = next((owner for owner in owners if owner.get("controller") is True and owner.get("kind") != "Node"), {})
+    return f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else ""
+
+
+def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revision: str) -> Workload:
+    own, name = identity(item)
+    spec = at(template, "spec")
+    volumes = [*map(as_mapping, as_list(spec.get("volumes")))]
+    sources = [as_mapping(source) for volume in volumes for source in as_list(at(volume, "projected").get("sources"))]
+    mounted = [*(at(volume, "secret").get("secretName") for volume in volumes)]
+    mounted += (at(source, "secret").get("name") for source in sources)
+    containers = tuple(_containers(spec))
+    return Workload(
+        kind=kind,
+        namespace=own,
+        name=name,
+        controller=controller_of(item),
+        is_dormant=is_dormant,
+        revision=revision,
+        account=as_string(spec.get("serviceAccountName")) or "default",
+        automounts=_flag(spec.get("automountServiceAccountToken")),
+        template=_security_fields(template),
+        labels=at(template, "metadata", "labels"),
+        projects_token=any("serviceAccountToken" in source for source in sources),
+        containers=containers,
+        secrets=_texts(mounted).union(*(container.secrets for container in containers)),
+        claims=_texts([at(volume, "persistentVolumeClaim").get("claimName") for volume in volumes]),
+    )
+
+
+def _containers(spec: Mapping[str, Json]) -> Iterator[Container]:
+    for kind in _CONTAINERS:
+        for container in map(as_mapping, as_list(spec.get(kind))):
+            yield Container(
+                name=as_string(container.get("name")),
+                image=as_string(container.get("image")),
+                own_context=as_mapping(container.get("securityContext")),
+                pod_context=as_mapping(spec.get("securityContext")),
+                secrets=frozenset(_secrets_in_environment(container)),
+            )
+
+
+def _security_fields(template: Json) -> Mapping[str, Json]:
+    """Return a pod or template with what Pod Security reads: annotations, volumes and probes can be large.
+
+    Projected volumes are left out. Each standard allows them, and that of a token has another name in each pod.
+    """
+    annotations, spec = at(template, "metadata", "annotations"), at(template, "spec")
+    kept = {key: value for key, value in annotations.items() if key.partition("/")[0].endswith(_ANNOTATIONS)}
+    fields = {key: spec[key] for key in _POD_FIELDS if key in spec}
+    for kind in _CONTAINERS:
+        fields[kind] = [_container_fields(as_mapping(item)) for item in as_list(spec.get(kind))]
+    fields["volumes"] = [
+        {key: value if key in ("name", "hostPath") else {} for key, value in volume.items() if value is not None}
+        for volume in map(as_mapping, as_list(spec.get("volumes")))
+        if volume.get("projected") is None
+    ]
+    return {"metadata": {"annotations": kept}, "spec": fields}
+
+
+def _container_fields(item: Mapping[str, Json]) -> Mapping[str, Json]:
+    ports = [as_mapping(port).get("hostPort") for port in as_list(item.get("ports"))]
+    hooks = at(item, "lifecycle")
+    return {
+        "name": as_string(item.get("name")),
+        "securityContext": at(item, "securityContext"),
+        "ports": [{"hostPort": port} for port in ports if isinstance(port, int) and port],
+        "lifecycle": {key: _hosts(hooks, key) for key in ("postStart", "preStop") if key in hooks},
+        **{key: _hosts(item, key) for key in ("livenessProbe", "readinessProbe", "startupProbe") if key in item},
+    }
+
+
+def _hosts(item: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    handlers = {kind: at(item, key, kind).get("host") for kind in ("httpGet", "tcpSocket")}
+    return {kind: {"host": host} for kind, host in handlers.items() if host}
+
+
+def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:
+    references = [at(variable, "valueFrom", "secretKeyRef") for variable in as_list(item.get("env"))]
+    references += [at(variable, "secretRef") for variable in as_list(item.get("envFrom"))]
+    yield from (as_string(reference.get("name")) for reference in references if reference)
+
+
+def named_row(cells: Json, columns: Mapping[str, int]) -> NamedObject:
+    """Return a row of a Table: the columns Name and Type."""
+    texts = [as_string(cell) for cell in as_list(cells)]
+    name, kind = (texts[at] if at is not None and at < len(texts) else "" for at in map(columns.get, ("Name", "Type")))
+    return NamedObject("", name, kind)
+
+
+def selects(selector: Json, labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector selects an object with these labels; an empty or missing one selects all.
+
+    (apimachinery, pkg/apis/meta/v1/helpers.go)
+    """
+    wanted = at(selector, "matchLabels")
+    expressions = map(as_mapping, as_list(as_mapping(selector).get("matchExpressions")))
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _meets(expression, labels) for expression in expressions
+    )
+
+
+def _meets(expression: Mapping[str, Json], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(as_string(expression.get("key"))), as_list(expression.get("values"))
+    return {
+        "In": value is not None and value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }.get(as_string(expression.get("operator")), False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.base import package_data
 from agent.base.model import StrEnum
-from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.objects import as_list, as_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -6,8 +6,7 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.cluster.kubernetes.objects import Namespace
-from agent.cluster.kubernetes.parsing import as_mapping
+from agent.cluster.kubernetes.objects import Namespace, as_mapping
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel, merged_fix, standard_of, violations
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ class RejectedWorkload(NamedTuple):
     workload: Workload
     standard: Standard
     violations: tuple[Violation, ...]
+    level: PodSecurityLevel
+    """The strictest level that admits it."""
     label: PodSecurityLevel
     """The strictest level of the namespace that admits all of its workloads that no patch corrects, and this one."""
 
@@ -126,8 +127,8 @@ def rejections(
         if after is not None and violated:
             baseline = after._replace(level=PodSecurityLevel.BASELINE)
             is_worse = _violated(workload, admitted, baseline, tomorrow, minor)
-            label = PodSecurityLevel.PRIVILEGED if is_worse else PodSecurityLevel.BASELINE
-            found.append(RejectedWorkload(title, workload, after, tuple(violated), label))
+            level = PodSecurityLevel.PRIVILEGED if is_worse else PodSecurityLevel.BASELINE
+            found.append(RejectedWorkload(title, workload, after, tuple(violated), level, level))
     needed = {
         rejection.workload.namespace
         for rejection in found

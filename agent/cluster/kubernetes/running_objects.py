@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.value import Row
-from agent.cluster.kubernetes.parsing import (
+from agent.cluster.kubernetes.objects import (
     as_list,
     as_mapping,
     as_string,

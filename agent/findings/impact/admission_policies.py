@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.running_objects import ObjectName
 from agent.findings.impact import Break, Reason, Topic, When, advice
-from agent.harden.desired.chosen_policies import pod_security_action
+from agent.harden.desired.resources import pod_security_action
 from agent.harden.guide.policy_files import Action
 
 if TYPE_CHECKING:

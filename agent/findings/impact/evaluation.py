@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.base.errors import HostError
-    from agent.base.linux.kernel_objects import TrackedConnection
+    from agent.base.linux.file_systems import TrackedConnection
     from agent.cluster.kubernetes.running_objects import Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.harden.settings.schema import Settings

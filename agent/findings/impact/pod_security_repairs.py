@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.repair import Answer, Decide, Patch, Repair, Run, Set
 from agent.base.value import Value
-from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.objects import as_list, as_mapping
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, merged_fix
 from agent.harden.settings.schema import STAGES_UNTIL, PodSecurityStage
 
@@ -57,7 +57,7 @@ class Stage(Value):
 
 def stage_level(found: Iterable[RejectedWorkload]) -> PodSecurityStage:
     """Return the strictest level that admits all workloads that patches correct later."""
-    levels = {item.label for item in found if item.fix is not None}
+    levels = {item.level for item in found if item.fix is not None}
     return PodSecurityStage.BASELINE if levels <= {PodSecurityLevel.BASELINE} else PodSecurityStage.WARN
 
 

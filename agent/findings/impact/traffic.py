@@ -20,7 +20,7 @@ from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from agent.base.linux.kernel_objects import TrackedConnection
+    from agent.base.linux.file_systems import TrackedConnection
     from agent.cluster.kubernetes.network_policies import NetworkPolicy, PodNetwork
     from agent.harden.settings.schema import Settings
     from agent.k3s.allow_rule import Labels

@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from agent import __released__
 from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, Instruction, Run
+from agent.base.repair import NO_REPAIR, Answer, Decide, Run
+from agent.findings.config_edits import replaced, texts_at, without
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, edit_of_k3s_config, instruction, steps
-from agent.harden.node.machine.identity_facts import TOKEN_OF_CLUSTER
+from agent.findings.registry import Problem, edit_of_k3s_config, steps
+from agent.harden.node.machine.identity_and_network_facts import TOKEN_OF_CLUSTER
 from agent.k3s.go_values import is_subdomain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.base.repair import Repair
+    from agent.harden.node.machine.identity_and_network_facts import Identity
     from agent.harden.situation import Situation
 
+_UNIQUE = '"node-$(head -c 8 /etc/machine-id)"'
+"""A name of its own for each host, for a shell."""
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
-_NEW_AUTHORITIES = Instruction(
-    "create new authorities in another directory, as docs/cli/certificate.md of K3s describes"
+_NEW_AUTHORITIES = Decide(
+    "Is there a directory with new authorities, as docs/cli/certificate.md of K3s describes?",
+    (
+        Answer(
+            "Yes",
+            "all nodes have to join again if the new ones are not cross-signed",
+            (Run("sudo k3s certificate rotate-ca --path=DIRECTORY"),),
+        ),
+        Answer("No", "K3s fails when the certificate has expired", ()),
+    ),
 )
 
 
-def _set_name(situation: Situation) -> Sequence[Run]:
+def _as_written(situation: Situation, identity: Identity) -> str:
+    name = situation.facts.merged_config.scalar("node-name")
+    return name.text if name is not None else identity.name
+
+
+def _set_name(situation: Situation, name: str) -> Sequence[Run]:
     if situation.gate.is_openrc:  # its service `hostname` reads this file at boot
-        return Run("echo NAME | sudo tee /etc/hostname"), Run("sudo hostname NAME")
+        return Run(f"echo {name} | sudo tee /etc/hostname"), Run(f"sudo hostname {name}")
     # Not `hostnamectl hostname`, which systemd has since 249.
-    return (Run("sudo hostnamectl set-hostname NAME"),)
+    return (Run(f"sudo hostnamectl set-hostname {name}"),)
 
 
 def _set_time(situation: Situation) -> Repair:
     if situation.gate.is_openrc:
-        return steps(Instruction("start a service that sets the clock, and wait until `date` shows the right time"))
-    return steps(Run("sudo timedatectl set-ntp true"), Instruction("wait until `timedatectl` shows the right time"))
+        return steps(Run("sudo rc-service ntpd start"), Run("date"))
+    return steps(Run("sudo timedatectl set-ntp true"), Run("timedatectl"))
 
 
 @stops_k3s(
@@ -51,11 +69,11 @@ def node_name_invalid(situation: Situation) -> Iterator[Problem]:
     """
     identity = situation.machine.identity
     if identity.name and not is_subdomain(identity.name):
-        correct = "use letters, digits, `-` and `.` only"
+        correct = re.sub("[^a-z0-9.-]", "-", identity.name.lower()).strip("-.") or "node"
         fix = (
-            edit_of_k3s_config(correct, identity.name_location)
+            edit_of_k3s_config(replaced(situation, identity.name_location, _as_written(situation, identity), correct))
             if identity.name_location is not None
-            else steps(Instruction(f"choose a name: {correct}"), *_set_name(situation))
+            else steps(*_set_name(situation, correct))
         )
         expected, found = "a name of RFC 1123: letters, digits, `-` and `.`", identity.name
         yield Problem("the name of the node is not valid in Kubernetes", expected, found, identity.name_location, fix)
@@ -71,10 +89,7 @@ def node_name_localhost(situation: Situation) -> Iterator[Problem]:
     """The name of the node is `localhost`. A second node with this name cannot join the cluster."""
     identity = situation.machine.identity
     if identity.name in _LOCAL_NAMES:
-        fix = steps(
-            *_set_name(situation),
-            alternative=instruction("set `node-name: NAME` in K3s' configuration"),
-        )
+        fix = steps(*_set_name(situation, _UNIQUE))
         yield Problem("the name of the node is not unique", "a unique name", identity.name, identity.name_location, fix)
 
 
@@ -93,10 +108,8 @@ def token_changed(situation: Situation) -> Iterator[Problem]:
     if location is not None:
         of_cluster = situation.facts.data_dir / TOKEN_OF_CLUSTER
         message = f"the configured token differs from the one in {of_cluster}, which encrypts the datastore"
-        fix = edit_of_k3s_config(
-            f"remove the token or restore the one in {of_cluster}; `k3s token rotate` changes it while K3s runs",
-            location,
-        )
+        key = "token-file" if texts_at(situation, "token-file", location) else "token"
+        fix = edit_of_k3s_config(*without(situation, key, location))
         yield Problem(message, f"the last part of the token in {of_cluster}", "another token", location, fix)
 
 
@@ -117,10 +130,10 @@ def node_password_missing(situation: Situation) -> Iterator[Problem]:
 
         secret = shlex.quote(f"{identity.name}.node-password.k3s")
         message = "/etc/rancher/node/password is missing, and the kubelet has a certificate of the cluster"
-        fix = steps(
-            Instruction("restore the file, or run this command on a server"),
-            Run(f"sudo k3s kubectl -n kube-system delete secret {secret}"),
-        )
+        delete = Run(f"sudo k3s kubectl -n kube-system delete secret {secret}")
+        restored, forgotten = "restore it, owned by root, with mode 0600", "run this on a server of the cluster"
+        answers = (Answer("Yes", restored, ()), Answer("No", forgotten, (delete,)))
+        fix = steps(Decide("Is there a backup of /etc/rancher/node/password?", answers))
         yield Problem(message, "the file /etc/rancher/node/password", "no such file", repair=fix)
 
 
@@ -173,8 +186,7 @@ def certificate_expires(situation: Situation) -> Iterator[Problem]:
     identity = situation.machine.identity
     for certificate in identity.expiring:
         verb = "has expired" if certificate.until <= identity.now else "expires"
-        rotate = Run("sudo k3s certificate rotate-ca --path=DIRECTORY")
         message = f"the certificate {verb} on {certificate.until[:10]}"
         expected = "valid for 30 days or more"
-        fix = steps(_NEW_AUTHORITIES, rotate) if certificate.is_authority else NO_REPAIR
+        fix = steps(_NEW_AUTHORITIES) if certificate.is_authority else NO_REPAIR
         yield Problem(message, expected, f"valid until {certificate.until}", Location(certificate.path), fix)

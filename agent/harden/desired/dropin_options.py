@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.repair import Instruction
 from agent.harden.guide.criteria import ListIncludes
 from agent.harden.guide.k3s_options import (
     ON_REQUEST,
@@ -19,13 +18,13 @@ from agent.harden.guide.k3s_options import (
 from agent.harden.node.datastore import Datastore
 from agent.harden.settings.schema import SecretsEncryption, setting_row
 from agent.k3s.admission_configuration import is_unknown
+from agent.k3s.component_configuration import can_be_enabled_later
 from agent.k3s.config import string_slice
-from agent.k3s.encryption_configuration import can_be_enabled_later
 from agent.k3s.go_values import TRUE
 from agent.k3s.roles_and_versions import Component, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.base.model import Location
     from agent.harden.node.facts import HostFacts
@@ -144,33 +143,6 @@ def all_plugins(settings: Settings, facts: HostFacts) -> str:
         option.value for option in expected_options(settings, facts) if option.row.name == ADMISSION_PLUGINS_ARGUMENT
     )
     return _plugins(next(guide, ""), operators_plugins(facts), facts)
-
-
-def plugins_joined(value: str, facts: HostFacts) -> tuple[Instruction, ...]:
-    """Return the edits after which the operator's configuration has this list of plugins, once; empty if it has none.
-
-    The drop-in then needs no list. An edit adds plugins to those of a line, so that the edits of several problems can
-    be made in any order. Removals begin with the last line, because they change the numbers of later lines.
-    """
-    values = operators_plugins(facts)
-    locations = list(dict.fromkeys(value.location for value in values))
-    if not values:
-        return ()
-    setting = _with_plugins(value, [present for present in values if present.location == locations[0]], locations[0])
-    removals = [Instruction(f"remove `{ADMISSION_PLUGINS_ARGUMENT}`", location) for location in locations[1:]]
-    return (*setting, *sorted(removals, key=lambda removal: -(removal.location.line if removal.location else 0)))
-
-
-def _with_plugins(value: str, present: Sequence[ConfigValue], location: Location) -> Iterator[Instruction]:
-    """Yield the edit after which a line has these plugins, if it lacks one."""
-    names = _listed(present)
-    missing = [f"`{name}`" for name in value.split(",") if name not in names]
-    if len(present) > 1 or present[0].spelling or not set(names) <= set(value.split(",")):
-        yield Instruction(f"set `{ADMISSION_PLUGINS_ARGUMENT}={value}`", location)
-    elif missing:
-        # Without quotes, the comma would end an item of a list in brackets.
-        quoted = ", in quotes," if len(names) == 1 else ""
-        yield Instruction(f"add {' and '.join(missing)} to `{ADMISSION_PLUGINS_ARGUMENT}`{quoted}", location)
 
 
 def configured_values(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue, ...]:

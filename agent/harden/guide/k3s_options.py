@@ -9,7 +9,7 @@ from agent.harden.guide import guide_row
 from agent.harden.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, ListIncludes, ListSubsetOf
 from agent.harden.guide.guide_files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.guide.guide_row import GuideControl, Origin
-from agent.k3s.encryption_configuration import FIRST_ENABLING_LATER, release_enabling_later
+from agent.k3s.component_configuration import FIRST_ENABLING_LATER, release_enabling_later
 from agent.k3s.go_values import suites_with_long_names
 from agent.k3s.roles_and_versions import (
     ALL_VERSIONS,

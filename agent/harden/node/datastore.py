@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.model import StrEnum
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
 
 if TYPE_CHECKING:
     from agent.base.host import Host

@@ -17,7 +17,7 @@ from agent.harden.node.datastore import Datastore, detect_datastore, encrypts_se
 from agent.harden.node.installed_services import candidate_units, installed_units, other_units
 from agent.harden.node.platform import Platform, detect_platform
 from agent.harden.node.version import GivenVersion, KnownVersion, RecordedVersion, detect_version
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.options import SERVER_ONLY_KEYS
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Component, Role, Version
 from agent.k3s.services import only_unit
@@ -256,7 +256,7 @@ def _unusable_files(
 ) -> Mapping[str, str]:
     if not config.component_arguments(Component.API_SERVER.config_key):
         return {}
-    from agent.harden.node.operator_files import unusable_files  # few hosts need it
+    from agent.harden.node.site_files import unusable_files  # few hosts need it
 
     return unusable_files(host, config, data_dir, version)
 
@@ -285,3 +285,24 @@ def will_run_etcd(facts: HostFacts) -> bool:
         return True
     # K3s migrates the data of SQLite to etcd.
     return facts.merged_config.boolean("cluster-init") is True
+
+
+_SWITCHES = {
+    Component.API_SERVER: "disable-apiserver",
+    Component.CONTROLLER_MANAGER: "disable-controller-manager",
+    Component.SCHEDULER: "disable-scheduler",
+    Component.KUBELET: "disable-agent",
+    Component.KUBE_PROXY: "disable-kube-proxy",
+}
+_ON_SERVERS = (Component.API_SERVER, Component.CONTROLLER_MANAGER, Component.SCHEDULER)
+
+
+def not_run(component: Component, facts: HostFacts) -> str:
+    """Return why K3s does not run this component on this host, as a sentence; empty if it does, or may."""
+    if facts.role is Role.AGENT:
+        return f"an agent runs no {component}" if component in _ON_SERVERS else ""
+    for key in dict.fromkeys((_SWITCHES[component], *(() if component in _ON_SERVERS else ("disable-agent",)))):
+        found = facts.merged_config.scalar(key)
+        if found is not None and facts.merged_config.boolean(key):
+            return f"`{key}` at {found.location} disables {component} here"
+    return ""

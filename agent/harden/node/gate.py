@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,20 +13,110 @@ from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES, assignments
 from agent.base.model import Location, Unreadable
+from agent.base.times import timestamp
 from agent.base.value import Value, replace
-from agent.harden.node import gate_units, masks_and_dropins, openrc
-from agent.harden.node.gate_exceptions import read_exceptions
+from agent.harden.node import gate_units
 from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, GateCommand, gate_instance, is_of_k3s
 from agent.harden.node.loaded_service import changed_since_load
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
-    from pathlib import PurePosixPath
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
-    from agent.harden.node.gate_exceptions import GateExceptions
     from agent.harden.node.gate_units import Difference
+
+RUN_DIRECTORY = PurePosixPath("/run/k3s-harden")
+
+BYPASS = "bypass."
+"""A bypass in effect: the uptime in seconds at which it ends, `each` if it is for each start, who gave it, and when."""
+
+EACH = "each"
+
+UNGATED = "ungated."
+"""The gate has not passed the last start: it was blocked if the file is empty, and otherwise used this bypass."""
+
+JUDGED = "judged."
+"""The invocation of the last start that the gate let pass, and a line for each component argument that it judged."""
+
+UNHARDENED = "unhardened."
+"""How the components of the last start differ from that, a line for each."""
+
+UNCONFIRMED = "unconfirmed."
+"""Why the last start could not be compared with it."""
+
+_UPTIME = PurePosixPath("/proc/uptime")
+
+
+class Bypass(Value):
+    """A bypass in effect."""
+
+    until: str
+    by: str
+    is_for_each: bool
+    """Whether it lets each start pass until then, and not only the next one."""
+
+
+class GateExceptions(Value):
+    """Starts of K3s that the gate blocked, or that pass without it, by service."""
+
+    blocked: tuple[str, ...]
+    """The services whose last start the gate refused."""
+    bypassed: Mapping[str, str]
+    """By service whose last start passed without the gate, the user who bypassed the gate and the time."""
+    bypasses: Mapping[str, Bypass]
+    """The bypasses in effect, by service whose starts pass without the gate."""
+    unhardened: Mapping[str, str]
+    """By service, how its components differ from what the gate judged."""
+    unconfirmed: Mapping[str, str]
+    """By service, why it could not be compared with that."""
+
+
+def read_exceptions(host: Host) -> GateExceptions:
+    """Read the files of all services."""
+    ungated = files_of_services(host, UNGATED)
+    return GateExceptions(
+        blocked=tuple(service for service, text in ungated.items() if not text),
+        bypassed={service: _given_by(text) for service, text in ungated.items() if text},
+        bypasses={
+            service: Bypass(timestamp(host.now() + left), _given_by(text), text.split()[1:2] == [EACH])
+            for service, text in files_of_services(host, BYPASS).items()
+            if (left := _seconds(text.partition(" ")[0]) - uptime(host)) > 0
+        },
+        unhardened=files_of_services(host, UNHARDENED),
+        unconfirmed=files_of_services(host, UNCONFIRMED),
+    )
+
+
+def files_of_services(host: Host, prefix: str) -> dict[str, str]:
+    """Return by service the text of its file with this prefix."""
+    names = [name for name in host.tree.names(RUN_DIRECTORY) if name.startswith(prefix)]
+    suffix = "" if names and gate_units.starts_services(host) else _SUFFIX
+    return {
+        f"{name[len(prefix) :]}{suffix}": host.tree.text_if_readable(RUN_DIRECTORY / name).strip() for name in names
+    }
+
+
+def file_of_service(service: str, prefix: str) -> PurePosixPath:
+    """Return the path of a service's file with this prefix."""
+    return RUN_DIRECTORY / f"{prefix}{service.removesuffix(_SUFFIX)}"
+
+
+def uptime(host: Host) -> int:
+    """Return the seconds since the boot, in which bypasses end: nobody sets this clock, and a boot ends a bypass.
+
+    It is read from the file that the gate reads, because a container can have its own. 0 if it cannot be read.
+    """
+    return _seconds(host.tree.text_if_readable(_UPTIME).partition(".")[0])
+
+
+def _seconds(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
+
+
+def _given_by(bypass: str) -> str:
+    return bypass.partition(" ")[2].removeprefix(f"{EACH} ") or "unknown"
+
 
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111
@@ -75,17 +166,17 @@ class ProgramProblem(Value):
 
 def _openrc_gate(host: Host) -> Gate:
     """Read the parts of the gate under OpenRC."""
-    program = openrc.gate_program(host.tree.text_if_readable(openrc.START))
-    parts = [part for part in openrc.gate_files(program) if host.tree.exists(part.path)]
+    program = gate_units.gate_program(host.tree.text_if_readable(gate_units.START))
+    parts = [part for part in gate_units.gate_files(program) if host.tree.exists(part.path)]
     has_gate = {part.path for part in parts}
-    problem = program_problem(host, program) if openrc.START in has_gate else None
-    services = openrc.services(host) if openrc.CONFIGURATION in has_gate else ()
+    problem = program_problem(host, program) if gate_units.START in has_gate else None
+    services = gate_units.services(host) if gate_units.CONFIGURATION in has_gate else ()
     texts = ((part, host.tree.text_if_readable(part.path)) for part in parts)
     differences = (gate_units.first_difference(part.path, text, part.content.decode()) for part, text in texts if text)
     return Gate(
         read_exceptions(host),
-        template=openrc.START if openrc.START in has_gate else None,
-        dropins=dict.fromkeys(services, openrc.CONFIGURATION),
+        template=gate_units.START if gate_units.START in has_gate else None,
+        dropins=dict.fromkeys(services, gate_units.CONFIGURATION),
         is_openrc=True,
         differences=tuple(filter(None, differences)),
         unusable={} if problem is None else {program: problem},
@@ -94,7 +185,7 @@ def _openrc_gate(host: Host) -> Gate:
 
 def detect_gate(host: Host) -> Gate:
     """Read the parts of the gate in all directories of systemd, or those of OpenRC."""
-    if openrc.starts_services(host):
+    if gate_units.starts_services(host):
         return _openrc_gate(host)
     unread: list[HardenError] = []
     units, templates = (
@@ -104,9 +195,9 @@ def detect_gate(host: Host) -> Gate:
     instances = [
         top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if re.fullmatch(_INSTANCE, name)
     ]
-    mask = next((path for path in (*templates[:1], *instances) if masks_and_dropins.is_masked(host, path)), None)
+    mask = next((path for path in (*templates[:1], *instances) if gate_units.is_masked(host, path)), None)
     dropins = _dropins(host)
-    masked = {service: path for service, path in dropins.items() if masks_and_dropins.is_masked(host, path)}
+    masked = {service: path for service, path in dropins.items() if gate_units.is_masked(host, path)}
     is_stale = bool(units or templates or dropins) and _is_stale(host, dropins, [*units, *templates, *dropins.values()])
     dropins = {service: path for service, path in dropins.items() if service not in masked}
     found = Gate(
@@ -120,10 +211,10 @@ def detect_gate(host: Host) -> Gate:
     )
     if mask is not None:
         return found
-    later = [command for service in dropins for command in _ignoring(masks_and_dropins.read_dropins(host, service, []))]
+    later = [command for service in dropins for command in _ignoring(gate_units.read_dropins(host, service, []))]
     texts = {path: host.tree.text_if_readable(path) for path in (*templates[:1], *instances)}
     for name in (TEMPLATE, *map(gate_instance, dropins)):
-        texts.update(masks_and_dropins.read_dropins(host, name, unread))
+        texts.update(gate_units.read_dropins(host, name, unread))
     return replace(
         found,
         template=template,

@@ -1,21 +1,78 @@
-"""The units and drop-ins of the gate as this version writes them, and how those of the host differ."""
+"""Units, drop-ins and files for OpenRC of the gate as this version writes them, and how those of the host differ."""
 
 from __future__ import annotations
 
 import re
 from itertools import zip_longest
 from pathlib import PurePosixPath
-from shlex import quote
+from shlex import quote, split
 from typing import TYPE_CHECKING, Any
 
 from agent.base import package_data
-from agent.base.linux.unit_files import assignments, words
-from agent.base.model import Location
+from agent.base.errors import AccessDeniedError, HostError, LimitError
+from agent.base.host.directories import MOST_FILES, Total, too_many
+from agent.base.host.systemd import Systemd
+from agent.base.linux.unit_files import assignments, dropin_directories, words
+from agent.base.model import EXECUTABLE_FILE, PUBLIC_FILE, File, Location
 from agent.base.value import Value
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
+from agent.k3s.services import OPENRC_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from agent.base.errors import HardenError
+    from agent.base.host import Host
+
+_CONF_D = PurePosixPath("/etc/conf.d")
+"""OpenRC's directory of settings of services."""
+
+
+def is_masked(host: Host, path: PurePosixPath) -> bool:
+    """Return whether a unit or drop-in masks others of its name: a link to /dev/null, or an empty file."""
+    if host.tree.link_target(path) == "/dev/null":
+        return True
+    found = host.tree.observe(path)
+    return isinstance(found, File) and not found.content
+
+
+def read_dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixPath, str]:
+    """Return the texts of a unit's drop-ins by path, in order of their names. Earlier directories take precedence.
+
+    Adds to `unread` the files that systemd reads and this program cannot read.
+    """
+    paths: dict[str, PurePosixPath] = {}
+    for directory in dropin_directories(name):
+        for file in host.tree.names(directory):
+            if file.endswith(".conf"):
+                paths.setdefault(file, directory / file)
+    if len(paths) > MOST_FILES:
+        unread.append(too_many(next(iter(paths.values())).parent, len(paths)))
+    total = Total(f"drop-ins of {name}")
+    return {paths[file]: unit_text(host, paths[file], unread, total) for file in sorted(paths)[:MOST_FILES]}
+
+
+def openrc_settings(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixPath, str]:
+    """Return the texts of a service's files in /etc/conf.d by path, also those for one runlevel."""
+    names = (file for file in host.tree.names(_CONF_D) if file.partition(".")[0] == name)
+    return {_CONF_D / file: unit_text(host, _CONF_D / file, unread) for file in names}
+
+
+def unit_text(host: Host, path: PurePosixPath, unread: list[HardenError], total: Total | None = None) -> str:
+    """Return the text of a file; empty if it is missing, or is nothing that systemd reads.
+
+    Adds an error to `unread` if the file exceeds a limit of this program, or only root can read it.
+    """
+    try:
+        text = host.tree.read_text(path)
+        if total is not None:
+            total.add(len(text))
+    except HostError as error:
+        if isinstance(error, (AccessDeniedError, LimitError)):
+            unread.append(error)
+        return ""
+    return text
+
 
 UNIT = "k3s-harden.service"
 """Hardens the host once, for no service of K3s."""
@@ -196,3 +253,46 @@ def first_difference(path: PurePosixPath, text: str, expected: str) -> Differenc
         if found != there:
             return Difference(Location(path, min(line, last)), there or "", found or "")
     return None
+
+
+CONFIGURATION = PurePosixPath("/etc/rc.conf.d/k3s-harden.conf")
+"""OpenRC reads it for each service, after the script of K3s was written by its installer and whatever that has."""
+
+START = PurePosixPath("/usr/local/lib/k3s-harden/start-k3s")
+"""What OpenRC starts in the place of K3s."""
+
+_PROGRAM = r"timeout -k 5 120 (.+) gate; then"
+_SOFTLEVEL = PurePosixPath("/run/openrc/softlevel")
+_OPENRC_RUN = PurePosixPath("/sbin/openrc-run")
+
+
+def starts_services(host: Host) -> bool:
+    """Return whether OpenRC starts the services: it has booted the machine, or the tree has it and no systemd."""
+    systemd = Systemd(host)
+    if host.is_live:
+        return host.tree.exists(_SOFTLEVEL) and not systemd.is_running
+    return host.tree.exists(_OPENRC_RUN) and not systemd.reads_units
+
+
+def services(host: Host) -> tuple[str, ...]:
+    """Return the services to which CONFIGURATION applies."""
+    names = host.tree.names(OPENRC_DIRECTORY)
+    return tuple(name for name in names if re.fullmatch("k3s(-.*)?", name))
+
+
+def gate_program(start: str) -> PurePosixPath:
+    """Return the program in the text of START, or the usual one."""
+    found = re.search(_PROGRAM, start)
+    return PurePosixPath(split(found[1])[0]) if found else PACKAGED_PROGRAM
+
+
+def gate_files(program: PurePosixPath) -> tuple[File, File]:
+    """Return the files of the gate. START is first, because a service without it would not start."""
+    start = package_data.read("units", "openrc", START.name).replace(
+        str(PACKAGED_PROGRAM).encode(), quote(str(program)).encode()
+    )
+    configuration = package_data.read("units", "openrc", CONFIGURATION.name)
+    return (
+        File(path=START, content=start, mode=EXECUTABLE_FILE),
+        File(path=CONFIGURATION, content=configuration, mode=PUBLIC_FILE),
+    )

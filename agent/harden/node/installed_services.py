@@ -13,7 +13,7 @@ from agent.base.host.systemd import Systemd
 from agent.base.linux.file_systems import differs_by_process
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.value import replace
-from agent.harden.node import masks_and_dropins
+from agent.harden.node import gate_units
 from agent.harden.node.gate_units import DROPINS, gate_instance, is_of_k3s, template_of
 from agent.harden.node.loaded_service import loaded_settings
 from agent.k3s.service_files import files_of_unit, parse_settings, predicted_service
@@ -139,20 +139,20 @@ def _starts_at_boot(host: Host, name: str) -> bool:
 
 def _unit(host: Host, path: PurePosixPath, unread: list[HardenError], *, asks: bool) -> K3sUnit | OtherProgram | None:
     own = path if host.tree.exists(path) else path.with_name(template_of(path.name))
-    text = masks_and_dropins.unit_text(host, own, unread)
+    text = gate_units.unit_text(host, own, unread)
     if not text:
         return None
     total = Total(f"environment files of {path.name}")
-    read = partial(masks_and_dropins.unit_text, host, unread=unread, total=total)
+    read = partial(gate_units.unit_text, host, unread=unread, total=total)
     followed = partial(
         predicted_service, path, read=read, names=host.tree.names, is_program=partial(is_program, host.tree)
     )
     is_openrc = path.parent == OPENRC_DIRECTORY
     # Drop-ins, such as those of `systemctl edit`, apply after the unit.
     dropins = (
-        masks_and_dropins.openrc_settings(host, path.name, unread)
+        gate_units.openrc_settings(host, path.name, unread)
         if is_openrc
-        else masks_and_dropins.read_dropins(host, path.name, unread)
+        else gate_units.read_dropins(host, path.name, unread)
     )
     texts = {own: text, **dropins}
     found = followed(replace(parse_settings(path, texts), files=files_of_unit(texts, host.tree.real_path)))

@@ -3,22 +3,70 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.errors import InputError
+from agent.base.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.base.model import Absent, Location
 from agent.base.value import Value, replace
+from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.settings.loading import apply_overrides, load_settings, load_waivers
 from agent.harden.settings.schema import DEFAULT_SETTINGS
-from agent.k3s import audit_policy
+from agent.k3s import admission_configuration, audit_policy
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import PurePosixPath
 
     from agent.base.host import Host
     from agent.harden.settings.schema import Overrides, Settings
     from agent.harden.settings.waivers import SiteWaiver
+    from agent.k3s.config import MergedConfig
+    from agent.k3s.roles_and_versions import Version
+
+_ARGUMENTS = {
+    "audit-policy-file": AUDIT_POLICY.path,
+    "admission-control-config-file": POD_SECURITY_ADMISSION.path,
+}
+"""By argument of the API server: the file of the hardening, below the data directory."""
+
+
+def unusable_files(
+    host: Host, config: MergedConfig, data_dir: PurePosixPath, version: Version | None
+) -> dict[str, str]:
+    """Return the problems of the files that the operator's configuration names, by path.
+
+    A file that could not be read is not known to be unusable.
+    """
+    found = {}
+    for name, ours in _ARGUMENTS.items():
+        for value in config.argument(Component.API_SERVER, name)[-1:]:
+            path = PurePosixPath(value.text)
+            if path.is_absolute() and path != data_dir / ours:
+                problem = _problem(host, name, path, version)
+                if problem:
+                    found[value.text] = problem
+    return found
+
+
+def _problem(host: Host, argument: str, path: PurePosixPath, version: Version | None) -> str:
+    try:
+        data = host.tree.read(path)
+    except (AccessDeniedError, LimitError):
+        return ""
+    except HostError as error:
+        return error.message
+    if data is None:
+        return f"{path} does not exist"
+    if argument == "audit-policy-file":
+        problems = audit_policy.rejected_by_version(data, path, version)
+        return problems[0].message if problems else ""
+    try:
+        admission_configuration.configured_plugins(data, path)
+    except InputError as error:
+        return error.message
+    return ""
+
 
 _POLICY, _WAIVERS = "audit.policy-file", "waivers-file"
 _TRUST = "root runs with these settings"

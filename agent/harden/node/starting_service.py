@@ -15,7 +15,7 @@ from agent.base.host.service_process import ancestors, service_process
 from agent.base.host.systemd import Systemd
 from agent.base.model import Location
 from agent.base.value import Value, replace
-from agent.harden.node import openrc
+from agent.harden.node import gate_units
 from agent.harden.node.configuration import configuration_texts
 from agent.harden.node.gate_units import DROPIN, gate_instance
 from agent.harden.node.installed_services import is_program
@@ -62,7 +62,7 @@ def starting_service(host: Host, name: str) -> StartingService | None:
     """
     if not name or not (host.is_live and host.runs_as_root):
         return None
-    if openrc.starts_services(host):
+    if gate_units.starts_services(host):
         return _started_by_openrc(host, name)
     if not Systemd(host).is_running or not host.tree.exists(_BUS):
         return None
@@ -130,7 +130,7 @@ def _started_by_openrc(host: Host, name: str) -> StartingService | None:
             process = service_process(host, pid)
         except HostError:  # it has ended
             continue
-        if process.words[1:3] == (str(openrc.START), name):
+        if process.words[1:3] == (str(gate_units.START), name):
             path = OPENRC_DIRECTORY / name
             words = tuple(Word(word, Location(path)) for word in process.words[3:])
             variables = {key: Word(value, Location(path)) for key, value in process.environment.items()}

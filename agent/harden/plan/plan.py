@@ -266,7 +266,7 @@ def _equivalent(expected: Resource, now: Observed) -> Resource:
 
 
 def _is_equivalent(file: File, content: bytes) -> bool:
-    from agent.harden.plan.equivalence import is_equivalent
+    from agent.harden.plan.diffs import is_equivalent
 
     return is_equivalent(file.path.name, file.content, content)
 

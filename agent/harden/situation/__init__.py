@@ -9,7 +9,7 @@ from agent.base.model import File
 from agent.base.value import Value
 from agent.harden.desired import boot_parameters
 from agent.harden.guide.sysctls import PARAMETERS_FILE
-from agent.harden.node.arguments.running_components import not_run
+from agent.harden.node.facts import not_run
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
@@ -171,10 +171,11 @@ class Situation(Value):
 
     @cached_property
     def _lines(self) -> Mapping[PurePosixPath, list[str]]:
-        """The lines of the files that configure K3s, the kubelet and the kernel."""
+        """The lines of the files that configure K3s, the kubelet, the kernel and this program."""
         texts = [(text.path, text.data) for text in self.facts.configuration.texts]
         texts += [(file.path, file.data) for file in self.k3s_files.kubelet.files]
         texts += [(file.path, file.data or b"") for file in self.sysctl_files]
+        texts += self.to_record.settings.files.items() if self.to_record.settings else ()
         return {path: data.decode(errors="replace").split("\n") for path, data in texts}
 
     def line_at(self, location: Location) -> str:

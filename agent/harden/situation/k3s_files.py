@@ -19,9 +19,9 @@ from agent.harden.desired.dropin_options import (
     own_admission_configuration,
 )
 from agent.harden.guide.guide_files import POLICY_FILE
-from agent.harden.node.arguments.kubelet_files import read_kubelet_files
+from agent.harden.node.arguments.effective import read_kubelet_files
 from agent.harden.node.k3s_manifests import Manifests, read_manifests
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, is_as_k3s_writes
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, is_as_k3s_writes
 from agent.k3s.roles_and_versions import K3S_CONFIG_FILE, Component, Role
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from agent.base.errors import HardenError
     from agent.base.host.tree import Tree
-    from agent.harden.node.arguments.kubelet_files import KubeletFiles
+    from agent.harden.node.arguments.effective import KubeletFiles
     from agent.harden.node.facts import HostFacts
     from agent.harden.settings.schema import Settings
     from agent.k3s.components.files.static_policies import PolicyDirectory

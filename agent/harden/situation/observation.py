@@ -12,8 +12,7 @@ from agent.base.model import Directory, File, FilePermissions, Location
 from agent.base.repair import Cause
 from agent.base.value import replace
 from agent.harden.changes import last_run
-from agent.harden.changes.journal import Journal
-from agent.harden.changes.observation_mark import observes_since
+from agent.harden.changes.journal import Journal, observes_since
 from agent.harden.desired import resources as desired
 from agent.harden.desired.resources import Inputs
 from agent.harden.guide.guide_files import (
@@ -26,8 +25,8 @@ from agent.harden.guide.guide_files import (
 )
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.harden.guide.sysctls import SYSCTLS
-from agent.harden.node import facts, gate, openrc, site_files
-from agent.harden.node.gate_exceptions import read_exceptions
+from agent.harden.node import facts, gate, gate_units, site_files
+from agent.harden.node.gate import read_exceptions
 from agent.harden.node.machine import read_machine
 from agent.harden.node.sysctl_files import read_sysctl_files
 from agent.harden.node.version import GivenVersion, require_covered
@@ -125,7 +124,7 @@ def _observe(
     sysctl_files = read_sysctl_files(host, unreadable)
     files = k3s_files.read_k3s_files(host.tree, settings, host_facts, unreadable)
     # A gate for which K3s waits is in effect. systemd's answers about it would take as long as the rest.
-    in_effect = gate.Gate(read_exceptions(host), is_openrc=openrc.starts_services(host)) if request.start else None
+    in_effect = gate.Gate(read_exceptions(host), is_openrc=gate_units.starts_services(host)) if request.start else None
     found_gate = in_effect or gate.detect_gate(host)
     unreadable += (*files.manifests.unreadable, *found_gate.unread)
     day = run_record.day_to_record(last, today, waivers, for_gate=request.for_gate)

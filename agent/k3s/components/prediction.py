@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from agent.base.report import Prediction
 from agent.base.value import replace
-from agent.k3s.components import gates, tables
-from agent.k3s.components.effective_arguments import Cause, GivenBy, Rejection
-from agent.k3s.components.files.field_table import kind_of_value
-from agent.k3s.components.gates import FEATURE_GATES, GateSetting
+from agent.k3s.components import effective_arguments, tables
+from agent.k3s.components.effective_arguments import FEATURE_GATES, Cause, GateSetting, GivenBy, Rejection
+from agent.k3s.components.files.decoding import kind_of_value
 from agent.k3s.components.rules import ParsedArguments, default_values, rejected_by_rule, rules_about
 from agent.k3s.components.values import combined, parse
 from agent.k3s.go_values import InvalidValueError
@@ -69,8 +68,10 @@ def rejected_arguments(arguments: EffectiveArguments, minor: int) -> Iterator[Re
         parsed = {name: parsed[name] for name in written}
     settings = [setting for value in written.get(FEATURE_GATES, ()) for setting in _gates(component, value)]
     unknown = frozenset(arguments.unknown) - {""}
-    read = ParsedArguments(component, minor, written, parsed, gates.valid_gates(settings), passed, unknown)
-    yield from gates.rejected_gates(component, settings, minor)
+    read = ParsedArguments(
+        component, minor, written, parsed, effective_arguments.valid_gates(settings), passed, unknown
+    )
+    yield from effective_arguments.rejected_gates(component, settings, minor)
     yield from _after_parsing(read)
 
 
@@ -89,7 +90,7 @@ def _gates(component: Component, value: Given) -> Iterator[GateSetting]:
         name, _, switch = value.value.partition("=")
         yield GateSetting(name, switch, value.at, f"{name}: {switch}")
     else:
-        yield from gates.gate_settings(value.value, value.at, has_prefix=component not in _WITHOUT_PREFIX)
+        yield from effective_arguments.gate_settings(value.value, value.at, has_prefix=component not in _WITHOUT_PREFIX)
 
 
 _WRITTEN = (GivenBy.OPERATOR, GivenBy.DROPIN)
@@ -125,7 +126,7 @@ def _unknown(component: Component, name: str, last: Given, minor: int, known: Sp
     if not name or name.startswith(("-", "=")):
         message, expected, written, source = "rejects an argument without a name", "name=value", last.value, _PFLAG
     elif minors := tables.minors_of(component, name):  # a name of another version is not misspelt
-        message = f"rejects {name}, which {gates.absent(minors, minor)}"
+        message = f"rejects {name}, which {effective_arguments.absent(minors, minor)}"
     else:
         message, meant = f"has no argument {name}", known.meant(name)
     expected = meant or expected or f"an argument of {component.value} 1.{minor}"

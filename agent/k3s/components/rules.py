@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import package_data
 from agent.base.report import Prediction
 from agent.base.value import Value
-from agent.k3s.components import gates, tables
+from agent.k3s.components import effective_arguments, tables
 from agent.k3s.components.effective_arguments import Cause, Given, GivenBy, Rejection
-from agent.k3s.components.files.field_table import kind_of_value
+from agent.k3s.components.files.decoding import kind_of_value
 from agent.k3s.components.relations import DEFAULT, RELATIONS, holds, name_in
 from agent.k3s.components.values import parse
 
@@ -66,7 +66,7 @@ class ParsedArguments(Value):
     def gate_is_on(self, name: str) -> bool:
         """Return whether a feature gate is on. True for an unknown gate, so that nothing is predicted."""
         gate = tables.feature_gate(name, self.minor)
-        return gate is None or gates.is_on(name, gate, self.gates)
+        return gate is None or effective_arguments.is_on(name, gate, self.gates)
 
     def shown(self, name: str) -> str:
         """Return a value or feature gate with its name, as it is written."""

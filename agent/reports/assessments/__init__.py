@@ -66,7 +66,7 @@ def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
 
         return as_openmetrics(assessment)
     if output_format is Format.HTML:
-        from agent.reports.html.assessment_page import as_html
+        from agent.reports.html.assessment_overview import as_html
 
         return as_html(assessment)
     if output_format is Format.CKLB:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.assess.assessment import Assessment, ControlStatus
-from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.benchmark.catalogue import SECTIONS
 from agent.base.repair import FixOwner
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.value import Row, Value, replace

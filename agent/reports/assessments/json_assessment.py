@@ -15,7 +15,7 @@ from agent.reports.assessments.common import (
     section_title,
     verdict_number,
 )
-from agent.reports.repair_objects import location_object, next_step_object, repair_object
+from agent.reports.repair_texts import location_object, next_step_object, repair_object
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.benchmark.catalogue import SECTIONS
 from agent.base.report import K3S_VERSION
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import Version

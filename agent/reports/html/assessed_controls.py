@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.benchmark.catalogue import SECTIONS
+from agent.assess.benchmark.control import Severity
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import references_of
 from agent.base.repair import FixOwner
@@ -32,7 +33,7 @@ from agent.reports.html.elements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
     from agent.assess.assessment import Assessment, Verdict
@@ -70,6 +71,7 @@ _ASSESSED = {
     Assessed.MANUAL: "manual",
     Assessed.SKIPPED: "not applicable to K3s",
 }
+_MOST_SHOWN = 5
 _REPAIR_HEADINGS = {ControlStatus.PASS: "Remediation if it fails", ControlStatus.MANUAL: "Review"}
 
 
@@ -200,6 +202,7 @@ def _filters(rows: Sequence[ControlRow], sections: Iterable[str]) -> Element:
             "div",
             element("label", "Section", _select("section", section_options)),
             element("label", "Owner", _select("owner", owner_options)),
+            element("label", "Severity", _select("severity", (element("option", each) for each in Severity))),
             element(
                 "label",
                 "Text",
@@ -250,6 +253,7 @@ def _control(shown: ControlRow) -> Element:
         id=shown.anchor,
         data_status=verdict.status,
         data_owner=verdict.owner.name.lower(),
+        data_severity=rated.severity,
     )
 
 
@@ -266,7 +270,7 @@ def _details(verdict: Verdict) -> Content:
     blocks = (
         _block("Reason", paragraph(reason), " reason"),
         _block("Waiver", [element("p", text) for text in accepted], " waiver"),
-        _block("Evidence", [element("ul", evidence, class_="evidence")] if evidence else [], " seen"),
+        _block("Evidence", list(_evidence(evidence)), " seen"),
         _block(
             _REPAIR_HEADINGS.get(verdict.status, "Remediation"),
             step_elements(verdict.repair),
@@ -285,6 +289,15 @@ def _details(verdict: Verdict) -> Content:
         ("Source", control.source),
     )
     return element("div", blocks, class_="text"), definitions((*about, *references), class_="about")
+
+
+def _evidence(items: Sequence[Element]) -> Iterator[Element]:
+    """Yield the evidence, of which all but the first items are shown on request, such as of fifty files."""
+    first, rest = items[:_MOST_SHOWN], items[_MOST_SHOWN:]
+    if first:
+        yield element("ul", first, class_="evidence")
+    if rest:
+        yield element("details", element("summary", f"{len(rest)} more"), element("ul", rest, class_="evidence"))
 
 
 def _block(heading: str, body: Sequence[Element], more: str = "") -> Element | None:

@@ -10,8 +10,7 @@ from agent.assess.assessment import ControlStatus
 from agent.cluster.fleet.members import shortened
 from agent.cluster.node_status import PublishedResult
 from agent.reports.fleet_texts import HEADS, columns, notes, remarks, summary
-from agent.reports.html.assessment_overview import bar
-from agent.reports.html.assessment_page import asset, page
+from agent.reports.html.assessment_overview import asset, bar, page
 from agent.reports.html.elements import (
     cell,
     element,

@@ -21,7 +21,7 @@ class Seen(NamedTuple):
     location: str
     """A pattern of fnmatch."""
     repair: str
-    """`{location}` stands for the location."""
+    """`{location}` stands for the location; empty: the steps are carried out, and the finding is gone."""
     expected: str = ""
     found: str = ""
 
@@ -40,6 +40,8 @@ class Case(NamedTuple):
     role: str = "server"
     version: str = "1.34"
     name: str = ""
+    answer: int = 0
+    """The number of the answer to a question that fixes it."""
 
 
 def apply(host: HostTree) -> object:

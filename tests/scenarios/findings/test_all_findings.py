@@ -15,6 +15,7 @@ from agent.findings.machine.reason import REASONS
 from agent.verbs.explain import explained
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import PSP, SITE, Case, unchanged
+from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import AUDIT, DATA_DIR, MANIFESTS, SETTINGS
 from tests.scenarios.loaded_program import LoadedProgram
 
@@ -42,13 +43,21 @@ def test_a_finding_has_a_repair_that_fixes_it(case: Case, hardened: Hardened) ->
     finding, *others = report.of(case.kind)
     assert all((other.location, other.repair) == (finding.location, finding.repair) for other in others)
     assert fnmatchcase(finding.location, case.seen.location)
-    repair = case.seen.repair.replace("{location}", finding.location)
+    repair = case.seen.repair.replace("{location}", finding.location) or finding.repair
     assert (finding.expected, finding.found, finding.repair) == (case.seen.expected, case.seen.found, repair)
     kind = KINDS[case.kind]
     assert finding.level == str(kind.level)
     assert (finding.blocks_gate, finding.prevents_start) == (kind.blocks_gate.holds, kind.prevents_start.holds)
     if finding.level == "error":
         assert report.code == 3
+    if not case.seen.repair:
+        known = {(other.id, other.message) for other in report.findings}
+        assert Follower(host).carry_out(finding.steps, case.answer), finding.repair
+        later = host.seen("check")
+        assert not later.of(case.kind), finding.repair
+        new = [other for other in later.findings if other.level == "error" and (other.id, other.message) not in known]
+        assert not new, finding.repair
+        return
     if case.cure is None:
         case.neighbour(host)
     else:

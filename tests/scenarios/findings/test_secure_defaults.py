@@ -14,11 +14,11 @@ KUBELET_DROPIN = f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-site.conf"
 CASES = (
     Case("secure-default-replaced", written(CONFIG, "kube-apiserver-arg:\n  - anonymous-auth=true\n"),
          written(CONFIG, "kube-apiserver-arg:\n  - anonymous-auth=false\n"),
-         Seen(f"{CONFIG}:2", "remove `anonymous-auth` at {location}; restart K3s",
+         Seen(f"{CONFIG}:2", "",
              expected="anonymous-auth=false, K3s' default", found="anonymous-auth=true")),
     Case("component-open", written(KUBELET_DROPIN, f"{KUBELET}authorization:\n  mode: AlwaysAllow\n"),
          written(KUBELET_DROPIN, f"{KUBELET}authorization:\n  mode: Webhook\n"),
-         Seen(f"{KUBELET_DROPIN}:4", "remove `authorization.mode` at {location}; restart K3s",
+         Seen(f"{KUBELET_DROPIN}:4", "",
              expected="authorization-mode=Webhook, K3s' default", found="authorization.mode: AlwaysAllow"),
          role="agent", name="kubelet-file"),
 )  # fmt: skip

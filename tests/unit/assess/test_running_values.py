@@ -11,7 +11,7 @@ from agent.assess import running_values
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.evidence import all_evidence
+from agent.assess.evidence import file_evidence
 from agent.assess.verdict import verdict
 from agent.cluster.kubernetes.objects import Json
 from agent.cluster.kubernetes.queries import Cluster, Query
@@ -44,7 +44,7 @@ def assessed(host: CheckedNode, flags: Mapping[str, str] | None = None, **kubele
     situation = observe_situation(host.host(), host.request())
     named = {name.replace("_", "-"): item for name, item in kubelets.items()}
     cluster = Cluster(SERVER, {}, {}, flags=flags, kubelets=named)
-    return AssessedNode(situation, all_evidence.read_evidence(host.host(), situation.facts, ()), cluster=cluster)
+    return AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()), cluster=cluster)
 
 
 def judged(name: str, at: AssessedNode) -> Verdict:

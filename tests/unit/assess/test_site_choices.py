@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.assess.assessment import Assessment, ControlStatus, Note
-from agent.assess.site_choices import SiteChoices
+from agent.assess.assessment import Assessment, ControlStatus, Note, SiteChoices
 from agent.base.repair import NO_REPAIR
 from agent.base.value import replace
 from agent.cluster.node_status import Annotation

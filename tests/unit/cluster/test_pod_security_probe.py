@@ -9,7 +9,7 @@ import pytest
 
 from agent.base.errors import HostError
 from agent.base.host.https import HttpsClient, Response
-from agent.cluster.kubernetes import parsing
+from agent.cluster.kubernetes import objects
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel, Standard
 from agent.cluster.pod_security_probe import UnexpectedAnswer, pod_security_probe
 from tests.unit.cluster.kubernetes.samples import STRICT, container, controller, cron_job, pod
@@ -55,7 +55,7 @@ def probed(client: Client, *items: Any) -> list[UnexpectedAnswer]:  # noqa: ANN4
 
     with pod_security_probe(connect, RESTRICTED, 37) as probe:
         for item in items:
-            probe.judging(parsing.pod)(item)
+            probe.judging(objects.pod)(item)
     return probe.differences
 
 

@@ -11,10 +11,10 @@ from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import AllOf
-from agent.assess.evidence import all_evidence
+from agent.assess.evidence import file_evidence
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.components.effective_arguments import GivenBy
-from agent.k3s.components.files.field_table import path_of_argument
+from agent.k3s.components.files.decoding import path_of_argument
 from agent.k3s.components.files.fields import as_field
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.roles_and_versions import Component
@@ -48,7 +48,7 @@ def test_no_control_passes_with_a_value_that_a_component_cannot_parse(text: str)
             items = "".join(f"- '{name}={text}'\n" for name in names)
             host.drop_in(f"{component}.yaml", f"{component.config_key}:\n{items}" if items else "")
         situation = observe_situation(host.host(), host.request())
-        at = AssessedNode(situation, all_evidence.read_evidence(host.host(), situation.facts, ()))
+        at = AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()))
         stopping = {(found.component, found.argument) for found in situation.rejections if "parse" in found.message}
         passed = {(check.component, check.name) for check in checks() if check.answer(at).status is ControlStatus.PASS}
     assert passed & stopping == set()

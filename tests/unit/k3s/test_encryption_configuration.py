@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agent.k3s.encryption_configuration import providers_of_secrets
+from agent.k3s.component_configuration import providers_of_secrets
 
 KEY = "c2VjcmV0LWtleS1vZi10aGlydHktdHdvLWJ5dGVzISE="
 AESCBC = {"aescbc": {"keys": [{"name": "aescbckey", "secret": KEY}]}}

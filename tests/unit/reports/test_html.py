@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.benchmark.catalogue import SECTIONS
 from agent.base import package_data
 from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.k3s.cis.versions import Benchmark
 from agent.reports import repair_texts
-from agent.reports.html.assessment_page import as_html
+from agent.reports.html.assessment_overview import as_html
 from tests.unit.reports.assessments import html_sample as sample
 from tests.unit.reports.assessments.samples import at, steps
 

@@ -12,7 +12,7 @@ from agent.base.value import replace
 from agent.reports.formats import Format
 from agent.reports.json_report import SCHEMA as NUMBER
 from agent.reports.json_report import report_json
-from agent.reports.repair_objects import repair_object
+from agent.reports.repair_texts import repair_object
 from tests.json_schemas import schema, validator
 from tests.unit.reports.reports import CALM, FULL, shown
 

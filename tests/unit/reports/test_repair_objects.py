@@ -10,8 +10,7 @@ import pytest
 from agent.base.model import Location
 from agent.base.repair import Answer, Decide, Edit, Patch, Repair, Restart, Run, RunVerb, Set
 from agent.cli.command_line import repeated_options
-from agent.reports.repair_objects import repair_object
-from agent.reports.repair_texts import Caller, addressed
+from agent.reports.repair_texts import Caller, addressed, repair_object
 from tests.json_schemas import validator
 
 if TYPE_CHECKING:

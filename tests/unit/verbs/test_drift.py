@@ -19,7 +19,7 @@ from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlSta
 from agent.assess.checks.answer import NO_ANSWER, Evidence
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.evidence.host_assessment import Scope
-from agent.assess.status_change import StatusChange
+from agent.assess.likely_cause import StatusChange
 from agent.base.errors import HostError, InputError, LockHeldError
 from agent.base.host.process import Completed
 from agent.base.model import Location

@@ -14,7 +14,7 @@ import pytest
 from agent.assess import baseline
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.baseline import Baseline
-from agent.assess.status_change import due_notification
+from agent.assess.likely_cause import due_notification
 from agent.base.errors import UsageError
 from agent.base.host.process import Completed
 from agent.base.repair import Repair

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agent.base.errors import LockHeldError
-from agent.base.host.lock import locked
+from agent.base.host.writable_tree import locked
 from agent.verbs.upgrade_node import BESIDE, INSTALLED, LOCK, upgrade_node
 from tests.fake import fake_host, in_memory
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import NO_ANSWER, UNDETERMINED, Answer, ControlStatus, Evidence
@@ -9,28 +10,38 @@ from agent.assess.checks.check import Manual
 from agent.base.repair import Instruction, Repair
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.assess.checks.assessed_node import AssessedNode
+    from agent.assess.checks.cluster.rule import ClusterRule
     from agent.cluster.kubernetes.queries import Cluster
 
 _TOO_LARGE = "objects are too large to be read"
 _SMALLER = Repair((Instruction("review the objects that are too large, and make them smaller"),))
 
 
+@cache
+def cluster_rules() -> Mapping[str, ClusterRule]:
+    """Return all rules for controls whose answer is in the cluster, by the ID of the control."""
+    from agent.assess.checks.cluster import access_rules, namespace_rules, workload_rules
+
+    return {**access_rules.RULES, **workload_rules.RULES, **namespace_rules.RULES}
+
+
 class ClusterCheck(Manual):
     """Objects of the cluster determine the status, or are listed for a review, which is manual if they are not read."""
 
     rule: str = ""
-    """The name of its rule in rules.RULES, which is imported only if the cluster is assessed."""
+    """The name of its rule in `cluster_rules`, which are imported only if the cluster is assessed."""
 
     def answer(self, node: AssessedNode) -> Answer:
         cluster, manual = node.cluster, super().answer(node)
         if cluster is None:
             return manual
-        from agent.assess.checks.cluster.all_rules import RULES
         from agent.assess.checks.cluster.rule import AssessedCluster
         from agent.cluster.kubernetes.queries import QUERIES
 
-        rule = RULES[self.rule]
+        rule = cluster_rules()[self.rule]
         missing = [query for query in rule.queries if query not in cluster.objects]
         if missing or cluster.problem:
             problems = (cluster.problem or cluster.problems.get(query, f"cannot read {query}") for query in missing)
@@ -51,6 +62,6 @@ class ClusterCheck(Manual):
 
     def has_no_answer(self, cluster: Cluster) -> bool:
         """Return whether the API server did not answer what the rule needs."""
-        from agent.assess.checks.cluster.all_rules import RULES
-
-        return bool(cluster.problem) or any(query not in cluster.objects for query in RULES[self.rule].queries)
+        return bool(cluster.problem) or any(
+            query not in cluster.objects for query in cluster_rules()[self.rule].queries
+        )

@@ -12,7 +12,7 @@ from agent.base.repair import Instruction, Repair
 from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.network_policies import opened
-from agent.cluster.kubernetes.parsing import selects
+from agent.cluster.kubernetes.objects import selects
 from agent.cluster.kubernetes.queries import QUERIES, Query, workloads_with_controllers
 from agent.k3s.roles_and_versions import Component
 

@@ -14,7 +14,7 @@ from agent.base.repair import Instruction
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, pod
+from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, pod
 from agent.cluster.kubernetes.pod_security import (
     PodSecurityDefaults,
     PodSecurityLevel,
@@ -28,7 +28,7 @@ from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s import admission_configuration
 from agent.k3s.admission_configuration import POD_SECURITY
-from agent.k3s.components.gates import FEATURE_GATES
+from agent.k3s.components.effective_arguments import FEATURE_GATES
 from agent.k3s.go_values import TRUE
 from agent.k3s.roles_and_versions import WITH_POD_SECURITY_POLICY, Component
 

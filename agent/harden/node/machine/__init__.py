@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.value import Value
 from agent.harden.node.facts import will_run_etcd
-from agent.harden.node.machine.identity_facts import Identity, read_identity
+from agent.harden.node.machine.identity_and_network_facts import (
+    Identity,
+    Network,
+    RunningK3s,
+    read_identity,
+    read_network,
+)
 from agent.harden.node.machine.kernel_facts import Kernel, read_kernel
-from agent.harden.node.machine.network_facts import Network, RunningK3s, read_network
-from agent.harden.node.machine.program_facts import Program, read_program
-from agent.harden.node.machine.storage_facts import Storage, read_storage
+from agent.harden.node.machine.program_and_storage_facts import Program, Storage, read_program, read_storage
 from agent.harden.node.platform import os_releases
 from agent.k3s.ports import required_ports
 from agent.k3s.roles_and_versions import Role

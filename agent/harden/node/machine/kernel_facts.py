@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host import machine
-from agent.base.linux.kernel_objects import (
+from agent.base.linux.file_systems import (
     KernelModule,
     Missing,
     disabled,

@@ -16,18 +16,22 @@ from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.yaml_reader import BoundsError, Scalar, YamlMapping, YamlSequence, shown
 from agent.k3s.components import tables
-from agent.k3s.components.effective_arguments import Given, GivenBy
+from agent.k3s.components.effective_arguments import FEATURE_GATES, Given, GivenBy
 from agent.k3s.components.files.decoding import (
+    KINDS,
+    FileField,
     FileRejection,
+    fields_of,
     first_mapping,
     is_set,
     located,
+    nested_types,
+    path_of_argument,
     repeated_fields,
+    words_of,
     wrong_head,
     wrong_types,
 )
-from agent.k3s.components.files.field_table import KINDS, FileField, fields_of, nested_types, path_of_argument, words_of
-from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.values import MAPPINGS
 from agent.k3s.roles_and_versions import Component
 
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.base.yaml_reader import Node
-    from agent.k3s.components.files.field_table import FieldType
+    from agent.k3s.components.files.decoding import FieldType
 
 
 _AFTER_NULL = {

@@ -14,8 +14,17 @@ from agent.base import package_data
 from agent.base.errors import InputError
 from agent.base.report import Prediction
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, shown
-from agent.k3s.components.files.decoding import FileRejection, first_mapping, is_set, located, wrong_head, wrong_types
-from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
+from agent.k3s.components.files.decoding import (
+    FileRejection,
+    fields_of,
+    first_mapping,
+    is_set,
+    located,
+    nested_types,
+    words_of,
+    wrong_head,
+    wrong_types,
+)
 from agent.k3s.components.relations import name_in, texts_in
 from agent.k3s.components.rules import rule_of
 from agent.k3s.components.tables import describe, minors_in
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.base.yaml_reader import Node
-    from agent.k3s.components.files.field_table import FieldType
+    from agent.k3s.components.files.decoding import FieldType
     from agent.k3s.components.rules import ValueRule
     from agent.k3s.components.values import Parsed
     from agent.k3s.roles_and_versions import Component

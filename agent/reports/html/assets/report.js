@@ -4,7 +4,8 @@
   const filters = document.querySelector(".filters");
   const field = (name) => filters.querySelector(`[name="${name}"]`);
   const boxes = find('[name="status"]', filters);
-  const [section, owner, text, expand, clear] = ["section", "owner", "text", "expand", "clear"].map(field);
+  const [section, owner, severity, text, expand, clear] = ["section", "owner", "severity", "text", "expand", "clear"].map(field);
+  const choices = { section, owner, severity };
   const output = filters.querySelector("output");
   const none = document.querySelector(".none");
   const sections = find(".section").map((element) => ({ element, name: element.dataset.section, controls: [] }));
@@ -67,6 +68,7 @@
         const fits = (!statuses.length || statuses.includes(body.dataset.status))
           && (!section.value || section.value === part.name)
           && (!owner.value || owner.value === body.dataset.owner)
+          && (!severity.value || severity.value === body.dataset.severity)
           && words.every((word) => content.includes(word));
         body.hidden = !fits;
         inside += fits;
@@ -80,7 +82,7 @@
   const read = (state) => {
     const statuses = (state.get("status") || "").split(",");
     for (const box of boxes) box.checked = statuses.includes(box.value);
-    for (const [name, choice] of [["section", section], ["owner", owner]]) {
+    for (const [name, choice] of Object.entries(choices)) {
       choice.value = state.get(name) || "";
       if (choice.selectedIndex < 0) choice.value = "";
     }
@@ -90,7 +92,8 @@
   const write = () => {
     const state = new URLSearchParams();
     const statuses = boxes.filter((box) => box.checked).map((box) => box.value).join(",");
-    for (const [name, value] of [["status", statuses], ["section", section.value], ["owner", owner.value], ["text", text.value.trim()]]) {
+    const chosen = Object.entries(choices).map(([name, choice]) => [name, choice.value]);
+    for (const [name, value] of [["status", statuses], ...chosen, ["text", text.value.trim()]]) {
       if (value) state.set(name, value);
     }
     const hash = state.toString().replaceAll("%2C", ",");
@@ -115,7 +118,7 @@
 
   document.documentElement.classList.add("js");
   filters.hidden = false;
-  for (const element of [...boxes, section, owner, text]) element.addEventListener("input", write);
+  for (const element of [...boxes, ...Object.values(choices), text]) element.addEventListener("input", write);
   clear.addEventListener("click", () => { read(new URLSearchParams()); write(); });
   expand.addEventListener("click", () => {
     const open = !controls.some(isOpen);

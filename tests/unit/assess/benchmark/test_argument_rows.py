@@ -6,11 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from agent.assess.benchmark.api_server import API_SERVER
+from agent.assess.benchmark.component_settings import API_SERVER, CONTROLLER_MANAGER_AND_SCHEDULER, KUBELET
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
-from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
-from agent.assess.benchmark.kubelet import KUBELET
+from agent.assess.benchmark.outside_benchmarks import ONLY_IN_FRAMEWORKS
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark, up_to
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Component, Version

@@ -6,33 +6,22 @@ from collections import Counter
 
 import pytest
 
-from agent.assess.benchmark.api_server import API_SERVER
-from agent.assess.benchmark.catalogue import all_controls, controls_named, controls_of
+from agent.assess.benchmark.catalogue import SECTIONS, all_controls, controls_named, controls_of
 from agent.assess.benchmark.cluster_policies import MANUAL
 from agent.assess.benchmark.component_files import COMPONENT_FILES
+from agent.assess.benchmark.component_settings import API_SERVER, CONTROLLER_MANAGER_AND_SCHEDULER, ETCD, KUBELET
 from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity, ratings
-from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
-from agent.assess.benchmark.descriptions import SECTIONS
-from agent.assess.benchmark.etcd import ETCD
-from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
-from agent.assess.benchmark.kubelet import KUBELET
-from agent.assess.benchmark.node_access import NODE_ACCESS
-from agent.assess.benchmark.outside_benchmarks import BEYOND
+from agent.assess.benchmark.outside_benchmarks import BEYOND, NODE_ACCESS, ONLY_IN_FRAMEWORKS
 from agent.assess.checks.check import Manual
 from agent.base import package_data
 from agent.harden.guide.controls import CONTROLS
 from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 
 TABLES = {
-    "api_server": API_SERVER,
-    "outside_benchmarks": tuple(row for row in BEYOND if row not in NODE_ACCESS),
     "cluster_policies": MANUAL,
     "component_files": COMPONENT_FILES,
-    "controller_manager_and_scheduler": CONTROLLER_MANAGER_AND_SCHEDULER,
-    "etcd": ETCD,
-    "frameworks": ONLY_IN_FRAMEWORKS,
-    "kubelet": KUBELET,
-    "node_access": NODE_ACCESS,
+    "component_settings": (*API_SERVER, *CONTROLLER_MANAGER_AND_SCHEDULER, *ETCD, *KUBELET),
+    "outside_benchmarks": (*(row for row in BEYOND if row not in NODE_ACCESS), *NODE_ACCESS, *ONLY_IN_FRAMEWORKS),
 }
 """The controls of each module, by the name of the table beside it."""
 

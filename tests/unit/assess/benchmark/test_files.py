@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent.assess.benchmark.component_files import COMPONENT_FILES
+from agent.assess.benchmark.component_settings import ETCD
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.benchmark.etcd import ETCD
 from agent.assess.checks.check import Check, NotInK3s
 from agent.assess.checks.datastore_checks import OWN_AUTHORITIES, EtcdSetting
 from agent.assess.checks.file_modes import Ownership, Permissions

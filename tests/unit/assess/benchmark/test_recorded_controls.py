@@ -10,8 +10,7 @@ import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.checks.cluster.all_rules import RULES
-from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.file_modes import Permissions
 from agent.base.model import PUBLIC_DIRECTORY, FileMode
 from agent.harden.guide.criteria import Criterion, ListExcludes, ListIncludes, ListIncludesOneOf
@@ -106,7 +105,9 @@ def test_the_page_names_what_ranchers_newest_profile_leaves_to_a_person_and_asse
     benchmark = [*PROFILES][-1]
     ours = {number: row.check_of(benchmark) for number, row in numbered(benchmark).items()}
     untested = [number.rstrip("*") for number in PROFILES[benchmark] if number.endswith("*")]
-    rules = {number: RULES[check.rule] for number in untested if isinstance(check := ours[number], ClusterCheck)}
+    rules = {
+        number: cluster_rules()[check.rule] for number in untested if isinstance(check := ours[number], ClusterCheck)
+    }
     (row,) = (
         line for line in PAGE.read_text(encoding="utf-8").splitlines() if "what objects of the cluster decide" in line
     )

@@ -81,7 +81,9 @@ def test_a_name_with_underscores_overrides_that_with_hyphens(
     server.config(config)
     verdict = server.judged_as(control, ControlStatus.FAIL, FixOwner.OPERATOR)
     assert verdict.evidence[-1].observation.startswith(f"--{spelled}=")
-    assert fix(verdict) == f"remove `{config.strip()}` at {CONFIG}:1; restart K3s"
+    other = "kubelet-arg: [anonymous-auth=false]"
+    edit = f"replace `{config.strip()}` by `{other}`" if "," in config else f"remove `{config.strip()}`"
+    assert fix(verdict) == f"{edit} at {CONFIG}:1; restart K3s"
 
 
 def test_admission_plugins_of_all_spellings_are_enabled(server: CheckedNode) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.base.repair import FixOwner
-from agent.k3s.encryption_configuration import is_as_k3s_writes
+from agent.k3s.component_configuration import is_as_k3s_writes
 from agent.verbs import check_and_apply as verbs
 from tests.certificates import CERTIFICATE, KEY, OTHER_CERTIFICATE, OTHER_KEY
 from tests.k3s_tree import ENCRYPTION as OF_K3S
@@ -146,7 +146,7 @@ def test_a_finding_that_prevents_the_start_is_fixed_first(nodes: Nodes) -> None:
     node.config("kube-apiserver-arg: [client-ca-file=/nothing]\n")
     assert any("named-file-missing" in note.message for note in node.assess().notes)
     assert fix(node.verdict("etcd-auto-tls")) == (
-        "create /nothing, or correct the path at /etc/rancher/k3s/config.yaml:1; start K3s"
+        "remove `kube-apiserver-arg: [client-ca-file=/nothing]` at /etc/rancher/k3s/config.yaml:1; start K3s"
     )
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark import catalogue
+from agent.assess.checks.answer import Effect
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.checks.effect import Effect
-from agent.assess.evidence import all_evidence
+from agent.assess.evidence import file_evidence
 from agent.assess.verdict import verdict
 from agent.base.repair import Run
 from agent.base.value import replace
@@ -40,7 +40,7 @@ def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, status: C
     host = node(tmp_path / "node", K3s())
     host.harden()
     situation = observe_situation(host.host(), host.request())
-    at = AssessedNode(situation, all_evidence.read_evidence(host.host(), situation.facts, ()))
+    at = AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()))
     at.effects = (replace(EFFECT, status=status),)
     (control,) = catalogue.controls_named("apiserver-profiling")
     judged = verdict(control, Benchmark.CIS_2_0, at, None)

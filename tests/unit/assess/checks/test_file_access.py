@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.node_access import NODE_ACCESS
+from agent.assess.benchmark.outside_benchmarks import NODE_ACCESS
 from agent.base.repair import FixOwner
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.conftest import Nodes

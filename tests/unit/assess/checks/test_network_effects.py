@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.network_effects import NodeNetwork, network_policy_effect
-from agent.base.host.packet_filter import parsed_rules
+from agent.assess.checks.running_effects import NodeNetwork, network_policy_effect
+from agent.base.host.node_state import parsed_rules
 from agent.base.value import replace
 from agent.cluster.kubernetes.network_policies import NetworkPolicy, parse_policy
 from agent.cluster.kubernetes.running_objects import NetworkPod, network_pod

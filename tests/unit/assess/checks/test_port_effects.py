@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.answer import ControlStatus, Effect
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.checks.effect import Effect
-from agent.assess.checks.port_effects import CLOSED, LOOPBACK, Endpoint, Tried, endpoints, port_effects
-from agent.assess.evidence import all_evidence
+from agent.assess.checks.running_effects import CLOSED, LOOPBACK, Endpoint, Tried, endpoints, port_effects
+from agent.assess.evidence import file_evidence
 from agent.harden.situation.observation import observe_situation
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import node
@@ -30,7 +29,7 @@ def server(tmp_path: Path) -> AssessedNode:
     host = node(tmp_path / "node", K3s())
     host.harden()
     situation = observe_situation(host.host(), host.request())
-    return AssessedNode(situation, all_evidence.read_evidence(host.host(), situation.facts, ()))
+    return AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()))
 
 
 def endpoint(server: AssessedNode, name: str) -> Endpoint:

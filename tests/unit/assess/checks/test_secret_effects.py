@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.secret_effects import QUERY, encryption_effect, rotation_effects
+from agent.assess.checks.running_effects import QUERY, encryption_effect, rotation_effects
 from agent.base.errors import HostError
-from agent.base.host.sqlite import read_rows
+from agent.base.host.node_state import read_rows
 from agent.cluster.node_status import parse_node
 from agent.harden.node.facts import HostFacts
 from agent.harden.situation.observation import observe_situation

@@ -19,15 +19,14 @@ from agent.assess.checks.evidence import (
     UnknownFile,
 )
 from agent.assess.checks.file_modes import Ownership, Permissions
-from agent.assess.evidence import all_evidence
+from agent.assess.evidence import file_evidence
 from agent.base.host.tree import LARGEST_READ
 from agent.base.linux.reach import FoundFile
 from agent.base.model import ROOT, FileMode
 from agent.base.value import replace
 from agent.harden.node.facts import HostFacts, assumed_facts
-from agent.k3s.component_configuration import ETCD_CONFIGURATION
+from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, ETCD_CONFIGURATION
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE, Role, Version
 from tests.fake import fake_host, in_memory
 from tests.k3s_tree import put
@@ -60,7 +59,7 @@ def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
 
 def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> CollectedEvidence:
     seen = seen or facts()
-    return all_evidence.read_evidence(fake_host(root), seen, [check.query(seen) for check in checks])
+    return file_evidence.read_evidence(fake_host(root), seen, [check.query(seen) for check in checks])
 
 
 def matches(root: Path, path: str, except_names: tuple[str, ...] = (), *, directories: bool = False) -> Matches:

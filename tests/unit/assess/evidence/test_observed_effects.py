@@ -12,7 +12,7 @@ import pytest
 from agent.assess.checks.addon_effects import ADDON
 from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.evidence import all_evidence
+from agent.assess.evidence import file_evidence
 from agent.assess.evidence.observed_effects import _addon, read_effects
 from agent.base.host.process import Completed
 from agent.harden.situation.observation import observe_situation
@@ -46,7 +46,7 @@ def test_the_log_of_this_start_decides_even_without_an_api_server(
 ) -> None:
     tree = node(tmp_path / "node", K3s())
     situation = observe_situation(tree.host(), tree.request())
-    at = AssessedNode(situation, all_evidence.read_evidence(tree.host(), situation.facts, ()))
+    at = AssessedNode(situation, file_evidence.read_evidence(tree.host(), situation.facts, ()))
     for name in ("systemctl", "journalctl"):
         tree.write(f"/usr/bin/{name}", mode=0o755)
     tree.write("/run/systemd/system/.keep")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.base.host import connection_tracking
-from agent.base.linux.kernel_objects import TrackedConnection
+from agent.base.linux.file_systems import TrackedConnection
 
 # A client behind a NAT, whose address the reply does not have: the source of the packet counts, and who answers.
 LINES = """\

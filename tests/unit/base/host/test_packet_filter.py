@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.base.errors import HostError
-from agent.base.host.packet_filter import filter_rules, parsed_rules
+from agent.base.host.node_state import filter_rules, parsed_rules
 from agent.base.host.process import Completed
-from agent.base.linux.kernel_objects import FilterRule
+from agent.base.linux.file_systems import FilterRule
 from tests.fake import Programs, fake_host
 from tests.tree import Tree
 
@@ -40,7 +40,7 @@ RULES = (
 READ = """\
 from pathlib import PurePosixPath
 from agent.base.host import Host
-from agent.base.host.packet_filter import filter_rules
+from agent.base.host.node_state import filter_rules
 print(*(repr(tuple(rule)) for rule in filter_rules(Host.real(), PurePosixPath("/nowhere"), [4])[4]), sep="\\n")
 """
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from agent.cluster.fleet.record import Record, record_text
+from agent.cluster.fleet.snapshot import Record, record_text
 from agent.cluster.node_status import PREFIX
 from tests.ssh_key import new_key
 from tests.unit.cluster.fleet.sample_nodes import VERSION, node

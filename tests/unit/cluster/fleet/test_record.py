@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from agent.cluster.fleet import snapshot
-from agent.cluster.fleet.record import Record, node_of_record, parse_keys, record_text
-from agent.cluster.fleet.snapshot import members
+from agent.cluster.fleet.snapshot import Record, members, node_of_record, parse_keys, record_text
 
 TEXT = record_text("cp-0", "v1.37.3+k3s1", {"k3s-harden.internal/role": "server"}, {"type": "X"})
 KEYS = parse_keys('# a comment\n\na,b ssh-ed25519 AAAA\nb/cp-0 namespaces="k3s-harden" ssh-rsa BBBB c\nalone\n')

@@ -8,7 +8,7 @@ import pytest
 
 from agent.base import yaml_reader
 from agent.cluster.kubernetes.network_policies import NetworkPolicy, parse_policy
-from agent.cluster.kubernetes.parsing import selects
+from agent.cluster.kubernetes.objects import selects
 
 
 def policy(spec: str) -> NetworkPolicy:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.built_in_objects import reason_of_workload
-from agent.cluster.kubernetes.parsing import pod
+from agent.cluster.kubernetes.objects import pod
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.rbac import RbacRight
 from agent.cluster.reader import parsed_object

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.cluster.kubernetes import parsing
+from agent.cluster.kubernetes import objects
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel, Violation, merged_fix, violations
 
 DATA = Path(__file__).parents[3] / "data/pod-security"
@@ -44,7 +44,7 @@ def test_a_parsed_pod_keeps_all_that_the_rules_read() -> None:
     for line in lines:
         template = json.loads(line.split("\t")[-1])
         for minor in (18, NEWEST):
-            assert violations(parsing.pod(template).template, RESTRICTED, minor) == violations(
+            assert violations(objects.pod(template).template, RESTRICTED, minor) == violations(
                 template, RESTRICTED, minor
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.cluster.kubernetes import parsing, rbac
+from agent.cluster.kubernetes import objects, rbac
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.rbac import RbacRight
 from tests.unit.cluster.kubernetes.samples import Json, binding, cluster, role, rule
@@ -36,7 +36,7 @@ TOKENS = RbacRight(frozenset({"create"}), "", "serviceaccounts/token", on_named_
     ],
 )
 def test_a_rule_grants_a_right(given: Json, right: RbacRight, expected: bool) -> None:  # noqa: FBT001 - a parameter
-    (parsed,) = parsing.role(role("some", given)).rules
+    (parsed,) = objects.role(role("some", given)).rules
     assert rbac.grants(parsed, right) is expected
 
 

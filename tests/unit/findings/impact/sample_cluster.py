@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from agent.base.errors import LimitError
 from agent.base.host.https import Response
-from agent.base.linux.kernel_objects import TrackedConnection
+from agent.base.linux.file_systems import TrackedConnection
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import METADATA

@@ -168,6 +168,12 @@ def test_a_pod_with_a_claim_only_gets_another_level() -> None:
     assert {type(step) for step in repair.steps} == {Set}
 
 
+def test_a_workload_that_needs_another_label_does_not_lower_the_stage_of_all() -> None:
+    on_host = controller("DaemonSet", {"containers": [container()], "hostNetwork": True})
+    steps = repairs(on_host, pod("tool", "shop", "10.42.1.5", container()))["shop/Pod/tool"].steps
+    assert steps[0] == Set("stages.pod-security", "baseline", Location(DEFAULT_SETTINGS))
+
+
 def test_probes_of_another_host_are_a_question() -> None:
     probe: Json = {"livenessProbe": {"tcpSocket": {"host": "127.0.0.1", "port": 1}}}
     repair = only(controller("Deployment", {"containers": [container(securityContext=STRICT, **probe)]}))

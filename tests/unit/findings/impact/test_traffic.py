@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.base.linux.kernel_objects import TrackedConnection
+from agent.base.linux.file_systems import TrackedConnection
 from agent.base.repair import RunVerb
 from agent.base.value import replace
 from agent.findings.impact import When

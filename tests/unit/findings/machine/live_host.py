@@ -14,7 +14,7 @@ from agent.base.report import Finding
 from agent.base.value import replace
 from agent.findings import collect_findings
 from agent.findings.machine.reason import REASONS
-from agent.harden.node.machine.network_facts import ONLINE
+from agent.harden.node.machine.identity_and_network_facts import ONLINE
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation

@@ -13,7 +13,7 @@ from agent.base.host.systemd import Systemd
 from agent.base.linux.file_systems import Mount
 from agent.base.model import Unreadable
 from agent.harden.node.installed_services import installed_units
-from agent.harden.node.machine.storage_facts import read_storage
+from agent.harden.node.machine.program_and_storage_facts import read_storage
 from agent.harden.node.platform import detect_platform
 from tests.k3s_tree import put
 

@@ -6,7 +6,7 @@ import pytest
 
 from agent.base import package_data
 from agent.k3s.components import tables
-from agent.k3s.components.files.field_table import kind_of_value
+from agent.k3s.components.files.decoding import kind_of_value
 from agent.k3s.components.files.file_rules import FILE_RULES
 from agent.k3s.components.relations import is_gate, name_in
 from agent.k3s.components.rules import RULES, default_values, rejected_by_rule, rules_about

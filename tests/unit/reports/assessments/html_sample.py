@@ -6,8 +6,8 @@ from typing import Any
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.assess.benchmark import catalogue
+from agent.assess.benchmark.catalogue import SECTIONS
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.checks.check import Manual, NotInK3s
 from agent.base.repair import NO_REPAIR, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Fact

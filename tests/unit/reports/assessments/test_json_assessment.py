@@ -16,7 +16,7 @@ from agent.base.report import Fact
 from agent.k3s.cis.versions import Assessed, Benchmark
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
-from agent.reports.repair_objects import location_object, repair_object
+from agent.reports.repair_texts import location_object, repair_object
 from tests.json_schemas import schema, validator
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN_IN_WORDS
 

@@ -11,8 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from prometheus_client.samples import Sample
 
 from agent import __version__
-from agent.assess.assessment import Assessment, ControlStatus, Note
-from agent.assess.site_choices import SiteChoices
+from agent.assess.assessment import Assessment, ControlStatus, Note, SiteChoices
 from agent.base.repair import Repair
 from agent.base.report import Fact
 from agent.base.value import replace

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from rich.console import Console
 
-from agent.assess.assessment import Assessment, ControlStatus, Evidence
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, SiteChoices
 from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.file_modes import Permissions
-from agent.assess.site_choices import SiteChoices
 from agent.base.repair import Instruction, Repair, Run
 from agent.base.value import replace
 from agent.reports.assessments import assessment_text

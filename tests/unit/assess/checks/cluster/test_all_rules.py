@@ -12,8 +12,7 @@ import pytest
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.answer import Answer, ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.checks.cluster.all_rules import RULES
-from agent.assess.checks.cluster.cluster_check import ClusterCheck
+from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
 from agent.base.repair import Repair
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
@@ -74,9 +73,9 @@ class Server:
         """Return the node with a cluster."""
         if self._situation is None:
             self._situation = observe_situation(self.host.host(), self.host.request())
-        from agent.assess.evidence import all_evidence
+        from agent.assess.evidence import file_evidence
 
-        evidence = all_evidence.read_evidence(self.host.host(), self._situation.facts, ())
+        evidence = file_evidence.read_evidence(self.host.host(), self._situation.facts, ())
         return AssessedNode(self._situation, evidence, cluster=found)
 
 
@@ -126,12 +125,12 @@ def test_an_unread_object_that_could_protect_makes_a_failure_unknown(server: Ser
 
 def test_each_control_of_section_5_has_a_rule() -> None:
     """Each rule also belongs to a control."""
-    assert {check.rule for check in REVIEWS.values()} == RULES.keys() == REVIEWS.keys()
+    assert {check.rule for check in REVIEWS.values()} == cluster_rules().keys() == REVIEWS.keys()
     section = {
         row.id for row in catalogue.controls_of(Benchmark.CIS_2_1) if row.numbers and _number(row).startswith("5.")
     }
-    assert section <= RULES.keys()
-    for item in RULES.values():
+    assert section <= cluster_rules().keys()
+    for item in cluster_rules().values():
         assert item.passes or item.fails or item.manual
         assert not any(text.endswith(".") for text in (item.passes, item.fails, item.manual))
 
@@ -140,12 +139,12 @@ def _number(row: Any) -> str:  # noqa: ANN401 - a control
     return str(row.numbers[Benchmark.CIS_2_1].text) if Benchmark.CIS_2_1 in row.numbers else ""
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", cluster_rules())
 def test_without_an_answer_a_control_is_unknown_with_the_command_of_its_review(server: Server, name: str) -> None:
     """The API server did not answer, or only this list is missing. If it was not asked, the control is manual."""
     review = REVIEWS[name].review
     empty = cluster({})
-    rule = RULES[name]
+    rule = cluster_rules()[name]
     without = {query: items for query, items in empty.objects.items() if query not in rule.queries}
     forbidden = {query.value: f"cannot read {query}: forbidden" for query in rule.queries}
     asked = server.of(name, None)
@@ -160,7 +159,7 @@ def test_without_an_answer_a_control_is_unknown_with_the_command_of_its_review(s
         assert repair_texts.text(Repair(answer.repair.steps)) == review
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", cluster_rules())
 def test_a_new_hardened_cluster_has_no_failure(server: Server, name: str) -> None:
     objects = {
         Query.SERVICE_ACCOUNTS: [account(namespace="default", automounts=False), account(namespace="kube-system")],
@@ -1357,7 +1356,7 @@ def test_no_command_of_an_evidence_prints_a_secret(server: Server) -> None:
     secrets = (NamedObject("", "ci", "kubernetes.io/service-account-token"), NamedObject("", "db", "Opaque"))
     commands = {
         item.repeated_by
-        for name in RULES
+        for name in cluster_rules()
         for objects in (found.objects, {**found.objects, Query.SECRETS: secrets})
         for item in server.of(name, found._replace(objects=objects)).evidence
     }

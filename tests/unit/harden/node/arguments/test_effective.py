@@ -12,7 +12,7 @@ from agent.base.errors import HostError
 from agent.base.model import Location
 from agent.base.value import replace
 from agent.harden.node.arguments import effective
-from agent.harden.node.arguments.kubelet_files import KubeletFile, KubeletFiles
+from agent.harden.node.arguments.effective import KubeletFile, KubeletFiles
 from agent.harden.node.datastore import Datastore
 from agent.harden.node.facts import HostFacts
 from agent.k3s.components.effective_arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy

@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.base.errors import HardenError
-from agent.harden.node.arguments.effective import effective_arguments
-from agent.harden.node.arguments.kubelet_files import KubeletFiles, read_kubelet_files
+from agent.harden.node.arguments.effective import KubeletFiles, effective_arguments, read_kubelet_files
 from agent.harden.node.facts import HostFacts
 from agent.k3s.roles_and_versions import Component
 from tests.arguments import DROPINS as KUBELET_DIRECTORY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.k3s.components.files.field_table import fields_of
+from agent.k3s.components.files.decoding import fields_of
 
 
 def test_a_field_belongs_to_its_versions_and_minors() -> None:

@@ -15,7 +15,7 @@ from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.base.yaml_reader import BoundsError
-from agent.k3s.components.files.field_table import fields_of, kind_of_value, path_of_argument
+from agent.k3s.components.files.decoding import fields_of, kind_of_value, path_of_argument
 from agent.k3s.components.files.fields import FileFields, read_fields
 from agent.k3s.components.values import parse
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE

@@ -11,9 +11,9 @@ import yaml
 from agent.base.errors import InputError
 from agent.base.yaml_reader import BoundsError
 from agent.k3s import audit_policy
+from agent.k3s.components.files.api_server_files import rejected_content
 from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileContext
-from agent.k3s.components.files.files_of_arguments import rejected_content
 from agent.k3s.roles_and_versions import Component
 from tests.component_files import ADMISSION, AUDIT, KUBELET
 
