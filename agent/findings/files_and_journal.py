@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import Directory, File, Location
-from agent.base.repair import Instruction, RunVerb
+from agent.base.repair import Answer, Decide, Instruction, RunVerb
 from agent.findings.registry import (
     APPLY,
     Problem,
@@ -124,7 +124,12 @@ def left_over(situation: Situation) -> Iterator[Problem]:
     """
     for path, content in situation.obsolete.items():
         message = "k3s-harden wrote this file, but this host should not have it"
-        fix = steps(Instruction("make sure that role and version are correct"), rm_command(path))
+        detected = f"{situation.facts.role} of K3s {situation.facts.version}"
+        kept = "pass `--role` or `--k3s-version`, with which the host should have the file"
+        is_named = any(named.path == path for named in situation.k3s_files.named_paths)
+        removal = (*(APPLY.steps if is_named else ()), rm_command(path))
+        answers = (Answer("Yes", "K3s does not need it", removal), Answer("No", kept, ()))
+        fix = steps(Decide(f"Is this host a {detected}?", answers))
         yield Problem(message, found=f"{len(content)} bytes", location=Location(path), repair=fix)
 
 

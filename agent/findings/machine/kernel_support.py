@@ -96,7 +96,7 @@ def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
         message = "the firmware reads only the first line, which does not enable the memory controller"
         found = "it is in another line"
     location = Location(line.path, 1)
-    fix = instruction(f"append ` {_MEMORY}` to the first line", location)
+    fix = steps(Edit(location, line.first_line, f"{line.first_line} {_MEMORY}"))
     yield Problem(message, f"{_MEMORY} in the first line", found, location, fix)
 
 

@@ -6,9 +6,10 @@ import shlex
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
-from agent.base.repair import Instruction, Restart, Run
+from agent.base.repair import Edit, Instruction, Restart, Run
+from agent.findings.config_edits import replaced
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, instruction, steps
+from agent.findings.registry import Problem, edit_of_k3s_config, instruction, steps
 from agent.harden.node.machine.identity_and_network_facts import ONLINE
 from agent.harden.node.machine.kernel_facts import uses_overlayfs
 from agent.k3s.roles_and_versions import Component
@@ -43,14 +44,11 @@ def default_route_missing(situation: Situation) -> Iterator[Problem]:
         message = "this host has no default route, and K3s' configuration has no `node-ip`"
         expected = f"a default route when {ONLINE} is reached, or `node-ip`"
         fix = steps(
-            Instruction("set `node-ip: ADDRESS` in K3s' configuration"),
+            Run("sudo ip link add dummy0 type dummy", "sudo ip link delete dummy0"),
+            Run("sudo ip link set dummy0 up"),
+            Run("sudo ip addr add 203.0.113.254/31 dev dummy0"),
+            Run("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
             restart=Restart.K3S,
-            alternative=steps(
-                Run("sudo ip link add dummy0 type dummy"),
-                Run("sudo ip link set dummy0 up"),
-                Run("sudo ip addr add 203.0.113.254/31 dev dummy0"),
-                Run("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
-            ),
         )
         yield Problem(message, expected, "no default route", repair=fix)
 
@@ -94,10 +92,7 @@ def firewall_blocks_pods(situation: Situation) -> Iterator[Problem]:
         commands = [f"sudo ufw allow from {network} to any" for network in firewall.untrusted]
         commands += ["sudo ufw allow 6443/tcp"]
     message = f"{firewall.name} is enabled and does not trust the networks of pods and services"
-    fix = steps(
-        *map(Run, commands),
-        alternative=instruction("disable the firewall, or filter in front of the node"),
-    )
+    fix = steps(*map(Run, commands))
     yield Problem(message, f"a rule for {' and '.join(firewall.untrusted)}", "no rule", repair=fix)
 
 
@@ -193,9 +188,8 @@ def nm_cloud_setup_enabled(situation: Situation) -> Iterator[Problem]:
     location, units = situation.machine.program.nm_cloud_setup, "nm-cloud-setup.service nm-cloud-setup.timer"
     if location is not None:
         message = "K3s' unit does not start while nm-cloud-setup.service is enabled"
-        fix = instruction("disable nm-cloud-setup.service and nm-cloud-setup.timer in this tree")
-        if situation.machine.is_live:
-            fix = steps(Run(f"sudo systemctl disable {units}"), Run("sudo reboot"))
+        reboot = (Run("sudo reboot"),) if situation.machine.is_live else ()
+        fix = steps(Run(f"sudo systemctl disable {units}"), *reboot)
         yield Problem(message, "nm-cloud-setup.service disabled", "enabled", location, fix)
 
 
@@ -324,8 +318,7 @@ def snapshotter_unsupported(situation: Situation) -> Iterator[Problem]:
         images = situation.facts.data_dir / "agent/containerd"
         message = f"the overlayfs snapshotter does not work on the file system of {images}"
         found = f"{mount.kind}{' with ftype=0' if lacks_types else ''} at {mount.point}"
-        fix = instruction(
-            "set `snapshotter: native` in K3s' configuration, or `data-dir` to a directory on another file system",
-            restart=Restart.K3S,
-        )
+        set_now, at = config.scalar("snapshotter"), Location(situation.facts.configuration.path)
+        new = Edit(at, new="snapshotter: native")
+        fix = edit_of_k3s_config(replaced(situation, set_now.location, set_now.text, "native") if set_now else new)
         yield Problem(message, "a file system such as ext4, or XFS with ftype=1", found, repair=fix)
