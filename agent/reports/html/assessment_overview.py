@@ -16,7 +16,6 @@ from agent.base.repair import FixOwner
 from agent.base.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
 from agent.reports import repair_texts
 from agent.reports.assessments.common import all_facts, expiry, fact
-from agent.reports.html import assessment_overview
 from agent.reports.html.assessed_controls import (
     OWNERS,
     STATUS_NAMES,
@@ -69,15 +68,13 @@ def as_html(assessment: Assessment) -> str:
     blockers = (note for note in assessment.notes if note.prevents_start)
     main = element(
         "main",
-        assessment_overview.notes_part("blockers", "What prevents K3s from starting", blockers),
-        assessment_overview.repair_part(rows),
-        assessment_overview.effects_part(assessment),
-        assessment_overview.waivers_part(rows),
-        assessment_overview.notes_part(
-            "notes", "Notes", (note for note in assessment.notes if not note.prevents_start)
-        ),
-        assessment_overview.summary_part(assessment, sections),
-        assessment_overview.facts_part(assessment),
+        notes_part("blockers", "What prevents K3s from starting", blockers),
+        repair_part(rows),
+        effects_part(assessment),
+        waivers_part(rows),
+        notes_part("notes", "Notes", (note for note in assessment.notes if not note.prevents_start)),
+        summary_part(assessment, sections),
+        facts_part(assessment),
         controls(rows, sections),
         legend(),
     )
@@ -88,7 +85,7 @@ def as_html(assessment: Assessment) -> str:
         element("p", created, time_element(assessment.when), f", for {benchmark}. Nothing was changed."),
     )
     skip = element("a", "Skip to the controls", class_="skip", href="#controls")
-    content = (skip, assessment_overview.header(assessment), main, footer)
+    content = (skip, header(assessment), main, footer)
     return page(f"{node_name(assessment)}: {benchmark}", asset("report.css"), asset("report.js"), content)
 
 
