@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from agent.k3s.components.effective_arguments import Given
 
 _PLUGINS_KEY = Component.API_SERVER.config_key
+_LONGEST_LINE = 2000
+"""Characters of a line whose other items an edit repeats; thousands of edits of a longer one would take minutes."""
 
 
 def texts_at(situation: Situation, key: str, at: Location) -> tuple[str, ...]:
     """Return the values of an option in a line."""
-    config = situation.facts.merged_config
-    dropped = (item.value for item in config.dropped if item.key == key and item.location == at)
-    return (*(value.text for value in config.items(key) if value.location == at), *dropped)
+    return situation.facts.merged_config.texts_at(key, at)
 
 
 def arguments_at(situation: Situation, key: str, name: str, at: Location) -> tuple[str, ...]:
     """Return the items of a component's option in a line that set one argument."""
-    return tuple(text for text in texts_at(situation, key, at) if component_argument(text).name == name)
+    return situation.facts.merged_config.arguments_at(key, name, at)
 
 
 def replaced(situation: Situation, at: Location, old: str, new: str, key: str = "") -> Edit:
@@ -44,7 +44,7 @@ def replaced(situation: Situation, at: Location, old: str, new: str, key: str = 
     line = situation.line_at(at)
     if not new and at.path in situation.facts.command_line_files and key:
         return Edit(at, f"--{key} {old}" if f"--{key} {old}" in line else f"--{key}={old}")
-    if not new and "[" in line.partition(old)[0]:
+    if not new and len(line) <= _LONGEST_LINE and "[" in line.partition(old)[0]:
         return Edit(at, line.strip(), _without_items(line.strip(), (old,)))
     # Without quotes, the comma would end an item of a list in brackets.
     is_bare = "," in new and "[" in line.partition(old)[0] and not re.search(f"[\"']{re.escape(old)}", line)
@@ -76,7 +76,7 @@ def without(situation: Situation, key: str, at: Location, texts: Iterable[str] |
         return tuple(replaced(situation, at, text, "", key) for text in gone)
     is_whole = not line.startswith("-") and "[" not in line
     removals = [Edit(at, line)] if is_whole or not gone else []
-    if not removals and "[" in line:
+    if not removals and "[" in line and len(line) <= _LONGEST_LINE:
         removals = [Edit(at, line, _without_items(line, gone))]
     return tuple(with_empty_lists(situation, key, removals or [Edit(at, text) for text in gone]))
 
@@ -123,6 +123,8 @@ def without_name(situation: Situation, key: str, name: str, at: Location, argume
 
     An empty name removes superfluous commas. A value without another name is removed.
     """
+    if name and len(situation.line_at(at)) > _LONGEST_LINE:
+        return (Edit(at, name),)
     edits: list[Edit] = []
     texts = arguments_at(situation, key, argument, at) if argument else texts_at(situation, key, at)
     for text in texts:
@@ -151,15 +153,14 @@ def with_empty_lists(situation: Situation, key: str, removals: Sequence[Edit]) -
 
     K3s passes an empty value for a key without one, and the component does not start.
     """
-    config = situation.facts.merged_config
-    items = [*((value.text, value.location) for value in config.items(key))]
-    items += [(dropped.value, dropped.location) for dropped in config.dropped if dropped.key == key]
     edits = list(removals)
     for path in dict.fromkeys(edit.location.path for edit in removals if not edit.new):
-        inside = [(text, at) for text, at in items if at.path == path]
-        gone = {edit.location: situation.line_at(edit.location) for edit in removals if not edit.new}
-        start = situation.line_of_key(path, key, min(at.line for _, at in inside)) if inside else 0
-        if start and all(at in gone for _, at in inside):
+        lines = situation.facts.merged_config.lines_of(key, path)
+        gone = {edit.location for edit in removals if not edit.new}
+        if not lines or len(lines) > len(gone) or not gone.issuperset(lines):
+            continue
+        start = situation.line_of_key(path, key, min(at.line for at in lines))
+        if start:
             at = Location(path, start)
             edits = [edit for edit in edits if edit.location != at]
             edits.append(Edit(at, situation.line_at(at).strip()))

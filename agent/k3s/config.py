@@ -15,6 +15,7 @@ from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import PurePosixPath
 
     from agent.base.model import Location
     from agent.k3s.roles_and_versions import Component
@@ -124,6 +125,43 @@ class MergedConfig(Value):
     def argument(self, component: Component, name: str) -> tuple[ConfigValue, ...]:
         """Return the values that a component gets for an argument, in K3s' order."""
         return self.component_arguments(component.config_key).get(name, ())
+
+    def texts_at(self, key: str, at: Location) -> tuple[str, ...]:
+        """Return the values of an option in a line, those that K3s drops last."""
+        return self._texts.get((key, at), ())
+
+    def arguments_at(self, key: str, name: str, at: Location) -> tuple[str, ...]:
+        """Return the items of a component's option in a line that set one argument."""
+        return self._argument_texts.get((key, name, at), ())
+
+    def lines_of(self, key: str, path: PurePosixPath) -> Sequence[Location]:
+        """Return the lines of a file that have values of an option."""
+        return self._lines.get((key, path), ())
+
+    @cached_property
+    def _texts(self) -> Mapping[tuple[str, Location], tuple[str, ...]]:
+        found: dict[tuple[str, Location], list[str]] = {}
+        for key, values in self.values.items():
+            for value in values:
+                found.setdefault((key, value.location), []).append(value.text)
+        for item in self.dropped:
+            found.setdefault((item.key, item.location), []).append(item.value)
+        return {place: tuple(texts) for place, texts in found.items()}
+
+    @cached_property
+    def _argument_texts(self) -> Mapping[tuple[str, str, Location], tuple[str, ...]]:
+        found: dict[tuple[str, str, Location], list[str]] = {}
+        for (key, at), texts in self._texts.items():
+            for text in texts:
+                found.setdefault((key, component_argument(text).name, at), []).append(text)
+        return {place: tuple(texts) for place, texts in found.items()}
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, PurePosixPath], Sequence[Location]]:
+        found: dict[tuple[str, PurePosixPath], list[Location]] = {}
+        for key, at in self._texts:
+            found.setdefault((key, at.path), []).append(at)
+        return found
 
     @cached_property
     def _arguments(self) -> Mapping[str, Mapping[str, tuple[ConfigValue, ...]]]:
