@@ -374,7 +374,8 @@ def fleet(
         Optional[Path], Option(help="Names of the expected nodes or clusters, one a line.", metavar="FILE")
     ] = None,
     only: Annotated[
-        Optional[str], Option(help="Show only nodes with these results.", metavar="failed,unknown,compliant,postponed")
+        Optional[str],
+        Option(help="Show only nodes with these results, of failed,unknown,compliant,postponed.", metavar="RESULTS"),
     ] = None,
     output_format: FleetFormat = Format.AUTO,
 ) -> None:

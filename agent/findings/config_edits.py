@@ -138,7 +138,10 @@ def without_name(situation: Situation, key: str, name: str, at: Location, argume
 
 def renamed_key(situation: Situation, key: str, at: Location, meant: str) -> tuple[Edit, ...]:
     """Return the edit after which a line sets the option that was meant; without one, the line is removed."""
-    return (Edit(at, key, meant),) if meant else without(situation, key, at)
+    if meant:
+        return (Edit(at, key, meant),)
+    # A name that K3s does not know can be a secret in the wrong place.
+    return (Edit(at, HIDDEN),) if key == HIDDEN else without(situation, key, at)
 
 
 def setting_to(situation: Situation, key: str, value: str) -> Set:

@@ -50,21 +50,3 @@ def test_the_page_of_systems_has_only_tests_that_run() -> None:
     released = {emulation, *(loop.replace("$$suite", name) for name in SUITES)}
     commands = {CHANGE: set(ci.splitlines()), RELEASE: released}
     assert [row for row in rows() if row.runner and row.command not in commands[row.runner]] == []
-
-
-def test_the_readme_names_as_tested_only_what_tests_run() -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| system | install | tested |\n|---|---|---|\n")[2].partition("\n\n")[0]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    named = re.sub(r"\[(.+?)\]\(.*?\)|,", r"\1", " ".join(cell[0] for cell in cells if cell[2] != "no"))
-    tested = {row.system for row in rows() if row.runner and "refuses" not in row.tested}
-    words = {word for system in tested for word in system.replace(",", "").split()} - {
-        "Leap",
-        "15.6",
-        "16",
-        "Tumbleweed",
-    }
-    assert set(named.split()) - {"and", "also", "or"} == words
-    assert {cell[0][:9] for cell in cells if cell[2] == "each change, on a booted system"} == {
-        f"Debian {SUITES[DEFAULT]}"
-    }

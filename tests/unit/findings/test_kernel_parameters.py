@@ -227,7 +227,7 @@ def test_the_kubelet_rejects_a_waived_parameter_after_the_next_boot(
     (error,) = findings_of(report, "waived-parameter-at-boot")
     assert (error.blocks_gate, error.prevents_start, report.exit_code) == (False, False, 3)
     assert (error.expected, error.found, str(error.location)) == ("1", f"{found} after the next boot", location)
-    assert f"remove the waiver at {SETTINGS}:2" in text(error.repair)
+    assert text(error.repair).startswith("set `protect-kernel-defaults: false` in ")
     assert (f"unless another program sets {KEY}" in error.message) is (not line)
 
 

@@ -275,7 +275,7 @@ def test_a_file_that_k3s_cannot_read_has_a_note(server: CheckedNode) -> None:
     path.symlink_to(path.name)
     (notice,) = notices(server)
     assert CONFIG in notice.message
-    assert fix(notice) == f"remove {CONFIG}, or replace it"
+    assert fix(notice) == f"sudo mv {CONFIG} {CONFIG}.moved-away"
 
 
 def test_a_manual_control_can_be_waived(server: CheckedNode) -> None:
@@ -367,7 +367,7 @@ def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Checke
     assert len(waiting) > 20
     lines = assessment_text(found, Format.PLAIN).splitlines()
     (line,) = [line for line in lines if "after K3s starts" in line and line.startswith("UNKNOWN")]
-    assert f"fix: remove `no-such-flag` at {CONFIG}:1; start K3s" in line
+    assert f"fix: remove `kubelet-arg: [no-such-flag=1]` at {CONFIG}:1; start K3s" in line
 
 
 def test_an_unreadable_configuration_does_not_multiply_the_report(bare: CheckedNode) -> None:
