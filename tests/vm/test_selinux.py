@@ -59,13 +59,13 @@ def test_files_have_the_labels_of_the_policy_after_gate_repair_and_revert(node: 
     _assert_labelled(node, 12)
 
     node.run(f"rm {KUBELET_CONF} {PSA}; rmdir {LOGS}")
-    node.harden("apply")
+    node.harden("apply", "--accept-impact")
     assert "container_log_t" in node.run(("ls", "-dZ", LOGS)).out
     _assert_labelled(node, 12)
 
     node.run(f"rm {PSA}")
     node.put(FILE_CONTEXTS, f"{CONTEXTS}{PSA} system_u:object_r:no_such_type_t:s0\n")
-    failed = node.harden("apply", check=False)
+    failed = node.harden("apply", "--accept-impact", check=False)
     node.put(FILE_CONTEXTS, CONTEXTS)
     assert (failed.code, f"cannot set the SELinux label of {PSA}" in failed.out) == (1, True)
     assert f"sudo restorecon -v {PSA}" in failed.out
