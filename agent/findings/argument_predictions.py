@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.report import Prediction
 from agent.base.yaml_reader import BoundsError
-from agent.findings.config_edits import arguments_at, in_quotes, replaced, without, without_name
+from agent.findings.config_edits import in_quotes, replaced, without, without_name
 from agent.findings.registry import Problem, correction, edit_of_k3s_config, of_file
 from agent.harden.desired.dropin_options import expected_options
 from agent.harden.node.facts import not_run
@@ -111,7 +111,7 @@ def _corrected(situation: Situation, problem: Rejection) -> tuple[Edit, ...]:
     is_gate, found = problem.cause is Cause.FEATURE_GATE, problem.found
     if is_gate and not problem.meant:
         return without_name(situation, key, found, at, name) or without(situation, key, at, ())
-    texts = arguments_at(situation, key, name, at)
+    texts = situation.facts.merged_config.arguments_at(key, name, at)
     texts = tuple(text for text in texts if problem.cause is not Cause.INVALID_VALUE or _value(text) == found) or texts
     if not texts:  # a field of the kubelet's file, or an item without a name
         return without(situation, key, at, () if name else None)

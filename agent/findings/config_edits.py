@@ -26,16 +26,6 @@ _LONGEST_LINE = 2000
 """Characters of a line whose other items an edit repeats; thousands of edits of a longer one would take minutes."""
 
 
-def texts_at(situation: Situation, key: str, at: Location) -> tuple[str, ...]:
-    """Return the values of an option in a line."""
-    return situation.facts.merged_config.texts_at(key, at)
-
-
-def arguments_at(situation: Situation, key: str, name: str, at: Location) -> tuple[str, ...]:
-    """Return the items of a component's option in a line that set one argument."""
-    return situation.facts.merged_config.arguments_at(key, name, at)
-
-
 def replaced(situation: Situation, at: Location, old: str, new: str, key: str = "") -> Edit:
     """Return the edit of a value in K3s' configuration; an empty one removes it. A command line has the option `key`.
 
@@ -61,7 +51,7 @@ def _without_items(line: str, texts: Iterable[str]) -> str:
 
 def without(situation: Situation, key: str, at: Location, texts: Iterable[str] | None = None) -> tuple[Edit, ...]:
     """Return the edits that remove values of an option from a line; all by default."""
-    gone = [*dict.fromkeys(texts_at(situation, key, at) if texts is None else texts)]
+    gone = [*dict.fromkeys(situation.facts.merged_config.texts_at(key, at) if texts is None else texts)]
     line = situation.line_at(at).strip()
     variables = (
         name
@@ -85,7 +75,7 @@ def changed(situation: Situation, component: Component, name: str, item: Given, 
     """Return the edit that sets an argument, or its field in a file, to a better value; an empty one removes it."""
     if item.by is GivenBy.KUBELET_FILE:
         return _changed_field(situation, component, name, item, better)
-    texts = arguments_at(situation, component.config_key, name, item.at)
+    texts = situation.facts.merged_config.arguments_at(component.config_key, name, item.at)
     same = [text for text in texts if component_argument(text).value == item.value]
     if not texts:
         better = better and f"{item.field or name}: {better}"
@@ -115,7 +105,7 @@ def in_quotes(situation: Situation, at: Location, whole: str) -> Edit:
 
 def without_argument(situation: Situation, key: str, name: str, at: Location) -> tuple[Edit, ...]:
     """Return the edits that remove an argument of a component from a line."""
-    return without(situation, key, at, arguments_at(situation, key, name, at))
+    return without(situation, key, at, situation.facts.merged_config.arguments_at(key, name, at))
 
 
 def without_name(situation: Situation, key: str, name: str, at: Location, argument: str = "") -> tuple[Edit, ...]:
@@ -126,7 +116,11 @@ def without_name(situation: Situation, key: str, name: str, at: Location, argume
     if name and len(situation.line_at(at)) > _LONGEST_LINE:
         return (Edit(at, name),)
     edits: list[Edit] = []
-    texts = arguments_at(situation, key, argument, at) if argument else texts_at(situation, key, at)
+    texts = (
+        situation.facts.merged_config.arguments_at(key, argument, at)
+        if argument
+        else situation.facts.merged_config.texts_at(key, at)
+    )
     for text in texts:
         begin, value = ("".join(text.partition("=")[:2]), text.partition("=")[2]) if argument else ("", text)
         kept = [part for part in value.split(",") if part.strip() != name]
@@ -210,7 +204,7 @@ def plugins_joined(situation: Situation, value: str) -> tuple[Edit, ...]:
 
 def _with_plugins(situation: Situation, value: str, at: Location) -> Iterator[Edit]:
     """Yield the edits after which a line has these plugins, once."""
-    first, *others = arguments_at(situation, _PLUGINS_KEY, ADMISSION_PLUGINS_ARGUMENT, at)
+    first, *others = situation.facts.merged_config.arguments_at(_PLUGINS_KEY, ADMISSION_PLUGINS_ARGUMENT, at)
     argument = component_argument(first)
     names, wanted = string_slice(argument.value), value.split(",")
     if others or argument.spelling != argument.name or not set(names) <= set(wanted):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent import __released__
 from agent.base.model import Location
 from agent.base.repair import NO_REPAIR, Answer, Decide, Run
-from agent.findings.config_edits import replaced, texts_at, without
+from agent.findings.config_edits import replaced, without
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, edit_of_k3s_config, steps
 from agent.harden.node.machine.identity_and_network_facts import TOKEN_OF_CLUSTER
@@ -108,7 +108,7 @@ def token_changed(situation: Situation) -> Iterator[Problem]:
     if location is not None:
         of_cluster = situation.facts.data_dir / TOKEN_OF_CLUSTER
         message = f"the configured token differs from the one in {of_cluster}, which encrypts the datastore"
-        key = "token-file" if texts_at(situation, "token-file", location) else "token"
+        key = "token-file" if situation.facts.merged_config.texts_at("token-file", location) else "token"
         fix = edit_of_k3s_config(*without(situation, key, location))
         yield Problem(message, f"the last part of the token in {of_cluster}", "another token", location, fix)
 
