@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -25,6 +24,7 @@ from hypothesis import HealthCheck, settings
 from tests import npm_packages
 from tests.browser import chromium
 from tests.k8s import binaries as kubernetes
+from tests.programs_here import without_private_mounts, works
 from tests.release import rpm_root
 from tests.sarif import multitool
 from tests.vm import image as guest_image
@@ -67,24 +67,16 @@ settings.load_profile("repeat")
 
 
 @cache
-def _works(*command: str) -> bool:
-    """Return whether the command exists and succeeds here; in a container it may be denied."""
-    tool = shutil.which(command[0])
-    return tool is not None and subprocess.run([tool, *command[1:]], capture_output=True, check=False).returncode == 0
-
-
-@cache
 def _lacking(marker: str) -> str:
     """Return why tests with the marker cannot run here, or an empty string."""
     if marker == "root":
         if os.geteuid() != 0:
             return "needs root"
-        if not _works("unshare", "--mount", "--propagation", "private", "true"):
-            return "needs a private mount namespace, and unshare(1) fails here"
+        return without_private_mounts()
     if marker == "strace":
         if shutil.which("strace") is None:
             return "needs strace: apt-get install -y strace"
-        if not _works("strace", "--output=/dev/null", "true"):
+        if not works("strace", "--output=/dev/null", "true"):
             return "needs strace, and this kernel does not allow tracing"
     if marker == "browser" and chromium.installed() is None:
         return "needs Chromium: apt-get install -y chromium"

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 import yaml
 
 from agent.base.errors import ExitCode
+from tests.programs_here import without_private_mounts
 from tests.scenarios.host_tree import HostTree
 
 _SHADOWED = ("/etc", "/var", "/run", "/srv", "/opt", "/usr/local", "/usr/lib/systemd", "/usr/lib/sysctl.d", "/proc/sys")
@@ -97,6 +99,8 @@ class Follower:
             assert words[words.index("--root") + 1] == str(self.host.root)
             self._own(words[1:])
             return
+        if lacking := without_private_mounts():
+            pytest.skip(lacking)
         # The directories of the tree replace those of this machine, but not those of its programs.
         shadows = {at: self.host[at] for at in _SHADOWED if self.host[at].is_dir()}
         mounts = "".join(f"mount --bind {shlex.quote(str(path))} {at}\n" for at, path in shadows.items())
