@@ -92,6 +92,17 @@ class Waiver(NamedTuple):
     location: Location | None
     approved_by: str = ""
 
+    @property
+    def expiry(self) -> str:
+        """When it expires, in words."""
+        return f"expires {self.expires}" if self.expires else "does not expire"
+
+    @property
+    def line(self) -> str:
+        """The waiver as one line."""
+        approval = f"approved by {self.approved_by}" if self.approved_by else ""
+        return f"{self.reason} ({', '.join(filter(None, (approval, self.expiry, str(self.location or ''))))})"
+
 
 class Verdict(NamedTuple):
     """The result of one control on one host."""
@@ -120,6 +131,11 @@ class Verdict(NamedTuple):
     """Whether what the running node shows agrees with the configuration; None if nothing shows it."""
 
     @property
+    def shown_number(self) -> str:
+        """Its number in the benchmark; empty if it has none."""
+        return self.number.text if self.number else ""
+
+    @property
     def section(self) -> str:
         """The number of its section in the benchmark; empty if no benchmark has the control."""
         return self.number.section if self.number else ""
@@ -128,6 +144,17 @@ class Verdict(NamedTuple):
     def is_open(self) -> bool:
         """Whether the control still needs a fix, or could not be determined."""
         return self.status.is_open
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The expected and the found value and the reason, by name, without those that are empty."""
+        values = {"expected": self.expected, "found": self.found, "reason": self.reason}
+        return {name: value for name, value in values.items() if value}
+
+    @property
+    def accepted(self) -> str:
+        """The waiver as one line; empty without one."""
+        return self.waiver.line if self.waiver else ""
 
     @property
     def is_scored(self) -> bool:
@@ -185,10 +212,32 @@ class Assessment(Value):
     """The verdicts on the controls of which a rule of the STIG requires less than the benchmark."""
 
     @cached_property
+    def all_open(self) -> tuple[Verdict, ...]:
+        """The verdicts that are open, those that a baseline accepts included."""
+        return tuple(verdict for verdict in self.verdicts if verdict.is_open)
+
+    @cached_property
     def open(self) -> tuple[Verdict, ...]:
         """The verdicts that decide the exit code: with a baseline, only the newly open ones."""
-        known = (self.known or frozenset()) | self.not_in_baseline
-        return tuple(verdict for verdict in self.verdicts if verdict.is_open and verdict.control.id not in known)
+        return tuple(filter(self.is_new, self.all_open))
+
+    @property
+    def open_by_owner(self) -> dict[FixOwner, list[Verdict]]:
+        """The open controls by the owner of their fix; an owner without open controls is left out."""
+        by_owner = {owner: [verdict for verdict in self.all_open if verdict.owner is owner] for owner in FixOwner}
+        return {owner: left for owner, left in by_owner.items() if left}
+
+    def is_in_baseline(self, verdict: Verdict) -> bool:
+        """Return whether a control is open and was open in the baseline."""
+        return verdict.is_open and verdict.control.id in (self.known or ())
+
+    def is_added(self, verdict: Verdict) -> bool:
+        """Return whether a control is open, and the baseline does not have it."""
+        return verdict.is_open and verdict.control.id in self.not_in_baseline
+
+    def is_new(self, verdict: Verdict) -> bool:
+        """Return whether a control decides the exit code: open, and not accepted by a baseline."""
+        return verdict.is_open and not (self.is_in_baseline(verdict) or self.is_added(verdict))
 
     @cached_property
     def left_open(self) -> frozenset[str]:
@@ -211,16 +260,37 @@ class Assessment(Value):
 
     def counts(self, section: str | None = None) -> dict[ControlStatus, int]:
         """Return the number of controls with each status, in all sections or in one; "" is beyond the benchmark."""
-        by_section = self._statuses_by_section
-        inside = [*chain(*by_section.values())] if section is None else by_section.get(section, [])
-        return {status: inside.count(status) for status in ControlStatus}
+        statuses = [
+            verdict.status for verdict in (self.verdicts if section is None else self.sections.get(section, ()))
+        ]
+        return {status: statuses.count(status) for status in ControlStatus}
 
     @cached_property
-    def _statuses_by_section(self) -> dict[str, list[ControlStatus]]:
-        found: dict[str, list[ControlStatus]] = {}
-        for verdict in self.verdicts:
-            found.setdefault(verdict.section, []).append(verdict.status)
+    def sections(self) -> dict[str, list[Verdict]]:
+        """The verdicts by section, in the order of their numbers; those without a number are last."""
+
+        def order(verdict: Verdict) -> tuple[bool, list[int]]:
+            parts = verdict.shown_number.split(".")
+            return verdict.number is None, [int(part) for part in parts if part.isdecimal()]
+
+        found: dict[str, list[Verdict]] = {}
+        for verdict in sorted(self.verdicts, key=order):
+            found.setdefault(verdict.section, []).append(verdict)
         return found
+
+    @property
+    def in_order(self) -> list[Verdict]:
+        """The verdicts in the order of the sections."""
+        return [*chain(*self.sections.values())]
+
+    def fact(self, name: str) -> str:
+        """Return the value of a fact; empty if it is not known."""
+        return next((fact.value for fact in self.facts if fact.name == name), "")
+
+    @property
+    def all_facts(self) -> tuple[Fact, ...]:
+        """The facts about the host, and then who made the assessment and from what."""
+        return (*self.facts, *(self.provenance.facts() if self.provenance else ()))
 
     @property
     def benchmark_counts(self) -> dict[ControlStatus, int]:

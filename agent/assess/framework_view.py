@@ -66,9 +66,8 @@ def worst(statuses: Iterable[ControlStatus]) -> ControlStatus:
 def rule_results(assessment: Assessment) -> tuple[RuleResult, ...]:
     """Return the result of each rule of the STIG, by number."""
     by_id = {verdict.control.id: verdict for verdict in (*assessment.verdicts, *assessment.by_rules)}
-    version = next((fact.value for fact in assessment.facts if fact.name == K3S_VERSION), "")
-    role = next((fact.value for fact in assessment.facts if fact.name == ROLE), "")
-    minor = int((re.match(r"v1\.(\d{1,3})", version) or ("", 0))[1])
+    role = assessment.fact(ROLE)
+    minor = int((re.match(r"v1\.(\d{1,3})", assessment.fact(K3S_VERSION)) or ("", 0))[1])
     return tuple(
         RuleResult(rule, _status(rule, verdicts, minor, role), verdicts)
         for rule in stig_rules()

@@ -104,14 +104,14 @@ class AssessmentOptions(ReportOptions):
     ) -> NoReturn:
         """Print or write the assessment, also to the API server if `to_api`, and exit with its exit code."""
         from agent.reports.assessments import present_assessment
-        from agent.reports.assessments.common import addressed_assessment, fact
+        from agent.reports.assessments.common import addressed_assessment
 
         if self.framework:
             from agent.assess.framework_view import in_framework
 
             assessment = in_framework(assessment, self.framework, numbered=self.output_format is not Format.JSON)
         assessment = addressed_assessment(assessment, caller())
-        if self.output_format is Format.OPENREPORTS and not fact(assessment, NODE_UID):
+        if self.output_format is Format.OPENREPORTS and not assessment.fact(NODE_UID):
             print_error("the report has no owner: the UID of the Node is not known", "pass --cluster on a server")
         with printing(assessment.exit_code):
             if self.output and self.output != Path("-"):

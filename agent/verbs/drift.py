@@ -30,7 +30,7 @@ from agent.harden.node.site_files import read_settings
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.reports.assessments import assessment_text
-from agent.reports.assessments.common import assessment_result, cleaned, fact
+from agent.reports.assessments.common import assessment_result, cleaned
 from agent.reports.assessments.openmetrics import as_openmetrics
 from agent.reports.formats import Format
 from agent.reports.repair_texts import Caller, addressed_steps, step_lines
@@ -191,7 +191,7 @@ def _grouped(changes: Iterable[StatusChange], ends: Mapping[str, str]) -> Iterat
 def _change(name: str, last: Baseline, now: Assessment) -> str:
     """Return a fact of both reports as "OLD to NEW"; empty if it is the same, or if one of them is assumed."""
     before = last.facts.get(name, "")
-    after = fact(now, name)
+    after = now.fact(name)
     is_known = before and after and not any(version.endswith(ASSUMED) for version in (before, after))
     return f"{before} to {after}" if is_known and before != after else ""
 

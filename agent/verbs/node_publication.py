@@ -27,7 +27,6 @@ from agent.harden.changes.state import (
 )
 from agent.harden.settings.schema import Publish
 from agent.harden.situation.observation import observe_situation
-from agent.reports.assessments.common import fact
 from agent.reports.text import accepted_by_site, printable
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def prepare_publication(
         if host.is_live and (publishes or record):
             new = _publication(host, request, settings, now, _drifted(last, now, earlier), earlier)
         if new and record:
-            yield from _write_record(host, record, settings.drift_record_key, new, fact(now, K3S_VERSION))
+            yield from _write_record(host, record, settings.drift_record_key, new, now.fact(K3S_VERSION))
         if new and publishes and not new.kubeconfig:
             for path in (PUBLICATION, SENT):
                 host.writable_tree.remove_file(path)

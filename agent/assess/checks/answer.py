@@ -63,6 +63,16 @@ class Evidence(NamedTuple):
     """The command that shows it, if it is not that of the object or file."""
 
     @property
+    def origin(self) -> str:
+        """Its location, or else its source."""
+        return str(self.location or self.source)
+
+    @property
+    def line(self) -> str:
+        """The evidence as one line."""
+        return ": ".join(filter(None, (self.origin, self.observation)))
+
+    @property
     def repeated_by(self) -> str:
         """The command that shows the same on the node; empty if there is none."""
         command = self.repeat_with or kubectl_get(self.cluster_object)

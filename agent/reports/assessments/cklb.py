@@ -11,7 +11,7 @@ from agent.assess.framework_view import rule_results
 from agent.assess.frameworks.references import STIG_RELEASE, STIG_TITLE
 from agent.base.report import K3S_VERSION, ROLE
 from agent.reports.assessments import common
-from agent.reports.assessments.common import evidence_line, fact, few, verdict_fix, waived
+from agent.reports.assessments.common import few, verdict_fix
 from agent.reports.assessments.oscal import identifier
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def as_cklb(assessment: Assessment) -> str:
         "target_type": "Computing",
         "host_name": name,
         **dict.fromkeys(unknown, ""),
-        "comments": f"k3s-harden {__version__}, K3s {fact(assessment, ROLE)} {fact(assessment, K3S_VERSION)}",
+        "comments": f"k3s-harden {__version__}, K3s {assessment.fact(ROLE)} {assessment.fact(K3S_VERSION)}",
         "role": "None",
         "is_web_database": False,
         "classification": None,
@@ -91,11 +91,10 @@ def _details(verdict: Verdict) -> str:
     shown, left = few(verdict.evidence)
     lines = [
         f"{verdict.control.id}: {verdict.status}: {verdict.control.title}",
-        *(f"{word} {text}" for word, text in (("Expected:", verdict.expected), ("Found:", verdict.found)) if text),
-        verdict.reason,
+        *(text if name == "reason" else f"{name.capitalize()}: {text}" for name, text in verdict.values.items()),
     ]
     for evidence in shown:
-        lines += [evidence_line(evidence), f"  {evidence.repeated_by}" if evidence.repeated_by else ""]
+        lines += [evidence.line, f"  {evidence.repeated_by}" if evidence.repeated_by else ""]
     return "\n".join(filter(None, (*lines, left)))
 
 
@@ -104,7 +103,7 @@ def _comments(result: RuleResult) -> str:
     lines = [result.rule.note]
     for verdict in result.verdicts:
         if verdict.waiver:
-            lines.append(f"Waiver of {verdict.control.id}: {waived(verdict.waiver)}")
+            lines.append(f"Waiver of {verdict.control.id}: {verdict.accepted}")
         elif verdict.is_open and verdict_fix(verdict):
             lines.append(f"Remediation ({common.owner_name(verdict.owner)}): {verdict_fix(verdict)}")
     if result.status is ControlStatus.MANUAL:

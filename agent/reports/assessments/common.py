@@ -18,8 +18,7 @@ from agent.reports.text import count_of, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.assess.assessment import Evidence, Note, Verdict, Waiver
-    from agent.base.report import Fact
+    from agent.assess.assessment import Evidence, Note, Verdict
     from agent.reports.repair_texts import Caller
 
     _T = TypeVar("_T")
@@ -74,26 +73,8 @@ def addressed_assessment(assessment: Assessment, caller: Caller) -> Assessment:
     return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes), next_steps=steps)
 
 
-def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:
-    """Return the verdicts by section, in the order of their numbers; those without a number are last."""
-
-    def order(verdict: Verdict) -> tuple[bool, list[int]]:
-        parts = verdict_number(verdict).split(".")
-        return verdict.number is None, [int(part) for part in parts if part.isdecimal()]
-
-    sections: dict[str, list[Verdict]] = {}
-    for verdict in sorted(assessment.verdicts, key=order):
-        sections.setdefault(verdict.section, []).append(verdict)
-    return sections
-
-
-def verdicts_in_order(assessment: Assessment) -> list[Verdict]:
-    """Return the verdicts in the order of `by_section`."""
-    return [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
-
-
 def shown_verdicts(assessment: Assessment, verbosity: Verbosity, groups: Iterable[Awaiting]) -> list[Verdict]:
-    """Return the verdicts in the order of `by_section` that formats for people show, without those of `groups`.
+    """Return the verdicts in order that formats for people show, without those of `groups`.
 
     -q shows only controls that decide the exit code; -v adds all others.
     """
@@ -101,16 +82,11 @@ def shown_verdicts(assessment: Assessment, verbosity: Verbosity, groups: Iterabl
 
     def is_shown(verdict: Verdict) -> bool:
         if verbosity is Verbosity.QUIET:
-            return is_new(assessment, verdict)
+            return assessment.is_new(verdict)
         return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is ControlStatus.WAIVED
 
-    verdicts = (verdict for verdict in verdicts_in_order(assessment) if verdict.control.id not in waiting)
+    verdicts = (verdict for verdict in assessment.in_order if verdict.control.id not in waiting)
     return list(filter(is_shown, verdicts))
-
-
-def verdict_number(verdict: Verdict) -> str:
-    """Return the number of a control in the benchmark; empty if it has none."""
-    return verdict.number.text if verdict.number else ""
 
 
 def section_title(number: str) -> str:
@@ -120,7 +96,7 @@ def section_title(number: str) -> str:
 
 def assessment_title(assessment: Assessment) -> str:
     """Return the first line: benchmark, node, role and K3s version."""
-    about = (fact(assessment, name) for name in (ROLE, K3S_VERSION))
+    about = (assessment.fact(name) for name in (ROLE, K3S_VERSION))
     return f"k3s-harden assess: {', '.join(filter(None, (str(assessment.benchmark), assessment.node, *about)))}"
 
 
@@ -146,11 +122,11 @@ def _left_open(assessment: Assessment) -> str:
 
 def _open(assessment: Assessment, beyond: str = "") -> str:
     new = assessment.open
-    known = [verdict for verdict in assessment.verdicts if in_baseline(assessment, verdict)]
+    known = [verdict for verdict in assessment.verdicts if assessment.is_in_baseline(verdict)]
     kind = "open" if assessment.known is None else "new open"
     text = f"{count_of(len(new), f'{kind} control', 'No')}{_by_status(new)}{beyond}"
     text += f", {len(known)} in the baseline{_by_status(known)}" if known else ""
-    added = [verdict for verdict in assessment.verdicts if is_added(assessment, verdict)]
+    added = [verdict for verdict in assessment.verdicts if assessment.is_added(verdict)]
     text += f", {len(added)} that the baseline does not have{_by_status(added)}" if added else ""
     others = _not_open(assessment.benchmark_counts)
     return f"{text}; {others}" if others else text
@@ -204,31 +180,9 @@ def manual_reviews(assessment: Assessment) -> str:
     return f"{count} control{'s require' if count > 1 else ' requires'} manual review; -v shows each" if count else ""
 
 
-def open_by_owner(assessment: Assessment) -> Mapping[FixOwner, Sequence[Verdict]]:
-    """Return the open controls by the owner of their fix; an owner without open controls is left out."""
-    verdicts = [verdict for verdict in assessment.verdicts if verdict.is_open]
-    by_owner = {owner: [verdict for verdict in verdicts if verdict.owner is owner] for owner in FixOwner}
-    return {owner: left for owner, left in by_owner.items() if left}
-
-
 def owner_name(owner: FixOwner) -> str:
     """Return the name of an owner for people."""
     return "K3s" if owner is FixOwner.K3S else str(owner)
-
-
-def in_baseline(assessment: Assessment, verdict: Verdict) -> bool:
-    """Return whether a control is open and was open in the baseline."""
-    return verdict.is_open and verdict.control.id in (assessment.known or ())
-
-
-def is_new(assessment: Assessment, verdict: Verdict) -> bool:
-    """Return whether a control decides the exit code: open, and not in the baseline."""
-    return verdict.is_open and not in_baseline(assessment, verdict) and not is_added(assessment, verdict)
-
-
-def is_added(assessment: Assessment, verdict: Verdict) -> bool:
-    """Return whether a control is open, and the baseline does not have it."""
-    return verdict.is_open and verdict.control.id in assessment.not_in_baseline
 
 
 def verdict_fix(verdict: Verdict) -> str:
@@ -236,32 +190,10 @@ def verdict_fix(verdict: Verdict) -> str:
     return repair_texts.text(verdict.repair)
 
 
-def origin(evidence: Evidence) -> str:
-    """Return the location or the source of evidence."""
-    return str(evidence.location or evidence.source)
-
-
-def evidence_line(evidence: Evidence) -> str:
-    """Return evidence as one line."""
-    return ": ".join(filter(None, (origin(evidence), evidence.observation)))
-
-
 def few(evidence: Sequence[Evidence]) -> tuple[Sequence[Evidence], str]:
     """Return the first pieces of evidence, and a text with the number of the others."""
     left = len(evidence) - _FEW
     return evidence[:_FEW], f"and {left} more" if left > 0 else ""
-
-
-def expiry(waiver: Waiver) -> str:
-    """Return when a waiver expires."""
-    return f"expires {waiver.expires}" if waiver.expires else "does not expire"
-
-
-def waived(waiver: Waiver) -> str:
-    """Return a waiver as one line."""
-    approval = f"approved by {waiver.approved_by}" if waiver.approved_by else ""
-    parts = filter(None, (approval, expiry(waiver), str(waiver.location or "")))
-    return f"{waiver.reason} ({', '.join(parts)})"
 
 
 def noted(note: Note) -> str:
@@ -272,13 +204,3 @@ def noted(note: Note) -> str:
         repair_texts.labelled(repair_texts.text(note.repair)),
     )
     return "; ".join(filter(None, parts))
-
-
-def fact(assessment: Assessment, name: str) -> str:
-    """Return the value of a fact; empty if it is not known."""
-    return next((fact.value for fact in assessment.facts if fact.name == name), "")
-
-
-def all_facts(assessment: Assessment) -> tuple[Fact, ...]:
-    """Return the facts about the host, and then who made the assessment and from what."""
-    return (*assessment.facts, *(assessment.provenance.facts() if assessment.provenance else ()))

@@ -8,13 +8,7 @@ from agent.assess.assessment import SCHEMA
 from agent.assess.frameworks.references import references_of
 from agent.assess.provenance import sha256_of_report
 from agent.base.times import timestamp
-from agent.reports.assessments.common import (
-    by_section,
-    in_baseline,
-    open_by_owner,
-    section_title,
-    verdict_number,
-)
+from agent.reports.assessments.common import section_title
 from agent.reports.repair_texts import location_object, next_step_object, repair_object
 
 if TYPE_CHECKING:
@@ -27,7 +21,7 @@ def assessment_json(assessment: Assessment) -> str:
 
     from agent import __version__
 
-    sections = by_section(assessment)
+    sections = assessment.sections
     shape = {
         "schema": SCHEMA,
         "version": __version__,
@@ -48,7 +42,7 @@ def assessment_json(assessment: Assessment) -> str:
         ],
         "open_by_owner": [
             {"owner": str(owner), "controls": [verdict.control.id for verdict in verdicts]}
-            for owner, verdicts in open_by_owner(assessment).items()
+            for owner, verdicts in assessment.open_by_owner.items()
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
         "in_force": [
@@ -68,7 +62,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
     return {
         "id": control.id,
         "title": control.title,
-        "number": verdict_number(verdict),
+        "number": verdict.shown_number,
         "section": verdict.section,
         "assessed": str(number.assessed) if number else "",
         "level": control.level,
@@ -77,7 +71,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "status": str(verdict.status),
         "is_open": verdict.is_open,
         "in_force": str(verdict.in_force or ""),
-        "in_baseline": in_baseline(assessment, verdict),
+        "in_baseline": assessment.is_in_baseline(verdict),
         "is_new_control": verdict.control.id in assessment.not_in_baseline,
         "expected": verdict.expected,
         "found": verdict.found,

@@ -23,7 +23,7 @@ def as_junit(assessment: Assessment) -> str:
     root = Element(
         "testsuites", {"name": common.assessment_title(assessment), **_counted(assessment, assessment.verdicts)}
     )
-    for number, verdicts in common.by_section(assessment).items():
+    for number, verdicts in assessment.sections.items():
         suite = SubElement(
             root,
             "testsuite",
@@ -38,7 +38,7 @@ def as_junit(assessment: Assessment) -> str:
         )
         properties = SubElement(suite, "properties")
         SubElement(properties, "property", name="benchmark", value=str(assessment.benchmark))
-        for fact in common.all_facts(assessment):
+        for fact in assessment.all_facts:
             SubElement(properties, "property", name=fact.name, value=fact.value)
         for verdict in verdicts:
             _case(suite, assessment, verdict)
@@ -61,7 +61,7 @@ def _counted(assessment: Assessment, verdicts: Sequence[Verdict]) -> dict[str, s
 
 
 def _is_skipped(assessment: Assessment, verdict: Verdict) -> bool:
-    return not (common.is_new(assessment, verdict) or verdict.status is ControlStatus.PASS)
+    return not (assessment.is_new(verdict) or verdict.status is ControlStatus.PASS)
 
 
 def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
@@ -69,17 +69,17 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
     case = SubElement(
         suite,
         "testcase",
-        name=f"{common.verdict_number(verdict)} {verdict.control.id}: {verdict.control.recommendation}".lstrip(),
+        name=f"{verdict.shown_number} {verdict.control.id}: {verdict.control.recommendation}".lstrip(),
         classname=common.section_title(verdict.section).replace(".", "-"),
         time="0",
     )
     values = f"expected {verdict.expected}; found {verdict.found}" if verdict.found else verdict.reason
     owner, fix = common.owner_name(verdict.owner), common.verdict_fix(verdict) or verdict.reason
     if _is_skipped(assessment, verdict):
-        why = f"{verdict.status}: {common.waived(verdict.waiver) if verdict.waiver else verdict.reason}"
-        if common.in_baseline(assessment, verdict):
+        why = f"{verdict.status}: {verdict.accepted if verdict.waiver else verdict.reason}"
+        if assessment.is_in_baseline(verdict):
             why = f"in the baseline: {verdict.status}: {values}"
-        elif common.is_added(assessment, verdict):
+        elif assessment.is_added(verdict):
             why = f"new control, not in the baseline: {verdict.status}: {values}"
         SubElement(case, "skipped", message=why)
     elif verdict.is_open:
@@ -89,4 +89,4 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
         problem = SubElement(case, tag, type=str(verdict.status), message=message)
         problem.text = f"Owner: {owner}\nRemediation: {fix}"
     if verdict.evidence:
-        SubElement(case, "system-out").text = "\n".join(map(common.evidence_line, verdict.evidence))
+        SubElement(case, "system-out").text = "\n".join(shown.line for shown in verdict.evidence)

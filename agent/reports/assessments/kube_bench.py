@@ -13,7 +13,7 @@ from agent.assess.benchmark.catalogue import SECTIONS
 from agent.base.report import K3S_VERSION
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import Version
-from agent.reports.assessments.common import UNNUMBERED, by_section, fact, origin, verdict_fix, waived
+from agent.reports.assessments.common import UNNUMBERED, verdict_fix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ def as_kube_bench(assessment: Assessment) -> str:
     import json
 
     parts: dict[str, list[tuple[str, Sequence[Verdict]]]] = {}
-    for section, verdicts in by_section(assessment).items():
+    for section, verdicts in assessment.sections.items():
         parts.setdefault(section.partition(".")[0], []).append((section, verdicts))
     controls = [_controls(assessment, part, groups) for part, groups in parts.items()]
     return json.dumps({"Controls": controls, "Totals": _counts(assessment.verdicts)}) + "\n"
@@ -58,7 +58,7 @@ def _controls(assessment: Assessment, part: str, groups: Sequence[tuple[str, Seq
     node_type, text = _PARTS.get(part, _OURS)
     found = ""
     with suppress(ValueError):
-        found = Version.parse(fact(assessment, K3S_VERSION)).family
+        found = Version.parse(assessment.fact(K3S_VERSION)).family
     return {
         "id": part or UNNUMBERED,
         "version": f"k3s-{assessment.benchmark}",
@@ -83,13 +83,13 @@ def _result(verdict: Verdict) -> dict[str, object]:
     reason = verdict.reason
     # kube-bench has no state for these.
     if verdict.status is ControlStatus.WAIVED and verdict.waiver:
-        reason = f"waived: {waived(verdict.waiver)}"
+        reason = f"waived: {verdict.accepted}"
     elif verdict.status is ControlStatus.UNKNOWN:
         reason = f"could not be determined: {reason}" if reason else "could not be determined"
     return {
         "test_number": verdict.number.text if verdict.number else verdict.control.id,
         "test_desc": verdict.control.recommendation,
-        "audit": "; ".join(dict.fromkeys(map(origin, verdict.evidence))),
+        "audit": "; ".join(dict.fromkeys(shown.origin for shown in verdict.evidence)),
         "AuditEnv": "",
         "AuditConfig": "",
         "type": {"WARN": "manual", "INFO": "skip"}.get(_state(verdict), "") if not verdict.is_open else "",

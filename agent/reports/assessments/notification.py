@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.likely_cause import gate_gaps, is_compliant
 from agent.base.repair import NO_REPAIR
 from agent.base.times import timestamp
-from agent.reports.assessments.common import cleaned, verdict_number
+from agent.reports.assessments.common import cleaned
 from agent.reports.repair_texts import location_object, repair_object
 from agent.reports.text import count_of, printable
 
@@ -56,7 +56,7 @@ def notification_json(
 def _rows(notification: Notification, assessment: Assessment, causes: Mapping[str, str]) -> list[dict[str, object]]:
     """Return the changed controls, worse ones first; in the first notification, all open controls."""
     if notification.before is None:
-        return [_row(verdict, None, "worse", causes) for verdict in assessment.verdicts if verdict.is_open]
+        return [_row(verdict, None, "worse", causes) for verdict in assessment.all_open]
     verdicts = {verdict.control.id: verdict for verdict in assessment.verdicts}
     order = {"worse": 0, "other": 1, "better": 2}
     changes = sorted(notification.changes, key=lambda change: order[change.direction])
@@ -69,7 +69,7 @@ def _row(
     control, evidence = verdict.control, verdict.evidence
     return {
         "id": control.id,
-        "number": verdict_number(verdict),
+        "number": verdict.shown_number,
         "title": control.title,
         "status": str(verdict.status),
         "previous_status": before and str(before),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.times import parse_timestamp
-from agent.reports.assessments.common import fact, verdict_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -56,19 +55,18 @@ def as_openmetrics(
     about = {
         "version": __version__,
         "benchmark": str(assessment.benchmark),
-        "role": fact(assessment, ROLE),
-        "k3s_version": fact(assessment, K3S_VERSION),
+        "role": assessment.fact(ROLE),
+        "k3s_version": assessment.fact(K3S_VERSION),
     }
     # A duplicate series would make the collector reject the whole file.
     open_controls = {
         verdict.control.id: {
             "id": verdict.control.id,
-            "number": verdict_number(verdict),
+            "number": verdict.shown_number,
             "status": str(verdict.status),
             "actor": str(verdict.owner),
         }
-        for verdict in assessment.verdicts
-        if verdict.is_open
+        for verdict in assessment.all_open
     }
     choices = assessment.choices
     samples: dict[str, list[Sample]] = {

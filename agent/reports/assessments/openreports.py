@@ -14,7 +14,7 @@ from agent.assess.assessment import ControlStatus
 from agent.base.report import NODE_UID
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.k3s.redaction import redacted_all
-from agent.reports.assessments.common import fact, verdict_fix, waived
+from agent.reports.assessments.common import verdict_fix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def node_report(assessment: Assessment) -> dict[str, object]:
     verdicts = sorted(assessment.verdicts, key=lambda verdict: list(_RESULTS).index(verdict.status))
     shown = [_result(assessment, verdict) for verdict in verdicts if verdict.status is not ControlStatus.PASS]
     summary = {**dict.fromkeys(_RESULTS.values(), 0), **Counter(_RESULTS[verdict.status] for verdict in verdicts)}
-    return _cluster_report((assessment.node or "unnamed").lower(), fact(assessment, NODE_UID), summary, shown)
+    return _cluster_report((assessment.node or "unnamed").lower(), assessment.fact(NODE_UID), summary, shown)
 
 
 def fleet_reports(fleet: Fleet) -> str:
@@ -79,8 +79,7 @@ def _cluster_report(
 
 
 def _result(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
-    pairs = (("expected", verdict.expected), ("found", verdict.found), ("reason", verdict.reason))
-    values = "; ".join(f"{name} {text}" for name, text in pairs if text)
+    values = "; ".join(map(" ".join, verdict.values.items()))
     return {
         "policy": str(assessment.benchmark),
         "rule": verdict.control.id,
@@ -92,7 +91,7 @@ def _result(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "properties": {
             "status": str(verdict.status),
             "remediation": verdict_fix(verdict)[:_LONGEST],
-            "waiver": waived(verdict.waiver) if verdict.waiver else "",
+            "waiver": verdict.accepted,
         },
     }
 

@@ -18,15 +18,7 @@ from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import nist_controls, references_of
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.times import timestamp
-from agent.reports.assessments.common import (
-    assessment_title,
-    evidence_line,
-    fact,
-    owner_name,
-    verdict_fix,
-    verdict_number,
-    waived,
-)
+from agent.reports.assessments.common import assessment_title, owner_name, verdict_fix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +101,7 @@ class _Document:
     def observed(self, verdicts: Sequence[Verdict]) -> Json:
         """Return the node and the cluster, and what was observed on them."""
         assessment = self.assessment
-        about = f"{assessment.node or 'unnamed'}, K3s {fact(assessment, ROLE)} {fact(assessment, K3S_VERSION)}"
+        about = f"{assessment.node or 'unnamed'}, K3s {assessment.fact(ROLE)} {assessment.fact(K3S_VERSION)}"
         facts = _props({made.name: made.value for made in assessment.facts})
         cluster = self.part(
             ["cluster"], "Kubernetes cluster", "The cluster of the node, as its API server describes it."
@@ -132,16 +124,15 @@ class _Document:
         control = verdict.control
         is_of_cluster = any(shown.cluster_object for shown in verdict.evidence)
         subject = ("cluster", "component") if is_of_cluster else ("node", "inventory-item")
-        found = (("Expected", verdict.expected), ("Found", verdict.found), ("Reason", verdict.reason))
-        text = " ".join(f"{word}: {text}." for word, text in found if text) or control.title
+        text = " ".join(f"{name.capitalize()}: {text}." for name, text in verdict.values.items()) or control.title
         evidence = [
-            _filled({"description": evidence_line(shown), "props": _props({"command": shown.repeated_by or ""})})
+            _filled({"description": shown.line, "props": _props({"command": shown.repeated_by or ""})})
             for shown in verdict.evidence
         ]
         props = {
             "control": control.id,
             "status": str(verdict.status),
-            "cis-number": verdict_number(verdict),
+            "cis-number": verdict.shown_number,
             "severity": str(control.rating.severity),
             "stig-rules": " ".join(references_of(control.id).stig),
         }
@@ -157,7 +148,7 @@ class _Document:
     def _risk(self, verdict: Verdict) -> Json:
         control, waiver = verdict.control, verdict.waiver
         fix = verdict_fix(verdict) or "A person decides what to do."
-        statement = f"{control.rating.reason} {_accepted(verdict) or verdict.reason}".strip() or control.why
+        statement = f"{control.rating.reason} {verdict.accepted or verdict.reason}".strip() or control.why
         approver = waiver.approved_by if waiver else ""
         props = {"severity": str(control.rating.severity), "approved-by": approver}
         repair = self.part(["remediation", control.id], f"Meet {control.id}", fix, {"owner": owner_name(verdict.owner)})
@@ -170,13 +161,13 @@ class _Document:
         }
         if waiver and waiver.expires:
             risk["deadline"] = end = f"{waiver.expires}T23:59:59Z"
-            task = self.part(["milestone", control.id], "The waiver or stage ends", _accepted(verdict))
+            task = self.part(["milestone", control.id], "The waiver or stage ends", verdict.accepted)
             risk["remediations"][0]["tasks"] = [{**task, "type": "milestone", "timing": {"on-date": {"date": end}}}]
         return risk
 
     def item(self, verdict: Verdict) -> Json:
         """Return the item of the plan about a control."""
-        text = _accepted(verdict) or verdict.reason or f"Found: {verdict.found or 'not met'}."
+        text = verdict.accepted or verdict.reason or f"Found: {verdict.found or 'not met'}."
         return {
             **self.part(["item", verdict.control.id], _weakness(verdict), text),
             **self._related("observation", [verdict]),
@@ -208,10 +199,6 @@ def _weakness(verdict: Verdict) -> str:
     """Return the title of a risk: the title of a control states the requirement."""
     words = {ControlStatus.FAIL: "Not met", ControlStatus.WAIVED: "Waived"}
     return f"{words.get(verdict.status, 'Not determined')}: {verdict.control.title}"
-
-
-def _accepted(verdict: Verdict) -> str:
-    return waived(verdict.waiver) if verdict.waiver else ""
 
 
 def _catalog_id(nist: str) -> str:

@@ -30,7 +30,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     if not is_quiet:
         yield common.assessment_title(assessment)
     if verbosity is Verbosity.VERBOSE:
-        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in common.all_facts(assessment))
+        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in assessment.all_facts)
     for verdict in common.shown_verdicts(assessment, verbosity, groups):
         yield _verdict(assessment, verdict, verbosity)
     yield from (group.line for group in groups)
@@ -40,9 +40,9 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
         return
     yield from (f"in force {effect.status}: {effect.subject}: {effect.observed}" for effect in assessment.effects)
     yield from (f"note {common.noted(note)}" for note in assessment.notes)
-    for number in common.by_section(assessment):
+    for number in assessment.sections:
         yield f"section {common.section_title(number)}: {common.in_numbers(assessment.counts(number))}"
-    for owner, left in common.open_by_owner(assessment).items():
+    for owner, left in assessment.open_by_owner.items():
         yield f"owner {common.owner_name(owner)}: {', '.join(verdict.control.id for verdict in left)}"
     if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
         yield common.manual_reviews(assessment)
@@ -52,21 +52,21 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
 
 def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:
     """Return one line; status, number (or "-") and id are its first words, for awk and cut."""
-    number = common.verdict_number(verdict) or "-"
+    number = verdict.shown_number or "-"
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     if verbosity is Verbosity.VERBOSE:
-        parts += [f"evidence {common.evidence_line(evidence_item)}" for evidence_item in verdict.evidence]
+        parts += [f"evidence {evidence_item.line}" for evidence_item in verdict.evidence]
     elif verdict.evidence:
         some, others = common.few(verdict.evidence)
-        parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(map(common.origin, some)), others)))}")
+        parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(shown.origin for shown in some), others)))}")
     if verdict.reason:
         parts.append(f"reason {verdict.reason}")
     if verdict.waiver:
-        parts.append(f"waiver {common.waived(verdict.waiver)}")
-    if common.in_baseline(assessment, verdict):
+        parts.append(f"waiver {verdict.accepted}")
+    if assessment.is_in_baseline(verdict):
         parts.append("in the baseline")
-    if common.is_added(assessment, verdict):
+    if assessment.is_added(verdict):
         parts.append("new control, not in the baseline")
     if verdict.is_open:
         parts.append(f"owner {common.owner_name(verdict.owner)}")

@@ -14,8 +14,7 @@ from agent.base.repair import Instruction
 from agent.base.times import timestamp
 from agent.k3s.roles_and_versions import K3S_CONFIG_FILE
 from agent.reports import repair_texts
-from agent.reports.assessments import common
-from agent.reports.assessments.common import in_baseline, owner_name, verdict_fix, verdict_number, waived
+from agent.reports.assessments.common import owner_name, verdict_fix
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
@@ -47,7 +46,7 @@ def as_sarif(assessment: Assessment) -> str:
 
     from agent import __version__
 
-    verdicts = common.verdicts_in_order(assessment)
+    verdicts = assessment.in_order
     rules = {verdict.control.id: _rule(verdict) for verdict in verdicts}
     indexes = {rule: index for index, rule in enumerate(rules)}
     category = "/".join(filter(None, ("k3s-harden", str(assessment.benchmark), assessment.node)))
@@ -87,7 +86,7 @@ def as_sarif(assessment: Assessment) -> str:
             "counts": assessment.counts(),
             "countsOfBenchmark": assessment.benchmark_counts,
             "countsBeyondBenchmark": assessment.counts(""),
-            "facts": {fact.name: fact.value for fact in common.all_facts(assessment)},
+            "facts": {fact.name: fact.value for fact in assessment.all_facts},
         },
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
@@ -131,16 +130,16 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
         "partialFingerprints": {_FINGERPRINT: sha256(f"{control.id}\0{control.check.subject}".encode()).hexdigest()},
         "properties": {
             "status": str(verdict.status),
-            "number": verdict_number(verdict),
+            "number": verdict.shown_number,
             "expected": verdict.expected,
             "found": verdict.found,
             "owner": str(verdict.owner),
         },
     }
     if assessment.known is not None:
-        shape["baselineState"] = "new" if verdict.is_open and not in_baseline(assessment, verdict) else "unchanged"
+        shape["baselineState"] = "new" if verdict.is_open and not assessment.is_in_baseline(verdict) else "unchanged"
     if verdict.status is ControlStatus.WAIVED and verdict.waiver:
-        suppression = {"kind": "external", "status": "accepted", "justification": waived(verdict.waiver)}
+        suppression = {"kind": "external", "status": "accepted", "justification": verdict.accepted}
         location = verdict.waiver.location
         shape["suppressions"] = [{**suppression, **({"location": _physical(location)} if location else {})}]
     return shape

@@ -65,7 +65,7 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
     if not is_quiet:
         print_line(console, styled(common.assessment_title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
-        print_facts(console, common.all_facts(assessment))
+        print_facts(console, assessment.all_facts)
     groups = common.awaiting(assessment, verbosity)
     shown = common.shown_verdicts(assessment, verbosity, groups)
     # The same width in each section, so that columns are aligned.
@@ -103,7 +103,7 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
     if assessment.verdicts and verbosity is Verbosity.VERBOSE:
         _heading(console, "Summary")
         _print_summary(console, assessment)
-    by_owner = common.open_by_owner(assessment) if verbosity is Verbosity.VERBOSE else {}
+    by_owner = assessment.open_by_owner if verbosity is Verbosity.VERBOSE else {}
     if by_owner:
         _heading(console, "Open controls by owner of the fix")
     for owner, verdicts in by_owner.items():
@@ -137,7 +137,7 @@ def _print_verdict(
     console: Console, assessment: Assessment, verdict: Verdict, verbosity: Verbosity, status_column: int
 ) -> None:
     status = styled(verdict.status, _STYLE[verdict.status])
-    number = styled(common.verdict_number(verdict))
+    number = styled(verdict.shown_number)
     column = status_column + _NUMBER_COLUMN
     if console.width < NARROW:
         print_line(console, joined(status, Text(" "), number))
@@ -154,9 +154,9 @@ def _print_verdict(
 def _head(assessment: Assessment, verdict: Verdict) -> Text:
     title = styled(verdict.control.recommendation, "bold" if verdict.is_open else "")
     head = joined(title, Text("  "), styled(verdict.control.id, "dim"))
-    if common.in_baseline(assessment, verdict):
+    if assessment.is_in_baseline(verdict):
         head.append("  in the baseline", style="italic")
-    if common.is_added(assessment, verdict):
+    if assessment.is_added(verdict):
         head.append("  new control, not in the baseline", style="italic")
     return head
 
@@ -168,14 +168,11 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         yield "found", verdict.found
         some, others = (verdict.evidence, "") if verbosity is Verbosity.VERBOSE else common.few(verdict.evidence)
         # The found value is often the only observation; then its location is enough.
-        texts = (
-            common.origin(shown) if shown.observation == verdict.found else common.evidence_line(shown)
-            for shown in some
-        )
+        texts = (shown.origin if shown.observation == verdict.found else shown.line for shown in some)
         yield from (("evidence", text) for text in (*texts, others))
     yield "reason", verdict.reason
     if verdict.waiver:
-        yield "waiver", common.waived(verdict.waiver)
+        yield "waiver", verdict.accepted
     if verdict.is_open and verbosity is not Verbosity.NORMAL:
         yield "owner", common.owner_name(verdict.owner)
 
@@ -205,7 +202,7 @@ def _label(name: str) -> Text:
 
 
 def _print_summary(console: Console, assessment: Assessment) -> None:
-    titles = {number: styled(common.section_title(number)) for number in common.by_section(assessment)}
+    titles = {number: styled(common.section_title(number)) for number in assessment.sections}
     column = max(title.cell_len for title in titles.values()) + 2
     for number, title in titles.items():
         numbers = assessment.counts(number).items()

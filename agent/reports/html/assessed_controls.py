@@ -14,7 +14,7 @@ from agent.assess.frameworks.references import references_of
 from agent.base.repair import FixOwner
 from agent.k3s.cis.versions import Assessed
 from agent.reports import repair_texts
-from agent.reports.assessments.common import UNNUMBERED, expiry, is_new, origin, verdict_number, verdicts_in_order
+from agent.reports.assessments.common import UNNUMBERED
 from agent.reports.html.elements import (
     cell,
     definitions,
@@ -89,13 +89,13 @@ def rows_of(assessment: Assessment) -> tuple[ControlRow, ...]:
     """Return the verdicts in the order of their numbers, each with a unique anchor."""
     taken: dict[str, int] = {}
     rows = []
-    for verdict in verdicts_in_order(assessment):
+    for verdict in assessment.in_order:
         anchor = "control:" + re.sub(r"[^A-Za-z0-9._/-]", "-", verdict.control.id)
         taken[anchor] = taken.get(anchor, 0) + 1
         if taken[anchor] > 1:
             anchor += f":{taken[anchor]}"
         is_compared = assessment.known is not None and verdict.is_open
-        rows.append(ControlRow(verdict, anchor, is_new(assessment, verdict) if is_compared else None))
+        rows.append(ControlRow(verdict, anchor, assessment.is_new(verdict) if is_compared else None))
     return tuple(rows)
 
 
@@ -121,7 +121,7 @@ def link(row: ControlRow) -> Element:
 
 def name(verdict: Verdict) -> Element:
     """Return the number of a control, or its id if the benchmark does not contain it."""
-    return element("span", f"{verdict_number(verdict) or verdict.control.id} ", class_="no")
+    return element("span", f"{verdict.shown_number or verdict.control.id} ", class_="no")
 
 
 def section_anchor(number: str) -> str:
@@ -135,17 +135,14 @@ def section_heading(number: str) -> Content:
     return (element("span", number, class_="no"), f" {heading}") if number else heading
 
 
-def score(verdicts: Iterable[Verdict]) -> str:
+def score(counts: Mapping[ControlStatus, int]) -> str:
     """Return the percentage of PASS among the controls with a result; empty if no control has one.
 
     A control that is waived or UNKNOWN does not pass. Manual controls and those that do not apply are left out.
     """
-    left_out = (ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
-    statuses = [verdict.status for verdict in verdicts if verdict.status not in left_out]
-    if not statuses:
-        return ""
+    rated = sum(counts.values()) - counts[ControlStatus.MANUAL] - counts[ControlStatus.NOT_APPLICABLE]
     # Rounded down, so that 100 % means all of them.
-    return f"{statuses.count(ControlStatus.PASS) * 100 // len(statuses)} %"
+    return f"{counts[ControlStatus.PASS] * 100 // rated} %" if rated else ""
 
 
 def node_name(assessment: Assessment) -> str:
@@ -153,23 +150,22 @@ def node_name(assessment: Assessment) -> str:
     return assessment.node or (f"host tree {assessment.root}" if assessment.root else "unnamed host")
 
 
-def controls(rows: Sequence[ControlRow], sections: Mapping[str, Sequence[ControlRow]]) -> Element:
+def controls(assessment: Assessment, sections: Mapping[str, Sequence[ControlRow]]) -> Element:
     """Return the filters and a table for each section."""
     return part(
         "controls",
         "Controls",
-        _filters(rows, sections),
-        (_section(number, inside) for number, inside in sections.items()),
+        _filters(assessment.counts(), sections),
+        (_section(number, inside, assessment.counts(number)) for number, inside in sections.items()),
         element("p", "No controls match.", class_="none", hidden=""),
     )
 
 
-def _section(number: str, rows: Sequence[ControlRow]) -> Element:
+def _section(number: str, rows: Sequence[ControlRow], counts: Mapping[ControlStatus, int]) -> Element:
     anchor = section_anchor(number)
-    tallies = ((text, sum(shown.verdict.status is status for shown in rows)) for status, text in STATUS_NAMES.items())
-    tally = ", ".join(f"{count} {text.lower()}" for text, count in tallies if count)
+    tally = ", ".join(f"{counts[status]} {text.lower()}" for status, text in STATUS_NAMES.items() if counts[status])
     heads = ("No.", "Control", "Status", "Expected", "Found", "Owner")
-    reached = score(shown.verdict for shown in rows)
+    reached = score(counts)
     tally += f"; score {reached}" if reached else ""
     return element(
         "section",
@@ -180,7 +176,7 @@ def _section(number: str, rows: Sequence[ControlRow]) -> Element:
     )
 
 
-def _filters(rows: Sequence[ControlRow], sections: Iterable[str]) -> Element:
+def _filters(counts: Mapping[ControlStatus, int], sections: Iterable[str]) -> Element:
     """Return the filters, hidden until the script runs."""
     statuses = (
         element(
@@ -188,7 +184,7 @@ def _filters(rows: Sequence[ControlRow], sections: Iterable[str]) -> Element:
             element("input", type="checkbox", name="status", value=status),
             icon(status),
             text,
-            element("b", str(sum(shown.verdict.status is status for shown in rows))),
+            element("b", str(counts[status])),
             class_=status,
         )
         for status, text in STATUS_NAMES.items()
@@ -242,7 +238,7 @@ def _control(shown: ControlRow) -> Element:
                 element("span", icon(verdict.status), STATUS_NAMES[verdict.status]),
                 element("small", f"severity {rated.severity}") if verdict.is_open else None,
                 element("small", f"Level {verdict.control.level}", class_="level") if verdict.number else None,
-                element("small", expiry(waiver)) if waiver else None,
+                element("small", waiver.expiry) if waiver else None,
                 class_=f"status {verdict.status}",
             ),
             values,
@@ -265,8 +261,8 @@ def _details(verdict: Verdict) -> Content:
     evidence = []
     for shown in verdict.evidence:
         command = element("pre", element("code", shown.repeated_by)) if shown.repeated_by else None
-        evidence.append(element("li", shown.observation, location(origin(shown)), command))
-    accepted = (waiver.reason, (expiry(waiver), location(waiver.location))) if waiver else ()
+        evidence.append(element("li", shown.observation, location(shown.origin), command))
+    accepted = (waiver.reason, (waiver.expiry, location(waiver.location))) if waiver else ()
     blocks = (
         _block("Reason", paragraph(reason), " reason"),
         _block("Waiver", [element("p", text) for text in accepted], " waiver"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from hashlib import sha256
 from itertools import permutations, takewhile
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from agent.base import package_data
 from agent.base.repair import FixOwner
 from agent.base.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
 from agent.reports import repair_texts
-from agent.reports.assessments.common import all_facts, expiry, fact
 from agent.reports.html.assessed_controls import (
     OWNERS,
     STATUS_NAMES,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from agent.assess.assessment import Assessment, Note, Verdict
+    from agent.assess.assessment import Assessment, Note
     from agent.base.repair import Repair
     from agent.reports.html.assessed_controls import ControlRow
     from agent.reports.html.elements import Content
@@ -68,14 +68,14 @@ def as_html(assessment: Assessment) -> str:
     blockers = (note for note in assessment.notes if note.prevents_start)
     main = element(
         "main",
-        notes_part("blockers", "What prevents K3s from starting", blockers),
-        repair_part(rows),
-        effects_part(assessment),
-        waivers_part(rows),
-        notes_part("notes", "Notes", (note for note in assessment.notes if not note.prevents_start)),
-        summary_part(assessment, sections),
-        facts_part(assessment),
-        controls(rows, sections),
+        _notes("blockers", "What prevents K3s from starting", blockers),
+        _remediation(assessment, rows),
+        _effects(assessment),
+        _waivers(rows),
+        _notes("notes", "Notes", (note for note in assessment.notes if not note.prevents_start)),
+        _summary(assessment, sections),
+        controls(assessment, sections),
+        _facts(assessment),
         legend(),
     )
     created = f"Created by k3s-harden {__version__} on {node_name(assessment)}, "
@@ -85,7 +85,7 @@ def as_html(assessment: Assessment) -> str:
         element("p", created, time_element(assessment.when), f", for {benchmark}. Nothing was changed."),
     )
     skip = element("a", "Skip to the controls", class_="skip", href="#controls")
-    content = (skip, header(assessment), main, footer)
+    content = (skip, _header(assessment), main, footer)
     return page(f"{node_name(assessment)}: {benchmark}", asset("report.css"), asset("report.js"), content)
 
 
@@ -123,16 +123,16 @@ def _hash(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
 
 
-def header(assessment: Assessment) -> Element:
+def _header(assessment: Assessment) -> Element:
     """Return the top of the page: node, benchmark, result and totals."""
     counts = assessment.counts()
     status, result = _outcome(assessment)
     identity = (
         ("Benchmark", f"CIS Kubernetes {assessment.benchmark.number}"),
-        ("K3s", fact(assessment, K3S_VERSION)),
-        ("Role", fact(assessment, ROLE)),
-        ("OS", fact(assessment, OPERATING_SYSTEM)),
-        ("Kernel", fact(assessment, KERNEL)),
+        ("K3s", assessment.fact(K3S_VERSION)),
+        ("Role", assessment.fact(ROLE)),
+        ("OS", assessment.fact(OPERATING_SYSTEM)),
+        ("Kernel", assessment.fact(KERNEL)),
         ("Assessed", time_element(assessment.when)),
     )
     tiles = (
@@ -165,7 +165,7 @@ def _outcome(assessment: Assessment) -> tuple[ControlStatus, str]:
         return ControlStatus.FAIL, "K3s would not start"
     if assessment.exit_code:
         return ControlStatus.FAIL, "Not compliant"
-    if any(verdict.is_open for verdict in assessment.verdicts):
+    if assessment.all_open:
         return ControlStatus.WAIVED, "No new open controls"
     return ControlStatus.PASS, "No open controls"
 
@@ -188,20 +188,19 @@ def _open_numbers(counts: Mapping[ControlStatus, int]) -> str:
     return f"{text} and {unknown} could not be determined" if unknown else text
 
 
-def repair_part(rows: Sequence[ControlRow]) -> Element:
+def _remediation(assessment: Assessment, rows: Sequence[ControlRow]) -> Element:
     """Return the open controls by owner and severity. Those with one fix share a row, and fixes their last steps."""
     bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in FixOwner]
-    manual = sum(shown.verdict.status is ControlStatus.MANUAL for shown in rows)
+    manual = assessment.counts()[ControlStatus.MANUAL]
     if manual:
         filter_link = element("a", count_of(manual, "control"), class_="filter", href=f"#status={ControlStatus.MANUAL}")
         text = element("p", "Manual review required; see each control.")
         bodies.append(_owner("Reviewer", "manual review", [(filter_link, text)]))
-    has_open = any(shown.verdict.is_open for shown in rows)
     return part(
         "remediation",
         "Remediation",
-        None if has_open else element("p", "No open controls.", class_="calm"),
-        table("fixes", ("Owner", "Controls", "Remediation"), bodies) if has_open or manual else None,
+        None if assessment.all_open else element("p", "No open controls.", class_="calm"),
+        table("fixes", ("Owner", "Controls", "Remediation"), bodies) if assessment.all_open or manual else None,
     )
 
 
@@ -243,7 +242,7 @@ def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]
     )
 
 
-def effects_part(assessment: Assessment) -> Element | None:
+def _effects(assessment: Assessment) -> Element | None:
     """Return what the running node shows beside its configuration."""
     lines = [
         table_row(
@@ -258,14 +257,14 @@ def effects_part(assessment: Assessment) -> Element | None:
     return part("in-force", "In force", table("waivers", heads, group(lines))) if lines else None
 
 
-def waivers_part(rows: Sequence[ControlRow]) -> Element | None:
+def _waivers(rows: Sequence[ControlRow]) -> Element | None:
     """Return the waived controls."""
     lines = [
         table_row(
             head_cell(link(shown)),
             cell(waiver.reason),
             cell(waiver.approved_by or "–"),
-            cell(expiry(waiver)),
+            cell(waiver.expiry),
             cell(location(waiver.location)),
         )
         for shown in rows
@@ -275,7 +274,7 @@ def waivers_part(rows: Sequence[ControlRow]) -> Element | None:
     return part("waivers", "Waivers", table("waivers", heads, group(lines))) if lines else None
 
 
-def notes_part(name: str, heading: str, notes: Iterable[Note]) -> Element | None:
+def _notes(name: str, heading: str, notes: Iterable[Note]) -> Element | None:
     """Return notes on the assessment."""
     items = [
         element("li", element("p", inline(note.message), location(note.location)), step_elements(note.repair))
@@ -284,7 +283,7 @@ def notes_part(name: str, heading: str, notes: Iterable[Note]) -> Element | None
     return part(name, heading, element("ul", items, class_="notes")) if items else None
 
 
-def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[ControlRow]]) -> Element | None:
+def _summary(assessment: Assessment, sections: Mapping[str, Sequence[ControlRow]]) -> Element | None:
     """Return a bar with its numbers and score for each section, and the totals, also by level of CIS."""
     if not sections:
         return None
@@ -293,16 +292,15 @@ def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[Control
         table_row(
             head_cell(element("a", section_heading(number), href=f"#{section_anchor(number)}")),
             cell(bar(assessment.counts(number), largest), class_="chart"),
-            _numbers([shown.verdict for shown in inside]),
+            _numbers(assessment.counts(number)),
         )
-        for number, inside in sections.items()
+        for number in sections
     ]
-    numbered = [verdict for verdict in assessment.verdicts if verdict.number]
-    totals: dict[str, Sequence[Verdict]] = {
-        f"Level {level}": [verdict for verdict in numbered if verdict.control.level == level]
-        for level in sorted({verdict.control.level for verdict in numbered})
-    }
-    totals["All sections"] = assessment.verdicts
+    levels: dict[str, Counter[ControlStatus]] = {}
+    for verdict in sorted(assessment.verdicts, key=lambda verdict: verdict.control.level):
+        if verdict.number:
+            levels.setdefault(f"Level {verdict.control.level}", Counter())[verdict.status] += 1
+    totals = {**levels, "All sections": assessment.counts()}
     foot = (table_row(head_cell(name), cell(class_="chart"), _numbers(inside)) for name, inside in totals.items())
     heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All", "Score")
     explained = (
@@ -317,17 +315,16 @@ def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[Control
     )
 
 
-def _numbers(verdicts: Sequence[Verdict]) -> Content:
+def _numbers(counts: Mapping[ControlStatus, int]) -> Content:
     """Return the cells with the number of each status, the number of controls, and the score."""
     cells = []
     for status, name in STATUS_NAMES.items():
-        count = sum(verdict.status is status for verdict in verdicts)
-        label = element("span", name, class_="word")
+        label, count = element("span", name, class_="word"), counts[status]
         cells.append(cell(icon(status), label, f" {count or '–'}", class_=f"n {status}{'' if count else ' zero'}"))
-    reached = score(verdicts)
+    reached = score(counts)
     return (
         *cells,
-        cell(element("span", "of", class_="word"), f" {len(verdicts)}", class_="n all"),
+        cell(element("span", "of", class_="word"), f" {sum(counts.values())}", class_="n all"),
         cell(element("span", "score", class_="word") if reached else None, f" {reached or '–'}", class_="n score"),
     )
 
@@ -344,9 +341,9 @@ def bar(counts: Mapping[ControlStatus, int], largest: int) -> Element:
     return element("svg", rects, class_="bar", role="img", aria_label=", ".join(texts))
 
 
-def facts_part(assessment: Assessment) -> Element | None:
+def _facts(assessment: Assessment) -> Element | None:
     """Return the facts about the node and the assessment, each with its source."""
     if not assessment.facts:
         return None
-    pairs = ((fact.name, (fact.value, element("small", inline(fact.source)))) for fact in all_facts(assessment))
+    pairs = ((fact.name, (fact.value, element("small", inline(fact.source)))) for fact in assessment.all_facts)
     return part("node", "Facts and their sources", definitions(pairs, class_="facts"))

@@ -16,11 +16,9 @@ from agent.reports.assessments import assessment_text, present_assessment
 from agent.reports.assessments.common import (
     addressed_assessment,
     assessment_result,
-    by_section,
     cleaned,
     section_title,
     short_result,
-    waived,
 )
 from agent.reports.formats import Format, Verbosity
 from agent.reports.repair_texts import Caller, text
@@ -81,7 +79,7 @@ def test_cleaning_is_idempotent_and_keeps_printable_text(assessment: Assessment)
 
 def test_sections_and_controls_are_in_the_order_of_their_numbers() -> None:
     """1.2.10 comes after 1.2.9; controls beyond the benchmark come last."""
-    sections = by_section(FULL)
+    sections = FULL.sections
     assert list(sections) == ["1.1", "1.2", "2", "4.2", "5.1", ""]
     numbers = [control.number.text for inside in sections.values() for control in inside if control.number]
     assert numbers == ["1.1.1", "1.1.20", "1.2.1", "1.2.10", "2.2", "4.2.4", "4.2.9", "5.1.1"]
@@ -142,8 +140,8 @@ def test_the_options_of_the_run_are_in_every_command() -> None:
 def test_a_waiver_has_reason_expiry_and_location() -> None:
     assert WAIVED.waiver
     where = "/etc/k3s-harden/waivers.yaml:3"
-    assert waived(WAIVED.waiver) == f"the vendor's agent reads it (expires 2027-06-30, {where})"
-    assert waived(WAIVED.waiver._replace(expires="", location=None)) == "the vendor's agent reads it (does not expire)"
+    assert WAIVED.waiver.line == f"the vendor's agent reads it (expires 2027-06-30, {where})"
+    assert WAIVED.waiver._replace(expires="", location=None).line == "the vendor's agent reads it (does not expire)"
 
 
 @pytest.mark.parametrize("output_format", [found for found in FORMATS if found is not Format.OPENMETRICS])
