@@ -66,7 +66,6 @@ class Server:
         return self.of(name, cluster(objects, **fields))
 
     def of(self, name: str, found: Cluster | None) -> Answer:
-        """Return the answer of a control."""
         return REVIEWS[name].answer(self.assessed(found))
 
     def assessed(self, found: Cluster | None = None) -> AssessedNode:
