@@ -80,7 +80,6 @@ def blocks(page: str, heading: str) -> list[str]:
 
 
 def on(tree: HostTree, block: str) -> str:
-    """Return a block with the paths of the host below the tree."""
     return _OF_THE_HOST.sub(f"{tree.root}/", block)
 
 

@@ -23,14 +23,12 @@ _SENTENCES = {
 
 
 def releases_url(pyproject: str) -> str:
-    """Return the URL of the releases in the text of a pyproject.toml, or an empty string."""
     urls = pyproject.partition("\n[project.urls]\n")[2].partition("\n[")[0]
     found = re.search(r'^Releases = "(\S+)"$', urls, re.MULTILINE)
     return found[1] if found else ""
 
 
 def with_releases(readme: str, text: str, url: str) -> str:
-    """Return the text of a README with the sentence for this URL."""
     without, published = _SENTENCES[readme]
     before, _, rest = text.partition(_BEGIN)
     return before + _BEGIN + (published.format(url) if url else without) + _END + rest.partition(_END)[2]
