@@ -40,7 +40,6 @@ class Clock:
     seconds: float = 1_700_000_000.0
 
     def now(self) -> float:
-        """Return the time."""
         return self.seconds
 
     def sleep(self, seconds: float) -> None:

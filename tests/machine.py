@@ -138,11 +138,9 @@ class Machine(Tree):
             self._real_kernel.__exit__()
 
     def _values(self) -> Mapping[str, str]:
-        """Return the kernel values at the start."""
         return {**START, **KEPT}
 
     def _variables(self) -> dict[str, str]:
-        """Return the variables of the first process."""
         values = {} if self._real_kernel else self._values()
         return {
             "place": str(self.place),
@@ -162,7 +160,6 @@ class Machine(Tree):
         return f"{_OVERLAY}{before_pivot}{_PIVOT}{after_pivot}{_WAIT}"
 
     def kernel_values(self) -> dict[str, str]:
-        """Return the kernel values that the program writes."""
         return {key: self._value(key).read_text(encoding="ascii").strip() for key in START}
 
     def set_kernel(self, values: Mapping[str, str]) -> None:
@@ -276,7 +273,6 @@ class RealKernel:
 
 
 def read_kernel(key: str) -> str:
-    """Return a kernel value of this machine."""
     return Path("/proc/sys", key.replace(".", "/")).read_text(encoding="ascii").strip()
 
 

@@ -105,7 +105,6 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
         self._process.send_signal(number)
 
     def resize(self, columns: int, lines: int) -> None:

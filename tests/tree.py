@@ -26,7 +26,6 @@ class Tree:
         self.root = root
 
     def path(self, inside: str | PurePath) -> Path:
-        """Return the path on this machine of a path of the host."""
         return self.root / str(inside).lstrip("/")
 
     def write(self, inside: str | PurePath, content: str | bytes = "", mode: int = 0o644, uid: int = 0) -> Path:

@@ -31,7 +31,7 @@ from agent.harden.settings import loading
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role, Version
-from agent.verbs.traffic_records import RECORD, Watched, merged, parse_record, read_records
+from agent.verbs.traffic_records import CONNECTIONS, Watched, merged, parse_record, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -207,8 +207,8 @@ def _seen(host: Host, running: Running, directory: PurePosixPath | None, *, is_n
         watched = merged(read_records(host, directory), nodes)
     elif is_node:
         with suppress(HardenError):
-            data = host.tree.read(RECORD)
-            watched = merged({RECORD: parse_record(data, RECORD)}, nodes) if data else watched
+            data = host.tree.read(CONNECTIONS)
+            watched = merged({CONNECTIONS: parse_record(data, CONNECTIONS)}, nodes) if data else watched
     now = host.connections() if is_node else None
     notes = () if watched.notes and now is None else (_NO_CONNECTIONS if now is None else _SNAPSHOT,)
     return Watched((*watched.connections, *(now or ())), watched.is_complete, (*watched.notes, *notes))

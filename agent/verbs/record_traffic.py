@@ -18,7 +18,7 @@ from agent.harden.changes.state import STATE, machine_hash, make_directory
 from agent.harden.node.site_files import read_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.settings.stages import last_recording_day
-from agent.verbs.traffic_records import LONGEST_GAP, MOST_ROWS, RECORD, Record, parse_record, record_content
+from agent.verbs.traffic_records import CONNECTIONS, LONGEST_GAP, MOST_ROWS, Record, parse_record, record_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -60,8 +60,8 @@ def record_traffic(host: Host, program: PurePosixPath) -> Iterator[str]:
     with _lock(host):
         record = _earlier(host, now)
         added = _added(record, now, tracked, _pods_of_node(host, record))
-        host.writable_tree.write(File(path=RECORD, content=record_content(added), mode=PRIVATE_FILE))
-    yield f"{len(added.connections)} connections recorded in {RECORD} since {minute(added.begin)}, until {until}"
+        host.writable_tree.write(File(path=CONNECTIONS, content=record_content(added), mode=PRIVATE_FILE))
+    yield f"{len(added.connections)} connections recorded in {CONNECTIONS} since {minute(added.begin)}, until {until}"
     if added.is_full:
         yield f"the record is full: it has {MOST_ROWS} rows, and further connections are left out"
     if not 0 < now - record.last <= LONGEST_GAP:
@@ -84,11 +84,11 @@ def _start(systemd: Systemd, program: PurePosixPath) -> Iterator[str]:
 def remove_record(host: Host) -> None:
     """End the recording, and remove the record."""
     with suppress(HostError):
-        if Systemd(host).is_running and host.tree.exists(RECORD):
+        if Systemd(host).is_running and host.tree.exists(CONNECTIONS):
             Systemd(host).stop(TIMER)
-    if any(map(host.tree.exists, (RECORD, _LOCK))):
+    if any(map(host.tree.exists, (CONNECTIONS, _LOCK))):
         with _lock(host):
-            for path in (RECORD, _LOCK):
+            for path in (CONNECTIONS, _LOCK):
                 host.writable_tree.remove_temporary(path)
                 host.writable_tree.remove_file(path)
 
@@ -104,7 +104,7 @@ def _earlier(host: Host, now: int) -> Record:
     """Return the record so far; an empty one instead of a damaged one, or that of another machine."""
     own = Record(host.name, machine_hash(host), now, 0)
     with suppress(HardenError):
-        found = parse_record(host.tree.read(RECORD) or b"", RECORD)
+        found = parse_record(host.tree.read(CONNECTIONS) or b"", CONNECTIONS)
         return found if found.machine == own.machine else own
     return own
 

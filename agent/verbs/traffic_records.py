@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.cluster.kubernetes.running_objects import NetworkNode
 
-RECORD = STATE / "connections.json"
+CONNECTIONS = STATE / "connections.json"
 MOST_ROWS = 20_000
 """Rows of connections, and of pods."""
 LONGEST_GAP = 150
@@ -36,7 +36,7 @@ _DAY = 86_400
 _FORMAT = "k3s-harden connections 1"
 _NAME = r"[a-z0-9][-a-z0-9.]{0,252}"
 _WANTED = "a record of `k3s-harden record-traffic`"
-_AGAIN = f"copy {RECORD} of that node again, or remove the file"
+_AGAIN = f"copy {CONNECTIONS} of that node again, or remove the file"
 _MOST_BYTES = 128 << 20
 """Of all records: those of 100 nodes with many connections."""
 _SHOWN = 5

@@ -49,7 +49,6 @@ class Binaries(NamedTuple):
     directories: tuple[Path, ...]
 
     def path(self, name: str) -> Path:
-        """Return the path of a program."""
         return next(directory / name for directory in self.directories if (directory / name).exists())
 
     @property
@@ -59,7 +58,6 @@ class Binaries(NamedTuple):
 
 
 def chosen() -> str:
-    """Return the version of Kubernetes to test with."""
     return os.environ.get("K8S_VERSION") or NEWEST
 
 
@@ -105,7 +103,6 @@ def _absent() -> str:
 
 
 def pinned() -> tuple[str, ...]:
-    """Return the versions of Kubernetes that can be built."""
     return tuple(sorted(path.name.partition("-")[2] for path in MODULES.glob("kubernetes-*")))
 
 
@@ -212,7 +209,6 @@ def _build(name: str, directory: Path) -> None:
 
 
 def go() -> str:
-    """Return the path of Go."""
     return shutil.which("go", path=f"{os.environ.get('PATH', '')}:{_GO_DIRECTORY}") or "go"
 
 

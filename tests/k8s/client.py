@@ -83,7 +83,6 @@ class Client:
         return self._thread.submit(_post_each, self._context(ADMIN), port, path, texts).result(timeout=600)
 
     def close(self) -> None:
-        """End the thread."""
         self._thread.shutdown()
 
     def _context(self, certificate: Path | None) -> ssl.SSLContext:

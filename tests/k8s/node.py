@@ -116,7 +116,6 @@ class Node(Namespaces):
         return yaml.safe_load(self.kubectl("get", "--output=json", *words))
 
     def apply(self, *objects: Mapping[str, object]) -> None:
-        """Apply objects."""
         # Without the annotation of client-side apply, which repeats the whole object.
         self.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", text=yaml.safe_dump_all(objects))
 
@@ -189,7 +188,6 @@ class Node(Namespaces):
         return self._server.poll() if self._server else None
 
     def last_log(self) -> str:
-        """Return the last lines of K3s' log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
 
     def component_log(self, component: str) -> str:

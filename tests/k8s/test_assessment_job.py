@@ -100,7 +100,6 @@ def output_of_job(node: Node) -> str:
 
 
 def ends(node: Node) -> list[str]:
-    """Return the types of the conditions of the Job: none while it runs."""
     (job,) = node.get("jobs", OURS)["items"]
     return [found["type"] for found in job["status"].get("conditions", ()) if found["status"] == "True"]
 

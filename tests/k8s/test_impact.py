@@ -299,5 +299,4 @@ def test_what_impact_names_is_cut_and_its_rules_admit_it(network: Network) -> No
 
 
 def end(row: Row) -> tuple[str, int]:
-    """Return the pod and the port of a connection."""
     return BEHIND.get((row.target, row.port), (row.target, row.port))

@@ -49,7 +49,6 @@ OUR_NAME: dict[str, Any] = {
 
 
 def commands(heading: str) -> list[str]:
-    """Return the commands of all shell blocks below a heading of the page."""
     section = PAGE.partition(f"\n## {heading}")[2].partition("\n## ")[0]
     return "".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)).splitlines()
 
@@ -138,7 +137,6 @@ class Cluster:
         assert int(done.stdout) > 100
 
     def hide_process(self) -> None:
-        """End that process."""
         self.node.run("pkill", "-TERM", "-f", "^k3s server")
         self._process.wait(20)
 

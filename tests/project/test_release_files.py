@@ -475,7 +475,6 @@ def run_script(
 
 
 def with_installed_gate(dist: Path, tree: Path, program: str) -> Path:
-    """Install the gate in a host tree, with this program, and return the directory of the units."""
     (tree / "usr/bin").mkdir(parents=True)
     (tree / "usr/bin/k3s-harden").touch(0o755)
     (tree / "usr/local/bin").mkdir()

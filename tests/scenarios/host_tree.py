@@ -100,11 +100,9 @@ class JsonReport(NamedTuple):
 
     @property
     def ids(self) -> set[str]:
-        """The IDs of all findings."""
         return {finding.id for finding in self.findings}
 
     def of(self, kind: str) -> tuple[Finding, ...]:
-        """Return the findings of one kind."""
         return tuple(finding for finding in self.findings if finding.id == kind)
 
     def only(self, kind: str) -> Finding:
@@ -113,7 +111,6 @@ class JsonReport(NamedTuple):
         return finding
 
     def with_status(self, status: str) -> set[str]:
-        """Return the IDs of the items with this status."""
         return {name for name, found in self.items.items() if found == status}
 
 
@@ -138,7 +135,6 @@ class HostTree(Tree):
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, path: str) -> Path:
-        """Return the path on this machine of a path of the host."""
         return self.path(path)
 
     def edit(self, path: str) -> str:
@@ -155,7 +151,6 @@ class HostTree(Tree):
         self.write(f"{path}.env", environment, 0o600)
 
     def run(self, verb: str, *arguments: str, **options: Any) -> Completed:  # noqa: ANN401 - of subprocess.run
-        """Run a verb on this tree."""
         own = self.options if verb in {"apply", "check", "diff", "preflight"} else ()
         words = (verb, "--root", str(self.root), *own, *arguments)
         if self.program is None or options or self.environment:

@@ -127,7 +127,6 @@ class LimitedHost(HostTree):
 
 @pytest.fixture
 def host(program: LoadedProgram) -> Iterator[LimitedHost]:
-    """Return the host, in memory."""
     with in_memory() as directory:
         tree = LimitedHost(fresh(directory / "host"), program)
         tree.write(FILES["unit"], _UNIT)

@@ -478,7 +478,6 @@ def test_revert_restores_the_mode_of_a_manifest_that_is_not_yaml(host: HostTree)
 
 
 def test_revert_last_undoes_only_the_newest_run(host: HostTree, pristine: HostTree) -> None:
-    """Each `--last` restores the state before the newest run."""
     states = [pristine.entries()]
     for version in ("1.24", "1.25", "1.34"):
         host.options = ("--role", "server", "--k3s-version", version)

@@ -239,7 +239,6 @@ def packaged(host: HostTree) -> HostTree:
 
 
 def own_files(host: HostTree) -> set[str]:
-    """Return the files outside of /usr/lib, which contains the files of packages."""
     return {name for name, entry in host.entries().items() if entry.kind == "file" and not name.startswith("/usr/lib/")}
 
 

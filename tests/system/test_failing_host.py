@@ -298,5 +298,4 @@ def not_undone(tree: RepeatedHost) -> Iterator[str]:
 
 
 def differing_paths(one: dict[str, Entry], other: dict[str, Entry]) -> list[str]:
-    """Return the paths that differ between two trees."""
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))

@@ -342,7 +342,6 @@ def test_a_kill_of_install_or_uninstall_is_repaired_by_the_next_run(
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """Return the content of each file except state, kernel values and lock."""
     return {
         path: node.content
         for path, node in without_state(read(root)).items()

@@ -49,7 +49,6 @@ def report(machine: Machine, *words: str) -> dict[str, Any]:
 
 
 def fact(of: dict[str, Any], name: str) -> tuple[str, str]:
-    """Return the value and evidence of a fact."""
     return next((fact["value"], fact["source"]) for fact in of["facts"] if fact["name"] == name)
 
 

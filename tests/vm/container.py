@@ -123,7 +123,6 @@ class Container(Instance):
         return False
 
     def shut_down(self) -> None:
-        """Shut down in an orderly way."""
         self.run("systemctl --no-block poweroff")
         self._wait_for_end()
 
@@ -143,7 +142,6 @@ class Container(Instance):
         control_groups.remove(self._groups)
 
     def remove_disk(self) -> None:
-        """Remove the disk of a container that is off."""
         shutil.rmtree(self._directory)
 
     def inside(self, words: Sequence[str]) -> list[str]:
@@ -178,7 +176,6 @@ def _children(process: int) -> list[int]:
 
 
 def _is_first(process: int) -> bool:
-    """Return whether a process is the first one of a namespace for process IDs."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:

@@ -88,7 +88,6 @@ class Instance(ABC):
         return self.console_log.read_text(errors="replace") if self.console_log.exists() else ""
 
     def fail(self, message: str) -> NoReturn:
-        """Raise GuestError with the end of the console."""
         tail = "\n".join(self.console.splitlines()[-40:])
         raise GuestError(f"{self.name}: {message}\n--- console\n{tail}")
 
@@ -98,7 +97,6 @@ class Instance(ABC):
         self.run("systemctl is-system-running --wait", check=False, timeout=BOOT_TIMEOUT)
 
     def reboot(self, seed: Path | None = None) -> None:
-        """Shut down in an orderly way, and boot."""
         self.shut_down()
         self.boot(seed)
 

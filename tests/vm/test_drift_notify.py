@@ -53,7 +53,6 @@ curl --fail --silent --data-binary @/tmp/report http://127.0.0.1:8080/
 
 
 def received(node: Node) -> list[Any]:
-    """Return the received messages, in order."""
     return [json.loads(line) for line in node.run(f"cat {_RECEIVED} 2>/dev/null", check=False).out.splitlines()]
 
 

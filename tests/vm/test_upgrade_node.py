@@ -64,7 +64,6 @@ def node(bare: Node, bundle: Bundle, layer: bytes) -> Node:
 
 
 def put_image(node: Node, layer: bytes) -> None:
-    """Unpack the image."""
     node.run(f"mkdir {IMAGE} && tar -xzf - -C {IMAGE}", stdin=layer)
 
 

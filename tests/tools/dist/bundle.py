@@ -164,7 +164,6 @@ def archive_of(entries: Mapping[PurePosixPath, TarEntry], epoch: int, *, labelle
 
 
 def _selinux_type(path: PurePosixPath) -> str:
-    """Return the type that the reference policy has for a path below /usr."""
     if "bin" in path.parts:
         return "bin_t"
     return "lib_t" if path.is_relative_to("usr/lib") else "usr_t"

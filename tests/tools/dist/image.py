@@ -60,7 +60,6 @@ def image(directory: Path, machine: str) -> Path:
 
 
 def _bundled(bundle: Path) -> Iterator[tuple[PurePosixPath, TarEntry]]:
-    """Yield the files of a bundle at their paths in the image."""
     if not bundle.exists():
         raise CannotBuildError(f"{bundle} does not exist: run make bundle first")
     with tarfile.open(bundle) as archive:

@@ -55,7 +55,6 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def interrupted(
     setup: str = "", module: str = "agent.cli.streams", start: str = START
 ) -> subprocess.CompletedProcess[str]:
-    """Start the program, with a SIGINT in an import."""
     return run(f"{setup}\n{INTERRUPTED_IMPORT.format(module=module)}\n{start}")
 
 

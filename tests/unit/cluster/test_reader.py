@@ -50,7 +50,6 @@ def root() -> Iterator[Path]:
 
 @contextmanager
 def serving(root: Path, api: ApiServer, text: str = "", name: str = ADMIN) -> Iterator[Host]:
-    """Start the server, and write a kubeconfig for it."""
     with api.running():
         write(root, text or api.kubeconfig(embedded=True), name)
         yield fake_host(root, is_live=True)
@@ -219,7 +218,6 @@ def never_final(handler: Handler) -> None:
 
 
 def endless_header(handler: Handler) -> None:
-    """Send a header a byte at a time."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
     for _ in range(40):
         handler.wfile.write(b"x")
@@ -290,7 +288,6 @@ def test_an_object_that_is_too_large_is_named_and_the_others_are_read(root: Path
 
 
 def pod_of(number: int, size: int) -> dict[str, Any]:
-    """Return a pod with a field of this size."""
     metadata = {"namespace": "a", "name": f"p{number}"}
     return {"metadata": metadata, "spec": {"containers": [{"name": "c", "args": ["x" * size]}]}}
 

@@ -33,7 +33,6 @@ class Node(NamedTuple):
     host: Host
 
     def settles(self, text: str) -> None:
-        """Write the settings."""
         (self.root / "etc/k3s-harden/config.yaml").write_text(text)
 
     def waives(self, more: str = "", *, protects: bool = False) -> None:
@@ -52,7 +51,6 @@ class Node(NamedTuple):
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """The node db-1 on 2027-01-01."""
     with in_memory() as root:
         for row in SYSCTLS:
             path = root.joinpath("proc/sys", *row.key.split("."))

@@ -14,7 +14,6 @@ PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
 
 
 def keys(text: str, *, is_server: bool = True) -> list[str]:
-    """Return the options with an invalid value in a configuration file."""
     return [
         value.key
         for value in invalid_options(merge_configuration([ConfigText(PATH, text.encode())]), is_server=is_server)

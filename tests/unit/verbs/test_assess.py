@@ -63,7 +63,6 @@ NODES = {
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory for nodes."""
     with in_memory() as found:
         yield found
 

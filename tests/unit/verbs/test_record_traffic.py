@@ -20,7 +20,15 @@ from agent.base.times import parse_timestamp
 from agent.base.value import replace
 from agent.harden.changes.state import hash_of_machine
 from agent.verbs.record_traffic import record_traffic, remove_record
-from agent.verbs.traffic_records import MOST_ROWS, RECORD, Record, merged, parse_record, read_records, record_content
+from agent.verbs.traffic_records import (
+    CONNECTIONS,
+    MOST_ROWS,
+    Record,
+    merged,
+    parse_record,
+    read_records,
+    record_content,
+)
 from tests.fake import Clock, fake_host
 from tests.tree import Tree
 from tests.unit.findings.impact.sample_cluster import BASE, Json, impact, node, pod, thing
@@ -61,7 +69,7 @@ def sample(host: Host) -> str:
 
 
 def stored(tree: Tree) -> Record:
-    return parse_record(tree.path(RECORD).read_bytes(), RECORD)
+    return parse_record(tree.path(CONNECTIONS).read_bytes(), CONNECTIONS)
 
 
 def to_db(client: str, port: int = 5432) -> TrackedConnection:
@@ -85,7 +93,7 @@ def test_connections_to_pods_of_the_node_are_kept_with_the_first_and_last_time(t
     named = {(address, name): times for (address, _, name), times in record.pods.items()}
     assert named == dict.fromkeys(SANDBOXES.items(), (begin, later))
     assert (record.node, record.watched, record.is_full) == ("n1", 180, False)
-    assert tree.path(RECORD).stat().st_mode & 0o777 == 0o600
+    assert tree.path(CONNECTIONS).stat().st_mode & 0o777 == 0o600
 
 
 def test_time_between_samples_that_are_far_apart_is_not_watched(tree: Tree) -> None:
@@ -129,8 +137,8 @@ def test_a_full_record_says_so_and_keeps_what_it_has(tree: Tree) -> None:
 @pytest.mark.parametrize("content", ["", "{}", '{"format": "k3s-harden connections 1",\n"node": "n', "\0" * 100])
 def test_a_damaged_record_and_that_of_a_cloned_machine_begin_again(tree: Tree, content: str) -> None:
     host = host_of(tree, Clock(START), to_db("10.42.2.7"))
-    tree.write(RECORD, content, 0o600)
-    tree.path(RECORD).parent.chmod(0o700)
+    tree.write(CONNECTIONS, content, 0o600)
+    tree.path(CONNECTIONS).parent.chmod(0o700)
     sample(host)
     assert len(stored(tree).connections) == 1
     tree.write("/etc/machine-id", "b" * 32)
@@ -142,7 +150,7 @@ def test_a_damaged_record_and_that_of_a_cloned_machine_begin_again(tree: Tree, c
 def test_nothing_is_recorded_without_the_setting_and_after_the_day(tree: Tree, setting: str) -> None:
     tree.write("/etc/k3s-harden/config.yaml", setting)
     assert sample(host_of(tree, Clock(START), to_db("10.42.2.7"))).startswith("nothing is recorded")
-    assert tree.entry(RECORD) is None
+    assert tree.entry(CONNECTIONS) is None
 
 
 def test_a_day_that_is_too_far_is_an_error_of_the_settings(tree: Tree) -> None:
@@ -160,7 +168,7 @@ def test_the_record_is_removed_with_its_lock(tree: Tree) -> None:
     host = host_of(tree, Clock(START))
     sample(host)
     remove_record(host)
-    assert [*tree.path(RECORD).parent.iterdir()] == []
+    assert [*tree.path(CONNECTIONS).parent.iterdir()] == []
     remove_record(host)
 
 
@@ -202,7 +210,10 @@ def test_two_at_once_lose_nothing_and_a_kill_leaves_a_valid_record(tree: Tree) -
         process.join(10)
         assert stored(tree).connections
     sample(host_of(tree, Clock(START)))
-    assert sorted(path.name for path in tree.path(RECORD).parent.iterdir()) == ["connections.json", "connections.lock"]
+    assert sorted(path.name for path in tree.path(CONNECTIONS).parent.iterdir()) == [
+        "connections.json",
+        "connections.lock",
+    ]
 
 
 # The records of all nodes.

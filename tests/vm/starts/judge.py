@@ -37,7 +37,6 @@ def described(service: object) -> dict[str, object]:
 
 
 def judged(host: Host, name: str) -> dict[str, object]:
-    """Return what is judged, or why it is refused."""
     try:
         start = starting_service(host, name)
         if start is None:

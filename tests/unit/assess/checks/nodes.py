@@ -43,7 +43,6 @@ class CheckedNode(Tree):
     processes: tuple[K3sProcess, ...] = ()
 
     def host(self) -> Host:
-        """The host, with its processes."""
         return fake_host(self.root, processes=self.processes)
 
     def request(self) -> Request:
@@ -77,12 +76,10 @@ class CheckedNode(Tree):
         assert done in (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
 
     def assess(self, benchmark: Benchmark | None = None) -> Assessment:
-        """Assess the node."""
         host = self.host()
         return with_next_steps(host, assess_host(host, self.request(), Scope(benchmark)))
 
     def verdict(self, name: str, benchmark: Benchmark | None = None) -> Verdict:
-        """Return the verdict on a control, by its ID."""
         (found,) = [verdict for verdict in self.assess(benchmark).verdicts if verdict.control.id == name]
         return found
 

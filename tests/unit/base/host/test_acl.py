@@ -71,7 +71,6 @@ def test_any_bytes_are_parsed_or_an_unknown_format(data: bytes) -> None:
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A host with a file, on a file system that has access control lists."""
     with in_memory() as directory:
         (directory / "etc").mkdir()
         (directory / "etc/site.conf").touch()

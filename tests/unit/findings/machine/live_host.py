@@ -69,19 +69,15 @@ class LiveHost(Tree):
             self.write(f"/sys/module/{name}/refcnt", "1\n")
 
     def remove(self, path: str) -> None:
-        """Remove a file."""
         self.path(path).unlink()
 
     def configure(self, text: str) -> None:
-        """Write K3s' configuration."""
         self.write("/etc/rancher/k3s/config.yaml", text, 0o600)
 
     def mount(self, line: str) -> None:
-        """Add a line to the mounts."""
         self.write("/proc/1/mountinfo", f"{MOUNTINFO}{line}\n")
 
     def without_module(self, name: str) -> None:
-        """Remove a module from those that are loaded."""
         self.remove(f"/sys/module/{name}/refcnt")
         self.path(f"/sys/module/{name}").rmdir()
 
@@ -92,7 +88,6 @@ class LiveHost(Tree):
         self.write(f"{top}/modules.dep", "".join(f"kernel/net/{name}.ko.xz: a.ko\n" for name in ("dummy", *installed)))
 
     def kernel_configuration(self, *lines: str) -> None:
-        """Write /proc/config.gz."""
         self.write("/proc/config.gz", gzip.compress("\n".join(("# Linux", *lines, "")).encode()))
 
     def unit(self, before_start: str = "", binary: str = "/usr/local/bin/k3s") -> None:
@@ -102,7 +97,6 @@ class LiveHost(Tree):
         self.write(f"/etc/systemd/system/{name}.service", f"[Service]\n{before_start}ExecStart={binary} {command}\n")
 
     def enable(self, unit: str) -> None:
-        """Enable a unit."""
         self.write(f"/etc/systemd/system/multi-user.target.wants/{unit}")
 
     def network_is(self, state: str) -> None:
@@ -123,7 +117,6 @@ class LiveHost(Tree):
         return tuple(finding for finding in collect_findings(situation) if finding.id in REASONS)
 
     def ids(self, *, is_live: bool = True) -> list[str]:
-        """Return the ids of these findings."""
         return [finding.id for finding in self.findings(is_live=is_live)]
 
     def only(self, *, is_live: bool = True) -> Finding:

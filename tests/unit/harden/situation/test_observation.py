@@ -42,7 +42,6 @@ class Site(Tree):
         self.write("/etc/k3s-harden/config.yaml", text)
 
     def mode(self, name: str) -> int:
-        """Return the mode of a file in server/tls."""
         return stat.S_IMODE((self.root / TLS / name).lstat().st_mode)
 
 

@@ -18,7 +18,6 @@ ALL = replace(ONE, node="", every=0.5)
 
 
 def objects(job: AssessmentJob, minor: int = NEWEST_KNOWN.minor) -> dict[str, Any]:
-    """Return the objects by kind."""
     return {found["kind"]: found for found in job.manifests(Version(1, minor, 0))}
 
 

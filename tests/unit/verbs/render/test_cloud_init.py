@@ -38,7 +38,6 @@ def document(
 
 
 def written(read: dict[str, Any]) -> dict[PurePosixPath, bytes]:
-    """Return the files that cloud-init writes."""
     return {
         PurePosixPath(file["path"]): base64.b64decode(file["content"])
         if "encoding" in file
