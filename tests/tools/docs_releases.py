@@ -10,11 +10,17 @@ import re
 _BEGIN, _END = "<!-- releases -->\n", "<!-- end of releases -->\n"
 _SENTENCES = {
     "README.md": (
-        "Other hosts need only Python 3.9 or newer and the release file, which `make release` leaves in `dist/`:\n",
+        """\
+Other hosts need only Python 3.9 or newer and the release file, which `make release KEY=FINGERPRINT` builds and signs in
+`dist/` (`make dist` does not sign: leave out `gpgv`):
+""",
         "Other hosts need only Python 3.9 or newer and the release file from [the releases]({}):\n",
     ),
     "README.zh.md": (
-        "其他主机只需要 Python 3.9 或更新版本和发布文件；`make release` 将其生成到 `dist/` 下：\n",
+        """\
+其他主机只需要 Python 3.9 或更新版本和发布文件；`make release KEY=FINGERPRINT` 将其生成到 `dist/` 下并签名
+（`make dist` 不签名：省略 `gpgv`）：
+""",
         "其他主机只需要 Python 3.9 或更新版本和[发布页面]({})上的发布文件：\n",
     ),
 }

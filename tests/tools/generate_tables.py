@@ -261,8 +261,9 @@ def gates_table(versions: Iterable[Built], present: str = "") -> str:
 def _preview() -> Iterator[Built]:
     """Yield the preview if Go's module cache has its sources."""
     cache = Path(_output(Path("go"), "env", "GOMODCACHE").strip()) / "k8s.io"
-    if (cache / f"kubernetes@{PREVIEWED}").exists():
-        yield Built(PREVIEWED.removeprefix("v1."), cache)
+    version = PREVIEWED.removeprefix("v1.")
+    if all((cache / source.format(version=version)).exists() for source in _SOURCES):
+        yield Built(version, cache)
 
 
 def api_versions(built: Built) -> Iterator[str]:

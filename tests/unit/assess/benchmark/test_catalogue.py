@@ -1,11 +1,9 @@
-"""The catalogue of all rows: IDs, numbers, order, search, texts, and the modes and arguments of the benchmarks."""
+"""The catalogue of all rows: IDs, numbers, order, the search by name, severities, and derived texts."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -16,14 +14,9 @@ from agent.assess.benchmark.component_settings import API_SERVER, CONTROLLER_MAN
 from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity, ratings
 from agent.assess.benchmark.outside_benchmarks import BEYOND, NODE_ACCESS, ONLY_IN_FRAMEWORKS
 from agent.assess.checks.check import Manual
-from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
-from agent.assess.checks.file_modes import Permissions
 from agent.base import package_data
-from agent.base.model import PUBLIC_DIRECTORY, FileMode
 from agent.harden.guide.controls import CONTROLS
-from agent.harden.guide.criteria import Criterion, ListExcludes, ListIncludes, ListIncludesOneOf
-from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks, up_to
-from tests.unit.assess.benchmark.rows import parts
+from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 
 TABLES = {
     "cluster_policies": MANUAL,
@@ -194,102 +187,3 @@ def test_each_row_has_one_sentence_about_the_review(row: BenchmarkControl) -> No
         assert not any(mark in text for mark in ("  ", "\n", "{", "}", "<"))
     assert row.caution == ""
     assert not row.title.endswith(".")
-
-
-RECORDED = Path(__file__).parents[3] / "data" / "benchmark" / "controls.tsv"
-"""A line for each control with arguments of the API server in its title, or of a file's mode that K3s has.
-
-A name after an argument is a plugin or mode that its list must contain, or with "-" must not. A mode applies from the
-benchmark before "=" on. Up to 1.9, they are those of kube-bench's k3s-cis-*, from 1.10 on those of K3s'
-self-assessments.
-"""
-
-
-class RecordedControl(NamedTuple):
-    """A line of the file."""
-
-    id: str
-    arguments: tuple[str, ...]
-    modes: dict[Benchmark, FileMode]
-
-
-def recorded() -> list[RecordedControl]:
-    _, *lines = (line.split("\t") for line in RECORDED.read_text(encoding="utf-8").splitlines())
-    found = []
-    for name, arguments, words in lines:
-        modes = {}
-        for word in words.strip("-").split():
-            first, _, mode = word.partition("=")
-            modes.update(dict.fromkeys(up_to(list(Benchmark)[-1], Benchmark(first)), FileMode(int(mode, 8))))
-        found.append(RecordedControl(name, tuple(arguments.strip("-").split()), modes))
-    return found
-
-
-ROWS = {row.id: row for row in all_controls() if row.numbers}
-
-each_control = pytest.mark.parametrize("control", recorded(), ids=lambda control: control.id)
-
-
-@each_control
-def test_each_benchmark_requires_its_own_mode(control: RecordedControl) -> None:
-    """A mode changes between benchmarks exactly as in the sources."""
-    for benchmark in ROWS[control.id].numbers:
-        check = ROWS[control.id].check_of(benchmark)
-        modes = {part.at_most for part in parts(check) if isinstance(part, Permissions)}
-        if control.id == "kubelet-config-permissions":
-            modes -= {PUBLIC_DIRECTORY}  # the benchmarks require only the mode of the file
-        if benchmark in control.modes or isinstance(check, Permissions):
-            assert modes == {control.modes[benchmark]}, benchmark
-
-
-@each_control
-def test_a_control_of_the_api_server_checks_the_arguments_of_its_title(control: RecordedControl) -> None:
-    required = [argument for argument in ROWS[control.id].check.arguments if control.arguments]
-    names = [name for argument in required for name in listed_names(argument.criterion)]
-    if names:
-        argument, *others = control.arguments
-        assert {item.name for item in required} == {argument}
-        assert set(others) <= set(names)
-    elif required:
-        assert [item.name for item in required] == list(control.arguments)
-
-
-def listed_names(criterion: Criterion) -> list[str]:
-    """Return the names that a list must contain, and with "-" those that it must not."""
-    if isinstance(criterion, ListExcludes):
-        return [f"-{name}" for name in criterion.names]
-    return list(criterion.names) if isinstance(criterion, (ListIncludes, ListIncludesOneOf)) else []
-
-
-RANCHER = RECORDED.with_name("rancher-profiles.tsv")
-"""The numbers in Rancher's profiles (rancher/security-scan, package/cfg, 38bebe71); those with `*` have no test."""
-PAGE = Path(__file__).parents[4] / "docs/explanation/kube-bench.md"
-PROFILES = {
-    Benchmark(name): numbers.split()
-    for name, numbers in (line.split("\t") for line in RANCHER.read_text(encoding="utf-8").splitlines())
-}
-
-
-def numbered(benchmark: Benchmark) -> dict[str, BenchmarkControl]:
-    return {row.numbers[benchmark].text: row for row in ROWS.values() if benchmark in row.numbers}
-
-
-@pytest.mark.parametrize("benchmark", PROFILES, ids=str)
-def test_ranchers_profiles_have_the_same_controls(benchmark: Benchmark) -> None:
-    theirs = {number.rstrip("*") for number in PROFILES[benchmark]}
-    assert numbered(benchmark).keys() ^ theirs == ({"4.2.15"} if benchmark is Benchmark.CIS_1_11 else set())
-
-
-def test_the_page_names_what_ranchers_newest_profile_leaves_to_a_person_and_assess_decides() -> None:
-    benchmark = [*PROFILES][-1]
-    ours = {number: row.check_of(benchmark) for number, row in numbered(benchmark).items()}
-    untested = [number.rstrip("*") for number in PROFILES[benchmark] if number.endswith("*")]
-    rules = {
-        number: cluster_rules()[check.rule] for number in untested if isinstance(check := ours[number], ClusterCheck)
-    }
-    (row,) = (
-        line for line in PAGE.read_text(encoding="utf-8").splitlines() if "what objects of the cluster decide" in line
-    )
-    named = re.findall(r"([\d.]+\.)(\d+)(?:–[\d.]+\.(\d+))?", row.split("|")[2])
-    expanded = [f"{begin}{n}" for begin, first, last in named for n in range(int(first), int(last or first) + 1)]
-    assert expanded == [number for number in rules if rules[number].passes]
