@@ -165,7 +165,6 @@ def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened,
 
 
 def test_an_edited_file_that_does_not_meet_its_control_is_reported(hardened: Hardened) -> None:
-    """An edited file that meets its control is not reported."""
     host = hardened()
     host.write(AUDIT, host[AUDIT].read_text() + "# an edit\n", 0o600)
     assert preflight(host, "1.35")["exit_code"] == 0
@@ -254,7 +253,6 @@ def test_a_removed_argument_and_a_removed_gate_prevent_the_start(hardened: Harde
 
 
 def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
-    """Notes about etcd appear if the host has an etcd datastore."""
     host = hardened("server", "1.33")
     assert "etcd-3-5-26-before-3-6" not in ids(preflight(host, "1.34"), "notes")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
@@ -286,7 +284,6 @@ def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> Non
     ],
 )
 def test_an_unsupported_version_is_a_usage_error(version: str, words: tuple[str, ...], hardened: Hardened) -> None:
-    """The exit code is 2, and the error contains the version."""
     done = hardened().run("preflight", version)
     assert (done.code, done.stdout) == (2, "")
     assert all(word in done.stderr for word in words), done.stderr

@@ -280,7 +280,6 @@ def test_diff_with_force_shows_the_changes_of_apply_with_force(hardened: Hardene
 @pytest.mark.parametrize("output_format", REPORT_FORMATS)
 @pytest.mark.parametrize("verb", [*COMPARING_VERBS, "revert"])
 def test_each_format_reports_the_same(verb: str, output_format: Format, hardened: Hardened) -> None:
-    """Each format reports each problem, and the exit code is the same."""
     host = hardened()
     host.edit(KERNEL_FILE)
     done = host.run(verb, "--format", output_format.value)

@@ -49,7 +49,6 @@ _URL = "http://127.0.0.1:8080"
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return the directory with the programs of ansible-core and ansible-lint."""
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     with (shared / "ansible.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -99,7 +99,6 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 def in_bash(home: Path, words: str) -> str:
-    """Return the candidates for the last word."""
     return in_shell(home, "bash", "--norc", "-c", _BASH.format(script=home / "k3s-harden.bash", words=words))
 
 
