@@ -107,7 +107,6 @@ def commands() -> tuple[Command, ...]:
 
 
 def click_commands() -> dict[str, Any]:
-    """Return Typer's commands by their words, in the order of --help."""
     found: dict[str, Any] = {}
     waiting = [("", get_command(whole_program()))]
     while waiting:
@@ -126,7 +125,6 @@ def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:  # noqa: A
 
 
 def program_options() -> tuple[Option, ...]:
-    """Return the options before the verb."""
     return tuple(_option(parameter) for parameter in get_command(whole_program()).params)
 
 
