@@ -1,4 +1,4 @@
-"""Findings about the gate: missing parts, and starts of K3s that it blocked or that passed without it."""
+"""Findings about the gate: missing parts, starts of K3s that it blocked or that passed without it, observation."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from agent.findings.registry import (
     warning,
     yes,
 )
+from agent.harden.changes.journal import OBSERVES
 from agent.harden.node import gate_units
 from agent.harden.node.gate import BYPASS, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
@@ -67,7 +68,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
             if mask is not None and mask.name not in (TEMPLATE, gate_instance(service)):
                 continue
             state = f"masked by {mask}" if mask else "missing"
-            unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
+            unmask = steps(Run(f"sudo systemctl unmask {mask.name}")) if mask else INSTALL
             yield Problem(
                 f"{service} does not start: its gate is {state}",
                 expected=str(gate_units.START) if situation.gate.is_openrc else TEMPLATE,
@@ -206,7 +207,7 @@ def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
     """
     if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
         message = "systemd has not read the current unit files of K3s and its gate"
-        yield Problem(message, repair=_command("sudo systemctl daemon-reload"))
+        yield Problem(message, repair=steps(Run("sudo systemctl daemon-reload")))
 
 
 @warning(repair="run `sudo k3s-harden install`")
@@ -239,7 +240,7 @@ def start_blocked(situation: Situation) -> Iterator[Problem]:
             location=Location(file_of_service(service, UNGATED)),
             repair=instruction(f"read the log of {service}, such as /var/log/{service}.log")
             if situation.gate.is_openrc
-            else _command(f"systemctl status {gate_instance(service)}"),
+            else steps(Run(f"systemctl status {gate_instance(service)}")),
         )
 
 
@@ -304,5 +305,49 @@ def bypass_in_effect(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, found=found, location=Location(file_of_service(service, BYPASS)), repair=APPLY)
 
 
-def _command(line: str) -> Repair:
-    return steps(Run(line))
+OBSERVING = ("gate-observes", "gate-observes-too-long")
+"""Findings of a gate that observes, because a package was installed on a cluster that ran."""
+
+_MOST_OBSERVED_DAYS = 30
+_END_OBSERVATION = steps(
+    RunVerb("impact"),
+    Instruction("fix what breaks, or postpone it by `stages`"),
+    RunVerb("apply"),
+    alternative=steps(RunVerb("install", ("--enforce",))),
+)
+_ENDS_OBSERVATION = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
+
+
+@warning(repair=_ENDS_OBSERVATION)
+def gate_observes(situation: Situation) -> Iterator[Problem]:
+    """The gate hardens nothing and blocks nothing, because its package was installed on a cluster that ran.
+
+    The first successful apply ends this, and so does `install --enforce`. From day 30 on it is an error.
+    """
+    if situation.gate_observes_since and _observed_days(situation) < _MOST_OBSERVED_DAYS:
+        yield _observing(situation)
+
+
+@error(
+    blocks_gate=no("The gate observes, so it blocks nothing."),
+    prevents_start=_K3S_IS_FINE,
+    repair=_ENDS_OBSERVATION,
+)
+def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
+    """The gate has observed for 30 days or longer, so K3s still starts unhardened."""
+    if situation.gate_observes_since and _observed_days(situation) >= _MOST_OBSERVED_DAYS:
+        yield _observing(situation)
+
+
+def _observing(situation: Situation) -> Problem:
+    since = situation.gate_observes_since
+    message = f"the gate observes since {since}: K3s starts even if this host is not hardened"
+    return Problem(
+        message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), repair=_END_OBSERVATION
+    )
+
+
+def _observed_days(situation: Situation) -> int:
+    from datetime import date
+
+    return (date.fromisoformat(situation.today.date) - date.fromisoformat(situation.gate_observes_since)).days

@@ -11,7 +11,7 @@ from agent.base.repair import Instruction, RunVerb, words
 from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
-from agent.findings.gate_observation import OBSERVING
+from agent.findings.gate_faults import OBSERVING
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal, end_observation, observes_since
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION, POLICY_FILE

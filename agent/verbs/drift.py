@@ -19,8 +19,7 @@ from agent.base.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
 from agent.base.times import minute
 from agent.base.value import replace
 from agent.findings.files_and_journal import JOURNAL_DAMAGED
-from agent.findings.gate_faults import GATE_FINDINGS
-from agent.findings.gate_observation import OBSERVING
+from agent.findings.gate_faults import GATE_FINDINGS, OBSERVING
 from agent.findings.settings import NOTIFY_FINDINGS, UNDELIVERED
 from agent.harden.changes.journal import Journal
 from agent.harden.changes.state import STATE, locked_state, make_directory
