@@ -9,8 +9,8 @@ import pytest
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.value import replace
-from agent.harden.node.gate import can_have_gate, detect_gate
-from agent.harden.node.gate_units import TEMPLATE
+from agent.harden.gate.installed_gate import can_have_gate, detect_gate
+from agent.harden.node.service_units import TEMPLATE
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
 

@@ -9,7 +9,7 @@ import pytest
 
 from agent.base.host import Host
 from agent.base.report import Level
-from agent.harden.changes.journal import OBSERVES, is_unhardened_cluster, observes_since
+from agent.harden.gate.gate_state import OBSERVES, is_unhardened_cluster, observes_since
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR

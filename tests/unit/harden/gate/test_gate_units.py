@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.base.model import Location
-from agent.harden.node.gate_units import GateCommand, loaded_not_of_a_gate, not_of_a_gate, required_mounts
+from agent.harden.gate.gate_units import GateCommand, loaded_not_of_a_gate, not_of_a_gate, required_mounts
 
 PATH = PurePosixPath("/etc/systemd/system/k3s-harden@.service.d/site.conf")
 
