@@ -43,7 +43,6 @@ class Clock:
         return self.seconds
 
     def sleep(self, seconds: float) -> None:
-        """Advance the time."""
         self.seconds += seconds
 
 
@@ -89,7 +88,6 @@ def unit_file(name: str) -> ConfigParser:
 
 
 def names(directory: Path) -> list[str]:
-    """Return the names in a directory, sorted."""
     return sorted(path.name for path in directory.iterdir())
 
 
@@ -104,7 +102,6 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
 
 
 def fill(file: Path) -> None:
-    """Write to the file until its file system is full."""
     with file.open("wb", buffering=0) as filler, suppress(OSError):
         while True:
             filler.write(bytes(4096))

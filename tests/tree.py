@@ -44,7 +44,6 @@ class Tree:
         return path
 
     def entry(self, inside: str | PurePath) -> Entry | None:
-        """Return the entry of a path, or None."""
         path = self.path(inside)
         if not os.path.lexists(path):
             return None
@@ -61,7 +60,6 @@ class Tree:
         return Entry(kind, stat.S_IMODE(found.st_mode), owner, content)
 
     def tree(self, *tops: str) -> dict[str, Entry]:
-        """Return all entries at and below these paths."""
         return {name: entry for top in tops for name, entry in self._walk(top)}
 
     def _walk(self, top: str) -> Iterator[tuple[str, Entry]]:

@@ -39,7 +39,6 @@ class Report(NamedTuple):
 
 
 def assessed(node: Node, *words: str) -> Report:
-    """Assess the node with its cluster."""
     done = node.harden("assess", "--cluster", "--format", "json", *words)
     assert done.returncode in (0, 3), done.stderr
     return Report(json.loads(done.stdout))

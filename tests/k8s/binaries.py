@@ -53,7 +53,6 @@ class Binaries(NamedTuple):
 
     @property
     def search_path(self) -> str:
-        """The directories as in PATH."""
         return ":".join(map(str, self.directories))
 
 
@@ -90,7 +89,6 @@ def lacking() -> str:
 
 
 def available() -> bool:
-    """Return whether all programs are already built."""
     return all(_done(name) for name in _modules())
 
 
@@ -127,7 +125,6 @@ def ignition() -> Path:
 
 
 def _modules() -> tuple[str, ...]:
-    """Return the modules that have to be built."""
     if real_k3s():
         return _OWN
     if os.environ.get("K8S_BIN"):

@@ -277,7 +277,6 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
 
 
 def main() -> None:
-    """Run all attempts, and end the program that was taken over."""
     if os.geteuid():
         # The file of the program permits the capability; a program that confines itself has it already.
         call("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=2I16x", 1 << 2, 1 << 2))

@@ -63,7 +63,6 @@ class Client:
         body: object = None,
         tls: bool = True,
     ) -> Response:
-        """Send a request. The body is sent as JSON."""
         try:
             context = self._context(certificate) if tls else None
         except FileNotFoundError as error:

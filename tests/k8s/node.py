@@ -108,11 +108,9 @@ class Node(Namespaces):
         return done.stdout
 
     def try_kubectl(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run kubectl as the cluster's administrator."""
         return self.run(_K3S, "kubectl", *words, text=text, env={"KUBECONFIG": _KUBECONFIG}, timeout=90)
 
     def get(self, *words: str) -> Any:  # noqa: ANN401 - as json.loads
-        """Return the objects that `kubectl get` finds."""
         return yaml.safe_load(self.kubectl("get", "--output=json", *words))
 
     def apply(self, *objects: Mapping[str, object]) -> None:
@@ -130,7 +128,6 @@ class Node(Namespaces):
             time.sleep(0.2)
 
     def wait_for_api(self) -> None:
-        """Wait until the API server is ready."""
         self.until("the API server is ready", lambda: self.client.get(6444, "/readyz").status == 200)
 
     def wait_until_deployed(self) -> None:
@@ -145,7 +142,6 @@ class Node(Namespaces):
         )
 
     def wait_until_ready(self) -> None:
-        """Wait until the node is Ready."""
         self.until("the node is Ready", self.is_ready)
 
     def is_ready(self, name: str = NAME) -> bool:

@@ -162,7 +162,6 @@ class _Maker:
         return VALUES.get(name) or BY_KIND.get(kind) or ("1" if kind.startswith(("int", "uint")) else "own")
 
     def all_terms(self, terms: str, *, wanted: bool) -> Settings:
-        """Return settings with which terms hold, or do not."""
         found: Settings = {}
         for term in terms.split():
             found.update(self.term(term, wanted=wanted))

@@ -70,7 +70,6 @@ def node(server: Node, archive: Path) -> Node:
 
 
 def render(node: Node, *words: str) -> list[dict[str, Any]]:
-    """Return the manifests."""
     done = node.harden("render", "assessment-job", *words)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))

@@ -76,7 +76,6 @@ class Network(NamedTuple):
         return {target for target in ALL if found[self.address(target)] == "true"}
 
     def until_reached(self, namespace: str, pod: str, expected: set[Target]) -> None:
-        """Wait until the controller has applied the policies, and compare the reached targets."""
         found: set[Target] = set()
         for _ in range(10):
             found = self.reached(namespace, pod)

@@ -150,7 +150,6 @@ class Cluster:
         self.node.wait_for_api()
 
     def broken_now(self, when: str = "now") -> dict[str, set[str]]:
-        """Return what is broken by topic, as `impact` names it."""
         found: dict[str, set[str]] = {}
         for item in self.run("sudo k3s-harden impact")["breaks"]:
             if item["when"] == when and item["determined"]:
@@ -230,7 +229,6 @@ class Cluster:
         return found
 
     def listed(self, path: str) -> list[dict[str, Any]]:
-        """Return the objects of a list; kubectl would take much of the machine, because the tests ask often."""
         return list(self.node.client.get(6444, path).json["items"])
 
     def with_token(self) -> set[str]:

@@ -118,7 +118,6 @@ def package(request: pytest.FixtureRequest, dist: Path) -> reading.Package:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A disposable host tree with systemd."""
     subprocess.run([CHECKOUT / ".ci/disposable-host", tmp_path / "host"], check=True)
     (tmp_path / "host/usr/lib/systemd").mkdir(parents=True, exist_ok=True)
     (tmp_path / "host/usr/lib/systemd/systemd").touch(0o755)
@@ -307,7 +306,6 @@ def test_an_old_python_can_read_the_start_of_the_single_file() -> None:
 
 
 def old_pythons() -> Iterator[Path]:
-    """Yield the first interpreter of each version on this machine that is too old."""
     places = [*pyenv_directories(), *map(Path, os.get_exec_path())]
     for version in ("2.7", "3.6", "3.7", "3.8"):
         for program in (place / f"python{version}" for place in places):
@@ -329,7 +327,6 @@ def test_the_single_file_reports_an_old_python(dist: Path) -> None:
 
 
 def without_python(dist: Path, directory: Path, release: str = "") -> Path:
-    """Return a copy of the single file that searches no Python in /usr/bin, on a system with this os-release."""
     file = directory / "k3s-harden"
     (directory / "os-release").write_text(release)
     replaced = {b"/usr/bin/$python": b"/nowhere/$python", b"/etc/os-release": bytes(directory / "os-release")}

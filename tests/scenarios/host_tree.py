@@ -106,7 +106,6 @@ class JsonReport(NamedTuple):
         return tuple(finding for finding in self.findings if finding.id == kind)
 
     def only(self, kind: str) -> Finding:
-        """Return the finding of a kind that occurs once."""
         (finding,) = self.of(kind)
         return finding
 
@@ -144,7 +143,6 @@ class HostTree(Tree):
         return EDITS[path]
 
     def unit(self, role: str, *arguments: str, name: str = "", environment: str = "") -> None:
-        """Install K3s' service as install.sh does."""
         path = f"/etc/systemd/system/{name or ('k3s' if role == 'server' else 'k3s-agent')}.service"
         lines = "".join(f"\t'{argument}' \\\n" for argument in arguments)
         self.write(path, UNIT.format(path=path, role=role, arguments=lines))
@@ -158,7 +156,6 @@ class HostTree(Tree):
         return self.program.run(*words)
 
     def seen(self, verb: str, *arguments: str) -> JsonReport:
-        """Run a verb with JSON output, and return the validated report."""
         done = self.run(verb, "--format", "json", *arguments)
         assert done.stdout, done
         return parsed(done)
@@ -251,7 +248,6 @@ def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:
 
 
 def copied(tree: HostTree, root: Path) -> HostTree:
-    """Copy a host, with its modes."""
     shutil.copytree(tree.root, root, symlinks=True)
     return HostTree(root, tree.program, tree.options)
 

@@ -116,7 +116,6 @@ class LimitedHost(HostTree):
     """A host tree with a service of K3s, on which the program has limits."""
 
     def printed(self, verb: str = "gate") -> str:
-        """Return the output of a verb."""
         assert self.program is not None
         words = (verb, "--root", str(self.root), *self.options)
         done = self.program.run(*words, limits=LIMITS)

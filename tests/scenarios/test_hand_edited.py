@@ -221,7 +221,6 @@ class Edit(NamedTuple):
     version: str = "1.34"
 
     def make(self, host: HostTree) -> None:
-        """Edit the file."""
         text = host[self.path].read_text()
         changed = re.sub(self.pattern, lambda _: self.replacement, text, count=1, flags=re.DOTALL | re.MULTILINE)
         assert changed != text

@@ -15,7 +15,6 @@ SYSTEMD = "/usr/lib/systemd/systemd"
 
 @pytest.fixture
 def ready(host: HostTree) -> HostTree:
-    """A host with systemd and the installed program."""
     host.write(PROGRAM, "#!/bin/sh\n", 0o755)
     host.write(SYSTEMD, "#!/bin/sh\n", 0o755)
     host.options = ()
@@ -226,7 +225,6 @@ DATA_DIR_DROPINS = {f"{UNITS}/{unit}.service.d/10-data-dir.conf" for unit in ("k
 
 @pytest.fixture
 def packaged(host: HostTree) -> HostTree:
-    """A host with the files of the distribution's package."""
     host.write("/usr/bin/k3s-harden", "#!/bin/sh\n", 0o755)
     host.write(SYSTEMD, "#!/bin/sh\n", 0o755)
     for file in sorted((CHECKOUT / "systemd").rglob("*")):

@@ -270,7 +270,6 @@ def assert_as_in_diff(host: HostTree, machine: Host, request: Request) -> set[st
 
 
 def assert_second_run_writes_nothing(host: HostTree, machine: Host, request: Request) -> None:
-    """Check that a second run writes nothing."""
     stamps = host.stamps()
     again = verbs.apply(machine, request)
     assert not details(again, ItemStatus.CHANGED)

@@ -145,7 +145,6 @@ class RepeatedHost(Tree):
         self.origin = self.files()
 
     def keep(self) -> None:
-        """Make the present state of the host the start of each run."""
         shutil.copytree(self.root, self.start, dirs_exist_ok=True)
 
     def reset(self) -> None:

@@ -59,7 +59,6 @@ Tree = dict[str, Node]
 
 
 def read(root: Path) -> Tree:
-    """Return everything below root by path."""
     found = {}
     for path in root.rglob("*"):
         mode = path.lstat().st_mode & 0o7777
@@ -87,11 +86,9 @@ class Runs:
         )
 
     def close(self) -> None:
-        """End the server process."""
         self._server.communicate(timeout=10)
 
     def __call__(self, verb: str, *words: str) -> tuple[int, str]:
-        """Run once, and return exit code and output."""
         self._prepare(verb, words)
         return self._finish()
 
@@ -134,7 +131,6 @@ class Runs:
         shutil.copytree(tree, self.root)
 
     def keep_as(self, tree: Path) -> None:
-        """Copy the host to another tree."""
         shutil.rmtree(tree, ignore_errors=True)
         shutil.copytree(self.root, tree)
 

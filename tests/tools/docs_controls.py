@@ -34,7 +34,6 @@ _GUIDE_PAGE = "guide-controls.md"
 
 
 def guide_controls() -> str:
-    """Return docs/reference/guide-controls.md."""
     parts = [
         "# Controls of the guide",
         generated("agent/harden/guide"),
@@ -130,7 +129,6 @@ def controls() -> str:
 
 
 def cluster_controls() -> str:
-    """Return docs/reference/cluster-controls.md."""
     found = [
         (control, control.check) for control in catalogue.all_controls() if isinstance(control.check, ClusterCheck)
     ]

@@ -47,7 +47,6 @@ The other controls agree. `assess` also has
 
 
 def kube_bench() -> str:
-    """Return the page."""
     parts = ["# Differences from kube-bench", generated("tests/data/benchmark/kube-bench.tsv"), _INTRODUCTION]
     for heading, rows in itertools.groupby(reasons(), key=lambda row: row[0]):
         if heading == _RANCHERS:

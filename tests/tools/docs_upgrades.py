@@ -32,7 +32,6 @@ _REMOVED_WITH = {"fatal": 25, "removed": 26}
 
 
 def upgrades() -> str:
-    """Return the page."""
     minors = range(OLDEST_COVERED.minor + 1, NEWEST_PREVIEW.minor + 1)
     titles = {minor: f"1.{minor - 1} to 1.{minor}" for minor in minors}
     parts = [

@@ -403,7 +403,6 @@ def configuration_fields_table(versions: Iterable[Built], present: str = "") -> 
 
 
 def tables() -> dict[str, str]:
-    """Return the text of each table by its name."""
     versions = built_versions()
     present = {name: (TABLES / name).read_text(encoding="utf-8") if (TABLES / name).exists() else "" for name in MADE}
     return {name: made(versions, present[name]) for name, made in MADE.items()}

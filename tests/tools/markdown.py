@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 
 def page(parts: Iterable[str]) -> str:
-    """Return a page of the parts that are not empty."""
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

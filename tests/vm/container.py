@@ -127,7 +127,6 @@ class Container(Instance):
         self._wait_for_end()
 
     def cut_power(self) -> None:
-        """Kill all processes; no effect if the container is off."""
         if self._nspawn is not None:
             self._nspawn.kill()
             self._wait_for_end()

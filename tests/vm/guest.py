@@ -181,7 +181,6 @@ class Guest(Instance):
 
     @property
     def console(self) -> str:
-        """The console output of this boot."""
         return _ESCAPES.sub("", self.console_log.read_text(errors="replace"))
 
     def console_on(self, path: Path) -> socket.socket:

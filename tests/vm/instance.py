@@ -84,7 +84,6 @@ class Instance(ABC):
 
     @property
     def console(self) -> str:
-        """The console output of this boot; empty before it."""
         return self.console_log.read_text(errors="replace") if self.console_log.exists() else ""
 
     def fail(self, message: str) -> NoReturn:
@@ -101,16 +100,13 @@ class Instance(ABC):
         self.boot(seed)
 
     def put(self, path: str, content: str | bytes, mode: str = "0644") -> None:
-        """Write a file and create its directories."""
         data = content if isinstance(content, bytes) else content.encode()
         self.run(("/usr/bin/install", "-D", "-m", mode, "/dev/stdin", path), stdin=data)
 
     def read(self, path: str) -> str:
-        """Return the content of a file."""
         return self.run(("/bin/cat", path)).out
 
     def wait_until(self, command: str, timeout: float = 120) -> None:
-        """Wait until a shell command succeeds."""
         deadline = time.monotonic() + timeout
         while self.run(command, check=False).code:
             if time.monotonic() > deadline:

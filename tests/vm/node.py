@@ -81,7 +81,6 @@ class Node(Instance):
         return self.run(("/usr/bin/systemctl", *words), check=check)
 
     def unit(self, name: str) -> dict[str, str]:
-        """The properties of a unit, as systemctl shows them."""
         lines = self.systemctl("show", "--all", name).out.splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -90,7 +89,6 @@ class Node(Instance):
         return self.unit(service)["ActiveState"] == "active"
 
     def wait_until_up(self, service: str = SERVER) -> None:
-        """Wait until a service is active."""
         # The pause between two attempts is about a minute, and longer on a busy emulated processor.
         self.wait_until(f"systemctl is-active --quiet {service}", timeout=400)
 
@@ -128,7 +126,6 @@ class Node(Instance):
         self.put(self.BAD_DROPIN, "protect-kernel-defaults: false\n")
 
     def repair_host(self) -> None:
-        """Remove that file."""
         self.run(("/bin/rm", "-f", self.BAD_DROPIN))
 
     def install_k3s(self, role: str = "server", **variables: str) -> None:
@@ -142,7 +139,6 @@ class Node(Instance):
         self.put(f"{STAND_IN_HOME}/version", f"{version}\n")
 
     def remove_k3s(self, service: str = SERVER) -> None:
-        """Remove a service of K3s, so that another one can be installed."""
         self.run(f"systemctl disable --now -q {service}; rm -f /etc/systemd/system/{service}*; systemctl daemon-reload")
 
     def kill_k3s(self, service: str = SERVER) -> None:
@@ -163,7 +159,6 @@ def stand_in_files() -> dict[str, bytes]:
 
 
 def put_stand_in(node: Node) -> None:
-    """Copy the stand-in for k3s and its installer to the node without installing them."""
     for name, content in stand_in_files().items():
         node.put(f"{STAND_IN_HOME}/{name}", content, "0644" if name.endswith(".py") else "0755")
 

@@ -43,7 +43,6 @@ class OpenrcNode(ContainerNode):
     IS_BOOTED = "rc-status --runlevel | grep -x default && ! rc-status default | grep starting"
 
     def boot(self, seed: Path | None = None) -> None:
-        """Start OpenRC and wait until it has started the services."""
         assert seed is None
         self._start(["/sbin/openrc-init"])
 
@@ -59,7 +58,6 @@ class OpenrcNode(ContainerNode):
         return self.run(f"cat /var/log/{service}.log", check=False).out
 
     def kill_supervised(self, service: str = "k3s") -> None:
-        """Kill the process that supervise-daemon has started."""
         self.run(f"kill -KILL $(pgrep -P $(cat /var/run/{service}.pid))")
 
     def supervised(self, service: str = "k3s") -> str:

@@ -200,7 +200,6 @@ def _make_extension(file: Path, files: Mapping[PurePosixPath, TarEntry], machine
 
 
 def main() -> int:
-    """Build, and print the size and name of each file."""
     directory, machine = Path(sys.argv[1]), [*sys.argv[2:], platform.machine()][0]
     try:
         made = bundle(directory, machine)

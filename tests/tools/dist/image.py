@@ -121,7 +121,6 @@ def _make_layout(layout: Path, layer: Path, labels: Mapping[str, str], architect
 
 
 def main() -> int:
-    """Build, and print the size and name of the file."""
     directory, machine = Path(sys.argv[1]), [*sys.argv[2:], platform.machine()][0]
     try:
         made = image(directory, machine)

@@ -47,7 +47,6 @@ cli.main()
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program that prints the version."""
     command = [sys.executable, "-c", code, "--version"]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
 

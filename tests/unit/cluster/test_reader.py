@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.cluster import reader
+from agent.cluster.connection import Kubectl
 from agent.cluster.kubernetes.queries import (
     ACCESS_REVIEWS,
     EVERYBODY,
@@ -29,6 +31,7 @@ from agent.cluster.kubernetes.queries import (
     Cluster,
     Query,
 )
+from agent.cluster.reader import Reader
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
 from tests.unit.cluster.api_server import TLS, Answer, ApiServer, Handler, drop_connection
@@ -462,3 +465,15 @@ def test_no_proxy_of_the_environment_is_used(root: Path) -> None:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@pytest.mark.parametrize("answer", ["sleep 1000", """echo '{"items": [{}], "metadata": {"continue": "next"}}'"""])
+def test_a_list_without_an_end_has_a_limit(tmp_path: Path, answer: str) -> None:
+    """An API server can hang, or name another page again and again."""
+    (tmp_path / "kubectl").write_text(f"#!/bin/sh\n{answer}\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    client = Kubectl.of_user((), {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, 2)
+    start = time.monotonic()
+    with pytest.raises(HostError, match=r"cannot (run kubectl: it did not finish|read /api/v1/pods: no complete)"):
+        Reader(client).listed(REQUESTS[Query.PODS], dict)
+    assert time.monotonic() - start < 20

@@ -41,7 +41,6 @@ class Node(NamedTuple):
         self.settles(f"{protect}waivers:\n  - control: {KEY}\n    reason: strict accounting\n{more}")
 
     def live(self) -> str:
-        """The running value."""
         return (self.root / "proc/sys/vm/overcommit_memory").read_text().strip()
 
     def keeps(self, text: str) -> bool:

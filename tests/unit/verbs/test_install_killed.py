@@ -83,7 +83,6 @@ class Machine:
 
     @property
     def loaded(self) -> Files:
-        """The unit files that systemd uses."""
         return dict(json.loads(self.loaded_file.read_text()))
 
     @property

@@ -106,7 +106,6 @@ def healthy_kubelet() -> Iterator[int]:
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """Yield a node whose API server accepts everything."""
     with in_memory() as root, ApiServer().running() as api, healthy_kubelet() as port:
         found = Node(root, api, port)
         text = api.kubeconfig(embedded=True, certificate="node.crt", key="node.key")

@@ -46,7 +46,6 @@ class Machine:
             (directory / name).write_text(version)
 
     def run(self, words: Sequence[str]) -> int:
-        """Run a program of the node, whose files are complete."""
         sys.audit("program")
         assert len(self.versions(PurePosixPath(words[0]).parents[1])) == 1
         self.ran.append(" ".join(words))

@@ -23,7 +23,6 @@ WATCHED = ("/srv/policy.yaml", "/var/lib/rancher/k3s/server/audit.yaml", "/srv/r
 
 
 def described(service: object) -> dict[str, object]:
-    """Return what is known of a service."""
     if not isinstance(service, K3sUnit):
         return {"unknown": getattr(service, "reason", "nothing")}
     if service.on_host(service.binary) != service.binary:

@@ -37,7 +37,6 @@ TOKEN_HEADER = "K10" + "a" * 64
 
 
 def elf(machine: int) -> bytes:
-    """Return the header of a 64-bit little-endian program for a machine."""
     return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, machine) + bytes(44)
 
 
@@ -91,7 +90,6 @@ class LiveHost(Tree):
         self.write("/proc/config.gz", gzip.compress("\n".join(("# Linux", *lines, "")).encode()))
 
     def unit(self, before_start: str = "", binary: str = "/usr/local/bin/k3s") -> None:
-        """Install a service of K3s."""
         command = "agent" if self.role == "agent" else "server"
         name = "k3s-agent" if self.role == "agent" else "k3s"
         self.write(f"/etc/systemd/system/{name}.service", f"[Service]\n{before_start}ExecStart={binary} {command}\n")
@@ -120,6 +118,5 @@ class LiveHost(Tree):
         return [finding.id for finding in self.findings(is_live=is_live)]
 
     def only(self, *, is_live: bool = True) -> Finding:
-        """Return the only finding."""
         (finding,) = self.findings(is_live=is_live)
         return finding

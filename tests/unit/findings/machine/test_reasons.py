@@ -66,8 +66,6 @@ def all_of(*changes: Change) -> Change:
 
 
 def kubelet_user(line: str, *programs: str, version: str = "1.38", file: str = "/etc/subuid") -> Change:
-    """Return a change that gives the user `kubelet` subordinate IDs."""
-
     def change(host: LiveHost) -> None:
         host.k3s_version = version
         host.write("/etc/passwd", "root:x:0:0::/:/bin/sh\nkubelet:x:991:991::/:/sbin/nologin\n")

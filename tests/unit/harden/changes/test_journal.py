@@ -61,7 +61,6 @@ def value(text: str) -> Sysctl:
 
 
 def run(journal: Journal, *changes: Change) -> Run:
-    """Record a complete run."""
     entry = journal.begin(changes)
     journal.finish(entry)
     return entry._replace(finished=True)

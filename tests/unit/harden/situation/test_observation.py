@@ -38,7 +38,6 @@ class Site(Tree):
     host: Host
 
     def configure(self, text: str) -> None:
-        """Write the settings file."""
         self.write("/etc/k3s-harden/config.yaml", text)
 
     def mode(self, name: str) -> int:

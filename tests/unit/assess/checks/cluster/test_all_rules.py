@@ -57,7 +57,6 @@ class Server:
         self._situation: Situation | None = None
 
     def config(self, text: str) -> None:
-        """Change K3s' configuration."""
         self.host.config(text)
         self._situation = None
 
@@ -69,7 +68,6 @@ class Server:
         return REVIEWS[name].answer(self.assessed(found))
 
     def assessed(self, found: Cluster | None = None) -> AssessedNode:
-        """Return the node with a cluster."""
         if self._situation is None:
             self._situation = observe_situation(self.host.host(), self.host.request())
         from agent.assess.evidence import file_evidence
