@@ -326,9 +326,9 @@ def test_the_installation_repeats_what_the_service_has(hardened: Hardened) -> No
 
 
 def test_the_current_version_is_asked_for_first_if_it_is_unknown(hardened: Hardened) -> None:
-    """The steps between the versions depend on it. The command has a placeholder."""
+    """The steps between the versions depend on it. Usually, an upgrade is from the version before."""
     host = hardened()
     host.options = ("--role", "server")
     first = preflight(host, "1.36")["next_steps"][0]
-    assert first["text"].endswith("with the current version, such as 1.37, as VERSION")
-    assert first["command"] == f"k3s-harden preflight v1.36 --k3s-version VERSION --root {host.root} --role server"
+    assert first["text"] == "if K3s v1.35 runs now, see what changes after it"
+    assert first["command"] == f"k3s-harden preflight v1.36 --k3s-version v1.35 --root {host.root} --role server"
