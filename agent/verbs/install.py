@@ -39,6 +39,7 @@ from agent.verbs.installation import (
     require_name_for_units,
 )
 from agent.verbs.publish import withdraw
+from agent.verbs.record_traffic import remove_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -133,6 +134,8 @@ def uninstall(host: Host, installation: Installation) -> Report:
         # A drop-in that systemd still uses blocks K3s without the unit that it starts.
         _reload(host)
         removed = _remove(host, others, installation)
+        if not installation.packaged:
+            remove_record(host)
         _remove_state_of_boot(host, installation)
     _reload(host)
     left = gate.detect_gate(host)

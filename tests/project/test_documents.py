@@ -208,10 +208,14 @@ def test_the_example_of_a_control_is_red_with_its_test_and_green_with_its_rows(
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     patch = "".join((first, *others) if is_complete else (first,))
     subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
-    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*pytest_, "tests/unit/assess/checks/test_file_access.py", "-k", "scripts or each_control"],
+        [
+            *(*pytest_, f"--basetemp={tmp_path / 'base'}"),
+            *("tests/unit/assess/checks/test_file_access.py", "-k", "scripts or each_control"),
+        ],
         cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
@@ -317,7 +321,6 @@ def _misuses(command: generate_docs.Command, words: list[str]) -> bool:
 
 
 def _calls() -> Iterator[Command]:
-    """Yield each call of the program in shell blocks and inline code."""
     for page in PAGES:
         spans = re.findall(r"`([^`\n]+)`", _without_fences(page))
         shell = [body for kind, body in _fences(page) if kind == "sh"]
@@ -373,5 +376,4 @@ def _without_language(target: str) -> str:
 
 
 def _words(svg: str) -> list[str]:
-    """Return the words of an SVG image, in order."""
     return html.unescape(" ".join(re.findall(r"<text [^>]*>([^<]*)</text>", svg))).split()

@@ -126,7 +126,6 @@ def package(request: pytest.FixtureRequest, dist: Path) -> reading.Package:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A disposable host tree with systemd."""
     subprocess.run([CHECKOUT / ".ci/disposable-host", tmp_path / "host"], check=True)
     (tmp_path / "host/usr/lib/systemd").mkdir(parents=True, exist_ok=True)
     (tmp_path / "host/usr/lib/systemd/systemd").touch(0o755)
@@ -315,7 +314,6 @@ def test_an_old_python_can_read_the_start_of_the_single_file() -> None:
 
 
 def old_pythons() -> Iterator[Path]:
-    """Yield the first interpreter of each version on this machine that is too old."""
     places = [*pyenv_directories(), *map(Path, os.get_exec_path())]
     for version in ("2.7", "3.6", "3.7", "3.8"):
         for program in (place / f"python{version}" for place in places):
@@ -337,7 +335,6 @@ def test_the_single_file_reports_an_old_python(dist: Path) -> None:
 
 
 def without_python(dist: Path, directory: Path, release: str = "") -> Path:
-    """Return a copy of the single file that searches no Python in /usr/bin, on a system with this os-release."""
     file = directory / "k3s-harden"
     (directory / "os-release").write_text(release)
     replaced = {b"/usr/bin/$python": b"/nowhere/$python", b"/etc/os-release": bytes(directory / "os-release")}
@@ -483,7 +480,6 @@ def run_script(
 
 
 def with_installed_gate(dist: Path, tree: Path, program: str) -> Path:
-    """Install the gate in a host tree, with this program, and return the directory of the units."""
     (tree / "usr/bin").mkdir(parents=True)
     (tree / "usr/bin/k3s-harden").touch(0o755)
     (tree / "usr/local/bin").mkdir()

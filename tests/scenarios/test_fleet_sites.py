@@ -47,7 +47,6 @@ def fleet(sites: Sites, *words: str, before: str = "", code: int = 0, verify: bo
 
 
 def reasons(found: dict[str, Any]) -> dict[str, str]:
-    """Return why nodes are unknown, by cluster."""
     return {node["cluster"]: node["reason"] for node in found["nodes"] if node["result"] == "unknown"}
 
 

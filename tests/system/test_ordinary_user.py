@@ -125,7 +125,6 @@ def test_an_unreadable_settings_file_is_an_error(host: Machine) -> None:
 
 
 def test_an_ordinary_user_can_harden_their_own_tree(host: Machine) -> None:
-    """apply and check with --root need no root if the user owns the tree, the directory of the lock included."""
     host.run(
         "mkdir", "-p", *(f"{IMAGE}/{path}" for path in ("etc/sysctl.d", "var/lib", "run")), user=NOBODY, check=True
     )

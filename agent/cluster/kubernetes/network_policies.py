@@ -79,6 +79,8 @@ class Client(NamedTuple):
     """The node whose address the connections have."""
 
 
+FORMER = "former "
+"""Before the address of a pod that does not exist any more."""
 OUTSIDE = Client()
 """Any address outside of the cluster."""
 
@@ -256,6 +258,19 @@ class PodNetwork(Value):
         """The pods by their own addresses."""
         alive = (pod for pod in self.pods if not pod.host_network and not pod.is_over)
         return {address: pod for pod in alive for address in pod.addresses}
+
+    @cached_property
+    def by_name(self) -> Mapping[tuple[str, str], NetworkPod]:
+        """The pods and templates with an address of their own by namespace and name; pods are preferred."""
+        known = (found for found in (*self.templates, *self.pods) if not found.host_network)
+        return {(found.namespace, found.name): found for found in known}
+
+    def at(self, end: str) -> NetworkPod | None:
+        """Return the pod with an address, or with NAMESPACE/NAME; of a former pod the template that it was made of."""
+        namespace, _, name = end.rpartition("/")
+        while namespace and name and (namespace, name) not in self.by_name:
+            name = name.rpartition("-")[0]  # the name of a controller, and what it has appended
+        return self.by_name.get((namespace, name)) if namespace else self.by_address.get(end)
 
     @cached_property
     def node_clients(self) -> Mapping[str, Client]:

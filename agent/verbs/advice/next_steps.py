@@ -8,7 +8,8 @@ from agent.base.errors import ExitCode
 from agent.base.repair import Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import Value, replace
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
+from agent.harden.node.version import question
+from agent.k3s.roles_and_versions import Role
 from agent.verbs.advice.installed_k3s import InstalledK3s
 
 if TYPE_CHECKING:
@@ -221,12 +222,8 @@ def _repairs(report: Report, k3s: InstalledK3s, again: RunVerb = _ONCE_MORE) -> 
     differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
     left = _unexplained(report, ItemStatus.REFUSED, ItemStatus.FAILED)
     if any(item.cause is Cause.VERSION_UNKNOWN for item in left):
-        verb = report.verb if report.verb in (_CHECK, _DIFF) else _APPLY
-        purpose = (
-            f"replace VERSION with the version of K3s, such as {EXAMPLE_MINOR}, or set `k3s-version` in the settings"
-        )
         # All other problems depend on the version.
-        yield NextStep(RunVerb(verb, ("--k3s-version VERSION",)), purpose)
+        yield NextStep(question(report.verb if report.verb in (_CHECK, _DIFF) else _APPLY))
         return
     unread = [item.id for item in left if item.cause is Cause.NOT_READABLE]
     if unread:

@@ -43,7 +43,6 @@ ordinary_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may read ever
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """Create an empty host below a directory. Files beside it must never be read."""
     with in_memory() as directory:
         (directory / "host").mkdir()
         (directory / "outside").mkdir()

@@ -61,7 +61,6 @@ def value(text: str) -> Sysctl:
 
 
 def run(journal: Journal, *changes: Change) -> Run:
-    """Record a complete run."""
     entry = journal.begin(changes)
     journal.finish(entry)
     return entry._replace(finished=True)
@@ -271,7 +270,6 @@ def test_each_backup_has_a_unique_name(journal: Journal, host: Host, clock: Cloc
 
 
 def changing_to(state: object) -> bytes:
-    """Return a record of a change from absent to this state."""
     return json.dumps({"schema": 1, "changes": [{"before": {"absent": "/x"}, "after": state}]}).encode()
 
 

@@ -33,7 +33,6 @@ def arguments(root: Path) -> list[tuple[str, str]]:
 
 
 def environment(root: Path) -> dict[str, tuple[str, str]]:
-    """Return the variables, each with its value and location."""
     return {name: (word.text, str(word.location)) for name, word in installed(root).environment.items()}
 
 

@@ -25,7 +25,6 @@ DIFFERS = Item("/a", ItemStatus.DIFFERS, "mode")
 def finding(
     name: str, *steps: object, level: Level = Level.ERROR, blocks: bool = False, prevents: bool = False, **more: object
 ) -> Finding:
-    """Return a finding whose remediation has these steps."""
     repair = Repair(steps, **more)  # type: ignore[arg-type]
     return Finding(name, level, blocks, prevents, f"problem {name}", repair=repair)
 
