@@ -54,7 +54,6 @@ def create(name: str) -> list[Path]:
 
 
 def enter(groups: list[Path], process: int) -> None:
-    """Move a process into the groups."""
     for group in groups:
         (group / "cgroup.procs").write_text(str(process), encoding="ascii")
 

@@ -20,11 +20,13 @@ from agent.findings.registry import (
     misconfigured,
     no,
     note,
+    steps,
     warning,
     yes,
 )
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY, POD_SECURITY_ADMISSION
+from agent.harden.node import version
 from agent.k3s.components.effective_arguments import Cause
 from agent.k3s.config import component_argument
 from agent.k3s.options import (
@@ -37,7 +39,7 @@ from agent.k3s.options import (
     REMOVED_KEYS,
     SERVER_ONLY_KEYS,
 )
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR, NEWEST_KNOWN, Component, Role
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,12 +360,7 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
     return is_covered and key not in AGENT_KEYS and key not in SERVER_ONLY_KEYS and key not in ALIASES
 
 
-@note(
-    repair=(
-        "compare the arguments with the reference of that version of Kubernetes, or pass the version, such as "
-        f"--k3s-version {EXAMPLE_MINOR} if it is unknown"
-    ),
-)
+@note(repair="compare the arguments with the reference of that version of Kubernetes; if it is unknown, pass it")
 def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
     """The arguments of components are not checked, because the tables do not describe this version of Kubernetes."""
     if _has_arguments(situation):
@@ -374,8 +371,8 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
         if components and not is_described(situation.facts):
             known = situation.facts.version_is_known
             minor = situation.facts.version.minor
-            version = f"version {situation.facts.version}" if known else "an unknown version"
-            fix = f"pass the version of K3s, such as --k3s-version {EXAMPLE_MINOR}"
+            named = f"version {situation.facts.version}" if known else "an unknown version"
+            fix = ""
             if known and minor < FIRST_MINOR:
                 fix = (
                     f"k3s-harden checks arguments of v1.{FIRST_MINOR} to v1.{LAST_MINOR}; compare these with the"
@@ -384,7 +381,7 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
             elif known:
                 fix = "upgrade k3s-harden if a newer release exists"
             yield Problem(
-                f"k3s-harden cannot tell whether {' and '.join(components)} of {version} will accept the configured "
+                f"k3s-harden cannot tell whether {' and '.join(components)} of {named} will accept the configured "
                 "arguments",
-                repair=instruction(fix),
+                repair=instruction(fix) if fix else steps(version.question("check")),
             )

@@ -226,7 +226,7 @@ def at(location: Location) -> str:
 
 def addressed_steps(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep, ...]:
     """Return the steps with complete commands for this caller."""
-    return tuple(replace(next_step, step=completed(next_step.step, caller)) for next_step in steps)
+    return tuple(replace(step, step=addressed(Repair((step.step,)), caller).steps[0]) for step in steps)
 
 
 def step_lines(steps: Iterable[NextStep]) -> Iterator[str]:

@@ -61,13 +61,16 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
     when, until = timestamp(host.now()), timestamp(host.now() + minutes * 60)
     content = f"{uptime + minutes * 60} {f'{EACH} ' if each else ''}{host.user}, {when}\n".encode()
     starts = "each start" if each else "the next start"
+    found = gate_state.read_exceptions(host)
+    longer = {name: one for name, one in found.bypasses.items() if one.is_for_each and not each}
     host.put(Directory(path=RUN_DIRECTORY, mode=PUBLIC_DIRECTORY))
     for service in services:
         host.put(File(path=file_of_service(service, BYPASS), content=content, mode=PUBLIC_FILE))
         host.log(f"{starts} of {service} until {until} passes without its gate: k3s-harden bypass by {host.user}")
-    blocked = gate_state.read_exceptions(host).blocked
-    started = gate_state.start_blocked(host, [service for service in services if service in blocked])
-    detail = f"{starts} until {until} passes without the gate"
+    blocked = gate_state.start_blocked(host, [service for service in services if service in found.blocked])
+    started: tuple[str, ...] = ()
+    with suppress(HostError):  # the bypass is in effect, whatever systemd answers
+        started = gate_state.started_services(host, services)
     from agent.verbs.advice import next_steps
 
     return Report(
@@ -75,7 +78,13 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
         writes=True,
         facts=(Fact("bypassed by", host.user, when), Fact("expires", f"until {until}", f"{minutes} minutes later")),
         items=tuple(
-            Item(service, ItemStatus.CHANGED, f"is being started; {detail}" if service in started else detail)
+            Item(
+                service,
+                ItemStatus.CHANGED,
+                ("is being started; " if service in blocked else "runs; " if service in started else "")
+                + f"{starts} until {until} passes without the gate"
+                + (f", and no longer each start until {longer[service].until}" if service in longer else ""),
+            )
             for service in services
         ),
         findings=(),

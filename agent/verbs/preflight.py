@@ -17,7 +17,7 @@ from agent.harden.plan.preflight_result import Preflight, compared_findings, not
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s import upgrade_notes
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR, NEWEST_KNOWN, NEWEST_PREVIEW, Version
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, NEWEST_PREVIEW, Version
 from agent.verbs.advice import next_steps
 from agent.verbs.check_and_apply import items_of
 from agent.verbs.k3s_state import installed_k3s
@@ -100,11 +100,9 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     k3s = installed_k3s(host, now.facts)
     first = (*_first(result, k3s, before.facts), *_setting(host, request, target))
     if current is None:
-        purpose = (
-            f"check the steps between the versions, too, with the current version, such as {EXAMPLE_MINOR}, as VERSION"
-        )
-        with_current = RunVerb("preflight", (result.target, "--k3s-version VERSION"))
-        first = (NextStep(with_current, purpose), *first)
+        earlier = f"v{target.major}.{target.minor - 1}"
+        with_current = RunVerb("preflight", (result.target, f"--k3s-version {earlier}"))
+        first = (NextStep(with_current, f"if K3s {earlier} runs now, see what changes after it"), *first)
     with_version = [f"--k3s-version {given}"] if given else []
     if current is not None and any(note.id == upgrade_notes.ONE_AT_A_TIME for note in result.notes):
         following = f"v{current.major}.{current.minor + 1}"

@@ -63,7 +63,6 @@ class Client:
         body: object = None,
         tls: bool = True,
     ) -> Response:
-        """Send a request. The body is sent as JSON."""
         try:
             context = self._context(certificate) if tls else None
         except FileNotFoundError as error:
@@ -83,7 +82,6 @@ class Client:
         return self._thread.submit(_post_each, self._context(ADMIN), port, path, texts).result(timeout=600)
 
     def close(self) -> None:
-        """End the thread."""
         self._thread.shutdown()
 
     def _context(self, certificate: Path | None) -> ssl.SSLContext:

@@ -67,7 +67,6 @@ class Namespaces(Machine):
     def start_python(
         self, module: str, *words: str, log: Path, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
-        """Start a module of this checkout on the node."""
         return self.start(sys.executable, "-m", module, *words, log=log, env=env)
 
 

@@ -81,7 +81,6 @@ class Example(NamedTuple):
 
 @cache
 def examples(minor: int) -> tuple[Example, ...]:
-    """Return an example of each argument of each row for a minor version."""
     return tuple(found for component in Component for found in _examples(component, minor))
 
 
@@ -138,7 +137,6 @@ def effective(component: Component, settings: Settings) -> EffectiveArguments:
 
 
 def feature_gates(settings: Settings) -> str:
-    """Return the value of feature-gates of settings."""
     return ",".join(f"{name}={value}" for name, value in settings.items() if is_gate(name))
 
 
@@ -164,7 +162,6 @@ class _Maker:
         return VALUES.get(name) or BY_KIND.get(kind) or ("1" if kind.startswith(("int", "uint")) else "own")
 
     def all_terms(self, terms: str, *, wanted: bool) -> Settings:
-        """Return settings with which terms hold, or do not."""
         found: Settings = {}
         for term in terms.split():
             found.update(self.term(term, wanted=wanted))
@@ -191,7 +188,6 @@ class _Maker:
         return is_accepted(self.component, self.completed(settings), self.minor)
 
     def completed(self, settings: Settings) -> Settings:
-        """Return settings with what other rows require."""
         for rule in rules_about(self.component) * 2:
             if rule.relation.startswith("requires") and self.minor in rule.minors:
                 arguments = parsed(self.component, settings, self.minor)

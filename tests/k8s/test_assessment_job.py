@@ -70,7 +70,6 @@ def node(server: Node, archive: Path) -> Node:
 
 
 def render(node: Node, *words: str) -> list[dict[str, Any]]:
-    """Return the manifests."""
     done = node.harden("render", "assessment-job", *words)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
@@ -100,7 +99,6 @@ def output_of_job(node: Node) -> str:
 
 
 def ends(node: Node) -> list[str]:
-    """Return the types of the conditions of the Job: none while it runs."""
     (job,) = node.get("jobs", OURS)["items"]
     return [found["type"] for found in job["status"].get("conditions", ()) if found["status"] == "True"]
 

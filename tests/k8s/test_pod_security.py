@@ -73,7 +73,6 @@ def namespace(node: Node, name: str, level: str, version: str = "latest") -> str
 
 
 def tried(node: Node, path: str, templates: Iterable[dict[str, Any]]) -> list[Response]:
-    """Create pods as a dry run."""
     bodies = [
         {"metadata": {"name": "tried", "annotations": item["metadata"].get("annotations", {})}, "spec": item["spec"]}
         for item in templates

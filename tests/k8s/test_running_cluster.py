@@ -49,7 +49,6 @@ OUR_NAME: dict[str, Any] = {
 
 
 def commands(heading: str) -> list[str]:
-    """Return the commands of all shell blocks below a heading of the page."""
     section = PAGE.partition(f"\n## {heading}")[2].partition("\n## ")[0]
     return "".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)).splitlines()
 
@@ -138,7 +137,6 @@ class Cluster:
         assert int(done.stdout) > 100
 
     def hide_process(self) -> None:
-        """End that process."""
         self.node.run("pkill", "-TERM", "-f", "^k3s server")
         self._process.wait(20)
 
@@ -152,7 +150,6 @@ class Cluster:
         self.node.wait_for_api()
 
     def broken_now(self, when: str = "now") -> dict[str, set[str]]:
-        """Return what is broken by topic, as `impact` names it."""
         found: dict[str, set[str]] = {}
         for item in self.run("sudo k3s-harden impact")["breaks"]:
             if item["when"] == when and item["determined"]:
@@ -232,7 +229,6 @@ class Cluster:
         return found
 
     def listed(self, path: str) -> list[dict[str, Any]]:
-        """Return the objects of a list; kubectl would take much of the machine, because the tests ask often."""
         return list(self.node.client.get(6444, path).json["items"])
 
     def with_token(self) -> set[str]:

@@ -180,7 +180,6 @@ def running_etcd(node: Node, wrong: WrongEtcd | None = None) -> Iterator[subproc
 
 
 def serves(node: Node, section: str, certificate: Path | None) -> bool:
-    """Return whether a client with a certificate gets an answer on the port of a section."""
     return node.client.get(PORTS[section], "/version", certificate=certificate).status != 0
 
 

@@ -65,7 +65,6 @@ def job_of(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def dry_run(server: Node, document: dict[str, Any]) -> str:
-    """Create an object in a dry run of the API server, and return its answer."""
     done = server.try_kubectl(
         "create", "--dry-run=server", "--validate=strict", "--filename=-", text=yaml.safe_dump(document)
     )

@@ -181,7 +181,6 @@ STARTS = st.builds(
 @settings(max_examples=settings().max_examples // 2)
 @given(start=STARTS, runs=st.lists(ASKED, min_size=1, max_size=3))
 def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, runs: list[PlannedRun]) -> None:
-    """`apply` makes the changes that `diff` shows, a second `apply` none. `revert` reports what it does not restore."""
     with made(start) as host:
         first: dict[str, Entry | None] = {}
         for asked in runs:
@@ -271,7 +270,6 @@ def assert_as_in_diff(host: HostTree, machine: Host, request: Request) -> set[st
 
 
 def assert_second_run_writes_nothing(host: HostTree, machine: Host, request: Request) -> None:
-    """Check that a second run writes nothing."""
     stamps = host.stamps()
     again = verbs.apply(machine, request)
     assert not details(again, ItemStatus.CHANGED)

@@ -72,7 +72,6 @@ def _with_excluded(component: Component, criterion: Criterion) -> str:
 
 
 def leaves(check: Check) -> Iterator[Check]:
-    """Yield the checks of which a check consists."""
     if isinstance(check, AllOf):
         for item in check.checks:
             yield from leaves(item)
@@ -146,7 +145,6 @@ class Walk:
         }
 
     def warnings(self) -> dict[str, str]:
-        """Return the findings of check with their remediations, but for those of level info."""
         seen = self.host.seen("check")
         return {
             finding.id: f"{finding.message}; {finding.location}; {finding.repair}"

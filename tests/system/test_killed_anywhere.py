@@ -59,7 +59,6 @@ Tree = dict[str, Node]
 
 
 def read(root: Path) -> Tree:
-    """Return everything below root by path."""
     found = {}
     for path in root.rglob("*"):
         mode = path.lstat().st_mode & 0o7777
@@ -87,11 +86,9 @@ class Runs:
         )
 
     def close(self) -> None:
-        """End the server process."""
         self._server.communicate(timeout=10)
 
     def __call__(self, verb: str, *words: str) -> tuple[int, str]:
-        """Run once, and return exit code and output."""
         self._prepare(verb, words)
         return self._finish()
 
@@ -134,7 +131,6 @@ class Runs:
         shutil.copytree(tree, self.root)
 
     def keep_as(self, tree: Path) -> None:
-        """Copy the host to another tree."""
         shutil.rmtree(tree, ignore_errors=True)
         shutil.copytree(self.root, tree)
 
@@ -342,7 +338,6 @@ def test_a_kill_of_install_or_uninstall_is_repaired_by_the_next_run(
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """Return the content of each file except state, kernel values and lock."""
     return {
         path: node.content
         for path, node in without_state(read(root)).items()

@@ -84,7 +84,6 @@ class Use(NamedTuple):
 
 
 def modules() -> dict[str, Path]:
-    """Return all modules below agent/ by dotted name."""
     found = {}
     for path in sorted((ROOT / "agent").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts

@@ -73,7 +73,6 @@ class Suite(NamedTuple):
         return found[1]
 
     def download(self, package: str, directory: Path) -> Path:
-        """Download a package into a directory and return its path."""
         self._apt("apt-get", "-qq", "download", package, cwd=directory)
         return next(directory.glob(f"{package}_*.deb"))
 
@@ -87,7 +86,6 @@ class Suite(NamedTuple):
 
 
 def without_package() -> str:
-    """Return why the chosen suite cannot install the package, or an empty string."""
     return "needs newer packages of Debian than this suite has" if _chosen_name() in SINGLE_FILE_SUITES else ""
 
 

@@ -209,11 +209,13 @@ def _cluster(host: Host, node: AssessedNode) -> Cluster:
 def _probed(host: Host, node: AssessedNode, cluster: Cluster) -> Cluster:
     from functools import partial
 
-    from agent.assess.checks.cluster.workload_rules import breaks, namespaces_to_probe
-    from agent.cluster.pod_security_probe import probed
+    from agent.assess.checks.cluster.workload_rules import breaks, creators_of_pods, namespaces_to_probe
+    from agent.cluster.pod_security_probe import ToProbe, probed
 
     is_broken = partial(breaks, node.facts.version.minor)
-    return probed(host, node.facts.data_dir, cluster, namespaces_to_probe(node, cluster), is_broken)
+    namespaces = namespaces_to_probe(node, cluster)
+    what = ToProbe(namespaces, creators_of_pods(node), is_broken)
+    return probed(host, node.facts.data_dir, cluster, what)
 
 
 def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None = None) -> Baseline:

@@ -115,9 +115,10 @@ class HttpsClient:
         """Send a PATCH request. Raises HostError as `get` does."""
         return self._exchange("PATCH", path, {"Accept": "application/json", "Content-Type": content_type}, body)
 
-    def post(self, path: str, body: bytes) -> Response:
-        """Send a POST request with JSON. Raises HostError as `get` does."""
-        return self._exchange("POST", path, {"Accept": "application/json", "Content-Type": "application/json"}, body)
+    def post(self, path: str, body: bytes, as_user: str = "") -> Response:
+        """Send a POST request with JSON, impersonating a user if there is one. Raises HostError as `get` does."""
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        return self._exchange("POST", path, {**headers, **({"Impersonate-User": as_user} if as_user else {})}, body)
 
     def delete(self, path: str) -> Response:
         """Send a DELETE request. Raises HostError as `get` does."""

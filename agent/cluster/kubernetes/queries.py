@@ -143,6 +143,15 @@ PROBES = "probes"
 """The name of the problem that not all probes have an answer."""
 
 
+class Probe(NamedTuple):
+    """The answers of the API server to dry runs of pods that break one rule, by those who create pods."""
+
+    rejected_by: str
+    """What rejects each of them, but for that of an administrator; empty if another one is admitted."""
+    admitted: str = ""
+    """Which ones are admitted, such as "in an init container"; empty if all are, or none is."""
+
+
 class Cluster(NamedTuple):
     """The objects and configurations that the API server returned."""
 
@@ -158,8 +167,8 @@ class Cluster(NamedTuple):
     """The effective configuration of each kubelet, by the name of its node."""
     reviews: Mapping[AccessReview, bool] = {}
     """What the API server answered about access."""
-    probes: Mapping[tuple[str, str], str] = {}
-    """What rejects a pod that breaks the rule of a control, by namespace and control; empty if it is admitted."""
+    probes: Mapping[tuple[str, str], Probe] = {}
+    """By namespace and control."""
     audit_log_age: float | None = None
     """Seconds since the last event of the audit log after all requests; None if the log was not looked at."""
     problem: str = ""

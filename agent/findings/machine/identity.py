@@ -25,12 +25,12 @@ _UNIQUE = '"node-$(head -c 8 /etc/machine-id)"'
 """A name of its own for each host, for a shell."""
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
 _NEW_AUTHORITIES = Decide(
-    "Is there a directory with new authorities, as docs/cli/certificate.md of K3s describes?",
+    "Does /opt/k3s/server have new authorities, as docs/cli/certificate.md of K3s describes?",
     (
         Answer(
             "Yes",
             "all nodes have to join again if the new ones are not cross-signed",
-            (Run("sudo k3s certificate rotate-ca --path=DIRECTORY"),),
+            (Run("sudo k3s certificate rotate-ca --path=/opt/k3s/server"),),
         ),
         Answer("No", "K3s fails when the certificate has expired", ()),
     ),

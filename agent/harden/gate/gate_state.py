@@ -45,6 +45,9 @@ _UPTIME = PurePosixPath("/proc/uptime")
 OBSERVES = PurePosixPath("/var/lib/k3s-harden/gate-observes")
 """Contains the day of its creation, YYYY-MM-DD in UTC."""
 
+_STARTED = PurePosixPath("/run/openrc/started")
+"""The services that OpenRC has started. One that the gate blocks is among them, because start-k3s runs."""
+
 _SUFFIX = ".service"
 
 
@@ -168,18 +171,22 @@ def start_blocked(host: Host, services: Sequence[str]) -> tuple[str, ...]:
     StartLimitBurst= attempts; the service has then failed. A service that its operator stopped is not started.
     """
     systemd = Systemd(host)
-    if not services or not systemd.is_running:
-        for service in services:  # what OpenRC has started then ends its pause
-            host.writable_tree.remove_file(file_of_service(service, UNGATED))
-        return ()
-    for unit in systemd.show(services, "Id", "ActiveState", "UnitFileState"):
+    for unit in systemd.show(services, "Id", "ActiveState", "UnitFileState") if services and systemd.is_running else ():
         if unit.get("ActiveState") == "failed":
             systemd.reset_failed(unit["Id"])
             if unit.get("UnitFileState", "").startswith(("enabled", "static", "linked")):
                 systemd.start(unit["Id"])
-    for service in services:  # last, so that the next run repeats this one if it is killed
+    # Last, so that the next run repeats this one if it is killed. What OpenRC has started then ends its pause.
+    for service in services:
         host.writable_tree.remove_file(file_of_service(service, UNGATED))
-    states = systemd.show(services, "Id", "ActiveState", "Job")
+    return started_services(host, services)
+
+
+def started_services(host: Host, services: Sequence[str]) -> tuple[str, ...]:
+    """Return the services among these that run or are being started."""
+    if gate_units.starts_services(host):
+        return tuple(service for service in services if host.tree.exists(_STARTED / service))
+    states = Systemd(host).show(services, "Id", "ActiveState", "Job") if services and Systemd(host).is_running else ()
     return tuple(
         unit["Id"] for unit in states if unit.get("Job") or unit.get("ActiveState") in ("activating", "active")
     )

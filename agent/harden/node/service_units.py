@@ -28,7 +28,7 @@ OLDER_DROPIN = "10-k3s-harden.conf"
 
 DROPINS = (DROPIN, OLDER_DROPIN)
 
-_OWN = r"k3s-harden(@.*|-(check|notify@.*|publish|service-accounts|started@.*))?\.(service|timer)"
+_OWN = r"k3s-harden(@.*|-(check|notify@.*|publish|service-accounts|started@.*|traffic))?\.(service|timer)"
 _CONF_D = PurePosixPath("/etc/conf.d")
 """OpenRC's directory of settings of services."""
 

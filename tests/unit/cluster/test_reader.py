@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.cluster import reader
+from agent.cluster.connection import Kubectl
 from agent.cluster.kubernetes.queries import (
     ACCESS_REVIEWS,
     EVERYBODY,
@@ -29,6 +31,7 @@ from agent.cluster.kubernetes.queries import (
     Cluster,
     Query,
 )
+from agent.cluster.reader import Reader
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
 from tests.unit.cluster.api_server import TLS, Answer, ApiServer, Handler, drop_connection
@@ -50,7 +53,6 @@ def root() -> Iterator[Path]:
 
 @contextmanager
 def serving(root: Path, api: ApiServer, text: str = "", name: str = ADMIN) -> Iterator[Host]:
-    """Start the server, and write a kubeconfig for it."""
     with api.running():
         write(root, text or api.kubeconfig(embedded=True), name)
         yield fake_host(root, is_live=True)
@@ -219,7 +221,6 @@ def never_final(handler: Handler) -> None:
 
 
 def endless_header(handler: Handler) -> None:
-    """Send a header a byte at a time."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
     for _ in range(40):
         handler.wfile.write(b"x")
@@ -290,7 +291,6 @@ def test_an_object_that_is_too_large_is_named_and_the_others_are_read(root: Path
 
 
 def pod_of(number: int, size: int) -> dict[str, Any]:
-    """Return a pod with a field of this size."""
     metadata = {"namespace": "a", "name": f"p{number}"}
     return {"metadata": metadata, "spec": {"containers": [{"name": "c", "args": ["x" * size]}]}}
 
@@ -465,3 +465,15 @@ def test_no_proxy_of_the_environment_is_used(root: Path) -> None:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@pytest.mark.parametrize("answer", ["sleep 1000", """echo '{"items": [{}], "metadata": {"continue": "next"}}'"""])
+def test_a_list_without_an_end_has_a_limit(tmp_path: Path, answer: str) -> None:
+    """An API server can hang, or name another page again and again."""
+    (tmp_path / "kubectl").write_text(f"#!/bin/sh\n{answer}\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    client = Kubectl.of_user((), {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, 2)
+    start = time.monotonic()
+    with pytest.raises(HostError, match=r"cannot (run kubectl: it did not finish|read /api/v1/pods: no complete)"):
+        Reader(client).listed(REQUESTS[Query.PODS], dict)
+    assert time.monotonic() - start < 20

@@ -33,7 +33,6 @@ class Node(NamedTuple):
     host: Host
 
     def settles(self, text: str) -> None:
-        """Write the settings."""
         (self.root / "etc/k3s-harden/config.yaml").write_text(text)
 
     def waives(self, more: str = "", *, protects: bool = False) -> None:
@@ -42,7 +41,6 @@ class Node(NamedTuple):
         self.settles(f"{protect}waivers:\n  - control: {KEY}\n    reason: strict accounting\n{more}")
 
     def live(self) -> str:
-        """The running value."""
         return (self.root / "proc/sys/vm/overcommit_memory").read_text().strip()
 
     def keeps(self, text: str) -> bool:
@@ -52,7 +50,6 @@ class Node(NamedTuple):
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """The node db-1 on 2027-01-01."""
     with in_memory() as root:
         for row in SYSCTLS:
             path = root.joinpath("proc/sys", *row.key.split("."))

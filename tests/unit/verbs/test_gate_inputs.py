@@ -69,7 +69,6 @@ class Node(NamedTuple):
         self.answers[ASKED] = Completed(0, text, "")
 
     def run(self, verb: str) -> Report:
-        """Run a verb in a new process."""
         host = replace(self.host)
         if verb == "apply":
             return check_and_apply.apply(host, REQUEST)
@@ -278,7 +277,6 @@ def test_apply_with_the_version_of_an_upgrade_hardens_for_it(node: Node) -> None
 
 
 def test_preflight_names_the_setting_that_an_upgrade_makes_wrong(node: Node) -> None:
-    """The version of the upgrade is not a difference."""
     node.put(SETTINGS, "k3s-version: 1.24\n")
     assert "version-differs" not in kinds(node.run("apply")), "only the minor version decides what applies"
     del node.programs.asked[:]

@@ -32,7 +32,6 @@ def _put_programs(root: Path, *paths: str) -> None:
 
 
 def _boot_systemd(root: Path) -> None:
-    """Start a systemd that has read all unit files."""
     loaded = root / "run/systemd/systemd-units-load"
     (root / "run/systemd/system").mkdir(parents=True)
     loaded.touch()

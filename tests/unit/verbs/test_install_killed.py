@@ -83,7 +83,6 @@ class Machine:
 
     @property
     def loaded(self) -> Files:
-        """The unit files that systemd uses."""
         return dict(json.loads(self.loaded_file.read_text()))
 
     @property
@@ -135,7 +134,6 @@ class Machine:
         return _start(self.loaded, disk), _start(disk, disk)
 
     def temporary_files(self) -> list[Path]:
-        """Return the temporary files that a run has left."""
         return [path for path in self.root.rglob("*") if re.fullmatch(r"\..*\.k3s-harden", path.name)]
 
 
@@ -182,7 +180,6 @@ def nothing(_: Machine) -> None:
 
 
 def installed(machine: Machine) -> None:
-    """Install the gate."""
     machine.run(install.install)
 
 
@@ -215,7 +212,6 @@ SCENARIOS = {
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory in memory."""
     with in_memory() as directory:
         yield directory
 

@@ -37,7 +37,6 @@ from tests.fake import Clock, fake_host, in_memory, names, unit_file
 from tests.json_schemas import validator
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict
 
-CHECKOUT = Path(__file__).parents[3]
 VALIDATOR = validator("notification")
 PROGRAM = "/usr/local/bin/notify"
 SETTINGS = Settings(drift_notify=(PROGRAM, "ops"))
@@ -97,7 +96,6 @@ class Site(NamedTuple):
         settings: Settings = SETTINGS,
         causes: dict[str, str] | None = None,
     ) -> list[str]:
-        """Run the notification step of a drift check at a time, which is the number of its notification."""
         host = replace(fake_host(self.root, clock=Clock(number), is_live=True), run=self.run)
         before = None if last is None else stored(last)
         return list(notify.notify(host, settings, before, replace(now, when=number), causes or {}))
@@ -122,7 +120,6 @@ class Site(NamedTuple):
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    """A host with systemd and the command."""
     with in_memory() as root:
         for name in ("usr/local/bin/notify", "usr/bin/systemctl"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,6 @@ DEFAULT_DATA_DIR = "/var/lib/rancher/k3s"
 
 
 def words(text: str) -> frozenset[str]:
-    """Return the words of a text."""
     return frozenset(text.split())
 
 
@@ -118,7 +117,6 @@ def parsed(command_line: list[str]) -> list[tuple[str, str]]:
 
 
 def given(flags: list[tuple[str, str]], *names: str) -> str | None:
-    """Return the last value of a flag."""
     found = [value for name, value in flags if name in names]
     return found[-1] if found else None
 
@@ -143,7 +141,6 @@ def refuse_an_agent_without_server(flags: list[tuple[str, str]]) -> None:
 
 
 def kernel() -> dict[str, str]:
-    """Return the current kernel values."""
     return {key: Path("/proc/sys", key).read_text().strip() for key in KERNEL}
 
 

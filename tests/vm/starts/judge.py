@@ -23,7 +23,6 @@ WATCHED = ("/srv/policy.yaml", "/var/lib/rancher/k3s/server/audit.yaml", "/srv/r
 
 
 def described(service: object) -> dict[str, object]:
-    """Return what is known of a service."""
     if not isinstance(service, K3sUnit):
         return {"unknown": getattr(service, "reason", "nothing")}
     if service.on_host(service.binary) != service.binary:
@@ -37,7 +36,6 @@ def described(service: object) -> dict[str, object]:
 
 
 def judged(host: Host, name: str) -> dict[str, object]:
-    """Return what is judged, or why it is refused."""
     try:
         start = starting_service(host, name)
         if start is None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Container, Workload
     from agent.cluster.kubernetes.pod_security import Standard
-    from agent.cluster.kubernetes.queries import Cluster
+    from agent.cluster.kubernetes.queries import Cluster, Probe
     from agent.harden.guide.k3s_options import OptionRow
     from agent.harden.situation import Situation
 
@@ -192,6 +192,15 @@ def namespaces_to_probe(node: AssessedNode, cluster: Cluster) -> list[str]:
     return sorted(item.name for item in namespaces if level_of(item, defaults) is not _EXEMPT)
 
 
+def creators_of_pods(node: AssessedNode) -> tuple[str, ...]:
+    """Return the users as which the controllers create pods."""
+    own = node.arguments(Component.CONTROLLER_MANAGER).get("use-service-account-credentials")
+    if own is None or own.value != "true":
+        return ("system:kube-controller-manager",)
+    names = ("replicaset", "statefulset", "daemon-set", "job")
+    return tuple(f"system:serviceaccount:kube-system:{name}-controller" for name in names)
+
+
 def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
     """Yield the workloads that K3s does not run itself."""
     for _, workload in workloads_to_check(cluster):
@@ -286,7 +295,9 @@ def _admission(
 
     def is_enforced(name: str) -> bool:
         answer = answers[name]
-        return rejects(standards[name], control, minor, has_gate=has_gate) if answer is None else bool(answer)
+        return (
+            rejects(standards[name], control, minor, has_gate=has_gate) if answer is None else bool(answer.rejected_by)
+        )
 
     weak = [
         Listed(
@@ -299,9 +310,9 @@ def _admission(
         if not is_enforced(name)
     ]
     rejecting = (
-        Listed(f"Namespace {name}", f"{answer} rejects it, in a dry run", "asked with --probe")
+        Listed(f"Namespace {name}", _rejection(answer), "asked with --probe")
         for name, answer in answers.items()
-        if answer
+        if answer and answer.rejected_by
     )
     listed = [*weak, *apart, *rejecting]
     open_ = of_site(weak)
@@ -359,9 +370,14 @@ def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruc
     )
 
 
-def _enforcement(standard: Standard | None, defaults: PodSecurityDefaults, answer: str | None) -> str:
+def _rejection(answer: Probe) -> str:
+    admitted = f", but admits that {answer.admitted}" if answer.admitted else ""
+    return f"{answer.rejected_by} rejects it, in a dry run{admitted}"
+
+
+def _enforcement(standard: Standard | None, defaults: PodSecurityDefaults, answer: Probe | None) -> str:
     if answer is not None:
-        return "admits it, in a dry run"
+        return " ".join(filter(None, ("admits it", answer.admitted))) + ", in a dry run"
     if defaults.is_disabled:
         return "is not checked, because the plugin PodSecurity is disabled"
     if standard is None:

@@ -14,7 +14,6 @@ SERVER = {"node-role.kubernetes.io/control-plane": "true"}
 
 
 def ago(hours: float) -> str:
-    """Return a time before NOW."""
     return (NOW - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -51,7 +51,6 @@ class Sites:
         return json.dumps(Record(text, signature)._asdict())
 
     def write(self, site: str, text: str, key: Path | None = None) -> None:
-        """Sign and write the record of a site."""
         (self.records / f"{site}.json").write_text(self.signed(text, key or self.key(site)))
 
     def write_all(self, sites: list[str], **changes: Any) -> None:  # noqa: ANN401 - as of text

@@ -18,7 +18,6 @@ def metadata(name: str, namespace: str = "", **more: Any) -> Json:  # noqa: ANN4
 
 
 def namespace(name: str, enforce: str = "") -> Json:
-    """Return a namespace, with a Pod Security label."""
     return metadata(name, labels={"pod-security.kubernetes.io/enforce": enforce} if enforce else {})
 
 

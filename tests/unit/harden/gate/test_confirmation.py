@@ -34,7 +34,6 @@ REAL = Path(__file__).parents[3] / "data/benchmark/argument-lines.tsv"
 
 
 def logged(*components: str) -> str:
-    """Return the log of K3s, which starts these components."""
     lines = ["Starting k3s v1.34.1+k3s1", *(f"Running {component}" for component in components)]
     return "".join(f'time="2026-11-30T15:00:00Z" level=info msg="{line}"\n' for line in lines)
 
@@ -62,7 +61,6 @@ class Site:
 
     @property
     def host(self) -> Host:
-        """The host."""
         return replace(fake_host(self.root, clock=self.clock, is_live=True), run=self)
 
     def result(self, name: str) -> str:

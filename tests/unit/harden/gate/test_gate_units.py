@@ -1,15 +1,22 @@
-"""What makes the gate's unit succeed without the gate, in its files and as systemd has loaded it."""
+"""Whether a host can have the gate, and what makes the unit of the gate succeed without it."""
 
 from __future__ import annotations
 
 import shlex
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
+from agent.base.host import Host
+from agent.base.host.process import Completed
 from agent.base.model import Location
+from agent.base.value import replace
 from agent.harden.gate.gate_units import GateCommand, loaded_not_of_a_gate, not_of_a_gate, required_mounts
+from agent.harden.gate.installed_gate import can_have_gate, detect_gate
+from agent.harden.node.service_units import TEMPLATE
+from tests.fake import Programs, fake_host
+from tests.k3s_tree import put
 
 PATH = PurePosixPath("/etc/systemd/system/k3s-harden@.service.d/site.conf")
 
@@ -108,3 +115,37 @@ def test_a_gate_for_another_service_is_reported() -> None:
 def test_the_gate_waits_for_the_mounts_of_all_lines() -> None:
     text = "RequiresMountsFor=/a '/b c'\n#RequiresMountsFor=/d\nRequiresMountsFor='/e\n RequiresMountsFor = /f%%\n"
     assert list(map(str, required_mounts(text))) == ["/a", "/b c", "/f%"]
+
+
+SYSTEMCTL = "/usr/bin/systemctl"
+
+
+def _booted(root: Path, version: int) -> Host:
+    put(root, SYSTEMCTL[1:], "", 0o755)
+    (root / "run/systemd/system").mkdir(parents=True)
+    programs = Programs({(SYSTEMCTL, "--version"): Completed(0, f"systemd {version} ({version}-1)\n", "")})
+    return fake_host(root, programs=programs, is_live=True)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("version", "expected"), [(257, True), (243, True), (239, False)])
+def test_a_booted_systemd_can_start_the_gate_from_version_243_on(
+    tmp_path: Path, version: int, *, expected: bool
+) -> None:
+    host = _booted(tmp_path, version)
+    gate = detect_gate(host)
+    assert can_have_gate(host, gate) is expected
+    assert not can_have_gate(host, replace(gate, template=PurePosixPath("/etc/systemd/system") / TEMPLATE))
+    assert not can_have_gate(replace(host, pod_node="node"), gate)
+
+
+def test_a_tree_and_a_container_without_an_init_get_no_gate(tmp_path: Path) -> None:
+    for is_live in (False, True):
+        host = fake_host(tmp_path, is_live=is_live)
+        assert not can_have_gate(host, detect_gate(host))
+
+
+def test_openrc_can_start_the_gate(tmp_path: Path) -> None:
+    put(tmp_path, "run/openrc/softlevel", "")
+    host = fake_host(tmp_path, is_live=True)
+    assert can_have_gate(host, detect_gate(host))

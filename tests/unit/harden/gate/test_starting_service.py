@@ -75,7 +75,6 @@ class Machine:
 
     @property
     def host(self) -> Host:
-        """The host as it is now."""
         process = self.root / f"proc/{PID}"
         put(self.root, f"proc/{PID}/environ", "".join(f"{name}={value}\0" for name, value in self.variables.items()))
         put(self.root, f"proc/{PID}/cmdline", "/bin/sh\0-c\0x\0")
@@ -108,7 +107,6 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """Return a host that starts K3s."""
     return Machine(tmp_path)
 
 

@@ -29,11 +29,9 @@ class Directory:
             path.write_text(name)
 
     def link(self, name: str, target: str) -> None:
-        """Create a symbolic link."""
         (self.root / "m" / name).symlink_to(target)
 
     def read(self, config: str = "") -> Manifests:
-        """Read the directory with this K3s configuration."""
         tree = Tree(str(self.root), os.geteuid(), os.getegid())
         merged = merge_configuration([ConfigText(PurePosixPath("/c"), config.encode())])
         return read_manifests(tree, TOP, merged)

@@ -99,7 +99,6 @@ def test_locations_are_files_below_the_root_of_the_host(assessment: Assessment) 
 
 
 def at_line(uri: str, line: int) -> dict[str, Any]:
-    """Return a line of a file below the root of the host."""
     return {"artifactLocation": {"uri": uri, "uriBaseId": "HOST"}, "region": {"startLine": line}}
 
 
