@@ -39,6 +39,8 @@ UNITS = (
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
     "k3s-harden-started@.service",
+    "k3s-harden-traffic.service",
+    "k3s-harden-traffic.timer",
 )
 
 DATA_DIR_DROPINS = (f"{TEMPLATE}.d/10-data-dir.conf", f"{UNIT}.d/10-data-dir.conf")

@@ -33,6 +33,7 @@ from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.reports.text import count_of
 from agent.verbs.advice import next_steps
 from agent.verbs.k3s_state import configured_k3s
+from agent.verbs.record_traffic import remove_record
 from agent.verbs.service_accounts import changed_accounts
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         runs_k3s = bool(host.probe())
         undo, are_removed = _with_objects_removed(undo, policy, host, k3s) if runs_k3s else (undo, False)
         items = _carry_out(undo, runs, before, host, journal)
+        if not last:
+            remove_record(host)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
     has_started = host.tree.exists(k3s.data_dir / "server/tls")
     is_lost = policy in undone and isinstance(before[policy], Absent) and not are_removed

@@ -47,6 +47,7 @@ from agent.verbs import check_and_apply as verbs
 from agent.verbs import drift
 from agent.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
 from agent.verbs.site_policies import SAVED
+from agent.verbs.traffic_records import CONNECTIONS
 from tests.tools import (
     docs_controls,
     docs_host,
@@ -482,6 +483,7 @@ def _resources() -> str:
                     "with `publish`: what the Node of this host should have",
                 ),
                 (f"`{state.SENT}`", "0600", "digest and time of what was sent to the Node last"),
+                (f"`{CONNECTIONS}`", "0600", "with `traffic.record-until`: who connected to pods of this node"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),

@@ -69,7 +69,9 @@ class Inputs(Value):
     day: str
     """Today in UTC, YYYY-MM-DD."""
     connections: tuple[TrackedConnection, ...] | None = None
-    """Those that this node tracks; None if they are not known."""
+    """Those that this node tracks, and those of records; None if they are not known."""
+    is_watched: bool = False
+    """Whether records have those of a day of each node."""
     is_account_used: Callable[[str], bool | None] = lambda _: None
     """Whether the audit log has requests of the default account of a namespace; None without a log."""
     denies_external_ips: bool = False
@@ -105,7 +107,9 @@ def evaluate(inputs: Inputs) -> Impact:
     breaks = (
         *pod_security_breaks(running, cluster, levels, _stage(inputs)),
         *map(answered_otherwise, inputs.differences),
-        *traffic_breaks(cluster, expected_policies(inputs.settings), inputs.connections, unknown),
+        *traffic_breaks(
+            *(cluster, expected_policies(inputs.settings), inputs.connections, unknown), is_watched=inputs.is_watched
+        ),
         *_external_addresses(cluster, inputs),
         *(
             account_breaks(running, cluster, inputs.is_account_used, inputs.settings.exempt_accounts)

@@ -88,7 +88,7 @@ OLDER_DROPIN = "10-k3s-harden.conf"
 
 DROPINS = (DROPIN, OLDER_DROPIN)
 
-_OWN = r"k3s-harden(@.*|-(check|notify@.*|publish|service-accounts|started@.*))?\.(service|timer)"
+_OWN = r"k3s-harden(@.*|-(check|notify@.*|publish|service-accounts|started@.*|traffic))?\.(service|timer)"
 
 PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 """The program in the units of this package."""

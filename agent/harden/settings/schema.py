@@ -209,6 +209,7 @@ class Settings(Value):
     exempt_rancher: bool = _row("pod-security.exempt-rancher", BOOLEAN, _POD_SECURITY, default=True)
     exempt_accounts: tuple[str, ...] = _row("service-accounts.exempt", ACCOUNTS, ON_SERVERS, default=())
     accepted_breaks: tuple[AcceptedBreak, ...] = _row("impact.accepted", ACCEPTED_BREAKS, ON_SERVERS, default=())
+    traffic_record_until: str | None = _row("traffic.record-until", optional(DATE), default=None)
     stages_until: str | None = _row(STAGES_UNTIL, optional(DATE), ON_SERVERS, default=None)
     stage_pod_security: PodSecurityStage = _row(
         "stages.pod-security",

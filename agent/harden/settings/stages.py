@@ -89,3 +89,14 @@ def stages_of(settings: Settings, role: Role, version: Version) -> tuple[Stage, 
         for applies, key, value, controls in rows
         if value and applies.to(role, version)
     )
+
+
+_LONGEST_RECORDING = 92
+"""Days."""
+
+
+def last_recording_day(today: str) -> str:
+    """Return the last day up to which traffic can be recorded. Days are YYYY-MM-DD in UTC."""
+    from datetime import date, timedelta
+
+    return (date.fromisoformat(today) + timedelta(days=_LONGEST_RECORDING)).isoformat()

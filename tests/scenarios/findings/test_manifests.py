@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from tests.scenarios.conftest import Hardened
-from tests.scenarios.findings.case import PSP, Case, Edit, Seen, as_described, both, linked, written
+from tests.scenarios.findings.case import PSP, Case, Seen, as_described, both, linked, written
 from tests.scenarios.host_tree import MANIFESTS, POLICY
 
 CRON_JOB = "apiVersion: {version}\nkind: CronJob\nmetadata:\n  name: own\n"
@@ -24,10 +22,6 @@ spec:
             matchLabels:
               {label}: shop
 """
-
-
-def dated(path: str, seconds: int) -> Edit:
-    return lambda host: os.utime(host[path], (seconds, seconds))
 
 
 CASES = (
