@@ -1,4 +1,4 @@
-"""Findings about the gate: missing parts, starts of K3s that it blocked or that passed without it, observation."""
+"""Findings about the gate: missing parts, and starts of K3s that it blocked or that passed without it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, Run, RunVerb
+from agent.base.repair import Answer, Decide, Instruction, Repair, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import (
     APPLY,
@@ -22,10 +22,9 @@ from agent.findings.registry import (
     warning,
     yes,
 )
-from agent.harden.changes.journal import OBSERVES
-from agent.harden.node import gate_units
-from agent.harden.node.gate import BYPASS, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
-from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
+from agent.harden.gate import gate_units
+from agent.harden.gate.gate_state import BYPASS, OBSERVES, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
+from agent.harden.node.service_units import DROPIN, TEMPLATE, gate_instance
 from agent.k3s.options import Word
 
 if TYPE_CHECKING:
@@ -46,8 +45,21 @@ GATE_FINDINGS = (
 )
 """Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
 
+OBSERVING = ("gate-observes", "gate-observes-too-long")
+"""Findings about a gate that observes, because a package was installed on a cluster that ran."""
+
+ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "bypass-in-effect", *OBSERVING})
+"""Findings about what gate_state.end_exceptions() ends."""
+
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
 _K3S_IS_FINE = no("K3s itself is not affected.")
+_MOST_DAYS = 30
+_ENFORCE = steps(
+    RunVerb("impact"),
+    RunVerb("apply"),
+    alternative=steps(RunVerb("install", ("--enforce",))),
+)
+_ENFORCE_TEXT = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
 
 
 @error(
@@ -68,7 +80,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
             if mask is not None and mask.name not in (TEMPLATE, gate_instance(service)):
                 continue
             state = f"masked by {mask}" if mask else "missing"
-            unmask = steps(Run(f"sudo systemctl unmask {mask.name}")) if mask else INSTALL
+            unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
             yield Problem(
                 f"{service} does not start: its gate is {state}",
                 expected=str(gate_units.START) if situation.gate.is_openrc else TEMPLATE,
@@ -153,7 +165,12 @@ def start_contested(situation: Situation) -> Iterator[Problem]:
     path = situation.facts.dropin_path
     for rival in situation.rivals:
         message = f"{rival} starts or runs with the same configuration, and needs other content in {path}"
-        fix = instruction("disable the service that is left over, or give each its own `--config` and `--data-dir`")
+        disable = Run(f"sudo systemctl disable --now {rival}", undo=f"sudo systemctl enable --now {rival}")
+        answers = (
+            Answer("No", "it ends, and does not start again", (disable,)),
+            Answer("Yes", "each service needs its own `--config` and `--data-dir`", ()),
+        )
+        fix = steps(Decide(f"Is {rival} needed?", answers))
         yield Problem(message, location=Location(path), repair=fix)
 
 
@@ -207,7 +224,7 @@ def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
     """
     if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
         message = "systemd has not read the current unit files of K3s and its gate"
-        yield Problem(message, repair=steps(Run("sudo systemctl daemon-reload")))
+        yield Problem(message, repair=_command("sudo systemctl daemon-reload"))
 
 
 @warning(repair="run `sudo k3s-harden install`")
@@ -238,9 +255,11 @@ def start_blocked(situation: Situation) -> Iterator[Problem]:
         yield Problem(
             f"the gate blocked the last start of {service}",
             location=Location(file_of_service(service, UNGATED)),
-            repair=instruction(f"read the log of {service}, such as /var/log/{service}.log")
-            if situation.gate.is_openrc
-            else steps(Run(f"systemctl status {gate_instance(service)}")),
+            repair=_command(
+                f"sudo tail /var/log/{service}.log"
+                if situation.gate.is_openrc
+                else f"systemctl status {gate_instance(service)}"
+            ),
         )
 
 
@@ -271,11 +290,11 @@ def started_unhardened(situation: Situation) -> Iterator[Problem]:
     k3s-harden-started@.service compares them with what K3s has logged for this start. Something changed K3s' files or
     variables after the gate had read them. It is reported until the next start of the service.
     """
-    find = Instruction("find out what changed K3s' files or systemd's environment during the start")
+    risk = "find out what changed K3s' files or systemd's environment during the start"
     for service, difference in situation.gate.exceptions.unhardened.items():
         message = f"{service} does not run as its gate judged"
         found = "; ".join(difference.splitlines())
-        fix = steps(find, Run(f"sudo systemctl restart {service}"))
+        fix = replace(steps(Run(f"sudo systemctl restart {service}")), risk=risk)
         yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), repair=fix)
 
 
@@ -305,49 +324,39 @@ def bypass_in_effect(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, found=found, location=Location(file_of_service(service, BYPASS)), repair=APPLY)
 
 
-OBSERVING = ("gate-observes", "gate-observes-too-long")
-"""Findings of a gate that observes, because a package was installed on a cluster that ran."""
-
-_MOST_OBSERVED_DAYS = 30
-_END_OBSERVATION = steps(
-    RunVerb("impact"),
-    Instruction("fix what breaks, or postpone it by `stages`"),
-    RunVerb("apply"),
-    alternative=steps(RunVerb("install", ("--enforce",))),
-)
-_ENDS_OBSERVATION = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
-
-
-@warning(repair=_ENDS_OBSERVATION)
+@warning(repair=_ENFORCE_TEXT)
 def gate_observes(situation: Situation) -> Iterator[Problem]:
     """The gate hardens nothing and blocks nothing, because its package was installed on a cluster that ran.
 
     The first successful apply ends this, and so does `install --enforce`. From day 30 on it is an error.
     """
-    if situation.gate_observes_since and _observed_days(situation) < _MOST_OBSERVED_DAYS:
+    if situation.gate.exceptions.observes_since and _days(situation) < _MOST_DAYS:
         yield _observing(situation)
 
 
 @error(
     blocks_gate=no("The gate observes, so it blocks nothing."),
     prevents_start=_K3S_IS_FINE,
-    repair=_ENDS_OBSERVATION,
+    repair=_ENFORCE_TEXT,
 )
 def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
     """The gate has observed for 30 days or longer, so K3s still starts unhardened."""
-    if situation.gate_observes_since and _observed_days(situation) >= _MOST_OBSERVED_DAYS:
+    if situation.gate.exceptions.observes_since and _days(situation) >= _MOST_DAYS:
         yield _observing(situation)
 
 
 def _observing(situation: Situation) -> Problem:
-    since = situation.gate_observes_since
+    since = situation.gate.exceptions.observes_since
     message = f"the gate observes since {since}: K3s starts even if this host is not hardened"
-    return Problem(
-        message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), repair=_END_OBSERVATION
-    )
+    return Problem(message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), repair=_ENFORCE)
 
 
-def _observed_days(situation: Situation) -> int:
+def _days(situation: Situation) -> int:
     from datetime import date
 
-    return (date.fromisoformat(situation.today.date) - date.fromisoformat(situation.gate_observes_since)).days
+    since = date.fromisoformat(situation.gate.exceptions.observes_since)
+    return (date.fromisoformat(situation.today.date) - since).days
+
+
+def _command(line: str) -> Repair:
+    return steps(Run(line))

@@ -404,11 +404,11 @@ def configuration_fields_table(versions: Iterable[Built], present: str = "") -> 
 
 def tables() -> dict[str, str]:
     versions = built_versions()
-    present = {name: (TABLES / name).read_text(encoding="utf-8") if (TABLES / name).exists() else "" for name in _MADE}
-    return {name: made(versions, present[name]) for name, made in _MADE.items()}
+    present = {name: (TABLES / name).read_text(encoding="utf-8") if (TABLES / name).exists() else "" for name in MADE}
+    return {name: made(versions, present[name]) for name, made in MADE.items()}
 
 
-_MADE = {
+MADE = {
     API_VERSIONS: api_versions_table,
     FEATURE_GATES: gates_table,
     FLAGS: flags_table,
