@@ -318,18 +318,15 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
     "rolebindings": (ApiRequest(REQUESTS[Query.ROLE_BINDINGS].path), objects.binding),
     "clusterrolebindings": (ApiRequest(REQUESTS[Query.CLUSTER_ROLE_BINDINGS].path), objects.binding),
     "events": (ApiRequest("/api/v1/events", parameters="fieldSelector=reason%3DFailedCreate"), _event),
-    **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.referrer, kind))
-        for kind, path in REFERRERS.items()
-    },
     "configmaps": (ApiRequest("/api/v1/configmaps"), running_objects.config_map),
     **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.repository, kind))
-        for kind, path in REPOSITORIES.items()
-    },
-    **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.monitor, kind))
-        for kind, path in MONITORS.items()
+        kind: (ApiRequest(path, may_be_missing=True), partial(parse, kind))
+        for parse, paths in (
+            (running_objects.referrer, REFERRERS),
+            (running_objects.repository, REPOSITORIES),
+            (running_objects.monitor, MONITORS),
+        )
+        for kind, path in paths.items()
     },
 }
 """By name, what to ask for and how each object is parsed."""

@@ -98,7 +98,7 @@ def checked(found: Impact) -> Impact:
     if found.unknown:
         text = "`impact.accepted`: the cluster has no {}; correct its name, or remove it"
         errors = [(entry.location.line, text.format(entry.object)) for entry in found.unknown]
-        raise loading.SettingsError(found.unknown[0].location.path, errors)
+        raise loading.SettingsError(found.unknown[0].location.path, errors, ("impact.accepted",))
     return found
 
 
