@@ -31,7 +31,7 @@ from agent.harden.settings import loading
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role, Version
-from agent.verbs.traffic_records import CONNECTIONS, Watched, merged, parse_record, read_records
+from agent.verbs.traffic_records import CONNECTIONS, Watched, collected, merged, parse_record, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -212,12 +212,13 @@ def _seen(host: Host, running: Running, directory: PurePosixPath | None, *, is_n
     """Return the open connections of this node, and those of the records. Raises InputError for a directory."""
     nodes = running.objects.get("nodes", ())
     watched = Watched()
+    directory = directory or (collected(host) if is_node else None)
     if directory is not None:
-        watched = merged(read_records(host, directory), nodes)
+        watched = merged(read_records(host, directory), nodes, host.now())
     elif is_node:
         with suppress(HardenError):
             data = host.tree.read(CONNECTIONS)
-            watched = merged({CONNECTIONS: parse_record(data, CONNECTIONS)}, nodes) if data else watched
+            watched = merged({CONNECTIONS: parse_record(data, CONNECTIONS)}, nodes, host.now()) if data else watched
     now = host.connections() if is_node else None
     notes = () if watched.notes and now is None else (_NO_CONNECTIONS if now is None else _SNAPSHOT,)
     return Watched((*watched.connections, *(now or ())), watched.is_complete, (*watched.notes, *notes))

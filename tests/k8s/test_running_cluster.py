@@ -114,7 +114,6 @@ class Cluster:
         self.node.write(SETTINGS, text)
 
     def run(self, command: str) -> dict[str, Any]:
-        """Run a command of the page; return the report of this program."""
         assert command in PAGE + REVERT
         words = command.removeprefix("sudo ").split()
         if words[0] == "k3s-harden":
@@ -194,7 +193,6 @@ class Cluster:
         self.broken = broken
 
     def reached(self) -> dict[str, set[str]]:
-        """Return the namespaces whose pod each client reaches."""
         items = self.listed(RESTRICTED_PODS)
         by_address = {f"tcp:{item['status']['podIP']}:8080": item["metadata"]["namespace"] for item in items}
         found = {}
@@ -236,7 +234,6 @@ class Cluster:
         return list(self.node.client.get(6444, path).json["items"])
 
     def with_token(self) -> set[str]:
-        """Return the namespaces whose newest pods have a token."""
         found = set()
         for item in self.listed(RESTRICTED_PODS):
             if any(volume["name"].startswith("kube-api-access") for volume in item["spec"].get("volumes", ())):

@@ -288,7 +288,6 @@ RESTRICTED = PodSecurityDefaults(PodSecurityLevel.RESTRICTED)
 
 
 def replicas(name: str, number: int, **more: str) -> Json:
-    """Return a Deployment that has one pod, and wants `number`."""
     template = {"spec": {"containers": [container(8080)], **more}}
     return thing("Deployment", name, "shop", spec={"replicas": number, "template": template}, status={"replicas": 1})
 

@@ -38,7 +38,6 @@ def loaded(text: str) -> Settings:
 
 
 def errors(text: str) -> list[tuple[str, str]]:
-    """Return the line and the text of each error in a settings file."""
     with pytest.raises(SettingsError) as caught:
         loaded(text)
     assert caught.value.exit_code is ExitCode.USAGE
