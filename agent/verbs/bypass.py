@@ -48,12 +48,9 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
     if unknown or not guarded:
         what = unknown[0] if unknown else "K3s"
         names = " or ".join(f"--unit {name}" for name in guarded)
-        hint = (
-            f"pass {names}"
-            if guarded
-            else "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
-        )
-        raise UsageError(f"cannot bypass the gate of {what}: there is no such service with a gate", hint)
+        usual = "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
+        problem = f"cannot bypass the gate of {what}: there is no such service with a gate"
+        raise UsageError(problem, f"pass {names}" if guarded else usual)
     uptime = gate_state.uptime(host)
     if not uptime:
         raise HostError("cannot bypass the gate: /proc/uptime, by which the bypass expires, cannot be read")

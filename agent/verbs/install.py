@@ -12,10 +12,11 @@ from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Absent, Directory, File
-from agent.base.repair import Run, RunVerb, words
+from agent.base.repair import Answer, Decide, Repair, Run, RunVerb
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
+from agent.findings.registry import moved_away
 from agent.harden.changes.execute import carry_out, refused
 from agent.harden.changes.journal import BACKUPS, Journal
 from agent.harden.changes.state import HIDDEN_FROM_UNITS, read_publication
@@ -276,7 +277,8 @@ def _remove(host: Host, places: Iterable[PurePosixPath], installation: Installat
             continue
         if not isinstance(now, File) or not _is_ours(now):
             detail = f"is not a file of k3s-harden: {describe_state(now)}"
-            repair = words("review it, and remove it if it is not needed")
+            answers = (Answer("No", "it is moved away", moved_away(path)), Answer("Yes", "it stays", ()))
+            repair = Repair((Decide(f"Is {path} needed?", answers),))
             items.append(Item(str(path), ItemStatus.REFUSED, detail, repair))
             continue
         items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])

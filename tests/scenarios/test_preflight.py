@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -201,7 +202,7 @@ def test_the_next_steps_begin_with_what_comes_first(host: HostTree) -> None:
     host.options = ("--role", "server")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
     asked, *shown = steps(preflight(host, "1.37"))
-    assert asked.startswith("check the steps between the versions, too, with the current version")
+    assert asked.startswith("if K3s v1.36 runs now, see what changes after it")
     assert shown[0].startswith("save the datastore and the server's token: ")
     assert "tar -C /var/lib/rancher/k3s/server -czf /root/k3s-before-v1.37.tar.gz db token" in shown[0]
     assert shown[1] == "upgrade every server to v1.34, v1.35 or v1.36, unless it has one of them"
@@ -257,6 +258,20 @@ def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
     assert "etcd-3-5-26-before-3-6" not in ids(preflight(host, "1.34"), "notes")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
     assert "etcd-3-5-26-before-3-6" in ids(preflight(host, "1.34"), "notes")
+
+
+def test_notes_follow_what_the_host_has(hardened: Hardened) -> None:
+    """A disabled Traefik, and a kubelet that accepts control groups of version 1, need no note."""
+    host = hardened("server", "1.34")
+    assert {"traefik-chart-40", "cgroup-v1-not-supported"} & set(ids(preflight(host, "1.36"), "notes")) == {
+        "traefik-chart-40"
+    }
+    host.write(CONFIG, "disable: [traefik]\nkubelet-arg: [fail-cgroupv1=false]\n")
+    assert "traefik-chart-40" not in ids(preflight(host, "1.36"), "notes")
+    shutil.rmtree(host["/proc/sys"])
+    assert "cgroup-v1-not-supported" not in ids(preflight(host, "1.36"), "notes")
+    host.write(CONFIG, "disable: [traefik]\n")
+    assert "cgroup-v1-not-supported" in ids(preflight(host, "1.36"), "notes")
 
 
 def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> None:

@@ -121,7 +121,6 @@ def test_a_bypass_expires_by_a_clock_that_must_be_readable(guarded: Path) -> Non
 
 
 def put(guarded: Path, **files: str) -> Path:
-    """Write the files of the drop-in, and return their directory."""
     run = guarded / RUN
     run.mkdir(parents=True)
     for name, text in files.items():

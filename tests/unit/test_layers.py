@@ -148,7 +148,6 @@ def are_apart(one: str, other: str) -> bool:
 
 
 def upward_imports(tree: ast.AST, module: str, *, is_package: bool = False) -> list[str]:
-    """Describe the imports that are not from a lower package."""
     own = home(module)
     if not own:
         return [f"{module} is not in WINGS"]

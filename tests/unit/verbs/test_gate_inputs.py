@@ -64,7 +64,6 @@ class Node(NamedTuple):
         file.write_text(content)
 
     def prints(self, text: str) -> None:
-        """Replace the program, and set the output of `k3s --version`."""
         self.put(K3S, f"{PROGRAM} {text}")
         self.answers[ASKED] = Completed(0, text, "")
 
