@@ -22,14 +22,12 @@ def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", 
 
 
 def kubelet_file(fields: str, name: str = "50-site.conf") -> KubeletFile:
-    """Return a drop-in of the kubelet with these fields."""
     return KubeletFile(DROPINS / name, f"{KUBELET}{fields}\n".encode())
 
 
 def effective(
     component: Component, *arguments: str, files: tuple[str, ...] = (), minor: int = 37
 ) -> EffectiveArguments:
-    """Return the effective arguments of a component with these of the operator, and files with these fields."""
     text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
     text = text if arguments else ""
     dropins = tuple(kubelet_file(fields, f"5{number}-own.conf") for number, fields in enumerate(files))

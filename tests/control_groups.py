@@ -30,7 +30,6 @@ class Hierarchy(NamedTuple):
 
 
 def hierarchies() -> list[Hierarchy]:
-    """Return the hierarchies that are mounted writable."""
     own = _own_groups()
     found = []
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
@@ -54,7 +53,6 @@ def create(name: str) -> list[Path]:
 
 
 def enter(groups: list[Path], process: int) -> None:
-    """Move a process into the groups."""
     for group in groups:
         (group / "cgroup.procs").write_text(str(process), encoding="ascii")
 

@@ -40,11 +40,9 @@ class Clock:
     seconds: float = 1_700_000_000.0
 
     def now(self) -> float:
-        """Return the time."""
         return self.seconds
 
     def sleep(self, seconds: float) -> None:
-        """Advance the time."""
         self.seconds += seconds
 
 
@@ -90,7 +88,6 @@ def unit_file(name: str) -> ConfigParser:
 
 
 def names(directory: Path) -> list[str]:
-    """Return the names in a directory, sorted."""
     return sorted(path.name for path in directory.iterdir())
 
 
@@ -105,7 +102,6 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
 
 
 def fill(file: Path) -> None:
-    """Write to the file until its file system is full."""
     with file.open("wb", buffering=0) as filler, suppress(OSError):
         while True:
             filler.write(bytes(4096))

@@ -212,7 +212,6 @@ def _selinux(source: random.Random, pod: Json) -> None:
 
 
 def _windows(source: random.Random, pod: Json) -> None:
-    """Make it a Windows pod, which has none of the fields of Linux."""
     hides = source.random() < 0.5
     pod["spec"]["os"] = {"name": source.choice(("windows", "windows", "linux"))}
     for item in [pod["spec"], *_all(pod["spec"])]:

@@ -13,12 +13,10 @@ REFERENCE = Path(__file__).parents[1] / "docs/reference"
 
 
 def schema(name: str) -> dict[str, Any]:
-    """Return the schema with this name."""
     content: dict[str, Any] = json.loads((REFERENCE / f"{name}.schema.json").read_bytes())
     return content
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
-    """Return the validator of a schema, which resolves its references to other schemas."""
     known = Registry().with_resource("repair.schema.json", Resource.from_contents(schema("repair")))
     return jsonschema.Draft202012Validator(schema(name), registry=known, format_checker=jsonschema.FormatChecker())

@@ -130,7 +130,6 @@ def started(root: Path, k3s: K3s) -> Path:
 
 
 def put(root: Path, name: str | PurePath, text: str | bytes = "", mode: int = 0o600) -> Path:
-    """Write a file of the tree with this mode, and create its directories."""
     return Tree(root).write(name, text, mode)
 
 

@@ -138,11 +138,9 @@ class Machine(Tree):
             self._real_kernel.__exit__()
 
     def _values(self) -> Mapping[str, str]:
-        """Return the kernel values at the start."""
         return {**START, **KEPT}
 
     def _variables(self) -> dict[str, str]:
-        """Return the variables of the first process."""
         values = {} if self._real_kernel else self._values()
         return {
             "place": str(self.place),
@@ -162,11 +160,9 @@ class Machine(Tree):
         return f"{_OVERLAY}{before_pivot}{_PIVOT}{after_pivot}{_WAIT}"
 
     def kernel_values(self) -> dict[str, str]:
-        """Return the kernel values that the program writes."""
         return {key: self._value(key).read_text(encoding="ascii").strip() for key in START}
 
     def set_kernel(self, values: Mapping[str, str]) -> None:
-        """Set kernel values. Only those that are restored are allowed."""
         for key, value in values.items():
             assert key in {**START, **KEPT}
             self._value(key).write_text(f"{value}\n", encoding="ascii")
@@ -184,7 +180,6 @@ class Machine(Tree):
         text: str = "",
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program on the machine with `text` as its input."""
         return subprocess.run(
             self._words(words, user),
             input=text,
@@ -199,7 +194,6 @@ class Machine(Tree):
     def start(
         self, *words: str | Path, log: Path | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
-        """Start a program on the machine; its output goes to a file outside of it, or to a pipe."""
         with log.open("wb") if log else nullcontext(subprocess.PIPE) as output:
             return subprocess.Popen(
                 self._words(words),
@@ -225,11 +219,9 @@ class Machine(Tree):
         return self.run(*PROGRAM, *words, user=user, umask=umask, timeout=timeout, env=measured)
 
     def mount(self, *words: str) -> None:
-        """Mount a file system."""
         self.run("mount", *words, check=True)
 
     def make_read_only(self, directory: str) -> None:
-        """Make a directory read-only, as a container engine does."""
         self.mount("--bind", directory, directory)
         self.mount("-o", "remount,bind,ro", directory)
 
@@ -276,7 +268,6 @@ class RealKernel:
 
 
 def read_kernel(key: str) -> str:
-    """Return a kernel value of this machine."""
     return Path("/proc/sys", key.replace(".", "/")).read_text(encoding="ascii").strip()
 
 

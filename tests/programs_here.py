@@ -15,7 +15,6 @@ def works(*command: str) -> bool:
 
 
 def without_private_mounts() -> str:
-    """Return why this machine has no private mount namespaces, or an empty string."""
     if works("unshare", "--mount", "--propagation", "private", "true"):
         return ""
     return "needs a private mount namespace, and unshare(1) fails here"

@@ -124,7 +124,6 @@ class State:
         return found
 
     def remove(self) -> None:
-        """Remove the mounts and the files."""
         for point in self.mounts:
             subprocess.run(["umount", str(point)], check=True)
         subprocess.run(["rm", "-r", str(self.top)], check=True)
@@ -150,7 +149,6 @@ class State:
                 yield "write"
 
     def _elsewhere(self, entry: Path) -> Iterator[Path]:
-        """Yield the path of an entry below a mounted directory."""
         if self.mounts and self.names[-1] != self.mounts[0]:
             source = Path(str(self.path).removesuffix(str(self.names[-1].relative_to(self.mounts[0]))))
             if source in entry.parents:

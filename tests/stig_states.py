@@ -127,7 +127,6 @@ POD_ENVIRONMENT = "242415"
 
 
 def rules(*states: Iterable[WrongArgument | WrongAccess | WrongEtcd]) -> list[str]:
-    """Return the rules that these states open."""
     return [f"V-{number}" for group in states for state in group for number in state.rules.split()]
 
 

@@ -72,7 +72,6 @@ class Terminal:
         self._ours = -1
 
     def read_until(self, text: str) -> str:
-        """Wait for this text, and return and discard the output up to it."""
         until = time.monotonic() + _PATIENCE
         while text not in self.shown:
             assert time.monotonic() < until, f"expected {text!r}, found {self.shown!r}"
@@ -88,16 +87,7 @@ class Terminal:
         found, self.shown = self.shown, ""
         return found
 
-    def during(self, seconds: float) -> str:
-        """Return the output in this time."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._read(0.05)
-        found, self.shown = self.shown, ""
-        return found
-
     def end(self) -> int:
-        """Return the exit code, after the end of the program."""
         return self._process.wait(_PATIENCE)
 
     def press(self, keys: str) -> None:
@@ -105,7 +95,6 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
         self._process.send_signal(number)
 
     def resize(self, columns: int, lines: int) -> None:
@@ -114,7 +103,6 @@ class Terminal:
 
     @property
     def state(self) -> str:
-        """The state of the process, such as T if it is stopped."""
         return Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
     def _read(self, seconds: float) -> bool:

@@ -26,7 +26,6 @@ class Tree:
         self.root = root
 
     def path(self, inside: str | PurePath) -> Path:
-        """Return the path on this machine of a path of the host."""
         return self.root / str(inside).lstrip("/")
 
     def write(self, inside: str | PurePath, content: str | bytes = "", mode: int = 0o644, uid: int = 0) -> Path:
@@ -45,7 +44,6 @@ class Tree:
         return path
 
     def entry(self, inside: str | PurePath) -> Entry | None:
-        """Return the entry of a path, or None."""
         path = self.path(inside)
         if not os.path.lexists(path):
             return None
@@ -62,7 +60,6 @@ class Tree:
         return Entry(kind, stat.S_IMODE(found.st_mode), owner, content)
 
     def tree(self, *tops: str) -> dict[str, Entry]:
-        """Return all entries at and below these paths."""
         return {name: entry for top in tops for name, entry in self._walk(top)}
 
     def _walk(self, top: str) -> Iterator[tuple[str, Entry]]:

@@ -253,6 +253,14 @@ _declare(
     ],
 )
 _declare(
+    verbs_without_options.record_traffic,
+    epilog(
+        "sudo k3s-harden record-traffic",
+        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
+        "the connections of this moment are recorded, or the recording has ended",
+    ),
+)
+_declare(
     verbs_without_options.gate,
     epilog(
         "sudo systemctl start k3s-harden@k3s.service",
@@ -431,6 +439,9 @@ def impact(
     probe: Annotated[
         bool, Option("--probe", help="Also ask the API server about each pod template, in a temporary namespace.")
     ] = False,
+    connections: Annotated[
+        Optional[Path], Option(help="Directory with the records of `record-traffic` of all nodes.", metavar="DIR")
+    ] = None,
     options: HostOptions,
     printed: ReportOptions,
 ) -> None:
@@ -447,7 +458,10 @@ def impact(
     given = (("--kubeconfig", kubeconfig and absolute(kubeconfig)), ("--context", context))
     kubectl = [f"{name}={value}" for name, value in given if value is not None]
     with progress("impact", quiet=printed.quiet) as shown:
-        found = verb.impact(options.host(), options.request(), os.environ, shown, kubectl=kubectl, probe=probe)
+        records = None if connections is None else absolute(connections)
+        found = verb.impact(
+            *(options.host(), options.request(), os.environ, shown), kubectl=kubectl, probe=probe, records=records
+        )
     with printing(found.exit_code):
         present_impact(found, printed.output_format, printed.verbosity, sys.stdout)
     sys.exit(int(found.exit_code))

@@ -77,7 +77,7 @@ def epilog(
 _GROUPS = {
     "Harden": ("apply", "check", "diff", "revert"),
     "Start": ("install", "uninstall", "bypass", "service-accounts"),
-    "Verify": ("assess", "impact", "preflight", "drift"),
+    "Verify": ("assess", "impact", "record-traffic", "preflight", "drift"),
     "Fleet": ("fleet", "publish"),
     "Reference": ("explain", "render", "settings"),
 }

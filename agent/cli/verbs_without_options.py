@@ -6,6 +6,8 @@ Each docstring is the help of its command, whose options `agent.cli.commands` de
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import UsageError
@@ -94,7 +96,7 @@ def confirm(*, service: str = "") -> None:
     compares what K3s logged for this start with what the gate judged. It changes and stops nothing.
     """
     from agent.base.host import Host
-    from agent.verbs.confirm import confirm as verb
+    from agent.harden.gate.confirmation import confirm as verb
 
     print_text(f"{verb(Host.real(), service or os.environ.get(SERVICE_VARIABLE, ''))}\n")
 
@@ -193,5 +195,19 @@ def publish(*, remove: bool = False) -> None:
         print_text(f"{line}\n")
 
 
-_VERBS: tuple[Callable[[], None], ...] = (apply, assess, check, confirm, diff, drift, gate, publish)
-VERBS_WITHOUT_OPTIONS = {verb.__name__: verb for verb in _VERBS}
+def record_traffic() -> None:
+    """Record who connects to pods of this node.
+
+    Up to the day in the setting `traffic.record-until`, k3s-harden-traffic.timer repeats the first run every minute.
+    Adds the connections that the kernel tracks to /var/lib/k3s-harden/connections.json. UDP, and what ended between two
+    runs, can be missing. `impact --connections` reads the records of all nodes. `revert` and `uninstall` remove it.
+    """
+    from agent.base.host import Host
+    from agent.verbs.record_traffic import record_traffic as verb
+
+    for line in verb(Host.real(), PurePosixPath(os.path.realpath(sys.argv[0]))):
+        print_text(f"{line}\n")
+
+
+_VERBS: tuple[Callable[[], None], ...] = (apply, assess, check, confirm, diff, drift, gate, publish, record_traffic)
+VERBS_WITHOUT_OPTIONS = {verb.__name__.replace("_", "-"): verb for verb in _VERBS}

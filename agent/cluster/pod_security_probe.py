@@ -17,8 +17,8 @@ from agent.base.errors import HardenError, HostError
 from agent.cluster.connection import CREATED, NOT_FOUND, OK, StatusError, accepted, connect_as_admin, rejection
 from agent.cluster.kubernetes import objects
 from agent.cluster.kubernetes.objects import as_mapping, at
-from agent.cluster.kubernetes.pod_security import CONTROLS, broken_pod, violations
-from agent.cluster.kubernetes.queries import PROBES, QUERIES, REQUESTS
+from agent.cluster.kubernetes.pod_security import CONTROLS, OF_CONTAINERS, broken_container, broken_pod, violations
+from agent.cluster.kubernetes.queries import PROBES, QUERIES, REQUESTS, Probe, Query
 from agent.cluster.reader import LIMITS, Reader, parsed_object
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
-    from agent.base.host.https import HttpsClient
+    from agent.base.host.https import HttpsClient, Response
     from agent.cluster.kubernetes.objects import Json, Workload
     from agent.cluster.kubernetes.pod_security import Standard
     from agent.cluster.kubernetes.queries import Cluster
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 _MUTATED = "an admission plugin that corrects the pod"
 _MOST_NAMESPACES = 50
 """Namespaces that are probed."""
+_LIMITS = LIMITS._replace(total=60.0)
+"""A namespace takes about 90 requests."""
+_DRY_RUN = "?dryRun=All"
+_OF_ADMIN, _EPHEMERAL = "of an administrator", "in an ephemeral container"
 _REJECTION = re.compile(
     r'pods "[^"]*" is forbidden: (?:violates (?P<security>PodSecurity "[^"]*"): '
     r"|(?P<policy>ValidatingAdmissionPolicy '[^']*' with binding '[^']*') denied request: )"
@@ -46,46 +50,87 @@ plugin/webhook/errors/statuserror.go)
 """
 
 
-def probed(
-    host: Host,
-    data_dir: PurePosixPath,
-    cluster: Cluster,
-    namespaces: Sequence[str],
-    breaks: Callable[[str, Workload], bool],
-) -> Cluster:
-    """Return the cluster with the answers about pods in these namespaces.
+class ToProbe(NamedTuple):
+    """What is asked about."""
 
-    `breaks` returns whether a pod breaks the rule of a control: admission can correct it. Raises no exception.
-    """
+    namespaces: Sequence[str]
+    creators: Sequence[str]
+    """The users that create pods."""
+    breaks: Callable[[str, Workload], bool]
+    """Whether a pod breaks the rule of a control: admission can correct it."""
+
+
+def probed(host: Host, data_dir: PurePosixPath, cluster: Cluster, what: ToProbe) -> Cluster:
+    """Return the cluster with the answers about pods. Raises no exception."""
+    namespaces = what.namespaces
     problems = dict(cluster.problems)
     if len(namespaces) > _MOST_NAMESPACES:
         of_all = f"{_MOST_NAMESPACES} of {len(namespaces)} namespaces without exemption"
         problems["namespaces to probe"] = f"probed only the first {of_all}"
-    answers: dict[tuple[str, str], str] = {}
+    probes: dict[tuple[str, str], Probe] = {}
+    pods = [pod for pod in cluster.objects.get(Query.PODS, ()) if not pod.is_dormant]
+    running = {pod.namespace: pod.name for pod in pods if not pod.controller.startswith("Node ")}  # no static pods
     try:
-        with connect_as_admin(host, data_dir, LIMITS) as client:
+        with connect_as_admin(host, data_dir, _LIMITS) as client:
             for namespace in namespaces[:_MOST_NAMESPACES]:
-                status, answer = _dry_run(client, namespace, "")
+                path = f"/api/v1/namespaces/{namespace}/pods"
+                status, answer = _answer(client.post(path + _DRY_RUN, json.dumps(broken_pod()).encode()))
                 if status != CREATED:
                     why = objects.as_string(objects.as_mapping(answer).get("message")) or f"HTTP status {status}"
                     text = f"cannot probe namespace {namespace}: no pod is admitted: {why[:200]}"
                     problems[f"probe {namespace}"] = text
                     continue
                 for control in CONTROLS:
-                    status, answer = _dry_run(client, namespace, control)
-                    if status == CREATED:
-                        is_broken = breaks(control, objects.pod(answer))
-                        answers[namespace, control] = "" if is_broken else _MUTATED
-                    elif rejected_by(answer):
-                        answers[namespace, control] = rejected_by(answer)
+                    requests = _dry_runs(client, path, control, running.get(namespace, ""), what.creators)
+                    if probe := _judged(requests, partial(what.breaks, control)):
+                        probes[namespace, control] = probe
     except HardenError as error:
         problems[PROBES] = error.message
-    return cluster._replace(problems=problems, probes=answers)
+    return cluster._replace(problems=problems, probes=probes)
 
 
-def _dry_run(client: HttpsClient, namespace: str, control: str) -> tuple[int, Any]:
-    """Return the status and the answer of the API server about a pod."""
-    response = client.post(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", json.dumps(broken_pod(control)).encode())
+def _dry_runs(
+    client: HttpsClient, path: str, control: str, running: str, creators: Sequence[str]
+) -> Iterator[tuple[str, Response]]:
+    """Yield the answers about pods that break the rule of a control, each with which one it is."""
+    if control in OF_CONTAINERS:
+        pod = broken_pod(control, "initContainers")
+        yield "in an init container", client.post(path + _DRY_RUN, json.dumps(pod).encode(), creators[0])
+        # The API server accepts no new pod with one.
+        if running:
+            patch = {"spec": {"ephemeralContainers": [{**broken_container(control), "name": "debug", "resources": {}}]}}
+            at_pod = f"{path}/{running}/ephemeralcontainers{_DRY_RUN}"
+            answer = client.patch(at_pod, json.dumps(patch).encode(), "application/strategic-merge-patch+json")
+            yield _EPHEMERAL, answer
+    pod = json.dumps(broken_pod(control)).encode()
+    for creator in creators:
+        yield f"of {creator}", client.post(path + _DRY_RUN, pod, creator)
+    yield _OF_ADMIN, client.post(path + _DRY_RUN, pod)
+
+
+def _judged(answers: Iterator[tuple[str, Response]], breaks: Callable[[Workload], bool]) -> Probe | None:
+    """Return what the answers say together; None if none of them is about the content of the pod."""
+    rejected: dict[str, str] = {}
+    admitted: list[str] = []
+    for which, response in answers:
+        status, answer = _answer(response)
+        if status in (CREATED, OK):
+            if breaks(objects.pod(answer)):
+                admitted.append(which)
+            else:
+                rejected[which] = _MUTATED
+        elif rejected_by(answer):
+            rejected[which] = rejected_by(answer)
+    rejecting = ", ".join(dict.fromkeys(rejected.values()))
+    # A policy can except administrators, who can do everything. Only they are asked about an ephemeral container.
+    of_others = [which for which in admitted if _OF_ADMIN not in admitted or which not in (_OF_ADMIN, _EPHEMERAL)]
+    if rejected and not of_others:
+        return Probe(rejecting, _OF_ADMIN if admitted else "")
+    return Probe("", " and ".join(admitted) if rejected else "") if admitted else None
+
+
+def _answer(response: Response) -> tuple[int, Any]:
+    """Return the status and the object of an answer."""
     try:
         return response.status, json.loads(response.body)
     except (ValueError, RecursionError):

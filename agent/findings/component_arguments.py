@@ -17,14 +17,17 @@ from agent.findings.registry import (
     error,
     instruction,
     is_managed,
+    k3s_exits,
     misconfigured,
     no,
     note,
+    steps,
     warning,
     yes,
 )
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY, POD_SECURITY_ADMISSION
+from agent.harden.node import version
 from agent.k3s.components.effective_arguments import Cause
 from agent.k3s.config import component_argument
 from agent.k3s.options import (
@@ -37,7 +40,7 @@ from agent.k3s.options import (
     REMOVED_KEYS,
     SERVER_ONLY_KEYS,
 )
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR, NEWEST_KNOWN, Component, Role
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
     from agent.k3s.options import Spelling
 
-_NOTHING_RUNS = "The component exits, and K3s with it."
 _KEYS = (*(component.config_key for component in Component), "node-label", "node-taint")
 """Options whose values components read."""
 
@@ -66,10 +68,8 @@ def _predicted(situation: Situation, cause: str) -> Iterator[Problem]:
         yield from problems(situation, cause)
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("A component exits at an argument that it does not have."),
-    repair="remove or correct the argument; then restart K3s",
+@k3s_exits(
+    "A component exits at an argument that it does not have.", repair="remove or correct the argument; then restart K3s"
 )
 def component_argument_unknown(situation: Situation) -> Iterator[Problem]:
     """An argument of a component does not exist in this version of Kubernetes.
@@ -101,9 +101,8 @@ def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
                 yield misconfigured(message, edits, location, shown(spelling), shown(name))
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("A component exits at a value that it cannot parse or does not accept."),
+@k3s_exits(
+    "A component exits at a value that it cannot parse or does not accept.",
     repair="correct the value; then restart K3s",
 )
 def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
@@ -115,9 +114,8 @@ def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
     return _predicted(situation, Cause.INVALID_VALUE)
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("A component exits at a feature gate that it does not have, or that is locked."),
+@k3s_exits(
+    "A component exits at a feature gate that it does not have, or that is locked.",
     repair="remove or correct the feature gate; then restart K3s",
 )
 def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
@@ -128,9 +126,8 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
     return _predicted(situation, Cause.FEATURE_GATE)
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("The API server exits at a configuration file that it cannot use."),
+@k3s_exits(
+    "The API server exits at a configuration file that it cannot use.",
     repair="correct the file or the path; then restart K3s",
 )
 def component_file_invalid(situation: Situation) -> Iterator[Problem]:
@@ -211,7 +208,7 @@ def pod_security_exempts(situation: Situation) -> Iterator[Problem]:
     for named, data in _own_admission_configuration(situation):
         from agent.findings.pod_security_configuration import unexpected_exemptions
 
-        yield from unexpected_exemptions(situation, named.path, data)
+        yield from unexpected_exemptions(situation, named, data)
 
 
 def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPath, bytes]]:
@@ -249,9 +246,8 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Problem]:
         yield from logs_nothing(situation)
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("The kubelet v1.35 and newer exits on a host with control groups of version 1."),
+@k3s_exits(
+    "The kubelet v1.35 and newer exits on a host with control groups of version 1.",
     repair="boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
 )
 def cgroup_v1_refused(situation: Situation) -> Iterator[Problem]:
@@ -279,11 +275,7 @@ _WITHOUT_CGROUP_V1 = 35
 """The first minor whose kubelet has failCgroupV1 by default (pkg/kubelet/apis/config/v1beta1/defaults.go)."""
 
 
-@error(
-    blocks_gate=no("K3s exits, so nothing runs unhardened."),
-    prevents_start=yes("k3s agent exits at an option that it does not have."),
-    repair="remove the option; then restart K3s",
-)
+@k3s_exits("k3s agent exits at an option that it does not have.", repair="remove the option; then restart K3s")
 def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
     """An option is unknown to k3s agent, which exits at it, or is one of three at which K3s v1.25 exits.
 
@@ -301,10 +293,8 @@ def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
             yield misconfigured(message, edit, location, shown(key), meant)
 
 
-@error(
-    blocks_gate=no("K3s exits, so nothing runs unhardened."),
-    prevents_start=yes("K3s exits at a value that it cannot parse or does not accept."),
-    repair="correct the value; then restart K3s",
+@k3s_exits(
+    "K3s exits at a value that it cannot parse or does not accept.", repair="correct the value; then restart K3s"
 )
 def k3s_option_invalid(situation: Situation) -> Iterator[Problem]:
     """An option of K3s has a value of the wrong kind, outside an enumeration, or without an option that it needs.
@@ -358,12 +348,7 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
     return is_covered and key not in AGENT_KEYS and key not in SERVER_ONLY_KEYS and key not in ALIASES
 
 
-@note(
-    repair=(
-        "compare the arguments with the reference of that version of Kubernetes, or pass the version, such as "
-        f"--k3s-version {EXAMPLE_MINOR} if it is unknown"
-    ),
-)
+@note(repair="compare the arguments with the reference of that version of Kubernetes; if it is unknown, pass it")
 def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
     """The arguments of components are not checked, because the tables do not describe this version of Kubernetes."""
     if _has_arguments(situation):
@@ -374,8 +359,8 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
         if components and not is_described(situation.facts):
             known = situation.facts.version_is_known
             minor = situation.facts.version.minor
-            version = f"version {situation.facts.version}" if known else "an unknown version"
-            fix = f"pass the version of K3s, such as --k3s-version {EXAMPLE_MINOR}"
+            named = f"version {situation.facts.version}" if known else "an unknown version"
+            fix = ""
             if known and minor < FIRST_MINOR:
                 fix = (
                     f"k3s-harden checks arguments of v1.{FIRST_MINOR} to v1.{LAST_MINOR}; compare these with the"
@@ -384,7 +369,7 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
             elif known:
                 fix = "upgrade k3s-harden if a newer release exists"
             yield Problem(
-                f"k3s-harden cannot tell whether {' and '.join(components)} of {version} will accept the configured "
+                f"k3s-harden cannot tell whether {' and '.join(components)} of {named} will accept the configured "
                 "arguments",
-                repair=instruction(fix),
+                repair=instruction(fix) if fix else steps(version.question("check")),
             )

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError
 from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, Instruction, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, Answer, Decide, Edit, Repair, Run, RunVerb, Set
+from agent.findings.config_edits import setting_to
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifest_files import beyond_limits
-from agent.findings.registry import APPLY_WITH_VERSION, Problem, error, instruction, no, note, steps, warning, yes
+from agent.findings.registry import (
+    APPLY_WITH_VERSION,
+    Problem,
+    edit_of_k3s_config,
+    error,
+    instruction,
+    no,
+    note,
+    quoted,
+    steps,
+    warning,
+    yes,
+)
 from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.redaction import redacted
-from agent.k3s.roles_and_versions import K3S_BINARY, NEWEST_KNOWN, PREVIEWED, Role, ended_on
+from agent.k3s.roles_and_versions import (
+    DEFAULT_DATA_DIR,
+    K3S_BINARY,
+    K3S_CONFIG_FILE,
+    NEWEST_KNOWN,
+    PREVIEWED,
+    Role,
+    ended_on,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import PurePosixPath
 
     from agent.harden.situation import Situation
     from agent.k3s.services import K3sUnit, OtherProgram
 
-_PASS_VERSION = steps(
-    Instruction("pass --k3s-version VERSION"),
-    alternative=instruction(
-        f"set `k3s-version: VERSION` in {DEFAULT_SETTINGS}, and change it before each upgrade to another minor version"
-    ),
-)
 
-
-@note(
-    repair="make `k3s --version` work, pass --k3s-version VERSION, or set `k3s-version` and keep it current",
-)
+@note(repair="make `k3s --version` work, pass `--k3s-version`, or set `k3s-version` and keep it current")
 def version_assumed(situation: Situation) -> Iterator[Problem]:
     """The K3s version could not be determined, so the newest known version is assumed.
 
@@ -40,12 +52,15 @@ def version_assumed(situation: Situation) -> Iterator[Problem]:
     """
     facts = situation.facts
     if not (facts.version_is_known or facts.detected_version.unanswered or situation.had_pod_security_policies):
-        message = f"the K3s version could not be determined: {_reason(situation)}; {facts.version} is assumed"
-        yield Problem(message, repair=_PASS_VERSION)
+        reason = facts.detected_version.source
+        message = f"the K3s version could not be determined: {reason}; {facts.version} is assumed"
+        yield Problem(message, repair=APPLY_WITH_VERSION)
 
 
-def _reason(situation: Situation) -> str:
-    return situation.facts.detected_version.source.partition("; pass ")[0]
+_WRITABLE_ETC = Run(
+    'sudo mount -o remount,rw "$(findmnt -nT /etc -o target)"',
+    undo='sudo mount -o remount,ro "$(findmnt -nT /etc -o target)"',
+)
 
 
 @error(
@@ -58,15 +73,16 @@ def version_unknown(situation: Situation) -> Iterator[Problem]:
 
     The hardening depends on it: K3s v1.24 and older require PodSecurityPolicies; v1.25 and newer do not support them.
     """
-    if situation.facts.detected_version.unanswered and not situation.had_pod_security_policies:
-        message = f"the K3s version could not be determined: {_reason(situation)}"
-        yield Problem(message, repair=_PASS_VERSION)
+    detected = situation.facts.detected_version
+    if detected.unanswered and not situation.had_pod_security_policies:
+        message = f"the K3s version could not be determined: {detected.source}"
+        yield Problem(message, repair=APPLY_WITH_VERSION)
 
 
 @error(
     blocks_gate=yes("The hardening for the assumed version would remove the protection of a K3s v1.24."),
     prevents_start=no("Nothing is changed, so K3s starts as before."),
-    repair="run `sudo k3s-harden apply --k3s-version VERSION` with the version of K3s",
+    repair="run `sudo k3s-harden apply` with the version of K3s as `--k3s-version`",
 )
 def other_family_assumed(situation: Situation) -> Iterator[Problem]:
     """The K3s version could not be determined, and an earlier run set up this host for v1.24 or older.
@@ -91,12 +107,13 @@ def version_differs(situation: Situation) -> Iterator[Problem]:
     given, printed = facts.detected_version.given, facts.detected_version.printed
     if given is None or printed is None or given.version.minor == printed.version.minor:
         return
-    if given.decides:
-        fix = instruction(f"install K3s {given.version} before the next start, or omit --k3s-version")
-    elif given.location is not None:
-        fix = instruction(f"remove `k3s-version`, or set it to {printed.version.family}", given.location)
-    else:
-        fix = instruction("omit --k3s-version")
+    answers = (
+        Answer("Yes", "the hardening fits it", ()),
+        Answer("No", "the program decides", (RunVerb("apply", (f"--k3s-version {printed.version}",)),)),
+    )
+    fix = steps(Decide(f"Will K3s {given.version} be installed before the next start?", answers))
+    if given.location is not None:
+        fix = steps(Set("k3s-version", "", given.location))
     message = f"{given.name} is not the version of the K3s program; the hardening for {facts.version} applies"
     expected = f"{printed.version}, from {printed.program} --version"
     yield Problem(message, expected, f"{given.version}, from {given.name}", given.location, fix)
@@ -168,11 +185,7 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Problem]:
     if option is not None and (not option.text.startswith("/") if is_given else config.boolean("rootless")):
         message = "the data directory of K3s depends on its working directory or home"
         expected = "an absolute path in `data-dir`"
-        fix = steps(
-            Instruction("write an absolute path in `data-dir`", option.location),
-            restart=Restart.K3S,
-            alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
-        )
+        fix = _asked("data-dir", "Which data directory does K3s use?", DEFAULT_DATA_DIR)
         yield Problem(message, expected, option.text if is_given else f"rootless: {option.text}", option.location, fix)
 
 
@@ -207,6 +220,16 @@ def _unseen(situation: Situation) -> Iterator[Problem]:
         yield Problem("K3s can see another file here than this program", "", str(path), Location(path), fix)
 
 
+def _asked(key: str, question: str, usual: PurePosixPath) -> Repair:
+    """Return the question for a path that only a person knows."""
+    setting = Set(key, str(usual), Location(DEFAULT_SETTINGS))
+    answers = (
+        Answer(str(usual), "it is the usual one", (setting,)),
+        Answer("Another", f"`{key}` in {DEFAULT_SETTINGS} has its path", ()),
+    )
+    return steps(Decide(question, answers))
+
+
 def unknown_config(
     unit: K3sUnit | None,
     others: Iterable[OtherProgram],
@@ -216,13 +239,15 @@ def unknown_config(
     is_recorded: bool = False,
 ) -> Iterator[Problem]:
     """Yield why the files that K3s reads are not known; a setting or a record can give its configuration."""
-    setting = f"set `k3s-config` in {DEFAULT_SETTINGS} to the main configuration file that K3s reads"
+    setting = _asked("k3s-config", "Which main configuration file does K3s read?", K3S_CONFIG_FILE)
     for other in others if unit is None and given is None else ():
         message = f"the configuration of K3s is not known: {other.unit.name}: {other.reason}"
-        yield Problem(message, "", other.program.text, other.program.location, instruction(setting))
+        yield Problem(message, "", other.program.text, other.program.location, setting)
     if unit is not None and unit.config_problem and (given is None or not (unit.given_config or is_recorded)):
         message = f"the configuration of K3s is not known: {unit.config_problem}"
-        fix = instruction(setting if unit.given_config else "remove the empty --config", Location(unit.path))
+        empty = (word for word in unit.arguments if word.text.partition("=")[0] in {"--config", "-c"})
+        edits = (Edit(word.location, word.text) for word in empty if not unit.given_config)
+        fix = setting if unit.given_config else edit_of_k3s_config(*edits)
         yield Problem(message, "", redacted(unit.given_config), Location(unit.path), fix)
     if unit is not None and unit.on_host(data_dir) != data_dir:
         message = f"K3s sees other files in {data_dir} than this host has there"
@@ -244,8 +269,8 @@ def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
         yield from _unseen(situation)
     if situation.recorded_config is not None:
         message = f"{situation.recorded_config} is the configuration of K3s by a record of an earlier release"
-        setting = f"set `k3s-config: {situation.recorded_config}` in {DEFAULT_SETTINGS}"
-        yield Problem(message, location=Location(situation.recorded_config), repair=instruction(setting))
+        setting = setting_to(situation, "k3s-config", str(situation.recorded_config))
+        yield Problem(message, location=Location(situation.recorded_config), repair=steps(setting))
 
 
 @warning(repair="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files")
@@ -263,7 +288,7 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, f"ExecStart={K3S_BINARY} {other.role.value}", other.program.text, other.program.location)
 
 
-@note(repair="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
+@note(repair="assess it with `--unit`, or disable it if nobody uses it")
 def service_not_assessed(situation: Situation) -> Iterator[Problem]:
     """Another service starts K3s in the same role, or with the same configuration.
 
@@ -275,23 +300,31 @@ def service_not_assessed(situation: Situation) -> Iterator[Problem]:
         is_rival = unit.role is facts.role or unit in facts.sharing
         if facts.unit is not None and is_rival and unit.path != facts.unit.path:
             message = f"{unit.path.name} starts K3s, too; this report is about {facts.unit.path.name}"
-            yield Problem(message, location=Location(unit.path))
+            name = quoted(PurePosixPath(unit.path.name))
+            disable = Run(f"sudo systemctl disable --now {name}", undo=f"sudo systemctl enable --now {name}")
+            answers = (
+                Answer("Yes", "it gets a report of its own", (RunVerb("check", (f"--unit {name}",)),)),
+                Answer("No", "it ends, and does not start again", (disable,)),
+            )
+            fix = steps(Decide(f"Is {unit.path.name} used?", answers))
+            yield Problem(message, location=Location(unit.path), repair=fix)
 
 
 @error(
     blocks_gate=yes("Files of the hardening are missing, and the gate cannot write them."),
     prevents_start=no("K3s starts without the files."),
-    repair="run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",
+    repair="run apply for the image with `--root`, or make /etc writable",
 )
 def read_only_etc(situation: Situation) -> Iterator[Problem]:
     """/etc is read-only, as on an immutable system, and files are missing there. They have to be part of the image."""
     if situation.facts.platform.etc_is_read_only:
         missing = [change.id for change in situation.plan.changes if change.id.startswith("/etc/")]
         if missing:
-            fix = steps(
-                RunVerb("apply", ("--root IMAGE",)),
-                alternative=steps(Instruction("make /etc writable"), RunVerb("apply")),
+            answers = (
+                Answer("Yes", "the build of the image runs apply with `--root`", ()),
+                Answer("No", "/etc is mounted writable until the next boot", (_WRITABLE_ETC, RunVerb("apply"))),
             )
+            fix = steps(Decide("Does this host boot from an image that is built anew?", answers))
             yield Problem(f"/etc is read-only, so apply cannot write {' and '.join(missing)}", repair=fix)
 
 

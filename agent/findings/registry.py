@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.model import Location
 from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import Finding, Level, Prediction
 from agent.base.value import Value
-from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.harden.node.version import question
 from agent.k3s.redaction import redacted
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
+    from agent.base.model import Location
     from agent.base.repair import Step
     from agent.harden.situation import Situation
 
@@ -41,11 +40,7 @@ def instruction(text: str, location: Location | None = None, *, restart: Restart
 
 INSTALL = steps(RunVerb("install"))
 UNINSTALL = steps(RunVerb("uninstall"))
-APPLY_WITH_VERSION = steps(
-    Instruction(f"find out the version of K3s, such as {EXAMPLE_MINOR}, and replace VERSION by it"),
-    RunVerb("apply", ("--k3s-version VERSION",)),
-    alternative=instruction("set `k3s-version: VERSION`", Location(DEFAULT_SETTINGS)),
-)
+APPLY_WITH_VERSION = steps(question("apply"))
 """For a host whose version of K3s is unknown, and decides what apply may write."""
 
 
@@ -215,6 +210,11 @@ def finding(
 def error(*, repair: str, blocks_gate: Property, prevents_start: Property) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of finding that makes the host not compliant."""
     return finding(Level.ERROR, repair=repair, blocks_gate=blocks_gate, prevents_start=prevents_start)
+
+
+def k3s_exits(why: str, *, repair: str) -> Callable[[Detector], Detector]:
+    """Declare a detector as a kind of error at which K3s exits, so that the gate has nothing to block."""
+    return error(repair=repair, blocks_gate=no("K3s exits, so nothing runs unhardened."), prevents_start=yes(why))
 
 
 def warning(*, repair: str) -> Callable[[Detector], Detector]:

@@ -10,6 +10,7 @@ from agent.base.repair import Instruction, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import Problem, error, instruction, no, steps, warning
 from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.harden.settings.stages import last_recording_day
 from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
@@ -133,6 +134,16 @@ def stage_too_long(situation: Situation) -> Iterator[Problem]:
         if needs is not None and needs.is_too_late(stage.until, scope.today):
             within = f"a day within {needs.expire_within} days, as `waivers-must` requires"
             yield Problem(f"`{stage}` lasts too long", expected=within, found=stage.until, resource=stage.setting)
+
+
+@warning(repair="set a nearer day, or remove `traffic.record-until`")
+def recording_not_in_effect(situation: Situation) -> Iterator[Problem]:
+    """The day up to which traffic is recorded has passed, or is more than 92 days ahead, so nothing is recorded."""
+    until, today = situation.settings.traffic_record_until, situation.today.date
+    latest = last_recording_day(today)
+    if until is not None and not today <= until <= latest:
+        message = f"no traffic is recorded: `traffic.record-until` {'has passed' if until < today else 'is too far'}"
+        yield Problem(message, expected=f"{today} to {latest}", found=until, resource="traffic.record-until")
 
 
 @warning(repair="set the clock, such as by time synchronisation")

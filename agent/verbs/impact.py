@@ -31,12 +31,14 @@ from agent.harden.settings import loading
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role, Version
+from agent.verbs.traffic_records import CONNECTIONS, Watched, collected, merged, parse_record, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
+    from agent.cluster.kubernetes.running_objects import Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.findings.impact import Impact
     from agent.harden.situation import Request, Situation
@@ -61,11 +63,14 @@ def impact(
     *,
     kubectl: Sequence[str] = (),
     probe: bool = False,
+    records: PurePosixPath | None = None,
 ) -> Impact:
     """Return what breaks. With options of kubectl, and where no server of K3s is, kubectl reads the cluster.
 
+    `records` is a directory with those of all nodes. By default that of this node is read.
+
     `probe` also asks the API server of this host about each pod template, in a temporary namespace. Raises HardenError
-    if the API server cannot be read.
+    if the API server cannot be read, and SettingsError if the settings accept an object that does not exist.
     """
     top = DEFAULT_DATA_DIR / (request.overrides.data_dir or "")
     is_server = host.runs_as_root and any(host.tree.exists(top / name) for name in KUBECONFIGS)
@@ -73,7 +78,7 @@ def impact(
         if probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
         try:
-            return _elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress)
+            return checked(_elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress, records))
         except HostError as error:
             is_server = any(unit.role is Role.SERVER for unit in installed_units(host, []))
             if kubectl or not is_server:
@@ -84,7 +89,17 @@ def impact(
                 raise HostError(cause, f"start K3s, and run it again; {another}") from error
             cause = f"only root can read K3s' credential on this server, and without it: {error.message}"
             raise HostError(cause, f"run it with sudo, {another}") from error
-    return impact_on_server(host, request, observe_situation(host, request), _LIMITS, progress, probe=probe)
+    situation = observe_situation(host, request)
+    return checked(impact_on_server(host, request, situation, _LIMITS, progress, probe=probe, records=records))
+
+
+def checked(found: Impact) -> Impact:
+    """Return the impact. Raises SettingsError if the settings accept an object that the cluster does not have."""
+    if found.unknown:
+        text = "`impact.accepted`: the cluster has no {}; correct its name, or remove it"
+        errors = [(entry.location.line, text.format(entry.object)) for entry in found.unknown]
+        raise loading.SettingsError(found.unknown[0].location.path, errors, ("impact.accepted",))
+    return found
 
 
 def impact_on_server(
@@ -96,6 +111,7 @@ def impact_on_server(
     *,
     probe: bool = False,
     topics: Collection[Topic] = tuple(Topic),
+    records: PurePosixPath | None = None,
 ) -> Impact:
     """Return what breaks, from the API server of this host. Raises HardenError if it cannot be read.
 
@@ -105,10 +121,10 @@ def impact_on_server(
     data_dir = situation.facts.data_dir
     with connect_as_admin(host, data_dir, limits) as client:
         running = read_running(client, not_needed(topics))
-    connections = host.connections()
+    seen = _seen(host, running, records)
     version = _version(running.version)
     tomorrow = pod_security_defaults(observe_after_apply(host, request, situation))
-    notes = [_NO_CONNECTIONS if connections is None else _SNAPSHOT]
+    notes = [*seen.notes]
     differences: tuple[UnexpectedAnswer, ...] = ()
     if probe and tomorrow.level is not None:
         progress("asking the API server about pod templates")
@@ -125,7 +141,8 @@ def impact_on_server(
             _today(situation),
             tomorrow,
             situation.today.date,
-            connections,
+            seen.connections,
+            seen.is_complete,
             _is_account_used(host, situation),
             _denies_external_ips(situation),
             differences,
@@ -191,18 +208,37 @@ def _version(text: str) -> Version:
         return NEWEST_KNOWN
 
 
-def _elsewhere(host: Host, request: Request, client: Kubectl, progress: Progress) -> Impact:
+def _seen(host: Host, running: Running, directory: PurePosixPath | None, *, is_node: bool = True) -> Watched:
+    """Return the open connections of this node, and those of the records. Raises InputError for a directory."""
+    nodes = running.objects.get("nodes", ())
+    watched = Watched()
+    directory = directory or (collected(host) if is_node else None)
+    if directory is not None:
+        watched = merged(read_records(host, directory), nodes, host.now())
+    elif is_node:
+        with suppress(HardenError):
+            data = host.tree.read(CONNECTIONS)
+            watched = merged({CONNECTIONS: parse_record(data, CONNECTIONS)}, nodes, host.now()) if data else watched
+    now = host.connections() if is_node else None
+    notes = () if watched.notes and now is None else (_NO_CONNECTIONS if now is None else _SNAPSHOT,)
+    return Watched((*watched.connections, *(now or ())), watched.is_complete, (*watched.notes, *notes))
+
+
+def _elsewhere(
+    host: Host, request: Request, client: Kubectl, progress: Progress, records: PurePosixPath | None
+) -> Impact:
     path = request.settings_file
     data = host.machine_tree.read_input(path) if path else None
     settings = loading.load_settings(data, path or DEFAULT_SETTINGS, request.overrides.profile)
     progress("reading the cluster")
     running = read_running(client)
     is_node = host.runs_as_root and host.tree.exists(DEFAULT_DATA_DIR / "agent/kubelet.kubeconfig")
-    connections = host.connections() if is_node else None
-    notes = [_DEFAULT_IS_ASSUMED, _NO_CONNECTIONS if connections is None else _SNAPSHOT]
+    seen = _seen(host, running, records, is_node=is_node)
+    notes = [_DEFAULT_IS_ASSUMED, *seen.notes]
     if not path:
         notes.append("the settings are the defaults; pass those of the servers with --config")
     version = _version(running.version)
     today, tomorrow = PodSecurityDefaults(None), expected_defaults(settings, version)
-    inputs = Inputs("kubectl", running, settings, version, today, tomorrow, timestamp(time.time())[:10], connections)
+    day = timestamp(time.time())[:10]
+    inputs = Inputs("kubectl", running, settings, version, today, tomorrow, day, seen.connections, seen.is_complete)
     return evaluate(replace(inputs, settings_file=path or DEFAULT_SETTINGS, notes=tuple(notes)))

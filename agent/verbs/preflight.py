@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.base.errors import UsageError
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, Run, RunVerb
+from agent.base.repair import Instruction, Repair, Run, RunVerb, Set
 from agent.base.report import ItemStatus, NextStep
 from agent.base.value import replace
+from agent.findings.argument_predictions import accepts_cgroup_v1
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.harden.node.site_files import read_settings
 from agent.harden.node.version import require_covered
@@ -17,7 +18,7 @@ from agent.harden.plan.preflight_result import Preflight, compared_findings, not
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s import upgrade_notes
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR, NEWEST_KNOWN, NEWEST_PREVIEW, Version
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, NEWEST_PREVIEW, Version
 from agent.verbs.advice import next_steps
 from agent.verbs.check_and_apply import items_of
 from agent.verbs.k3s_state import installed_k3s
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.harden.node.facts import HostFacts
-    from agent.harden.situation import Request
+    from agent.harden.situation import Request, Situation
     from agent.verbs.advice.installed_k3s import InstalledK3s
 
 
@@ -93,18 +94,14 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         ),
         changes=tuple(item for item in items_of(before) if item.status is not ItemStatus.COMPLIANT),
         left=not_compliant(items_of(later)),
-        notes=upgrade_notes.notes_for_upgrade(
-            current, target, before.facts.role, has_etcd=before.facts.datastore is Datastore.ETCD
-        ),
+        notes=upgrade_notes.notes_for_upgrade(current, target, before.facts.role, [*_features(host, before)]),
     )
     k3s = installed_k3s(host, now.facts)
     first = (*_first(result, k3s, before.facts), *_setting(host, request, target))
     if current is None:
-        purpose = (
-            f"check the steps between the versions, too, with the current version, such as {EXAMPLE_MINOR}, as VERSION"
-        )
-        with_current = RunVerb("preflight", (result.target, "--k3s-version VERSION"))
-        first = (NextStep(with_current, purpose), *first)
+        earlier = f"v{target.major}.{target.minor - 1}"
+        with_current = RunVerb("preflight", (result.target, f"--k3s-version {earlier}"))
+        first = (NextStep(with_current, f"if K3s {earlier} runs now, see what changes after it"), *first)
     with_version = [f"--k3s-version {given}"] if given else []
     if current is not None and any(note.id == upgrade_notes.ONE_AT_A_TIME for note in result.notes):
         following = f"v{current.major}.{current.minor + 1}"
@@ -113,6 +110,17 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     again = RunVerb("preflight", (result.target, *with_version))
     steps = next_steps.steps_before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
     return result._replace(next_steps=steps)
+
+
+def _features(host: Host, situation: Situation) -> Iterator[str]:
+    """Yield what the host has, or may have if it is a tree, of that which notes are about."""
+    if situation.facts.datastore is Datastore.ETCD:
+        yield upgrade_notes.ETCD
+    manifests = situation.k3s_files.manifests
+    if "traefik" not in manifests.disabled and "traefik.yaml" not in manifests.skips:
+        yield upgrade_notes.TRAEFIK
+    if not host.has_kernel and not accepts_cgroup_v1(situation):  # otherwise cgroup-v1-refused tells
+        yield upgrade_notes.CGROUP_V1
 
 
 def _first(result: Preflight, k3s: InstalledK3s, facts: HostFacts) -> Iterator[NextStep]:
@@ -128,8 +136,8 @@ def _setting(host: Host, request: Request, target: Version) -> Iterator[NextStep
     """Yield the edit of a `k3s-version` in the settings that is not the version of the upgrade."""
     version = read_settings(host, request.settings_file, Overrides()).k3s_version
     if version is not None and version.minor != target.minor:
-        text = f"remove `k3s-version`, or change it to {target.family}"
-        yield NextStep(Instruction(text, Location(request.settings_file or DEFAULT_SETTINGS)))
+        location = Location(request.settings_file or DEFAULT_SETTINGS)
+        yield NextStep(Set("k3s-version", f'"{target.family}"', location))
 
 
 def _save(k3s: InstalledK3s, facts: HostFacts, target: str) -> Iterator[NextStep]:

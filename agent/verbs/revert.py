@@ -17,9 +17,9 @@ from agent.findings.manifest_files import unpacked_objects
 from agent.harden.changes.execute import carry_out_all, refused
 from agent.harden.changes.journal import Journal
 from agent.harden.desired.resources import HEADER, comments_only, needs_of
+from agent.harden.gate import installed_gate
 from agent.harden.guide.guide_files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.harden.guide.k3s_options import SECRETS_ENCRYPTION
-from agent.harden.node import gate
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.datastore import encrypts_secrets
 from agent.harden.node.installed_services import installed_units
@@ -33,6 +33,7 @@ from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.reports.text import count_of
 from agent.verbs.advice import next_steps
 from agent.verbs.k3s_state import configured_k3s
+from agent.verbs.record_traffic import remove_record
 from agent.verbs.service_accounts import changed_accounts
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     of the drop-in, it keeps the option secrets-encryption.
     """
     host.refuse_ordinary_user("revert")
-    gates = gate.detect_gate(host)
+    gates = installed_gate.detect_gate(host)
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()
@@ -98,6 +99,8 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         runs_k3s = bool(host.probe())
         undo, are_removed = _with_objects_removed(undo, policy, host, k3s) if runs_k3s else (undo, False)
         items = _carry_out(undo, runs, before, host, journal)
+        if not last:
+            remove_record(host)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
     has_started = host.tree.exists(k3s.data_dir / "server/tls")
     is_lost = policy in undone and isinstance(before[policy], Absent) and not are_removed

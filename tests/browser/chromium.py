@@ -21,7 +21,6 @@ _PATIENCE = 50.0
 
 
 def installed() -> str | None:
-    """Return the path of the browser, if it is installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
@@ -39,14 +38,12 @@ class Page:
         self._loaded = False
 
     def attach(self) -> None:
-        """Open the tab and subscribe to its events."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """Run a command of the DevTools protocol and return its result."""
         self._last += 1
         message: dict[str, object] = {"id": self._last, "method": method, "params": parameters}
         if self._session:
@@ -76,7 +73,6 @@ class Page:
             self._next()
 
     def value(self, expression: str) -> Any:  # noqa: ANN401 - any JavaScript value
-        """Return the value of a JavaScript expression, or of its promise."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
         )

@@ -26,7 +26,6 @@ NODES = f"{SHOWN}.map((row) => row.cells[0].textContent + '/' + row.cells[1].tex
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A browser that shows two clusters with 60 nodes each."""
     program = installed()
     assert program
     directory = tmp_path_factory.mktemp("fleet")

@@ -95,7 +95,6 @@ class Reader:
         self.page.show(self.url + state)
 
     def shown(self) -> set[str]:
-        """Return the ids of the visible controls."""
         return {anchor.removeprefix("control:") for anchor in self.page.value(SHOWN)}
 
     def state(self) -> str:

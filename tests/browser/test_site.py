@@ -56,7 +56,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """An empty tab."""
     program = installed()
     assert program
     with opened(program, tmp_path_factory.mktemp("chromium") / "profile") as found:

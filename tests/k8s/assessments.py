@@ -21,43 +21,35 @@ class Report(NamedTuple):
     json: dict[str, Any]
 
     def of(self, control: str) -> dict[str, Any]:
-        """Return the verdict on a control."""
         (found,) = [item for item in self.json["verdicts"] if item["id"] == control]
         return dict(found)
 
     def status(self, control: str) -> str:
-        """Return the status of a control."""
         return str(self.of(control)["status"])
 
     def with_status(self, status: str) -> set[str]:
-        """Return the controls with a status."""
         return {item["id"] for item in self.json["verdicts"] if item["status"] == status}
 
     def observations(self, control: str) -> list[str]:
-        """Return the observations of a control's evidence."""
         return [item["observation"] for item in self.of(control)["evidence"]]
 
     @property
     def notes(self) -> list[str]:
-        """The messages of the notes."""
         return [item["message"] for item in self.json["notes"]]
 
 
 def assessed(node: Node, *words: str) -> Report:
-    """Assess the node with its cluster."""
     done = node.harden("assess", "--cluster", "--format", "json", *words)
     assert done.returncode in (0, 3), done.stderr
     return Report(json.loads(done.stdout))
 
 
 def logged(node: Node) -> list[dict[str, Any]]:
-    """Return the requests of k3s-harden that the API server has logged."""
     events = map(json.loads, node.path(AUDIT_LOG).read_text(encoding="utf-8").splitlines())
     return [item for item in events if item.get("userAgent") == "k3s-harden" and item["stage"] == "ResponseComplete"]
 
 
 def requests(node: Node) -> int:
-    """Return how many requests of k3s-harden the API server has logged."""
     return len(logged(node))
 
 
@@ -73,7 +65,6 @@ def binding(name: str, role: str, kind: str, subject: str) -> dict[str, object]:
 
 
 def create(node: Node, objects: Sequence[object]) -> None:
-    """Create many objects with item kubectl."""
     node.kubectl("create", "--filename=-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
 

@@ -49,17 +49,14 @@ class Binaries(NamedTuple):
     directories: tuple[Path, ...]
 
     def path(self, name: str) -> Path:
-        """Return the path of a program."""
         return next(directory / name for directory in self.directories if (directory / name).exists())
 
     @property
     def search_path(self) -> str:
-        """The directories as in PATH."""
         return ":".join(map(str, self.directories))
 
 
 def chosen() -> str:
-    """Return the version of Kubernetes to test with."""
     return os.environ.get("K8S_VERSION") or NEWEST
 
 
@@ -92,7 +89,6 @@ def lacking() -> str:
 
 
 def available() -> bool:
-    """Return whether all programs are already built."""
     return all(_done(name) for name in _modules())
 
 
@@ -105,7 +101,6 @@ def _absent() -> str:
 
 
 def pinned() -> tuple[str, ...]:
-    """Return the versions of Kubernetes that can be built."""
     return tuple(sorted(path.name.partition("-")[2] for path in MODULES.glob("kubernetes-*")))
 
 
@@ -130,7 +125,6 @@ def ignition() -> Path:
 
 
 def _modules() -> tuple[str, ...]:
-    """Return the modules that have to be built."""
     if real_k3s():
         return _OWN
     if os.environ.get("K8S_BIN"):
@@ -139,7 +133,6 @@ def _modules() -> tuple[str, ...]:
 
 
 def _version_of(k3s: Path) -> str:
-    """Return the version of Kubernetes in a K3s binary."""
     answer = subprocess.run((k3s, "--version"), capture_output=True, text=True, check=True, timeout=60).stdout
     found = re.search(r"v(\d+\.\d+\.\d+)", answer)
     if found is None:
@@ -212,7 +205,6 @@ def _build(name: str, directory: Path) -> None:
 
 
 def go() -> str:
-    """Return the path of Go."""
     return shutil.which("go", path=f"{os.environ.get('PATH', '')}:{_GO_DIRECTORY}") or "go"
 
 

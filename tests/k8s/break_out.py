@@ -50,7 +50,6 @@ NAME_TO_HANDLE_AT, _OPEN_BY_HANDLE_AT = (303, 304) if os.uname().machine == "x86
 
 
 def call(function: str, *words: object) -> int:
-    """Call a function of the C library."""
     done: int = getattr(_LIBC, function)(*words)
     if done < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -93,7 +92,6 @@ def connects(path: Path) -> bool:
 
 
 def bus_as_root() -> str:
-    """Return `root` if the bus sees this process as root."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(of_node(BUS)))
         return "root" if client.recv(20) == b"0" else ""
@@ -116,7 +114,6 @@ def signal_by_descriptor() -> int:
 
 
 def mounts() -> Iterator[str]:
-    """Yield the mounts in which a file can be created, or which are a regular file that can be written."""
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     for point in sorted({Path(line.split()[4].replace("\\040", " ")) for line in lines}):
         with suppress(OSError):
@@ -177,7 +174,6 @@ def read_without_waiting(path: str) -> bytes:
 
 
 def lock(number: int, operation: Callable[[int, int], object], how: int) -> str:
-    """Lock a file that is open for reading."""
     operation(os.open(of_node(LOCKS[number]), os.O_RDONLY), how)
     return LOCKS[number]
 
@@ -280,7 +276,6 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
 
 
 def main() -> None:
-    """Run all attempts, and end the program that was taken over."""
     if os.geteuid():
         # The file of the program permits the capability; a program that confines itself has it already.
         call("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=2I16x", 1 << 2, 1 << 2))

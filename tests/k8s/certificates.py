@@ -79,7 +79,6 @@ def kubeconfig(path: Path, url: str, authority: Path, certificate: Path) -> None
 
 
 def write(path: Path, text: str, mode: int) -> None:
-    """Create a file with its final mode."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)

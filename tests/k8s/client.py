@@ -63,7 +63,6 @@ class Client:
         body: object = None,
         tls: bool = True,
     ) -> Response:
-        """Send a request. The body is sent as JSON."""
         try:
             context = self._context(certificate) if tls else None
         except FileNotFoundError as error:
@@ -73,7 +72,6 @@ class Client:
         return self._thread.submit(_send, context, method, port, path, sent, text).result(timeout=120)
 
     def post_all(self, port: int, path: str, bodies: Iterable[object]) -> None:
-        """Create many objects through one connection."""
         for answer in self.answers(port, path, bodies):
             assert answer.status == http.client.CREATED, answer.text
 
@@ -83,7 +81,6 @@ class Client:
         return self._thread.submit(_post_each, self._context(ADMIN), port, path, texts).result(timeout=600)
 
     def close(self) -> None:
-        """End the thread."""
         self._thread.shutdown()
 
     def _context(self, certificate: Path | None) -> ssl.SSLContext:

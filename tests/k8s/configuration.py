@@ -24,7 +24,6 @@ class Configuration(NamedTuple):
     options: Mapping[str, tuple[str, ...]]
 
     def all(self, key: str) -> tuple[str, ...]:
-        """Return all values of an option that can be repeated."""
         return self.options.get(key, ())
 
     def one(self, key: str, default: str = "") -> str:

@@ -91,7 +91,6 @@ def import_images(data_dir: Path) -> None:
 
 
 def etcd_arguments(directory: Path) -> tuple[str, ...]:
-    """Return the arguments of etcd with K3s' certificates."""
     tls = directory.parents[1] / "tls/etcd"
     return (
         f"--data-dir={directory}",

@@ -59,7 +59,6 @@ class DeployController:
         self._thread.join(60)
 
     def until_applied(self) -> None:
-        """Wait until the file is applied."""
         path = self._node.path(_FILE)
         self._node.until(
             "policy.yaml is applied", lambda: not path.exists() or self._seen == _digest(path.read_bytes())

@@ -212,14 +212,12 @@ def _host(words: argparse.Namespace, configuration: Configuration) -> Host:
 
 
 def _only(component: str, configuration: Configuration, host: Host, added: Mapping[str, str]) -> NoReturn:
-    """Replace this process by a component."""
     arguments = components.arguments(component, configuration, host, added)
     log(f"Running {component} {' '.join(arguments)}")
     os.execv(_program(component), [component, *arguments])  # noqa: S606 - a shell is not needed
 
 
 def main() -> int:
-    """Run the command."""
     parser = argparse.ArgumentParser(prog="k3s")
     parser.add_argument("verb", choices=("server", "agent", "only"))
     parser.add_argument("component", nargs="?", default="")

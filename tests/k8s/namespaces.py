@@ -67,12 +67,10 @@ class Namespaces(Machine):
     def start_python(
         self, module: str, *words: str, log: Path, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
-        """Start a module of this checkout on the node."""
         return self.start(sys.executable, "-m", module, *words, log=log, env=env)
 
 
 def on_cgroup_v1() -> bool:
-    """Return whether containers of this machine use control groups v1."""
     return not Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
 

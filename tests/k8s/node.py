@@ -108,15 +108,12 @@ class Node(Namespaces):
         return done.stdout
 
     def try_kubectl(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run kubectl as the cluster's administrator."""
         return self.run(_K3S, "kubectl", *words, text=text, env={"KUBECONFIG": _KUBECONFIG}, timeout=90)
 
     def get(self, *words: str) -> Any:  # noqa: ANN401 - as json.loads
-        """Return the objects that `kubectl get` finds."""
         return yaml.safe_load(self.kubectl("get", "--output=json", *words))
 
     def apply(self, *objects: Mapping[str, object]) -> None:
-        """Apply objects."""
         # Without the annotation of client-side apply, which repeats the whole object.
         self.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", text=yaml.safe_dump_all(objects))
 
@@ -131,7 +128,6 @@ class Node(Namespaces):
             time.sleep(0.2)
 
     def wait_for_api(self) -> None:
-        """Wait until the API server is ready."""
         self.until("the API server is ready", lambda: self.client.get(6444, "/readyz").status == 200)
 
     def wait_until_deployed(self) -> None:
@@ -146,11 +142,9 @@ class Node(Namespaces):
         )
 
     def wait_until_ready(self) -> None:
-        """Wait until the node is Ready."""
         self.until("the node is Ready", self.is_ready)
 
     def is_ready(self, name: str = NAME) -> bool:
-        """Return whether a node is Ready."""
         answer = self.client.get(6444, f"/api/v1/nodes/{name}")
         conditions = answer.json["status"].get("conditions", ()) if answer.status == 200 else ()
         return any((condition["type"], condition["status"]) == ("Ready", "True") for condition in conditions)
@@ -189,7 +183,6 @@ class Node(Namespaces):
         return self._server.poll() if self._server else None
 
     def last_log(self) -> str:
-        """Return the last lines of K3s' log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
 
     def component_log(self, component: str) -> str:

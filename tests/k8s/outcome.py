@@ -67,7 +67,6 @@ class Outcome(NamedTuple):
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments that the component received."""
         found = re.search(r'msg="Running \S+ (.*)"$', self.output, re.MULTILINE)
         return found[1].replace('\\"', '"').split(" --") if found else []
 

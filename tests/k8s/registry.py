@@ -88,7 +88,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve until the process is killed."""
     archive, port = sys.argv[1:]
     _Handler.contents = _contents(archive)
     ThreadingHTTPServer(("127.0.0.1", int(port)), _Handler).serve_forever()

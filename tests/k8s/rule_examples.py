@@ -81,7 +81,6 @@ class Example(NamedTuple):
 
 @cache
 def examples(minor: int) -> tuple[Example, ...]:
-    """Return an example of each argument of each row for a minor version."""
     return tuple(found for component in Component for found in _examples(component, minor))
 
 
@@ -105,7 +104,6 @@ def is_field(name: str) -> bool:
 
 
 def parsed(component: Component, settings: Settings, minor: int) -> ParsedArguments:
-    """Return settings as the effective arguments of a component."""
     given, values = {}, {}
     for name, argument in effective(component, settings).found.items():
         kind = kind_of_value(component, name, minor) or "string"
@@ -138,12 +136,10 @@ def effective(component: Component, settings: Settings) -> EffectiveArguments:
 
 
 def feature_gates(settings: Settings) -> str:
-    """Return the value of feature-gates of settings."""
     return ",".join(f"{name}={value}" for name, value in settings.items() if is_gate(name))
 
 
 def is_accepted(component: Component, settings: Settings, minor: int) -> bool:
-    """Return whether no exit of the component is predicted."""
     return not any(True for _ in rejected_arguments(effective(component, settings), minor))
 
 
@@ -164,7 +160,6 @@ class _Maker:
         return VALUES.get(name) or BY_KIND.get(kind) or ("1" if kind.startswith(("int", "uint")) else "own")
 
     def all_terms(self, terms: str, *, wanted: bool) -> Settings:
-        """Return settings with which terms hold, or do not."""
         found: Settings = {}
         for term in terms.split():
             found.update(self.term(term, wanted=wanted))
@@ -191,7 +186,6 @@ class _Maker:
         return is_accepted(self.component, self.completed(settings), self.minor)
 
     def completed(self, settings: Settings) -> Settings:
-        """Return settings with what other rows require."""
         for rule in rules_about(self.component) * 2:
             if rule.relation.startswith("requires") and self.minor in rule.minors:
                 arguments = parsed(self.component, settings, self.minor)

@@ -227,13 +227,11 @@ class Server(NamedTuple):
         return {name for name, sent in cases.items() if is_refused(self.send(sent, who))}
 
     def apply_settings(self, text: str) -> None:
-        """Write settings and run `apply`; K3s runs on."""
         self.node.write(SETTINGS, text)
         done = self.node.harden("apply")
         assert "Applied" in done.stdout, done.stdout  # the ports of the stand-in for K3s are those of other processes
 
     def until_masters_are(self, *, bound: bool) -> None:
-        """Wait until the API server has followed."""
         escape = ESCAPES["exempt name"]
         self.node.until("the API server follows", lambda: is_refused(self.send(escape)) == bound)
 

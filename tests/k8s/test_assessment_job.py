@@ -70,7 +70,6 @@ def node(server: Node, archive: Path) -> Node:
 
 
 def render(node: Node, *words: str) -> list[dict[str, Any]]:
-    """Return the manifests."""
     done = node.harden("render", "assessment-job", *words)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
@@ -89,7 +88,6 @@ def applied(node: Node, manifests: list[dict[str, Any]]) -> Iterator[None]:
 
 
 def cluster_wide(node: Node) -> set[str]:
-    """Return the objects without a namespace."""
     return set(node.kubectl("get", LEFT, "--output=name").split())
 
 
@@ -100,7 +98,6 @@ def output_of_job(node: Node) -> str:
 
 
 def ends(node: Node) -> list[str]:
-    """Return the types of the conditions of the Job: none while it runs."""
     (job,) = node.get("jobs", OURS)["items"]
     return [found["type"] for found in job["status"].get("conditions", ()) if found["status"] == "True"]
 

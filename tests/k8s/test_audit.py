@@ -19,7 +19,6 @@ SECRET = "correct-horse-battery-staple"  # noqa: S105 - the test searches the lo
 
 
 def events(node: Node, name: str) -> list[dict[str, Any]]:
-    """Return the events about an object."""
     return [event for event in _all_events(node) if event.get("objectRef", {}).get("name") == name]
 
 

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("cluster")]
 ADMISSION = "admissionregistration.k8s.io"
 AUTHENTICATED = ("Group", "system:authenticated")
 CREATE_PODS = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+DEBUG_PODS = {**CREATE_PODS, "operations": ["UPDATE"], "resources": ["pods/ephemeralcontainers"]}
 SHOP = "shop"
 
 
@@ -111,7 +112,8 @@ def shop(api: Node) -> Iterator[Node]:
 
 
 def policy(expression: str) -> dict[str, Any]:
-    spec = {"matchConstraints": {"resourceRules": [CREATE_PODS]}, "validations": [{"expression": expression}]}
+    matched = {"resourceRules": [CREATE_PODS, DEBUG_PODS]}
+    spec = {"matchConstraints": matched, "validations": [{"expression": expression}]}
     return in_cluster("ValidatingAdmissionPolicy", "site", ADMISSION, spec=spec)
 
 
@@ -136,6 +138,10 @@ def webhook(**changes: object) -> dict[str, Any]:
 NO_PRIVILEGED = (
     "object.spec.containers.all(c, !has(c.securityContext) || !has(c.securityContext.privileged)"
     " || !c.securityContext.privileged)"
+)
+IN_ALL = " && ".join(
+    f"(!has(object.spec.{kind}) || {NO_PRIVILEGED.replace('containers', kind)})"
+    for kind in ("containers", "initContainers", "ephemeralContainers")
 )
 NOWHERE = {"matchLabels": {"team": "none"}}
 
@@ -168,7 +174,7 @@ def test_a_policy_that_denies_is_to_be_reviewed_or_probed(shop: Node) -> None:
         answer = shop.client.request("POST", 6444, path, body=broken_pod("pods-privileged"))
         return "ValidatingAdmissionPolicy 'site'" in answer.text
 
-    for expression, expected in (("true", "FAIL"), (NO_PRIVILEGED, "PASS")):
+    for expression, expected in (("true", "FAIL"), (IN_ALL, "PASS")):
         with present(shop, policy(expression), policy_binding("Deny")):
             if expected == "PASS":
                 shop.until("the API server has compiled the policy", is_rejected)
@@ -179,6 +185,39 @@ def test_a_policy_that_denies_is_to_be_reviewed_or_probed(shop: Node) -> None:
             named = "ValidatingAdmissionPolicy 'site' with binding 'site' rejects it, in a dry run"
             assert any(named in item for item in probed.observations("pods-privileged")) is (expected == "PASS")
     shop.until("the API server has dropped the policy", lambda: not is_rejected())
+
+
+ONLY_CONTROLLERS = "request.userInfo.username.startsWith('system:serviceaccount:kube-system:')"
+
+
+@pytest.mark.parametrize(
+    ("expression", "verdict", "named"),
+    [
+        (NO_PRIVILEGED, "FAIL", "admits it in an init container"),
+        (f"{ONLY_CONTROLLERS} || {{}}", "FAIL", "and of system:serviceaccount:kube-system:replicaset-controller"),
+        (f"!({ONLY_CONTROLLERS}) || {{}}", "PASS", "rejects it, in a dry run, but admits that of an administrator"),
+    ],
+    ids=["init containers", "controllers", "administrators"],
+)
+def test_a_policy_with_an_exception_is_probed_as_those_who_create_pods(
+    shop: Node, expression: str, verdict: str, named: str
+) -> None:
+    """A policy can forget init containers, and except the ServiceAccounts of the controllers, or administrators."""
+    expression = expression.format(IN_ALL)
+    creator = "system:serviceaccount:kube-system:job-controller"
+
+    def is_rejected() -> bool:
+        path, body = f"/api/v1/namespaces/{SHOP}/pods?dryRun=All", broken_pod("pods-privileged")
+        users: list[dict[str, str]] = [{}, {"Impersonate-User": creator}]
+        answers = [shop.client.request("POST", 6444, path, body=body, headers=user).text for user in users]
+        return any("ValidatingAdmissionPolicy 'site'" in answer for answer in answers)
+
+    with present(shop, policy(expression), policy_binding("Deny")):
+        shop.until("the API server has compiled the policy", is_rejected)
+        report = assessed(shop, "--probe", "-v")
+    shop.until("the API server has dropped the policy", lambda: not is_rejected())
+    assert report.status("pods-privileged") == verdict
+    assert any(named in item for item in report.observations("pods-privileged"))
 
 
 def test_probes_of_a_hardened_server_find_pod_security_for_each_rule(api: Node) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from agent.k3s.components.files.decoding import CONFIGURATION_FIELDS, FieldType, fields_of, nested_types, words_of
+from agent.k3s.components.files.decoding import FieldType, fields_of, nested_types, words_of
 from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.outcome import Trials
-from tests.tools.generate_tables import TABLES, Built, configuration_fields_table
+from tests.tools.generate_tables import (
+    MADE,
+    TABLES,
+    Built,
+    api_versions_table,
+    configuration_fields_table,
+    gates_table,
+)
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 
@@ -70,16 +78,15 @@ def test_a_component_decodes_a_file_with_all_fields_of_the_table(trials: Trials,
     assert [words for words in NOT_DECODED if words in outcome.output] == [], outcome.last_words
 
 
-def _table() -> str:
-    return (TABLES / CONFIGURATION_FIELDS).read_text(encoding="utf-8")
-
-
+@pytest.mark.parametrize("made", [configuration_fields_table, gates_table, api_versions_table])
 @pytest.mark.parametrize("version", programs.pinned())
-def test_the_table_of_fields_matches_the_sources(version: str) -> None:
+def test_the_tables_match_the_sources(version: str, made: Callable[[list[Built], str], str]) -> None:
     """If this fails, run `make tables`.
 
     The sources of each version that was built once are in Go's module cache.
     """
     if programs.built(version) is None:
         pytest.skip(f"{version} is not built: make k8s-test K8S_VERSION={version}")
-    assert configuration_fields_table([Built(version.removeprefix("1."), Path())], _table()) == _table()
+    (name,) = (name for name, function in MADE.items() if function is made)
+    table = (TABLES / name).read_text(encoding="utf-8")
+    assert made([Built(version.removeprefix("1."), Path())], table) == table

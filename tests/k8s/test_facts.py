@@ -22,7 +22,6 @@ READ = f"kube-apiserver-arg: [admission-control-config-file={PSA}]\n"
 
 
 def psa(version: str) -> str:
-    """Return the content of psa.yaml for a K3s version."""
     return admission_configuration(Settings(), assumed_facts(Role.SERVER, Version.parse(version))).decode()
 
 

@@ -87,7 +87,6 @@ class Trial(NamedTuple):
         return any(True for _ in found)
 
     def files(self) -> dict[str, str | None]:
-        """Return the files of the node."""
         arguments = (f"{self.argument}={OWN}", *self.others)
         return {
             OWN: self.content,
@@ -97,7 +96,6 @@ class Trial(NamedTuple):
 
 
 def rows() -> Iterator[Row]:
-    """Yield the rows for this minor."""
     for line in package_data.read("k3s", "components", FILE_RULES).decode().splitlines():
         if not line.startswith("#"):
             kind, mapping, fields, relation, operand, when, minors, _ = line.split("\t")
@@ -217,7 +215,6 @@ def test_a_component_accepts_a_valid_file(trials: Trials, kind: str) -> None:
 
 @pytest.mark.parametrize("row", tuple(rows()), ids=str)
 def test_a_component_exits_at_a_file_that_does_not_meet_a_row(trials: Trials, row: Row) -> None:
-    """The row predicts it."""
     found = broken(row)
     assert found.is_rejected()
     outcome = trials.outcome(found.component.value, found.files())

@@ -64,7 +64,6 @@ def api(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def fleet(node: Node, *words: str, kubeconfig: str = READER) -> subprocess.CompletedProcess[str]:
-    """Run `fleet` on a machine with kubectl in PATH."""
     environment = {"KUBECONFIG": kubeconfig, "PATH": f"{node.binaries.search_path}:/usr/bin:/bin", "HOME": "/root"}
     return node.run(sys.executable, "-c", _MEASURED, "fleet", *words, env=environment, timeout=120)
 

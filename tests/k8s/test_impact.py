@@ -206,7 +206,6 @@ class Network:
         self.addresses: dict[str, str] = {}
 
     def start(self) -> None:
-        """Create the objects, and wait until the pods run."""
         self.server.create_namespaces("shop")
         self.server.apply(*(item for item in objects() if item["kind"] != "Pod"))
         self.addresses = self.server.run_pods(*(item for item in objects() if item["kind"] == "Pod"))
@@ -224,7 +223,6 @@ class Network:
         self.server.kubectl("label", "node", "node-1", "node-role.kubernetes.io/control-plane=true")
 
     def reached(self) -> dict[Row, bool]:
-        """Return which connections succeed."""
         found: dict[Row, bool] = {}
         for client in dict.fromkeys(row.client for row in ROWS):
             rows = {self._address(row): row for row in ROWS if row.client == client}
@@ -299,5 +297,4 @@ def test_what_impact_names_is_cut_and_its_rules_admit_it(network: Network) -> No
 
 
 def end(row: Row) -> tuple[str, int]:
-    """Return the pod and the port of a connection."""
     return BEHIND.get((row.target, row.port), (row.target, row.port))

@@ -20,12 +20,10 @@ POLICIES = "NetworkPolicies on this node"
 
 
 def effects(node: Node, *words: str) -> dict[str, dict[str, Any]]:
-    """Assess the node, and return its effects by subject."""
     return {found["subject"]: found for found in assessed(node, *words).json["in_force"]}
 
 
 def save(node: Node) -> str:
-    """Return the rules of the node."""
     return node.run("/usr/sbin/iptables-save", "-t", "filter", check=True).stdout
 
 

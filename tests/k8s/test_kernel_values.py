@@ -70,7 +70,6 @@ def test_every_wrong_value_stops_the_kubelet(real_trials: Trials, key: str) -> N
 
 
 def test_kubelet_starts_with_right_values(real_trials: Trials) -> None:
-    """With all six right values, the kubelet becomes healthy."""
     outcome = real_trials.outcome("kubelet", {CONFIG: "protect-kernel-defaults: true\n"})
     assert outcome.ready, outcome.last_words
 

@@ -61,17 +61,14 @@ class Network(NamedTuple):
     addresses: Mapping[str, str]
 
     def reached(self, namespace: str, pod: str) -> set[Target]:
-        """Return the targets that a pod reaches."""
         command = ("exec", f"--namespace={namespace}", pod, "--", *pods.connect(*map(self.address, ALL)))
         return self._answered(self.node.kubectl(*command))
 
     def reached_by_host(self) -> set[Target]:
-        """Return the targets that a process of the host reaches."""
         tools = self.node.binaries.path("tools")
         return self._answered(self.node.run(tools, "connect", *map(self.address, ALL), check=True).stdout)
 
     def address(self, target: Target) -> str:
-        """Return a target in the format of the client in the pods."""
         return f"{target.protocol}:{self.addresses[target.pod]}:{target.port}"
 
     def _answered(self, output: str) -> set[Target]:
@@ -79,7 +76,6 @@ class Network(NamedTuple):
         return {target for target in ALL if found[self.address(target)] == "true"}
 
     def until_reached(self, namespace: str, pod: str, expected: set[Target]) -> None:
-        """Wait until the controller has applied the policies, and compare the reached targets."""
         found: set[Target] = set()
         for _ in range(10):
             found = self.reached(namespace, pod)

@@ -48,7 +48,6 @@ def node(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def python(node: Node, *lines: str) -> None:
-    """Run a program on the node."""
     done = node.run(sys.executable, "-c", "\n".join(("from pathlib import Path", *lines)))
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -63,7 +62,6 @@ def publish(node: Node, *, expected: int = 0) -> str:
 
 
 def conditions(node: Node, name: str = NAME) -> dict[str, Any]:
-    """Return the conditions of a Node by type."""
     return {found["type"]: found for found in node.get("node", name)["status"].get("conditions", ())}
 
 

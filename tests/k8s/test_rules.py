@@ -58,7 +58,6 @@ EXITS = [example for example in examples(MINOR) if example.subject != NEVER_READ
 
 @pytest.mark.parametrize("example", EXITS, ids=str)
 def test_a_component_exits_at_arguments_that_do_not_meet_a_row(trials: Trials, example: Example) -> None:
-    """The row rejects them, and the component exits."""
     component = example.component
     assert any(True for _ in rejected_by_rule(example.rule, parsed(component, example.breaks, MINOR)))
     outcome = trials.rejection(component.value, arguments_in(example.breaks), kubelet_file(example.breaks))

@@ -18,7 +18,6 @@ SECRET, PLAIN = "the-value-of-the-secret", "the-value-of-the-map"
 
 
 def objects() -> tuple[Mapping[str, object], ...]:
-    """Return a Secret and a ConfigMap, each with a unique value."""
     metadata = {"name": "stored", "namespace": "default"}
     return (
         {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"value": SECRET}},

@@ -94,7 +94,6 @@ def given(component: Component, *arguments: str) -> dict[str, str | None]:
 
 
 def argument(component: Component, stops: str, near: str, finding: str = "component-argument-invalid") -> Pair:
-    """Return a pair of two arguments."""
     return Pair(finding, component, given(component, stops), given(component, near))
 
 
@@ -106,13 +105,11 @@ def named(
     *others: str,
     component: Component = Component.API_SERVER,
 ) -> Pair:
-    """Return a pair of two files of an argument."""
     files = [{OWN: text, **given(component, f"{name}={OWN}", *others)} for text in (stops, near)]
     return Pair(finding, component, *files)
 
 
 def kubelet_file(stops: str, near: str, finding: str = "component-argument-invalid") -> Pair:
-    """Return a pair of two files of the kubelet."""
     return Pair(finding, Component.KUBELET, {KUBELET_FILE: KUBELET_HEAD + stops}, {KUBELET_FILE: KUBELET_HEAD + near})
 
 
@@ -237,7 +234,6 @@ def _is_built(component: Component, binaries: Binaries) -> bool:
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair.finding}-{pair.component}")
 def test_the_component_stops_if_check_predicts_it(trials: Trials, pair: Pair) -> None:
-    """The first configuration stops the component and has the finding; the second has neither."""
     if not _is_built(pair.component, trials.binaries):
         pytest.skip(f"{pair.component} is not built")
     version = trials.binaries.version

@@ -206,7 +206,6 @@ def test_generated_directories_are_foretold_as_a_running_api_server_takes_them(t
 
 
 def _next_load(log: Path, start: int) -> str:
-    """Return what the API server logs last about policies, which it loads again at each event in the directory."""
     deadline, found, size = time.monotonic() + 60, "", start
     while time.monotonic() < deadline:
         time.sleep(0.1)

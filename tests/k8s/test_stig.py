@@ -43,7 +43,6 @@ ONLY_WITH_ETCD = ETCD_RULES | {"V-242429", "V-242430", "V-242431"}
 
 
 def checklist(node: Node, *words: str) -> dict[str, str]:
-    """Return the status of each rule in the checklist of a node."""
     done = node.harden("assess", "--format", "cklb", *words)
     assert done.returncode in (0, 3), done.stderr
     (stig,) = json.loads(done.stdout)["stigs"]
@@ -180,7 +179,6 @@ def running_etcd(node: Node, wrong: WrongEtcd | None = None) -> Iterator[subproc
 
 
 def serves(node: Node, section: str, certificate: Path | None) -> bool:
-    """Return whether a client with a certificate gets an answer on the port of a section."""
     return node.client.get(PORTS[section], "/version", certificate=certificate).status != 0
 
 

@@ -66,7 +66,6 @@ def careless(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def admission_of(node: Node, control: str) -> Response:
-    """Return the answer to a pod that breaks the rule of a control."""
     path = "/api/v1/namespaces/default/pods?dryRun=All"
     return node.client.request("POST", 6444, path, body=broken_pod(control))
 

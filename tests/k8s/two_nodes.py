@@ -47,7 +47,6 @@ class TwoNodes:
         self.server.__exit__(*words)
 
     def connect_from_outside(self, addresses: Iterable[str]) -> str:
-        """Return which addresses the client reaches."""
         command = ("nsenter", f"--net=/proc/{self._client.pid}/ns/net", str(self._tools), "connect", *addresses)
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 

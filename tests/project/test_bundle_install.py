@@ -60,7 +60,6 @@ class Machine:
         path.chmod(0o755)
 
     def start(self, version: str, kill_at: int = 0) -> subprocess.Popen[bytes]:
-        """Start the script of this version."""
         self.calls.write_bytes(b"")
         environment = {"PATH": f"{self._tools}:{os.environ['PATH']}", "KILL_AT": str(kill_at)}
         words = ["/bin/sh", str(self._place / version / "install"), str(self.target)]

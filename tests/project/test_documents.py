@@ -321,7 +321,6 @@ def _misuses(command: generate_docs.Command, words: list[str]) -> bool:
 
 
 def _calls() -> Iterator[Command]:
-    """Yield each call of the program in shell blocks and inline code."""
     for page in PAGES:
         spans = re.findall(r"`([^`\n]+)`", _without_fences(page))
         shell = [body for kind, body in _fences(page) if kind == "sh"]
@@ -377,5 +376,4 @@ def _without_language(target: str) -> str:
 
 
 def _words(svg: str) -> list[str]:
-    """Return the words of an SVG image, in order."""
     return html.unescape(" ".join(re.findall(r"<text [^>]*>([^<]*)</text>", svg))).split()

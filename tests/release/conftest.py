@@ -30,7 +30,6 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def older(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages of an older version."""
     directory = tmp_path_factory.mktemp("older")
     (wheel,) = dist.glob("*.whl")
     package(wheel, directory, epoch=0, version=OLDER_VERSION)

@@ -76,7 +76,6 @@ class RpmRoot:
         assert {"systemd", distribution.python.package} <= self.installed.keys()
 
     def add_repository(self, name: str, content: str) -> None:
-        """Write the file of a repository."""
         file = self._directory / "upper" / _REPOSITORY_FILES[self._distribution.manager] / f"{name}.repo"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
@@ -95,7 +94,6 @@ class RpmRoot:
 
     @property
     def installed(self) -> dict[str, str]:
-        """The version and release of each installed package."""
         database = _DATABASES[self._distribution.manager]
         query = ("rpm", "--dbpath", database, "--query", "--all", "--queryformat", "%{NAME} %{VERSION}-%{RELEASE}\\n")
         lines = (line.split() for line in self.run(*query).splitlines())

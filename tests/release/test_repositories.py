@@ -31,7 +31,6 @@ class Site(NamedTuple):
 
     @property
     def version(self) -> str:
-        """The installed version of the program; empty without it."""
         return self.root.installed.get("k3s-harden", "")
 
     @property

@@ -29,7 +29,6 @@ def signed(dist: Path, tmp_path: Path, keys: Keys) -> Path:
 
 
 def verify(directory: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the commands that verify a release."""
     page = (CHECKOUT / "docs/howto/packages.md").read_text(encoding="utf-8")
     (line,) = (line for line in page.splitlines() if line.startswith(command))
     return subprocess.run(("sh", "-c", line), cwd=directory, capture_output=True, text=True, check=False)

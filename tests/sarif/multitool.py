@@ -21,7 +21,6 @@ def lacking() -> str:
 
 
 def installed() -> Path:
-    """Return the program; npm installs it once for each version."""
     program = npm_packages.installed(HERE) / "node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool"
     program.chmod(0o755)  # its install script only makes the program executable
     return program

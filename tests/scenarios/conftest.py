@@ -21,7 +21,6 @@ class Hardened(Protocol):
 
 @pytest.fixture(scope="session")
 def program() -> Iterator[LoadedProgram]:
-    """The program, loaded once per session."""
     with LoadedProgram() as loaded:
         yield loaded
 

@@ -100,20 +100,16 @@ class JsonReport(NamedTuple):
 
     @property
     def ids(self) -> set[str]:
-        """The IDs of all findings."""
         return {finding.id for finding in self.findings}
 
     def of(self, kind: str) -> tuple[Finding, ...]:
-        """Return the findings of one kind."""
         return tuple(finding for finding in self.findings if finding.id == kind)
 
     def only(self, kind: str) -> Finding:
-        """Return the finding of a kind that occurs once."""
         (finding,) = self.of(kind)
         return finding
 
     def with_status(self, status: str) -> set[str]:
-        """Return the IDs of the items with this status."""
         return {name for name, found in self.items.items() if found == status}
 
 
@@ -138,7 +134,6 @@ class HostTree(Tree):
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, path: str) -> Path:
-        """Return the path on this machine of a path of the host."""
         return self.path(path)
 
     def edit(self, path: str) -> str:
@@ -148,14 +143,12 @@ class HostTree(Tree):
         return EDITS[path]
 
     def unit(self, role: str, *arguments: str, name: str = "", environment: str = "") -> None:
-        """Install K3s' service as install.sh does."""
         path = f"/etc/systemd/system/{name or ('k3s' if role == 'server' else 'k3s-agent')}.service"
         lines = "".join(f"\t'{argument}' \\\n" for argument in arguments)
         self.write(path, UNIT.format(path=path, role=role, arguments=lines))
         self.write(f"{path}.env", environment, 0o600)
 
     def run(self, verb: str, *arguments: str, **options: Any) -> Completed:  # noqa: ANN401 - of subprocess.run
-        """Run a verb on this tree."""
         own = self.options if verb in {"apply", "check", "diff", "preflight"} else ()
         words = (verb, "--root", str(self.root), *own, *arguments)
         if self.program is None or options or self.environment:
@@ -163,7 +156,6 @@ class HostTree(Tree):
         return self.program.run(*words)
 
     def seen(self, verb: str, *arguments: str) -> JsonReport:
-        """Run a verb with JSON output, and return the validated report."""
         done = self.run(verb, "--format", "json", *arguments)
         assert done.stdout, done
         return parsed(done)
@@ -256,7 +248,6 @@ def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:
 
 
 def copied(tree: HostTree, root: Path) -> HostTree:
-    """Copy a host, with its modes."""
     shutil.copytree(tree.root, root, symlinks=True)
     return HostTree(root, tree.program, tree.options)
 

@@ -44,7 +44,6 @@ def hardened_with(host: HostTree, settings: str) -> HostTree:
 
 
 def bindings(host: HostTree) -> dict[str, list[str]]:
-    """Return the actions of the validating policies by name."""
     objects = yaml.safe_load_all(host[VALIDATING].read_text())
     return {
         item["metadata"]["name"].removesuffix(".static.k8s.io"): item["spec"]["validationActions"]

@@ -33,7 +33,6 @@ def node(hardened: Hardened) -> HostTree:
 
 
 def assess(tree: HostTree, *words: str, version: str = VERSION) -> Completed:
-    """Run the program on a tree."""
     done = tree.run("assess", "--k3s-version", version, *words)
     assert "Traceback" not in done.stderr
     return done

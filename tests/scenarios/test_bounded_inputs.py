@@ -116,7 +116,6 @@ class LimitedHost(HostTree):
     """A host tree with a service of K3s, on which the program has limits."""
 
     def printed(self, verb: str = "gate") -> str:
-        """Return the output of a verb."""
         assert self.program is not None
         words = (verb, "--root", str(self.root), *self.options)
         done = self.program.run(*words, limits=LIMITS)
@@ -127,7 +126,6 @@ class LimitedHost(HostTree):
 
 @pytest.fixture
 def host(program: LoadedProgram) -> Iterator[LimitedHost]:
-    """Return the host, in memory."""
     with in_memory() as directory:
         tree = LimitedHost(fresh(directory / "host"), program)
         tree.write(FILES["unit"], _UNIT)

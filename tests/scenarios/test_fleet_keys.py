@@ -70,7 +70,6 @@ class Signed:
         self._made: dict[tuple[str, str], str] = {}
 
     def record(self, node: str, key: str) -> str:
-        """Return the record of a node by a key."""
         if (node, key) not in self._made:
             self._made[node, key] = self.sites.signed(self.sites.text("any", name=node), self.keys[key])
         return self._made[node, key]

@@ -110,7 +110,6 @@ def test_apply_leaves_the_golden_tree(case: Case, host: HostTree) -> None:
 
 
 def test_each_golden_file_belongs_to_a_case() -> None:
-    """No golden file is unused."""
     assert {path.name for path in GOLDEN.iterdir()} == {f"{case.name}.txt" for case in CASES}
 
 

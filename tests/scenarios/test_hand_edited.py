@@ -221,7 +221,6 @@ class Edit(NamedTuple):
     version: str = "1.34"
 
     def make(self, host: HostTree) -> None:
-        """Edit the file."""
         text = host[self.path].read_text()
         changed = re.sub(self.pattern, lambda _: self.replacement, text, count=1, flags=re.DOTALL | re.MULTILINE)
         assert changed != text
@@ -478,7 +477,6 @@ def test_revert_restores_the_mode_of_a_manifest_that_is_not_yaml(host: HostTree)
 
 
 def test_revert_last_undoes_only_the_newest_run(host: HostTree, pristine: HostTree) -> None:
-    """Each `--last` restores the state before the newest run."""
     states = [pristine.entries()]
     for version in ("1.24", "1.25", "1.34"):
         host.options = ("--role", "server", "--k3s-version", version)

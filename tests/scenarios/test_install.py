@@ -15,7 +15,6 @@ SYSTEMD = "/usr/lib/systemd/systemd"
 
 @pytest.fixture
 def ready(host: HostTree) -> HostTree:
-    """A host with systemd and the installed program."""
     host.write(PROGRAM, "#!/bin/sh\n", 0o755)
     host.write(SYSTEMD, "#!/bin/sh\n", 0o755)
     host.options = ()
@@ -136,6 +135,8 @@ def test_uninstall_removes_all_files_of_install(ready: HostTree) -> None:
     done = ready.run("uninstall", "--program", PROGRAM)
     assert done.code == 0, done
     assert set(ready.entries()) == before
+    again = ready.run("uninstall", "--program", PROGRAM)
+    assert (again.code, GATE in again.stdout, "Nothing to uninstall" in again.stdout) == (0, False, True)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,15 @@ def test_a_program_that_an_upgrade_of_python_breaks_is_refused(
     assert done.code == code, done
     assert ready[GATE].exists() == (code == 0)
     assert ("k3s-harden-VERSION.pyz" in done.stderr) == (code != 0)
+
+
+def test_uninstall_asks_about_a_file_that_it_did_not_write(ready: HostTree) -> None:
+    ready[GATE].parent.mkdir(parents=True, exist_ok=True)
+    ready[GATE].unlink(missing_ok=True)
+    ready[GATE].symlink_to("/etc/other.service")
+    done = ready.run("uninstall")
+    assert f"Is {GATE} needed? No (it is moved away): run `" in done.stdout
+    assert f"mv {GATE} {GATE}.moved-away" in done.stdout
 
 
 def test_a_symlink_at_the_path_of_a_unit_is_refused(ready: HostTree) -> None:
@@ -226,7 +236,6 @@ DATA_DIR_DROPINS = {f"{UNITS}/{unit}.service.d/10-data-dir.conf" for unit in ("k
 
 @pytest.fixture
 def packaged(host: HostTree) -> HostTree:
-    """A host with the files of the distribution's package."""
     host.write("/usr/bin/k3s-harden", "#!/bin/sh\n", 0o755)
     host.write(SYSTEMD, "#!/bin/sh\n", 0o755)
     for file in sorted((CHECKOUT / "systemd").rglob("*")):
@@ -239,7 +248,6 @@ def packaged(host: HostTree) -> HostTree:
 
 
 def own_files(host: HostTree) -> set[str]:
-    """Return the files outside of /usr/lib, which contains the files of packages."""
     return {name for name, entry in host.entries().items() if entry.kind == "file" and not name.startswith("/usr/lib/")}
 
 

@@ -64,7 +64,6 @@ def test_no_drop_in_if_a_kernel_value_differs_that_apply_does_not_set(host: Host
 
 
 def test_a_refused_drop_in_has_no_overridden_options(host: HostTree) -> None:
-    """An option of the operator is not reported as overridden by a drop-in that is not written."""
     host.write(CONFIG, "kube-apiserver-arg: [audit-log-maxage=5]\n")
     host.write(LIVE, "5\n")
     assert host.seen("check").ids == {"kernel-default-changed"}

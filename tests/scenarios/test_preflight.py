@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -165,7 +166,6 @@ def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened,
 
 
 def test_an_edited_file_that_does_not_meet_its_control_is_reported(hardened: Hardened) -> None:
-    """An edited file that meets its control is not reported."""
     host = hardened()
     host.write(AUDIT, host[AUDIT].read_text() + "# an edit\n", 0o600)
     assert preflight(host, "1.35")["exit_code"] == 0
@@ -202,7 +202,7 @@ def test_the_next_steps_begin_with_what_comes_first(host: HostTree) -> None:
     host.options = ("--role", "server")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
     asked, *shown = steps(preflight(host, "1.37"))
-    assert asked.startswith("check the steps between the versions, too, with the current version")
+    assert asked.startswith("if K3s v1.36 runs now, see what changes after it")
     assert shown[0].startswith("save the datastore and the server's token: ")
     assert "tar -C /var/lib/rancher/k3s/server -czf /root/k3s-before-v1.37.tar.gz db token" in shown[0]
     assert shown[1] == "upgrade every server to v1.34, v1.35 or v1.36, unless it has one of them"
@@ -254,11 +254,24 @@ def test_a_removed_argument_and_a_removed_gate_prevent_the_start(hardened: Harde
 
 
 def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
-    """Notes about etcd appear if the host has an etcd datastore."""
     host = hardened("server", "1.33")
     assert "etcd-3-5-26-before-3-6" not in ids(preflight(host, "1.34"), "notes")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
     assert "etcd-3-5-26-before-3-6" in ids(preflight(host, "1.34"), "notes")
+
+
+def test_notes_follow_what_the_host_has(hardened: Hardened) -> None:
+    """A disabled Traefik, and a kubelet that accepts control groups of version 1, need no note."""
+    host = hardened("server", "1.34")
+    assert {"traefik-chart-40", "cgroup-v1-not-supported"} & set(ids(preflight(host, "1.36"), "notes")) == {
+        "traefik-chart-40"
+    }
+    host.write(CONFIG, "disable: [traefik]\nkubelet-arg: [fail-cgroupv1=false]\n")
+    assert "traefik-chart-40" not in ids(preflight(host, "1.36"), "notes")
+    shutil.rmtree(host["/proc/sys"])
+    assert "cgroup-v1-not-supported" not in ids(preflight(host, "1.36"), "notes")
+    host.write(CONFIG, "disable: [traefik]\n")
+    assert "cgroup-v1-not-supported" in ids(preflight(host, "1.36"), "notes")
 
 
 def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> None:
@@ -286,7 +299,6 @@ def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> Non
     ],
 )
 def test_an_unsupported_version_is_a_usage_error(version: str, words: tuple[str, ...], hardened: Hardened) -> None:
-    """The exit code is 2, and the error contains the version."""
     done = hardened().run("preflight", version)
     assert (done.code, done.stdout) == (2, "")
     assert all(word in done.stderr for word in words), done.stderr
@@ -329,9 +341,9 @@ def test_the_installation_repeats_what_the_service_has(hardened: Hardened) -> No
 
 
 def test_the_current_version_is_asked_for_first_if_it_is_unknown(hardened: Hardened) -> None:
-    """The steps between the versions depend on it. The command has a placeholder."""
+    """The steps between the versions depend on it. Usually, an upgrade is from the version before."""
     host = hardened()
     host.options = ("--role", "server")
     first = preflight(host, "1.36")["next_steps"][0]
-    assert first["text"].endswith("with the current version, such as 1.37, as VERSION")
-    assert first["command"] == f"k3s-harden preflight v1.36 --k3s-version VERSION --root {host.root} --role server"
+    assert first["text"] == "if K3s v1.35 runs now, see what changes after it"
+    assert first["command"] == f"k3s-harden preflight v1.36 --k3s-version v1.35 --root {host.root} --role server"

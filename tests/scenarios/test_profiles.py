@@ -37,7 +37,6 @@ def strict(host: HostTree, role: str = "server", version: str = "1.34", settings
 
 
 def arguments(host: HostTree, key: str) -> dict[str, str]:
-    """Return the arguments of a component in the drop-in."""
     lines = yaml.safe_load(host[DROPIN].read_text()).get(f"{key}+", ())
     return dict(line.split("=", 1) for line in lines)
 

@@ -47,8 +47,6 @@ def node(hardened: Hardened) -> HostTree:
 
 @pytest.fixture
 def key(tmp_path: Path) -> Callable[..., Path]:
-    """Make a key in a directory of its own."""
-
     def make(name: str, passphrase: str = "") -> Path:
         return new_key(tmp_path / name, passphrase)
 
@@ -66,7 +64,6 @@ def origin(report: str) -> dict[str, str]:
 
 
 def blocks(heading: str) -> list[str]:
-    """Return the shell commands below a heading of the how-to."""
     section = HOW_TO.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
 

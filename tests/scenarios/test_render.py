@@ -27,7 +27,6 @@ DOWNLOAD = ("--url", URL, "--sha256", SHA256)
 
 
 def options(what: str) -> tuple[str, ...]:
-    """Return the options that a document requires."""
     return DOWNLOAD if what in {"cloud-init", "ignition"} else ()
 
 
@@ -99,7 +98,6 @@ def test_render_needs_no_host(what: str, role: str, program: LoadedProgram) -> N
 
 
 def test_render_uses_the_settings_file_and_options(tmp_path: Path) -> None:
-    """Settings and options have the same effect as in `apply`."""
     site = tmp_path / "site.yaml"
     site.write_text("pod-security:\n  exempt-namespaces: [storage-system]\n")
     assert '- "storage-system"' in run("render", "psa", "--config", str(site)).stdout

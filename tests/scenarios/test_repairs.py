@@ -72,7 +72,6 @@ def _with_excluded(component: Component, criterion: Criterion) -> str:
 
 
 def leaves(check: Check) -> Iterator[Check]:
-    """Yield the checks of which a check consists."""
     if isinstance(check, AllOf):
         for item in check.checks:
             yield from leaves(item)
@@ -138,7 +137,6 @@ class Walk:
         self.problems: list[tuple[str, ...]] = []
 
     def open(self) -> dict[str, dict[str, Any]]:
-        """Return the open verdicts by the ids of their controls."""
         done = self.host.run("assess", *self.words)
         assert done.stdout, done
         return {
@@ -146,7 +144,6 @@ class Walk:
         }
 
     def warnings(self) -> dict[str, str]:
-        """Return the findings of check with their remediations, but for those of level info."""
         seen = self.host.seen("check")
         return {
             finding.id: f"{finding.message}; {finding.location}; {finding.repair}"
@@ -200,7 +197,6 @@ def check_repairs(host: HostTree, *words: str, may_stay_open: str = "-") -> list
 
 
 def node(base: HostTree, role: Role, minor: int) -> HostTree:
-    """Let K3s run on a host."""
     started(base.root, K3s(role=str(role), minor=minor))
     base.options = ("--role", str(role), "--k3s-version", f"1.{minor}.2+k3s1")
     return base

@@ -218,7 +218,6 @@ def test_no_planted_secret_is_in_any_output(place: str, hardened: Hardened) -> N
 
 
 def outputs(host: HostTree, *, quick: bool = False) -> list[str]:
-    """Return what the verbs print."""
     runs: list[tuple[str, ...]] = [("diff", "--format", "json")]
     if not quick:
         runs += [("check", "-v", "--format", format_) for format_ in ("table", "plain", "json")]

@@ -19,7 +19,7 @@ from tests.ssh_key import new_key
 from tests.unit.cluster.fleet.sites import Sites
 
 _OF_THE_HOST = re.compile(r"(?<![\w.:])/(?=(?:etc|root|run|var)/)")
-_STAND_INS = ("apt-get", "curl", "k3s", "systemctl")
+_STAND_INS = ("apt-get", "curl", "k3s", "k3s-killall.sh", "systemctl")
 """Programs that only log their arguments."""
 
 
@@ -80,7 +80,6 @@ def blocks(page: str, heading: str) -> list[str]:
 
 
 def on(tree: HostTree, block: str) -> str:
-    """Return a block with the paths of the host below the tree."""
     return _OF_THE_HOST.sub(f"{tree.root}/", block)
 
 
@@ -90,14 +89,21 @@ def test_the_page_about_an_upgrade_leads_to_a_compliant_host_and_back(hardened: 
     shell = Shell(tmp_path, {"server-1": tree})
     (preflight,) = blocks("upgrade", "Check before the upgrade")
     stopped, check = blocks("upgrade", "Upgrade by hand")
-    (back,) = blocks("upgrade", "Roll back")
+    older, restore = blocks("upgrade", "Roll back")
     assert "v1.37" in shell.run(preflight)
     shell.run(stopped)
     checked = shell.run(check.replace("check", "check --k3s-version v1.37"))
     assert "v1.37" in checked.splitlines()[0]
     assert "Host is compliant" in checked
-    assert "Host is compliant" in shell.run(back.replace(" check", " check --k3s-version v1.36"))
-    assert shell.log.read_text().splitlines() == ["systemctl stop k3s", "systemctl start k3s"]
+    shell.run(older)
+    assert "Host is compliant" in shell.run(restore.replace("harden check", "harden check --k3s-version v1.36"))
+    assert shell.log.read_text().splitlines() == [
+        "systemctl stop k3s",
+        "k3s-killall.sh",
+        "curl -sfL https://get.k3s.io",
+        "k3s server --cluster-reset --cluster-reset-restore-path=/var/lib/rancher/k3s/server/db/snapshots/NAME",
+        "systemctl start k3s",
+    ]
 
 
 def test_the_page_about_reverting_leaves_nothing(hardened: Hardened, tmp_path: Path) -> None:
@@ -163,11 +169,13 @@ def test_the_page_about_evidence_collects_and_verifies_signed_reports(hardened: 
         shutil.copy(key.with_suffix(".pub"), shell.directory / f"keys/{name}.pub")
     (shell.directory / "nodes").write_text("".join(f"{name}\n" for name in nodes))
     (signers,) = blocks("fleet-evidence", "Whose key")
-    (collect,) = blocks("fleet-evidence", "Sign and collect")
+    collect, collect_pages = blocks("fleet-evidence", "Sign and collect")
     verify, overview = blocks("fleet-evidence", "Verify")
     (waivers,) = blocks("fleet-evidence", "List waivers")
     shell.run(signers)
     shell.run(collect, interactive=True)  # ssh ends with the exit code of `assess`
+    shell.run(collect_pages, code=3, interactive=True)
+    assert "</html>" in (shell.directory / "reports/server-2.html").read_text()
     verified = shell.run(verify)
     assert [f'Good "k3s-harden" signature for {name} ' in verified for name in nodes] == [True, True]
     assert "NOT VERIFIED" not in verified

@@ -48,13 +48,11 @@ def become(output: str, words: list[str], server: socket) -> NoReturn:
 
 
 def say(number: int) -> None:
-    """Print an answer."""
     sys.stdout.write(f"{number}\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Serve until the input ends."""
     for line in sys.stdin:
         output, *words = json.loads(line)
         here, there = socketpair()

@@ -88,7 +88,6 @@ def test_nothing_changes_if_the_run_cannot_be_recorded(machine: Machine, place: 
 
 
 def fill(machine: Machine, directory: str) -> None:
-    """Mount a small file system with the content of the directory, and fill it."""
     held = {path: entry for path, entry in machine.tree(directory).items() if path != directory}
     entry = machine.entry(directory)
     assert entry is not None
@@ -135,7 +134,6 @@ def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine:
 
 
 def protect(machine: Machine, flag: str, path: str) -> None:
-    """Set an attribute of chattr(1)."""
     if machine.run("chattr", flag, path).returncode:
         pytest.skip("chattr(1) is not here, or does not work on files in memory")
 

@@ -145,7 +145,6 @@ class RepeatedHost(Tree):
         self.origin = self.files()
 
     def keep(self) -> None:
-        """Make the present state of the host the start of each run."""
         shutil.copytree(self.root, self.start, dirs_exist_ok=True)
 
     def reset(self) -> None:
@@ -298,5 +297,4 @@ def not_undone(tree: RepeatedHost) -> Iterator[str]:
 
 
 def differing_paths(one: dict[str, Entry], other: dict[str, Entry]) -> list[str]:
-    """Return the paths that differ between two trees."""
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))

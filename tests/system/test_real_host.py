@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,29 +47,16 @@ READ_ONLY = re.compile(
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A new machine on the real kernel."""
     with Machine(tmp_path, real_kernel=True) as new:
         yield new
 
 
 def modes(machine: Machine) -> dict[str, int]:
-    """Return the mode of each existing managed path."""
     entries = {path: machine.entry(path) for path in OF_EACH_NODE | OF_A_SERVER | FROM_25_ON}
     return {path: entry.mode for path, entry in entries.items() if entry is not None}
 
 
-def report(machine: Machine, *words: str) -> dict[str, Any]:
-    """Return the JSON report of a run."""
-    run = machine.harden(*words, "--format", "json")
-    return dict(json.loads(run.stdout))
-
-
-def statuses(of: dict[str, Any]) -> dict[str, str]:
-    return {item["id"]: item["status"] for item in of["items"]}
-
-
 def traced(machine: Machine, *words: str) -> list[str]:
-    """Return strace's lines of all calls of a run that could change something."""
     strace = "strace --follow-forks --seccomp-bpf --decode-fds --signal=none --output=/run/trace"
     run = machine.run(*strace.split(), f"--trace=/^({CHANGING_CALLS})$", *PROGRAM, *words)
     assert run.returncode in {0, 3}, run.stderr
@@ -132,7 +117,6 @@ def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) ->
 
 @pytest.mark.strace
 def test_a_second_apply_makes_no_changes(machine: Machine) -> None:
-    """The second apply makes no system call that could change a file."""
     assert traced(machine, "apply", *SERVER) != []
     assert traced(machine, "apply", *SERVER) == []
 

@@ -43,13 +43,11 @@ def node(machine: Machine) -> Machine:
 
 
 def reasons(machine: Machine, *words: str) -> list[str]:
-    """Return the ids of the reasons on this host that a run reports."""
     run = machine.harden(*(words or SERVER))
     return [finding["id"] for finding in json.loads(run.stdout)["findings"] if finding["id"] in REASONS]
 
 
 def starts(machine: Machine) -> subprocess.CompletedProcess[str]:
-    """Start the wrapper."""
     return machine.run("sh", "-c", WRAPPER)
 
 

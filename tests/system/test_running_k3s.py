@@ -28,7 +28,6 @@ def install(machine: Machine, version: str, mode: int = 0o755, owner: int = 0, p
 
 @contextmanager
 def running(machine: Machine, line: str, name: str = "k3s-server") -> Iterator[None]:
-    """Run a process with this command line and name, by which K3s is detected."""
     machine.run("cp", "/bin/sleep", f"/opt/{name}", check=True)
     become = f"import os; print(flush=True); os.execv('/opt/{name}', [{line!r}, '600'])"
     process = machine.start(sys.executable, "-c", become)
@@ -49,7 +48,6 @@ def report(machine: Machine, *words: str) -> dict[str, Any]:
 
 
 def fact(of: dict[str, Any], name: str) -> tuple[str, str]:
-    """Return the value and evidence of a fact."""
     return next((fact["value"], fact["source"]) for fact in of["facts"] if fact["name"] == name)
 
 

@@ -86,7 +86,6 @@ class Machine(NamedTuple):
         return left
 
     def inside(self, path: PurePosixPath) -> Path:
-        """Return the path outside of the chroot."""
         return self.root / path.relative_to("/")
 
 

@@ -11,7 +11,6 @@ from agent.assess.checks.check import Manual, NotInK3s
 from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.cluster.rule import ClusterRule
 from agent.cluster.kubernetes.queries import (
-    ACCESS_REVIEWS,
     FLAGS,
     METADATA,
     OBJECTS,
@@ -34,7 +33,6 @@ _GUIDE_PAGE = "guide-controls.md"
 
 
 def guide_controls() -> str:
-    """Return docs/reference/guide-controls.md."""
     parts = [
         "# Controls of the guide",
         generated("agent/harden/guide"),
@@ -130,7 +128,6 @@ def controls() -> str:
 
 
 def cluster_controls() -> str:
-    """Return docs/reference/cluster-controls.md."""
     found = [
         (control, control.check) for control in catalogue.all_controls() if isinstance(control.check, ClusterCheck)
     ]
@@ -152,20 +149,20 @@ def cluster_controls() -> str:
         ),
         "## Requests",
         prose("""
-            Requests are GET, except reviews of access, and with `--probe` dry runs of pods: two kinds of POST that
-            change nothing. At most 500 reviews are about everybody, and at most 2,000 about other accounts, only with
-            other authorization modes than Node and RBAC. At most 50 namespaces are probed, with 14 pods each. Lists
-            are read in pages of 250 objects. One request takes at most 5 seconds, all of them 20 seconds, and an
-            answer is at most 8 MiB. A page that is larger is read in smaller ones. An object that is larger is named,
-            and its controls are UNKNOWN, unless others fail. Of Secrets only the columns of `kubectl get secrets` are
-            requested, because annotations can repeat the content.
+            Requests are GET, except reviews of access, and with `--probe` dry runs of pods and ephemeral containers,
+            which change nothing. At most 500 reviews are about everybody, and at most 2,000 about other accounts,
+            only with other authorization modes than Node and RBAC. At most 50 namespaces are probed, with about 85
+            requests each, in 60 seconds. Lists are read in pages of 250 objects. One request takes at most 5 seconds,
+            all of them 20 seconds, and an answer is at most 8 MiB. A page that is larger is read in smaller ones. An
+            object that is larger is named, and its controls are UNKNOWN, unless others fail. Of Secrets only the
+            columns of `kubectl get secrets` are requested, because annotations can repeat the content.
         """),
         table(
             ("name", "path", "format"),
             (
                 *((query.value, f"`{one.path}`", _FORMATS[one.accept]) for query, one in REQUESTS.items()),
                 ("flags of the API server", f"`{FLAGS.path}`", "flags, from Kubernetes 1.36 on"),
-                (Query.ACCESS_REVIEWS.value, f"`{ACCESS_REVIEWS.path}`", "allowed or not"),
+                (Query.ACCESS_REVIEWS.value, f"`{Query.ACCESS_REVIEWS.request.path}`", "allowed or not"),
                 ("configuration of each kubelet", f"`{kubelet_configuration('NODE').path}`", "configuration"),
             ),
         ),

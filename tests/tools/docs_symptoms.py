@@ -34,7 +34,6 @@ _SOURCES = (
 
 
 def symptoms() -> str:
-    """Return the page."""
     log = (
         (f"`{reason.symptom}`", KINDS[name].repair, f"[{name}](../reference/findings.md#{name})")
         for name, reason in REASONS.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from agent.base import package_data
@@ -31,7 +32,6 @@ _REMOVED_WITH = {"fatal": 25, "removed": 26}
 
 
 def upgrades() -> str:
-    """Return the page."""
     minors = range(OLDEST_COVERED.minor + 1, NEWEST_PREVIEW.minor + 1)
     titles = {minor: f"1.{minor - 1} to 1.{minor}" for minor in minors}
     parts = [
@@ -45,9 +45,15 @@ def upgrades() -> str:
         parts += [f"## {title}", table(_HEAD, rows) if rows else "Nothing that a node has to be prepared for."]
         if minor == NEWEST_PREVIEW.minor:
             parts.append(f"This is what is public of {PREVIEWED}.")
+    rejected = [(titles[minor], *row) for minor in minors for row in _of_components(minor)]
+    parts += [
+        f"## {_REJECTED}",
+        table(("version", "arguments and feature gates", "nodes", "before the upgrade"), rejected),
+    ]
     return page(parts)
 
 
+_REJECTED = "Arguments and feature gates that components reject"
 _HEAD = ("change", "nodes", "before the upgrade")
 _LONG = 80
 _ALL, _SERVERS = "all", "servers"
@@ -65,7 +71,9 @@ def _rows(minor: int) -> Iterator[tuple[str, str, str]]:
     options = [row[0] for row in package_data.rows("k3s", "options.tsv") if _REMOVED_WITH.get(row[-1]) == minor]
     if options:
         yield f"K3s exits at {_code(options)}", _ALL, "remove it from the configuration"
-    yield from _of_components(minor)
+    if any(True for _ in _of_components(minor)):
+        found = f"Components reject [these arguments and feature gates](#{anchor(_REJECTED)})"
+        yield found, _ALL, "remove those that `preflight` names"
     if minor <= NEWEST_KNOWN.minor:
         for role in Role:
             new, old = (set(_arguments(role, version)) for version in (minor, minor - 1))
@@ -99,13 +107,13 @@ def _of_components(minor: int) -> Iterator[tuple[str, str, str]]:
 
 def _in_release(note: UpgradeNote, minor: int, patch: int) -> str:
     release = f"v1.{minor}.{patch}"
-    text = note.text.replace("docs/howto/upgrade.md", "[upgrade.md](../howto/upgrade.md)")
+    text = re.sub(r"docs/howto/(\S+\.md)", r"[\1](../howto/\1)", note.text)
     return text if not patch or release in text else f"From {release} on: {text}"
 
 
 def _nodes(note: UpgradeNote) -> str:
     nodes = _ALL if len(note.roles) > 1 else "".join(f"{role}s" for role in note.roles)
-    return f"{nodes} with etcd" if note.etcd_only else nodes
+    return f"{nodes} with {note.only_with}" if note.only_with else nodes
 
 
 def _arguments(role: Role, minor: int) -> Iterator[str]:

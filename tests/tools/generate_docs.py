@@ -29,13 +29,14 @@ from agent.base.value import replace
 from agent.cli.command_line import whole_program
 from agent.findings.machine.reason import REASONS
 from agent.harden.changes import journal, last_run, state
-from agent.harden.changes.journal import OBSERVES
 from agent.harden.desired import resources as desired
+from agent.harden.gate.gate_state import OBSERVES
+from agent.harden.gate.gate_units import PACKAGED_PROGRAM
 from agent.harden.guide.guide_files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS, OptionRow
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts
-from agent.harden.node.gate_units import DROPIN, PACKAGED_PROGRAM
+from agent.harden.node.service_units import DROPIN
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, Risk, risks
 from agent.harden.settings.schema import Overrides, Settings
@@ -47,7 +48,16 @@ from agent.verbs import check_and_apply as verbs
 from agent.verbs import drift
 from agent.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
 from agent.verbs.site_policies import SAVED
-from tests.tools import docs_controls, docs_host, docs_platforms, docs_releases, docs_symptoms, docs_upgrades
+from agent.verbs.traffic_records import CONNECTIONS
+from tests.tools import (
+    docs_controls,
+    docs_host,
+    docs_kube_bench,
+    docs_platforms,
+    docs_releases,
+    docs_symptoms,
+    docs_upgrades,
+)
 from tests.tools.markdown import anchor, generated, page, prose, table
 
 CHECKOUT = Path(__file__).parents[2]
@@ -98,7 +108,6 @@ def commands() -> tuple[Command, ...]:
 
 
 def click_commands() -> dict[str, Any]:
-    """Return Typer's commands by their words, in the order of --help."""
     found: dict[str, Any] = {}
     waiting = [("", get_command(whole_program()))]
     while waiting:
@@ -117,7 +126,6 @@ def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:  # noqa: A
 
 
 def program_options() -> tuple[Option, ...]:
-    """Return the options before the verb."""
     return tuple(_option(parameter) for parameter in get_command(whole_program()).params)
 
 
@@ -476,6 +484,7 @@ def _resources() -> str:
                     "with `publish`: what the Node of this host should have",
                 ),
                 (f"`{state.SENT}`", "0600", "digest and time of what was sent to the Node last"),
+                (f"`{CONNECTIONS}`", "0600", "with `traffic.record-until`: who connected to pods of this node"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),
@@ -606,6 +615,7 @@ def _decisions() -> str:
 
 _PAGES: Mapping[str, Callable[[], str]] = {
     "adr/README.md": _decisions,
+    "explanation/kube-bench.md": docs_kube_bench.kube_bench,
     "howto/host.md": docs_host.host_page,
     "howto/symptoms.md": docs_symptoms.symptoms,
     "reference/controls.md": docs_controls.controls,

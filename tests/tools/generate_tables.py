@@ -74,18 +74,15 @@ class Built(NamedTuple):
 
     @property
     def minor(self) -> int:
-        """Return the minor version."""
         return int(self.version.partition(".")[0])
 
 
 def built_versions() -> list[Built]:
-    """Return the versions that were built."""
     directories = {version: binaries.built(version) for version in binaries.pinned()}
     return [Built(version.removeprefix("1."), path) for version, path in directories.items() if path is not None]
 
 
 def flags(built: Built) -> Iterator[tuple[str, str, str]]:
-    """Yield component, flag and kind of value of all flags of one version."""
     hidden = _hidden_names(built)
     for component in Component:
         program = built.programs / component.value
@@ -178,7 +175,6 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def _gate_names(built: Built) -> dict[str, str]:
-    """Return the names of the gates by their constants."""
     text = "\n".join(_sources(built))
     return dict(re.findall(r'\b(\w+)\s+(?:featuregate\.|clientfeatures\.)?Feature\s+= "(\w+)"', text))
 
@@ -265,8 +261,9 @@ def gates_table(versions: Iterable[Built], present: str = "") -> str:
 def _preview() -> Iterator[Built]:
     """Yield the preview if Go's module cache has its sources."""
     cache = Path(_output(Path("go"), "env", "GOMODCACHE").strip()) / "k8s.io"
-    if (cache / f"kubernetes@{PREVIEWED}").exists():
-        yield Built(PREVIEWED.removeprefix("v1."), cache)
+    version = PREVIEWED.removeprefix("v1.")
+    if all((cache / source.format(version=version)).exists() for source in _SOURCES):
+        yield Built(version, cache)
 
 
 def api_versions(built: Built) -> Iterator[str]:
@@ -406,13 +403,12 @@ def configuration_fields_table(versions: Iterable[Built], present: str = "") -> 
 
 
 def tables() -> dict[str, str]:
-    """Return the text of each table by its name."""
     versions = built_versions()
-    present = {name: (TABLES / name).read_text(encoding="utf-8") if (TABLES / name).exists() else "" for name in _MADE}
-    return {name: made(versions, present[name]) for name, made in _MADE.items()}
+    present = {name: (TABLES / name).read_text(encoding="utf-8") if (TABLES / name).exists() else "" for name in MADE}
+    return {name: made(versions, present[name]) for name, made in MADE.items()}
 
 
-_MADE = {
+MADE = {
     API_VERSIONS: api_versions_table,
     FEATURE_GATES: gates_table,
     FLAGS: flags_table,
@@ -421,7 +417,6 @@ _MADE = {
 
 
 def main() -> None:
-    """Write the tables that changed."""
     for name, text in tables().items():
         path = TABLES / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -79,7 +79,6 @@ class Sources(NamedTuple):
         return _package(name, self.cache / "k8s.io" / module / "/".join(parts[2:]))
 
     def fields(self, package: str, struct: str) -> Iterator[GoField]:
-        """Yield the fields of a struct, with those of the structs in it."""
         return self._struct(self.package(package), struct, "", "")
 
     def _struct(self, package: Package, struct: str, path: str, go_path: str) -> Iterator[GoField]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 
 def page(parts: Iterable[str]) -> str:
-    """Return a page of the parts that are not empty."""
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -17,13 +16,11 @@ def generated(source: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def prose(text: str) -> str:
-    """Return the text on one line, with markup characters escaped."""
     return escaped(" ".join(text.split()))
 
 

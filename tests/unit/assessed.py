@@ -36,7 +36,6 @@ REPAIR_OF = {
 
 
 def control(name: str, check: Check) -> BenchmarkControl:
-    """A control with the numbers and the severity of the one with its name."""
     return BenchmarkControl(
         id=name,
         title=f"{name} is right",
@@ -86,6 +85,5 @@ def verdict(  # noqa: PLR0913 - each has its default
 
 
 def assessment(*verdicts: Verdict, when: float = WHEN, version: str = VERSION, role: str = "server") -> Assessment:
-    """An assessment with these verdicts."""
     facts = (Fact("role", role, "k3s.service"), Fact("K3s version", version, "k3s --version"))
     return Assessment(benchmark=BENCHMARK, node="node-1", when=when, facts=facts, verdicts=verdicts)

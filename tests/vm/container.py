@@ -123,12 +123,10 @@ class Container(Instance):
         return False
 
     def shut_down(self) -> None:
-        """Shut down in an orderly way."""
         self.run("systemctl --no-block poweroff")
         self._wait_for_end()
 
     def cut_power(self) -> None:
-        """Kill all processes; no effect if the container is off."""
         if self._nspawn is not None:
             self._nspawn.kill()
             self._wait_for_end()
@@ -143,7 +141,6 @@ class Container(Instance):
         control_groups.remove(self._groups)
 
     def remove_disk(self) -> None:
-        """Remove the disk of a container that is off."""
         shutil.rmtree(self._directory)
 
     def inside(self, words: Sequence[str]) -> list[str]:
@@ -178,7 +175,6 @@ def _children(process: int) -> list[int]:
 
 
 def _is_first(process: int) -> bool:
-    """Return whether a process is the first one of a namespace for process IDs."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:

@@ -42,7 +42,6 @@ class Play(NamedTuple):
 
     @property
     def changes(self) -> list[tuple[str, str]]:
-        """The node and the task of each change by the role, in their order."""
         return [
             (found.host, found.task.removeprefix(_ROLE))
             for found in self.results
@@ -83,7 +82,6 @@ class ControlHost:
         return Play(done.returncode, tuple(_results(done.stdout)), done.stdout + done.stderr)
 
     def run(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment in the directory."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))},
             "PATH": f"{self._programs}:{os.environ['PATH']}",
@@ -106,7 +104,6 @@ class ControlHost:
 
 
 def _results(output: str) -> list[Result]:
-    """Return the results that ansible-playbook has printed."""
     found, task = [], ""
     for line in output.splitlines():
         if heading := _TASK.match(line):

@@ -106,7 +106,6 @@ class Guest(Instance):
         return Saved(self.disk, memory)
 
     def shut_down(self) -> None:
-        """Shut down in an orderly way."""
         # The agent's own guest-shutdown runs shutdown(8), which needs logind in older releases; the image has none.
         command = {
             "path": "/bin/systemctl",
@@ -122,7 +121,6 @@ class Guest(Instance):
             self._wait_for_end()
 
     def remove_disk(self) -> None:
-        """Remove the disk of a guest that is off."""
         self.disk.unlink()
 
     @property
@@ -183,7 +181,6 @@ class Guest(Instance):
 
     @property
     def console(self) -> str:
-        """The console output of this boot."""
         return _ESCAPES.sub("", self.console_log.read_text(errors="replace"))
 
     def console_on(self, path: Path) -> socket.socket:

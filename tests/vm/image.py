@@ -391,7 +391,6 @@ def _configure(root: Path) -> None:
 
 
 def _label(root: Path) -> None:
-    """Set the labels of SELinux, with which the guest is enforcing from its first boot."""
     contexts = "/etc/selinux/default/contexts/files/file_contexts"
     run("chroot", root, "setfiles", "-F", "-m", "-e", "/proc", "-e", "/sys", "-e", "/dev", contexts, "/")
 

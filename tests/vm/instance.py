@@ -84,11 +84,9 @@ class Instance(ABC):
 
     @property
     def console(self) -> str:
-        """The console output of this boot; empty before it."""
         return self.console_log.read_text(errors="replace") if self.console_log.exists() else ""
 
     def fail(self, message: str) -> NoReturn:
-        """Raise GuestError with the end of the console."""
         tail = "\n".join(self.console.splitlines()[-40:])
         raise GuestError(f"{self.name}: {message}\n--- console\n{tail}")
 
@@ -98,21 +96,17 @@ class Instance(ABC):
         self.run("systemctl is-system-running --wait", check=False, timeout=BOOT_TIMEOUT)
 
     def reboot(self, seed: Path | None = None) -> None:
-        """Shut down in an orderly way, and boot."""
         self.shut_down()
         self.boot(seed)
 
     def put(self, path: str, content: str | bytes, mode: str = "0644") -> None:
-        """Write a file and create its directories."""
         data = content if isinstance(content, bytes) else content.encode()
         self.run(("/usr/bin/install", "-D", "-m", mode, "/dev/stdin", path), stdin=data)
 
     def read(self, path: str) -> str:
-        """Return the content of a file."""
         return self.run(("/bin/cat", path)).out
 
     def wait_until(self, command: str, timeout: float = 120) -> None:
-        """Wait until a shell command succeeds."""
         deadline = time.monotonic() + timeout
         while self.run(command, check=False).code:
             if time.monotonic() > deadline:

@@ -47,7 +47,6 @@ JOIN = {"K3S_URL": "https://server.example:6443", "K3S_TOKEN": "secret-of-the-cl
 
 
 def gate_of(service: str) -> str:
-    """Return the unit that is the gate of a service."""
     return f"k3s-harden@{service}"
 
 
@@ -64,7 +63,6 @@ class Start(NamedTuple):
 
     @property
     def modes(self) -> dict[str, str]:
-        """The mode of each file."""
         return {path: str(found["mode"]) for path, found in self.files.items()}
 
     @property
@@ -77,15 +75,12 @@ class Node(Instance):
     """A machine with the queries and actions of node tests."""
 
     def harden(self, *words: str, check: bool = True) -> Done:
-        """Run k3s-harden with these arguments."""
         return self.run(("/usr/bin/env", "k3s-harden", *words), check=check)
 
     def systemctl(self, *words: str, check: bool = True) -> Done:
-        """Run systemctl with these arguments."""
         return self.run(("/usr/bin/systemctl", *words), check=check)
 
     def unit(self, name: str) -> dict[str, str]:
-        """The properties of a unit, as systemctl shows them."""
         lines = self.systemctl("show", "--all", name).out.splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -94,7 +89,6 @@ class Node(Instance):
         return self.unit(service)["ActiveState"] == "active"
 
     def wait_until_up(self, service: str = SERVER) -> None:
-        """Wait until a service is active."""
         # The pause between two attempts is about a minute, and longer on a busy emulated processor.
         self.wait_until(f"systemctl is-active --quiet {service}", timeout=400)
 
@@ -104,7 +98,6 @@ class Node(Instance):
         return [Start(*(found[name] for name in Start._fields)) for found in map(json.loads, lines)]
 
     def gate_runs(self, service: str = SERVER) -> int:
-        """Return how often the gate of a service ran in this boot."""
         return sum(line.startswith("Starting ") for line in self.journal(gate_of(service)).splitlines())
 
     def gate_succeeded_at(self, service: str = SERVER) -> float:
@@ -120,11 +113,9 @@ class Node(Instance):
         assert self.gate_succeeded_at(service) <= int(k3s["ExecMainStartTimestampMonotonic"]) / 1e6
 
     def journal(self, unit: str) -> str:
-        """The journal of a unit in this boot."""
         return self.run(f"journalctl --sync; journalctl -b -o cat -u {unit}").out
 
     def boot_id(self) -> str:
-        """The ID of this boot."""
         return self.read("/proc/sys/kernel/random/boot_id").strip()
 
     BAD_DROPIN = "/etc/rancher/k3s/config.yaml.d/99-site.yaml"
@@ -134,7 +125,6 @@ class Node(Instance):
         self.put(self.BAD_DROPIN, "protect-kernel-defaults: false\n")
 
     def repair_host(self) -> None:
-        """Remove that file."""
         self.run(("/bin/rm", "-f", self.BAD_DROPIN))
 
     def install_k3s(self, role: str = "server", **variables: str) -> None:
@@ -148,11 +138,9 @@ class Node(Instance):
         self.put(f"{STAND_IN_HOME}/version", f"{version}\n")
 
     def remove_k3s(self, service: str = SERVER) -> None:
-        """Remove a service of K3s, so that another one can be installed."""
         self.run(f"systemctl disable --now -q {service}; rm -f /etc/systemd/system/{service}*; systemctl daemon-reload")
 
     def kill_k3s(self, service: str = SERVER) -> None:
-        """Kill K3s, to simulate a crash."""
         self.run(f"kill -9 $(systemctl show --property=MainPID --value {service})")
 
 
@@ -165,18 +153,15 @@ class ContainerNode(Node, Container):
 
 
 def stand_in_files() -> dict[str, bytes]:
-    """Return the files of the stand-in for k3s and of its installer by name."""
     files = {file.name: file.read_bytes() for file in STAND_IN.iterdir() if file.is_file()}
     return {**files, "k3s": launcher("/usr/local/bin/stand-in-for-k3s", machine())}
 
 
 def put_stand_in(node: Node) -> None:
-    """Copy the stand-in for k3s and its installer to the node without installing them."""
     for name, content in stand_in_files().items():
         node.put(f"{STAND_IN_HOME}/{name}", content, "0644" if name.endswith(".py") else "0755")
 
 
 def put_package(node: Node, package: Path) -> None:
-    """Install a package from this machine."""
     node.put(f"/root/{package.name}", package.read_bytes())
     node.run(("/usr/bin/dpkg", "--install", f"/root/{package.name}"))

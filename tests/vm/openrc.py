@@ -43,26 +43,21 @@ class OpenrcNode(ContainerNode):
     IS_BOOTED = "rc-status --runlevel | grep -x default && ! rc-status default | grep starting"
 
     def boot(self, seed: Path | None = None) -> None:
-        """Start OpenRC and wait until it has started the services."""
         assert seed is None
         self._start(["/sbin/openrc-init"])
 
     def shut_down(self) -> None:
-        """Shut down in an orderly way."""
         self.run("openrc-shutdown --poweroff now", check=False)
         self._wait_for_end()
 
     def service(self, *words: str, check: bool = True) -> str:
-        """Run rc-service with these arguments and return its output."""
         done = self.run(("rc-service", *words), check=check)
         return done.out + done.err
 
     def log(self, service: str = "k3s") -> str:
-        """Return what a service has written."""
         return self.run(f"cat /var/log/{service}.log", check=False).out
 
     def kill_supervised(self, service: str = "k3s") -> None:
-        """Kill the process that supervise-daemon has started."""
         self.run(f"kill -KILL $(pgrep -P $(cat /var/run/{service}.pid))")
 
     def supervised(self, service: str = "k3s") -> str:

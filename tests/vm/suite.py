@@ -66,14 +66,12 @@ class Suite(NamedTuple):
         stamp.write_text(week)
 
     def kernel_package(self) -> str:
-        """Return the name of the suite's newest cloud kernel package."""
         found = re.search(r"Depends: (linux-image-\S+)", self._apt("apt-cache", "depends", "linux-image-cloud-amd64"))
         if found is None:
             raise ImageError(f"cannot find a kernel: {self.name} has no linux-image-cloud-amd64")
         return found[1]
 
     def download(self, package: str, directory: Path) -> Path:
-        """Download a package into a directory and return its path."""
         self._apt("apt-get", "-qq", "download", package, cwd=directory)
         return next(directory.glob(f"{package}_*.deb"))
 
@@ -87,7 +85,6 @@ class Suite(NamedTuple):
 
 
 def without_package() -> str:
-    """Return why the chosen suite cannot install the package, or an empty string."""
     return "needs newer packages of Debian than this suite has" if _chosen_name() in SINGLE_FILE_SUITES else ""
 
 
@@ -106,7 +103,6 @@ def is_emulated() -> bool:
 
 
 def chosen(cache: Path) -> Suite:
-    """Return the suite named by the environment variable GUEST_SUITE."""
     name = _chosen_name()
     if name not in SUITES:
         raise ImageError(f"unknown guest suite {name}, expected one of {', '.join(SUITES)}")

@@ -9,12 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
+from agent.base.host import Host
+from agent.verbs.traffic_records import read_records
 from tests.release.distributions import DISTRIBUTIONS
 from tests.release.rpm_root import make_stubs
 from tests.ssh_key import new_key
@@ -49,7 +52,6 @@ _URL = "http://127.0.0.1:8080"
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return the directory with the programs of ansible-core and ansible-lint."""
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     with (shared / "ansible.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -133,6 +135,20 @@ def test_all_nodes_are_hardened_as_check_mode_predicts_and_the_next_run_changes_
         assert {fact["name"]: fact["value"] for fact in report["facts"]}["role"] == role
 
     assert _checked(control.play("--diff", "harden.yml")).changes == []
+
+
+def test_nodes_record_who_connects_to_their_pods_and_the_records_are_fetched(
+    control: ControlHost, nodes: dict[str, ContainerNode]
+) -> None:
+    """Without the gate cron repeats it. Nothing is hardened."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 7 * 86_400))
+    _checked(control.play("traffic.yml", k3s_harden_settings={"traffic": {"record-until": day}}))
+    records = read_records(Host.tree_at("/"), PurePosixPath(control.directory / "connections"))
+    assert {path.stem for path in records} == set(nodes)
+    for node in nodes.values():
+        line = node.run("cat /etc/cron.d/k3s-harden-traffic").out
+        assert line == "* * * * * root /usr/local/bin/k3s-harden record-traffic\n"
+        assert node.run("test -e /etc/sysctl.d/90-kubelet.conf", check=False).code == 1
 
 
 def test_a_node_that_cannot_be_hardened_ends_the_run_before_the_next_node_and_before_k3s(
@@ -274,7 +290,6 @@ def test_a_report_that_its_node_signed_is_verified_on_the_control_host(
 
 
 def _evidence(heading: str) -> list[str]:
-    """Return the shell blocks below a heading of the page about evidence."""
     page = (CHECKOUT / "docs/howto/fleet-evidence.md").read_text(encoding="utf-8")
     section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)

@@ -17,7 +17,6 @@ _STATE = "/var/lib/k3s-harden/notify"
 _SETTINGS = "/etc/k3s-harden/config.yaml"
 _COMMAND = "/usr/local/lib/site/notify"
 _RECEIVED = "/srv/received"
-_FIGHT = "/etc/sysctl.d/99-fight.conf"
 _RECEIVER = f"""\
 import http.server, json
 
@@ -53,22 +52,18 @@ curl --fail --silent --data-binary @/tmp/report http://127.0.0.1:8080/
 
 
 def received(node: Node) -> list[Any]:
-    """Return the received messages, in order."""
     return [json.loads(line) for line in node.run(f"cat {_RECEIVED} 2>/dev/null", check=False).out.splitlines()]
 
 
 def fight(node: Node, value: int) -> None:
-    """Set a kernel parameter, as another program on the host could."""
     node.run(f"sysctl --write vm.overcommit_memory={value}")
 
 
 def settle(node: Node) -> None:
-    """Wait until no notification is being delivered."""
     node.wait_until(f"! ls {_STATE} | grep -q '^[0-9]'")
 
 
 def start_receiver(node: Node) -> None:
-    """Start a web server on the loopback interface."""
     node.put("/srv/receiver.py", _RECEIVER)
     node.run("ip link set lo up; systemd-run --unit receiver python3 /srv/receiver.py")
     node.wait_until("curl --silent --max-time 5 http://127.0.0.1:8080/ >/dev/null || test $? -ne 7")

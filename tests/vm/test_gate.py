@@ -43,7 +43,6 @@ def _shorten_the_pause(node: Node) -> None:
 
 @pytest.mark.own_kernel
 def test_1_at_boot_the_gate_has_succeeded_before_k3s_exists(node: Node) -> None:
-    """The gate succeeded in this boot before the process of K3s existed, and K3s started on a hardened host."""
     node.reboot()
     _assert_started_after_the_gate(node, SERVER)
     (start,) = node.starts()

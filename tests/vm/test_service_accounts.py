@@ -57,7 +57,6 @@ def test_the_timer_repeats_a_run_that_was_too_early(node: Node) -> None:
 
 
 def test_new_namespaces_are_patched_and_a_failure_does_not_stop_the_others(node: Node) -> None:
-    """The next run finds a new namespace; a namespace that rejects the patch fails the run after all others."""
     node.systemctl("start", SERVER)
     assert _run(node) == "success"
     objects = _accounts(node) | {"read-only": {}, "shop": {}, "young": None}

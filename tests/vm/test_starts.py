@@ -160,7 +160,6 @@ def test_what_systemd_gives_to_k3s_is_judged(node: Node, packages: Packages) -> 
 
 
 def put_all(node: Node, files: Mapping[Path, str]) -> None:
-    """Write many files at once."""
     script = (
         "import json,sys,os\n"
         "for path, text in json.load(sys.stdin).items():\n"

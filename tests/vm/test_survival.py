@@ -125,7 +125,6 @@ def _digests(sums: str) -> dict[str, str]:
 
 @pytest.mark.own_kernel
 def test_6_a_clone_of_a_hardened_disk_runs_its_gate(node: Node, new_node: Callable[..., Node]) -> None:
-    """K3s starts on a machine with a copy of a hardened disk."""
     node.systemctl("start", SERVER)
     before = node.starts()[-1].boot
     node.run("truncate --size=0 /etc/machine-id; echo clone >/etc/hostname")

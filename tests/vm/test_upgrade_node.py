@@ -38,7 +38,6 @@ exec /usr/bin/systemctl.real "$@"
 
 @pytest.fixture(scope="module")
 def layer(bundle: Bundle) -> bytes:
-    """The only layer of the image."""
     with tarfile.open(image(bundle.archive.parent, machine())) as archive:
         blob = archive.extractfile(max(archive.getmembers(), key=lambda member: member.size))
         assert blob is not None
@@ -64,12 +63,10 @@ def node(bare: Node, bundle: Bundle, layer: bytes) -> Node:
 
 
 def put_image(node: Node, layer: bytes) -> None:
-    """Unpack the image."""
     node.run(f"mkdir {IMAGE} && tar -xzf - -C {IMAGE}", stdin=layer)
 
 
 def upgrade(node: Node) -> Done:
-    """Run the command of the container."""
     return node.run(_IN_POD, check=False)
 
 

@@ -22,13 +22,12 @@ from agent.assess.provenance import (
 from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
 from agent.base.model import File
-from agent.base.repair import Instruction, Repair
+from agent.base.repair import Repair, RunVerb
 from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.findings.files_and_journal import JOURNAL_DAMAGED
-from agent.findings.gate_faults import GATE_FINDINGS
-from agent.findings.gate_observation import OBSERVING
+from agent.findings.gate_faults import GATE_FINDINGS, OBSERVING
 from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
 from agent.harden.settings.schema import DEFAULT_SETTINGS
@@ -210,11 +209,13 @@ def _cluster(host: Host, node: AssessedNode) -> Cluster:
 def _probed(host: Host, node: AssessedNode, cluster: Cluster) -> Cluster:
     from functools import partial
 
-    from agent.assess.checks.cluster.workload_rules import breaks, namespaces_to_probe
-    from agent.cluster.pod_security_probe import probed
+    from agent.assess.checks.cluster.workload_rules import breaks, creators_of_pods, namespaces_to_probe
+    from agent.cluster.pod_security_probe import ToProbe, probed
 
     is_broken = partial(breaks, node.facts.version.minor)
-    return probed(host, node.facts.data_dir, cluster, namespaces_to_probe(node, cluster), is_broken)
+    namespaces = namespaces_to_probe(node, cluster)
+    what = ToProbe(namespaces, creators_of_pods(node), is_broken)
+    return probed(host, node.facts.data_dir, cluster, what)
 
 
 def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None = None) -> Baseline:
@@ -251,7 +252,7 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
         yield Note(message, finding.location, finding.repair, finding.id, finding.prevents_start)
     if not benchmark.fits.includes(version):
         message = f"{benchmark} is for K3s {benchmark.fits}, and this is {version}"
-        step = Instruction(f"omit `--benchmark` to use {fitting_benchmark(version)}, which fits this version")
+        step = RunVerb("assess", (f"--benchmark {fitting_benchmark(version)}",))
         yield Note(message, None, Repair((step,)))
 
 

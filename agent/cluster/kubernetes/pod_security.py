@@ -51,25 +51,39 @@ _BREACHES: Mapping[str, tuple[Json, Json, Json]] = {
 }
 """By control, what differs from a harmless pod: in its specification, in its container, in the security context."""
 
+_HARMLESS: tuple[Json, Json, Json] = ({}, {}, {})
+
 CONTROLS = (*_BREACHES,)
 """The controls with a probe."""
+OF_CONTAINERS = frozenset(name for name, (_, *of_container) in _BREACHES.items() if any(of_container))
+"""Those whose rule a container breaks."""
 
 
-def broken_pod(control: str = "") -> Json:
-    """Return a pod that breaks the rule of a control, or without one a harmless pod."""
-    of_pod, of_container, of_context = _BREACHES.get(control, ({}, {}, {}))
-    context = {**_CONTEXT, **of_context}
-    container = {"name": "probe", "image": "rancher/mirrored-pause:3.6", "resources": _RESOURCES, **of_container}
+def broken_pod(control: str = "", kind: str = "containers") -> Json:
+    """Return a pod that breaks the rule of a control, or without one a harmless pod.
+
+    `kind` is the field with the container that breaks it. Names and labels are as a Deployment gives them, because a
+    policy can exempt others.
+    """
+    broken, harmless = broken_container(control), broken_container()
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"generateName": "k3s-harden-probe-"},
+        "metadata": {"generateName": "web-5b7d8c9f64-", "labels": {"app": "web", "pod-template-hash": "5b7d8c9f64"}},
         "spec": {
             "automountServiceAccountToken": False,
-            "containers": [{**container, "securityContext": context}],
-            **of_pod,
+            "containers": [harmless],
+            **({kind: [broken]} if kind == "containers" else {kind: [{**broken, "name": "setup"}]}),
+            **_BREACHES.get(control, _HARMLESS)[0],
         },
     }
+
+
+def broken_container(control: str = "") -> Json:
+    """Return a container that breaks the rule of a control, or without one a harmless container."""
+    _, of_container, of_context = _BREACHES.get(control, _HARMLESS)
+    container = {"name": "web", "image": "rancher/mirrored-pause:3.6", "resources": _RESOURCES, **of_container}
+    return {**container, "securityContext": {**_CONTEXT, **of_context}}
 
 
 ENFORCE = "pod-security.kubernetes.io/enforce"

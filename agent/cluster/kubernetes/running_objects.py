@@ -186,6 +186,8 @@ class NetworkNode(NamedTuple):
     """The addresses of its pods."""
     arguments: str
     """K3s' annotation with its arguments."""
+    machine: str = ""
+    """Its machine ID."""
 
 
 class RunningWorkload(NamedTuple):
@@ -434,6 +436,7 @@ def network_node(item: Json) -> NetworkNode:
         external,
         _strings(spec.get("podCIDRs")) or _one(spec.get("podCIDR")),
         as_string(at(item, "metadata", "annotations").get("k3s.io/node-args")),
+        as_string(at(item, "status", "nodeInfo").get("machineID")),
     )
 
 

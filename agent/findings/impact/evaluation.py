@@ -69,7 +69,9 @@ class Inputs(Value):
     day: str
     """Today in UTC, YYYY-MM-DD."""
     connections: tuple[TrackedConnection, ...] | None = None
-    """Those that this node tracks; None if they are not known."""
+    """Those that this node tracks, and those of records; None if they are not known."""
+    is_watched: bool = False
+    """Whether records have those of a day of each node."""
     is_account_used: Callable[[str], bool | None] = lambda _: None
     """Whether the audit log has requests of the default account of a namespace; None without a log."""
     denies_external_ips: bool = False
@@ -105,7 +107,9 @@ def evaluate(inputs: Inputs) -> Impact:
     breaks = (
         *pod_security_breaks(running, cluster, levels, _stage(inputs)),
         *map(answered_otherwise, inputs.differences),
-        *traffic_breaks(cluster, expected_policies(inputs.settings), inputs.connections, unknown),
+        *traffic_breaks(
+            *(cluster, expected_policies(inputs.settings), inputs.connections, unknown), is_watched=inputs.is_watched
+        ),
         *_external_addresses(cluster, inputs),
         *(
             account_breaks(running, cluster, inputs.is_account_used, inputs.settings.exempt_accounts)
@@ -129,10 +133,14 @@ def evaluate(inputs: Inputs) -> Impact:
     known = (replace(entry, owner=owners.get(entry.object, "")) for entry in ordered)
     found = tuple(_accepting(entry, accepted.get(str(entry.object)), inputs.day) for entry in known)
     unused = accepted.keys() - {str(entry.object) for entry in ordered}
+    existing = {*map(str, owners), *(f"{one.namespace}/Service/{one.name}" for one in cluster.services)}
+    listed = {"Pod": PODS, "Service": "services", **{kind: str(query) for query, kind in CONTROLLERS.items()}}
+    kinds = {kind for kind, name in listed.items() if name in objects}
+    unknown_objects = (accepted[name] for name in sorted(unused - existing) if name.split("/")[-2] in kinds)
     notes = (f"`impact.accepted` names {name}, which does not break" for name in sorted(unused))
     proposed = (rule for entry in found for rule in entry.allow)
     rules = merged_rules((*inputs.settings.network_policy_allow, *proposed))
-    return Impact(inputs.server, found, (*inputs.notes, *notes), rules)
+    return Impact(inputs.server, found, (*inputs.notes, *notes), rules, tuple(unknown_objects))
 
 
 def _accepting(entry: Break, accepted: AcceptedBreak | None, today: str) -> Break:

@@ -11,7 +11,7 @@ from agent.base.repair import Instruction, Repair, RunVerb
 from agent.base.value import replace
 from agent.base.yaml_reader import plain, read_documents
 from agent.cluster.kubernetes.declared_paths import DeclaredPaths, Flow, is_balancer
-from agent.cluster.kubernetes.network_policies import Client, Policies, Target, parse_policy
+from agent.cluster.kubernetes.network_policies import FORMER, Client, Policies, Target, parse_policy
 from agent.cluster.kubernetes.running_objects import ObjectName, own_labels
 from agent.findings.impact import Break, Reason, Topic, When, advice
 from agent.harden.desired.resources import network_policies
@@ -32,7 +32,7 @@ _PREFERRED = ("app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/ins
 _MOST_ADDRESSES = 8
 _SHARED = "unless client and pod share a node"
 _MOVED = "if the pod is on another node than {client}"
-_SNAPSHOT = "connection tracking of this node"
+_SEEN = "connection tracking"
 
 
 class _Cut(NamedTuple):
@@ -49,8 +49,12 @@ def traffic_breaks(
     expected: Sequence[NetworkPolicy],
     connections: Iterable[TrackedConnection] | None,
     unknown: str,
+    *,
+    is_watched: bool = False,
 ) -> Iterator[Break]:
     """Yield what the policies of policy.yaml that K3s has applied cut now, and what breaks with these.
+
+    With `is_watched`, the connections include those of a day.
 
     `unknown` is why it is not known whether the cluster enforces them; empty if K3s' own controller does.
     """
@@ -66,7 +70,7 @@ def traffic_breaks(
         *map(_replaced, replaced_policies(cluster.policies, expected)),
         *(cut_now.breaks(observed) if cut_now else ()),
         *coming.breaks(observed),
-        *coming.rest(),
+        *coming.rest(is_watched=is_watched),
     ]
     if unknown and found:
         reason = Reason("NetworkPolicy controller", unknown, "that of K3s")
@@ -208,15 +212,17 @@ class _Comparison:
         self, namespace: str, chosen: set[Labels], preferred: Mapping[str, str] = MappingProxyType({})
     ) -> list[Labels]:
         """Return labels that select pods with these labels and, if that is possible, no others of the namespace."""
-        others = self._cluster.labels.get(namespace, set()) - chosen
+        by_label = self._cluster.by_label
         common = frozenset.intersection(*map(frozenset, chosen))
         order = sorted(
             common, key=lambda pair: (_PREFERRED.index(pair[0]) if pair[0] in _PREFERRED else len(_PREFERRED), pair)
         )
         candidates = (tuple(preferred.items()), *((pair,) for pair in order), *combinations(order, 2), tuple(order))
         for candidate in candidates:
-            if candidate and common.issuperset(candidate) and not any(set(candidate) <= set(other) for other in others):
-                return [labels(dict(candidate))]
+            if candidate and common.issuperset(candidate):
+                having = [by_label.get((namespace, pair), set()) for pair in candidate]
+                if set.intersection(*having) <= chosen:
+                    return [labels(dict(candidate))]
         return (
             [tuple(sorted(common))]
             if len(chosen) == 1
@@ -227,31 +233,47 @@ class _Comparison:
         """Yield the connections that are open now, and that no rule for declared ones admits."""
         rules = (parse_policy(rule.policy) for rule in self._rules)
         covered = Policies(rules, self._cluster.namespaces)
-        seen: dict[tuple[ObjectName, int, str, str], list[tuple[Client, Target]]] = {}
+        seen: dict[tuple[ObjectName, int, str, str], dict[object, tuple[Client, Target]]] = {}
         for protocol, address, end, port in connections:
-            pod = self._cluster.by_address.get(end)
-            if pod is not None and pod.namespace in self._policed:
-                client, name = self._opener(address)
-                is_covered = bool(covered.of(pod)) and covered.admit(client, pod, port, protocol)
-                if self._is_cut(client, Target(pod, port, protocol)) and not is_covered:
-                    key = (self._cluster.title(pod), port, protocol, name)
-                    seen.setdefault(key, []).append((client, Target(pod, port, protocol)))
+            pod = self._cluster.at(end)
+            if pod is None or pod.namespace not in self._policed:
+                continue
+            client, name = self._opener(address)
+            if client.namespace and client.namespace not in self._cluster.namespaces:
+                continue  # it was removed since
+            is_covered = bool(covered.of(pod)) and covered.admit(client, pod, port, protocol)
+            if self._is_cut(client, Target(pod, port, protocol)) and not is_covered:
+                key = (self._cluster.title(pod), port, protocol, name)
+                seen.setdefault(key, {})[client.addresses, client.node, id(pod)] = (client, Target(pod, port, protocol))
         for (title, port, _, name), pairs in seen.items():
-            cut = _Cut(tuple(client for client, _ in pairs), tuple(target for _, target in pairs), shares_node=False)
-            found = f"{len(pairs)} {'is' if len(pairs) == 1 else 'are'} open from {name} to port {port}"
-            flow = Flow(title, name, *cut[:2], _SNAPSHOT, found)
-            yield self._break(flow, cut, When.NEXT_CONNECTION, "")
+            clients, targets = zip(*pairs.values())
+            cut = _Cut(clients, targets, shares_node=False)
+            found = f"{len(pairs)} from {name} to port {port}"
+            if not name.startswith(FORMER):
+                flow = Flow(title, name, *cut[:2], _SEEN, found)
+                yield self._break(flow, cut, When.NEXT_CONNECTION, "")
+                continue
+            fix = advice("find out what it was, such as a Job that ends within a minute, and admit it if it comes back")
+            yield _at_once(title, Reason(_SEEN, found, "a client that exists"), fix, is_certain=False)
 
-    def _opener(self, address: str) -> tuple[Client, str]:
-        """Return who has an address, and its name."""
-        pod = self._cluster.by_address.get(address)
+    def _opener(self, end: str) -> tuple[Client, str]:
+        """Return the client that has an address or name, and how it is called."""
+        pod, address = self._cluster.at(end), end.rpartition(" ")[2]
         if pod is not None:
-            return Client(pod.namespace, pod.labels, (address,)), str(self._cluster.title(pod))
+            return Client(pod.namespace, pod.labels, pod.addresses), str(self._cluster.title(pod))
+        if "/" in end:
+            return Client(end.partition("/")[0]), f"{FORMER}pod {end}"
         client = self._cluster.client_of_node(address)
-        return (client, f"node {client.node}") if client else (Client(addresses=(address,)), f"outside, {address}")
+        if client is not None:
+            return client, f"node {client.node}"
+        name = f"{FORMER}pod, {address}" if end.startswith(FORMER) else f"outside, {address}"
+        return Client(addresses=(address,)), name
 
-    def rest(self) -> Iterator[Break]:
-        """Yield the pods with ports that a pod of another namespace could use, whatever clients are known."""
+    def rest(self, *, is_watched: bool) -> Iterator[Break]:
+        """Yield the pods with ports that a pod of another namespace could use, whatever clients are known.
+
+        With `is_watched` a TCP port has no other clients than those that were seen.
+        """
         served = self._served_ports()
         for namespace in sorted(self._policed):
             strangers = [Client(other) for other in self._cluster.by_namespace if other != namespace]
@@ -259,7 +281,8 @@ class _Comparison:
             judged: dict[object, tuple[AllowedPort, ...]] = {}
             for pod in self._cluster.by_namespace.get(namespace, ()):
                 declared = (AllowedPort(own.number, own.protocol) for own in pod.ports)
-                ports = tuple(dict.fromkeys((*declared, *served.get(id(pod), ()))))
+                known = dict.fromkeys((*declared, *served.get(id(pod), ())))
+                ports = tuple(port for port in known if not (is_watched and port.protocol == "TCP"))
                 if not ports or is_balancer(pod):
                     continue
                 key = (pod.own_labels, ports)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.file_systems import Missing
 from agent.base.model import Location
-from agent.base.repair import Edit, Instruction, Repair, Restart, Run
+from agent.base.repair import Answer, Decide, Edit, Repair, Restart, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 _UNIFIED = ("cpu", "cpuset", "memory", "pids")
 _LEGACY = ("memory", "pids")
+_REBOOT = Run("sudo reboot")
 _MEMORY = "cgroup_memory=1 cgroup_enable=memory"
-_ADD_TO_BOOT_LINE = steps(
-    Instruction(
-        f"append `{_MEMORY}` to the first line of the kernel's command line: on a Raspberry Pi in"
-        " /boot/firmware/cmdline.txt (before Debian 12, /boot/cmdline.txt), with GRUB in GRUB_CMDLINE_LINUX of"
-        " /etc/default/grub"
-    ),
-    Run("sudo reboot"),
-)
+
+
+def _booted_with(parameters: str) -> Repair:
+    """Return how the kernel gets parameters at each boot."""
+    firmware = Run(f"sudo sed -i '1s/$/ {parameters}/' $(ls /boot/firmware/cmdline.txt /boot/cmdline.txt | head -1)")
+    grub = Run(f"sudo sed -i 's/^GRUB_CMDLINE_LINUX=[\"]/&{parameters} /' /etc/default/grub")
+    written = Run("sudo update-grub || sudo grub2-mkconfig -o /boot/grub2/grub.cfg")
+    answers = (
+        Answer("GRUB", "it writes its menu again", (grub, written, _REBOOT)),
+        Answer("The firmware of a Raspberry Pi", "it reads the first line of the file", (firmware, _REBOOT)),
+    )
+    return steps(Decide("What boots this host?", answers))
 
 
 def _runs_pods(situation: Situation) -> bool:
     return not situation.facts.merged_config.boolean("disable-agent")
 
 
-@stops_k3s(
-    "failed to find memory cgroup; failed to find cpuset cgroup (v2); pids cgroup controller not found",
-    on_trees=False,
-    source="from source: pkg/cgroups/cgroups_linux.go, Validate; pkg/daemons/agent/agent_linux.go; #2067, #2721, #3283",
-    repair="enable the controllers on the command line of the kernel, and boot again",
-)
+@stops_k3s("enable the controllers on the command line of the kernel, and boot again")
 def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
     """The kernel does not offer a controller of control groups that K3s requires.
 
@@ -55,33 +55,20 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
         delegate = instruction(f"delegate the controllers to this container: configure {container} on its machine")
         expected = f"the controllers {', '.join(needed)}"
         found = f"{' '.join(sorted(filter(None, groups.controllers))) or 'none'} in {groups.source}"
-        fix = delegate if container else _ADD_TO_BOOT_LINE
+        fix = delegate if container else _booted_with(_MEMORY)
         yield Problem(f"control groups lack {' and '.join(missing)}", expected, found, repair=fix)
 
 
-@may_fail(
-    "Failed to find cpuset cgroup, you may need to add cgroup_enable=cpuset",
-    on_trees=False,
-    source="from source: pkg/cgroups/cgroups_linux.go, validateCgroupsV1",
-    repair="append `cgroup_enable=cpuset` to the command line of the kernel",
-)
+@may_fail("append `cgroup_enable=cpuset` to the command line of the kernel")
 def cgroup_cpuset_missing(situation: Situation) -> Iterator[Problem]:
     """Control groups of version 1 lack the controller cpuset. K3s logs a warning and starts."""
     groups = situation.machine.kernel.control_groups
     if groups is not None and not groups.is_unified and "cpuset" not in groups.controllers and _runs_pods(situation):
-        fix = steps(
-            Instruction("append `cgroup_enable=cpuset` to the command line of the kernel"),
-            Run("sudo reboot"),
-        )
+        fix = _booted_with("cgroup_enable=cpuset")
         yield Problem("control groups lack cpuset", "cpuset", f"no cpuset in {groups.source}", repair=fix)
 
 
-@may_fail(
-    "failed to find memory cgroup, on a Raspberry Pi after the boot of this tree",
-    on_trees=True,
-    source="from source: documentation of K3s, Advanced options, Raspberry Pi; #2067",
-    repair="append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt",
-)
+@may_fail("append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt")
 def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
     """The command line of a Raspberry Pi's kernel does not enable the controller memory, which K3s requires.
 
@@ -100,12 +87,7 @@ def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
     yield Problem(message, f"{_MEMORY} in the first line", found, location, fix)
 
 
-@stops_k3s(
-    "flannel exited: operation not supported; the network policy controller exits; no overlayfs snapshotter",
-    on_trees=False,
-    source="from source: pkg/agent/flannel, pkg/agent/netpol, pkg/agent/syssetup; #4234, #5355, #3852, #7118, #12600",
-    repair="install the kernel's package of modules, and boot again",
-)
+@stops_k3s("install the kernel's package of modules, and boot again")
 def kernel_module_missing(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module that this node's configuration of K3s requires, or cannot load it.
 
@@ -115,12 +97,7 @@ def kernel_module_missing(situation: Situation) -> Iterator[Problem]:
     yield from _missing_modules(situation, lambda needed: needed.is_certain and needed.stops_k3s)
 
 
-@may_fail(
-    "flannel exited: operation not supported",
-    on_trees=False,
-    source="from source: pkg/agent/flannel; #4234, #5355",
-    repair="install the kernel's package of modules, and boot again",
-)
+@may_fail("install the kernel's package of modules, and boot again")
 def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module that an agent needs unless its server configures another network.
 
@@ -129,12 +106,7 @@ def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Problem]:
     yield from _missing_modules(situation, lambda needed: not needed.is_certain and needed.stops_k3s)
 
 
-@may_fail(
-    "Skipping network policy controller start, ipset unavailable; Aborting sync. Failed to run iptables-restore",
-    on_trees=False,
-    source="from source: pkg/agent/netpol/netpol.go; #1298, dstack #792",
-    repair="install the kernel's package of modules, and restart K3s",
-)
+@may_fail("install the kernel's package of modules, and restart K3s")
 def network_policies_void(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module without which K3s enforces no NetworkPolicy.
 
@@ -157,10 +129,11 @@ def _module_fix(situation: Situation, needed: NeededModule) -> Repair:
     name = needed.module.name
     load = Run(f"sudo modprobe {shlex.quote(name)}")
     if needed.missing is Missing.DISABLED:
-        find = Run(f"grep -rnE 'install +{name.replace('_', '[-_]')} ' /etc/modprobe.d /usr/lib/modprobe.d")
-        return steps(find, Instruction(f"remove the line that disables {name}"), load)
+        line = f"^ *install +{name.replace('_', '[-_]')} "
+        files = f"grep -rlE '{line}' /etc/modprobe.d /usr/lib/modprobe.d"
+        return steps(Run(f"sudo sed -ri 's/{line}/# &/' $({files})"), load)
     if needed.missing in {Missing.OTHER_KERNEL, Missing.LOCKED}:
-        return steps(Run("sudo reboot"))
+        return steps(_REBOOT)
     package = {
         "dnf install": "kernel-modules-extra-$(uname -r)",
         "apt-get install": "linux-modules-extra-$(uname -r)",
@@ -171,12 +144,7 @@ def _module_fix(situation: Situation, needed: NeededModule) -> Repair:
     return instruction(f"boot a kernel that has {name} ({needed.module.option})")
 
 
-@stops_k3s(
-    "failed to create kubelet: open /dev/kmsg: no such file or directory",
-    on_trees=False,
-    source="seen with the kubelet: kubernetes, pkg/kubelet/kubelet.go, oomwatcher; testcontainers-java #10125",
-    repair="give the container the device /dev/kmsg",
-)
+@stops_k3s("give the container the device /dev/kmsg")
 def kmsg_not_readable(situation: Situation) -> Iterator[Problem]:
     """/dev/kmsg is missing or cannot be opened, so the kubelet exits. Containers such as those of LXC lack it."""
     problem = situation.machine.kernel.kmsg_problem
@@ -198,12 +166,7 @@ _FIRST_WITH_CHECK = 38
 """The minor version whose kubelet exits; older ones give a pod IDs of the host or ones that the kernel rejects."""
 
 
-@stops_k3s(
-    "kubelet user assigned ID … with assigned IDs length … ends past the last mappable ID 4294967294",
-    on_trees=True,
-    source="from source: kubernetes, pkg/kubelet/userns/userns_manager.go of v1.38.0-beta.0; kubernetes #141345",
-    repair="make the range of the user `kubelet` smaller in /etc/subuid and in /etc/subgid",
-)
+@stops_k3s("make the range of the user `kubelet` smaller in /etc/subuid and in /etc/subgid")
 def subordinate_ids_invalid(situation: Situation) -> Iterator[Problem]:
     """A range of the user `kubelet` in /etc/subuid or /etc/subgid reaches 4294967295, which the kernel cannot map.
 

@@ -157,7 +157,12 @@ def read_publication(host: Host) -> Publication | None:
 
 def machine_hash(host: Host) -> str:
     """Return a hash of the machine ID, which itself must not be published (machine-id(5))."""
-    return digest(b"k3s-harden\0" + (host.tree.read(_MACHINE_ID) or b"").strip())
+    return hash_of_machine((host.tree.read(_MACHINE_ID) or b"").decode(errors="replace"))
+
+
+def hash_of_machine(text: str) -> str:
+    """Return the hash of a machine ID."""
+    return digest(f"k3s-harden\0{text.strip()}".encode())
 
 
 def digest(data: bytes) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
+from agent.base.repair import Answer, Decide, RunVerb
 from agent.base.value import Value, replace
-from agent.k3s.roles_and_versions import OLDEST_COVERED, Version
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Version
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -28,6 +29,14 @@ def require_covered(version: Version) -> None:
             f"cannot use K3s {version}: k3s-harden requires v{OLDEST_COVERED.family} or newer",
             "upgrade K3s; if it is newer, correct the version, which needs quotes in YAML: there 1.30 is 1.3",
         )
+
+
+def question(verb: str) -> Decide:
+    """Return the question for a version that is not known, with the run of a verb that records the answer."""
+    newest = f"v{NEWEST_KNOWN.family}"
+    minors = (("v1.24", "it keeps its PodSecurityPolicies"), (newest, "it has no PodSecurityPolicies"))
+    answers = (Answer(minor, why, (RunVerb(verb, (f"--k3s-version {minor}",)),)) for minor, why in minors)
+    return Decide(f"Which version of K3s starts on this host, of v{OLDEST_COVERED.family} to {newest}?", tuple(answers))
 
 
 class RecordedVersion(Value):
@@ -97,12 +106,12 @@ def detect_version(
 
 def _installed(host: Host, unit: K3sUnit | None, last: RecordedVersion | None, timeout: float) -> KnownVersion:
     if not host.is_live:
-        return KnownVersion(None, "programs in a host tree are not run; pass --k3s-version")
+        return KnownVersion(None, "programs in a host tree are not run")
     binary = unit.binary if unit and unit.binary.is_absolute() else host.tool("k3s")
     if binary is None and last is not None and not last.program:
         return KnownVersion(last.version, f"last successful run, {last.day}; K3s is not installed")
     if binary is None:
-        return KnownVersion(None, "K3s is not installed; pass --k3s-version")
+        return KnownVersion(None, "K3s is not installed")
     return _of_program(host, binary, last, timeout)
 
 
@@ -119,7 +128,7 @@ def _of_program(host: Host, binary: PurePosixPath, last: RecordedVersion | None,
         return KnownVersion(answer, f"{binary} --version", printed=PrintedVersion(answer, binary, identity))
     if last is None:
         is_there = host.tree.exists(binary)
-        return KnownVersion(None, f"{answer}; pass --k3s-version", unanswered=is_there)
+        return KnownVersion(None, answer, unanswered=is_there)
     return KnownVersion(last.version, f"last successful run, {last.day}; {answer}", last.day)
 
 

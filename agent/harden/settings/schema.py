@@ -30,6 +30,7 @@ from agent.harden.settings.value_kinds import (
     COMMAND,
     DATE,
     EVENT_RATE_LIMIT,
+    METRICS_FILE,
     NAMESPACES,
     PATH,
     USERS,
@@ -209,6 +210,7 @@ class Settings(Value):
     exempt_rancher: bool = _row("pod-security.exempt-rancher", BOOLEAN, _POD_SECURITY, default=True)
     exempt_accounts: tuple[str, ...] = _row("service-accounts.exempt", ACCOUNTS, ON_SERVERS, default=())
     accepted_breaks: tuple[AcceptedBreak, ...] = _row("impact.accepted", ACCEPTED_BREAKS, ON_SERVERS, default=())
+    traffic_record_until: str | None = _row("traffic.record-until", optional(DATE), default=None)
     stages_until: str | None = _row(STAGES_UNTIL, optional(DATE), ON_SERVERS, default=None)
     stage_pod_security: PodSecurityStage = _row(
         "stages.pod-security",
@@ -246,7 +248,7 @@ class Settings(Value):
     waivers_must_expire: bool = _row("waivers-must-expire", BOOLEAN, default=False)
     drift_repair: bool = _row("drift.repair", BOOLEAN, default=False)
     drift_cluster: bool = _row("drift.cluster", BOOLEAN, ON_SERVERS, default=False)
-    drift_metrics_file: PurePosixPath | None = _row("drift.metrics-file", PATH, default=None)
+    drift_metrics_file: PurePosixPath | None = _row("drift.metrics-file", METRICS_FILE, default=None)
     drift_record_file: PurePosixPath | None = _row("drift.record-file", PATH, default=None)
     drift_record_key: PurePosixPath | None = _row("drift.record-key", PATH, default=HOST_KEY)
     drift_notify: tuple[str, ...] | None = _row("drift.notify", COMMAND, default=None)

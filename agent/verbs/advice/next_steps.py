@@ -8,7 +8,8 @@ from agent.base.errors import ExitCode
 from agent.base.repair import Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import Value, replace
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
+from agent.harden.node.version import question
+from agent.k3s.roles_and_versions import Role
 from agent.verbs.advice.installed_k3s import InstalledK3s
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tupl
     return steps
 
 
-def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
+def steps_after_install(report: Report, k3s: InstalledK3s, *, is_blocked: bool = False) -> tuple[NextStep, ...]:
     """Return the next steps after install, which run the gate for the first time."""
     if report.exit_code:
         return tuple(_repairs(report, k3s, RunVerb("install")))
+    if is_blocked:
+        return (NextStep(RunVerb(_CHECK), "the gate blocks K3s: see the reason and the fix"),)
     if not k3s.is_installed:
         return () if k3s.is_elsewhere else (k3s.install(),)
     verb, way = ("restart", k3s.restart()) if k3s.runs else ("start", k3s.start())
@@ -81,11 +84,11 @@ def steps_after_uninstall(report: Report, k3s: InstalledK3s, *, is_hardened: boo
 
 
 def steps_after_bypass(services: Iterable[str], *, is_openrc: bool) -> tuple[NextStep, ...]:
-    """Return the next steps after a bypass of the gate of K3s' services: a start, which a K3s that runs ignores."""
+    """Return the next steps after a bypass of the gate, for the services of K3s that do not run."""
     starts = (
         NextStep(
             InstalledK3s(Role.SERVER, service.removesuffix(".service"), is_openrc=is_openrc).start().step,
-            f"start {service} without its gate, if it does not run",
+            f"start {service} without its gate",
         )
         for service in services
     )
@@ -219,12 +222,8 @@ def _repairs(report: Report, k3s: InstalledK3s, again: RunVerb = _ONCE_MORE) -> 
     differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
     left = _unexplained(report, ItemStatus.REFUSED, ItemStatus.FAILED)
     if any(item.cause is Cause.VERSION_UNKNOWN for item in left):
-        verb = report.verb if report.verb in (_CHECK, _DIFF) else _APPLY
-        purpose = (
-            f"replace VERSION with the version of K3s, such as {EXAMPLE_MINOR}, or set `k3s-version` in the settings"
-        )
         # All other problems depend on the version.
-        yield NextStep(RunVerb(verb, ("--k3s-version VERSION",)), purpose)
+        yield NextStep(question(report.verb if report.verb in (_CHECK, _DIFF) else _APPLY))
         return
     unread = [item.id for item in left if item.cause is Cause.NOT_READABLE]
     if unread:

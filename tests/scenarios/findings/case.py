@@ -45,12 +45,10 @@ class Case(NamedTuple):
 
 
 def apply(host: HostTree) -> object:
-    """Run apply."""
     return host.run("apply")
 
 
 def of_version(version: str) -> Edit:
-    """Pass another version of K3s to the program."""
     return asked_for("--role", "server", "--k3s-version", version)
 
 
@@ -134,13 +132,10 @@ def as_described(host: HostTree, finding: Finding) -> None:
 
 
 def line_deleted(host: HostTree, finding: Finding) -> None:
-    """Delete the line of the finding's location."""
     line_replaced(r".*\n", "")(host, finding)
 
 
 def line_replaced(pattern: str, replacement: str) -> Cure:
-    """Edit the line of the finding's location."""
-
     def cure(host: HostTree, finding: Finding) -> None:
         path, _, number = finding.location.rpartition(":")
         lines = host[path].read_text().splitlines(keepends=True)

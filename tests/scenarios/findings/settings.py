@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from agent.harden.settings.stages import last_recording_day
 from tests.scenarios.findings.case import Case, Edit, Seen, apply, both, written
 from tests.scenarios.host_tree import SETTINGS, STATE, HostTree
 
@@ -15,10 +16,7 @@ _TODAY, _SOON = (time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_4
 _STAGE = "stages:\n  pod-security: warn\n  until: "
 _ACCEPTED = "impact:\n  accepted:\n    - {{object: default/Pod/web, reason: no other client, expires: {day}}}\n"
 _OBSERVES = f"{STATE}/gate-observes"
-_OBSERVING = (
-    "run `k3s-harden impact`; then fix what breaks, or postpone it by `stages`; then run `k3s-harden apply`;"
-    " or run `k3s-harden install --enforce`"
-)
+_OBSERVING = "run `k3s-harden impact`; then run `k3s-harden apply`; or run `k3s-harden install --enforce`"
 _BLOCKS = "a gate that blocks an unhardened K3s"
 _WAITING = f"{STATE}/notify/1.json"
 
@@ -59,6 +57,11 @@ CASES = (
          both(written(SETTINGS, f"{_STAGE}{_SOON}\nwaivers-must: {{expire-within: 30}}\n"), apply),
          Seen("", "set `stages.until` to a nearer day", found="2999-02-03",
               expected="a day within 30 days, as `waivers-must` requires")),
+    Case("recording-not-in-effect",
+         both(written(SETTINGS, "traffic: {record-until: 2999-02-03}\n")),
+         both(written(SETTINGS, f"traffic: {{record-until: {_SOON}}}\n")),
+         Seen("", "set a nearer day, or remove `traffic.record-until`", found="2999-02-03",
+              expected=f"{_TODAY} to {last_recording_day(_TODAY)}")),
     Case("waiver-expired",
          both(written(SETTINGS, _ACCEPTED.format(day="2026-01-31"))),
          both(written(SETTINGS, _ACCEPTED.format(day="2999-01-31"))),

@@ -29,7 +29,6 @@ CASES: list[Case] = [case for module in MODULES for case in module.CASES]
 
 
 def case_id(case: Case) -> str:
-    """Return the id of a case for pytest."""
     return f"{case.kind}-{case.name}" if case.name else case.kind
 
 

@@ -36,7 +36,6 @@ GATE_UNIT = (Path(__file__).parents[3] / "systemd/k3s-harden@.service").read_tex
 
 
 def installed_gate(change: Edit) -> Edit:
-    """Install the gate of a program, and change the host."""
     return both(
         written("/usr/lib/systemd/systemd", ""),
         lambda host: host.write("/opt/k3s-harden", "#!/bin/sh\n", 0o755),
@@ -46,8 +45,6 @@ def installed_gate(change: Edit) -> Edit:
 
 
 def line_of_unit(line: str, other: str) -> Edit:
-    """Replace a line in the unit of the gate."""
-
     def change(host: HostTree) -> None:
         unit = host["/etc/systemd/system/k3s-harden@.service"]
         unit.write_text(unit.read_text().replace(f"{line}\n", f"{other}\n"))

@@ -17,12 +17,17 @@ from tests.scenarios.findings.case import Case, Seen, asked_for, both, nothing, 
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, POLICY, STATE, HostTree, parsed, run
 
 UNITS = "/etc/systemd/system"
+VERSION_QUESTION = (
+    "Which version of K3s starts on this host, of v1.23 to v1.37? v1.24 (it keeps its PodSecurityPolicies): run"
+    " `k3s-harden apply`. v1.37 (it has no PodSecurityPolicies): run `k3s-harden apply`."
+)
 SERVICE = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
 
 CASES = (
     *(Case("data-dir-not-absolute", written(CONFIG, f"debug: true\n{bad}\n"), written(CONFIG, f"debug: true\n{good}\n"),
-           Seen(f"{CONFIG}:2", "write an absolute path in `data-dir` at {location}; restart K3s; or set `data-dir` in"
-                " /etc/k3s-harden/config.yaml to the directory that K3s uses",
+           Seen(f"{CONFIG}:2", "Which data directory does K3s use? /var/lib/rancher/k3s (it is the usual one): set"
+                " `data-dir: /var/lib/rancher/k3s` in /etc/k3s-harden/config.yaml. Another (`data-dir` in"
+                " /etc/k3s-harden/config.yaml has its path): nothing to do.",
                 expected="an absolute path in `data-dir`", found=found), name=name)
       for name, bad, good, found in (
           ("", "data-dir: k3s", "data-dir: /k3s", "k3s"),
@@ -42,24 +47,25 @@ CASES = (
          both(written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s.sh\n"),
              written("/etc/k3s-harden/config.yaml", f"k3s-config: {CONFIG}\n")),
          Seen("/etc/systemd/system/k3s.service:2",
-             "set `k3s-config` in /etc/k3s-harden/config.yaml to the main configuration file that K3s reads",
+             "Which main configuration file does K3s read? /etc/rancher/k3s/config.yaml (it is the usual one): set"
+             " `k3s-config: /etc/rancher/k3s/config.yaml` in /etc/k3s-harden/config.yaml. Another (`k3s-config` in"
+             " /etc/k3s-harden/config.yaml has its path): nothing to do.",
              found="/usr/local/bin/start-k3s.sh")),
     Case("service-not-assessed",
          both(written(f"{UNITS}/k3s.service", SERVICE), written(f"{UNITS}/k3s-old.service", SERVICE),
              written(f"{UNITS}/multi-user.target.wants/k3s.service", "")),
          lambda host: host[f"{UNITS}/k3s-old.service"].unlink(),
          Seen(f"{UNITS}/k3s-old.service",
-             "assess it with `--unit NAME.service`; if nobody uses it, remove its unit in {location};"
-             " run `sudo systemctl daemon-reload`")),
+             "Is k3s-old.service used? Yes (it gets a report of its own): run `k3s-harden check --unit"
+             " k3s-old.service`. No (it ends, and does not start again): run `sudo systemctl disable --now"
+             " k3s-old.service`.")),
     Case("other-family-assumed", asked_for("--role", "server"), of_version("1.25"),
          Seen(POLICY,
-             "find out the version of K3s, such as 1.37, and replace VERSION by it; then run"
-                 " `k3s-harden apply`; or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml",
+             VERSION_QUESTION,
              expected="v1.24 or older", found="v1.37.0 assumed"), version="1.24"),
     Case("version-assumed", asked_for("--role", "server"), nothing,
          Seen("",
-             "pass --k3s-version VERSION; or set `k3s-version: VERSION` in"
-                 " /etc/k3s-harden/config.yaml, and change it before each upgrade to another minor version"),
+             VERSION_QUESTION),
          cure=lambda host, _: of_version("1.34")(host)),
     Case("version-newer", of_version("1.42"), of_version("1.37"),
          Seen("", "upgrade k3s-harden if a newer release exists")),

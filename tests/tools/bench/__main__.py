@@ -29,7 +29,6 @@ _OF_TOOLS = {"pyinfra": 1 / 9, "ansible-playbook": 1 / 45}
 
 
 def main() -> int:
-    """Run all measurements and print each result at once."""
     words = argparse.ArgumentParser(prog="python -m tests.tools.bench", description=__doc__)
     words.add_argument("--start", action="store_true", help="measure only the start of K3s, and kube-bench")
     words.add_argument("--rounds", type=int, default=15, help="number of runs per command (default: %(default)s)")

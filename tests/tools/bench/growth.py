@@ -61,7 +61,6 @@ class Growth(NamedTuple):
 
 
 def measured(program: Path) -> Iterator[Growth]:
-    """Yield the measured growth of each kind."""
     for name, of in _APPLIED.items():
         yield Growth(f"apply: {name}", _costs({count: _apply(program, count, of) for count in COUNTS}))
     for name, of in _ASSESSED.items():

@@ -48,7 +48,6 @@ class Cost(NamedTuple):
 
     @property
     def processor(self) -> float:
-        """The median of the processor time."""
         return median(run.processor for run in self.runs)
 
     @property
@@ -61,7 +60,6 @@ class Cost(NamedTuple):
         return median(mine.seconds / theirs.seconds for mine, theirs in zip(self.runs, other.runs))
 
     def processor_ratio(self, other: Cost) -> float:
-        """Return the ratio of processor times, on which other load has less influence."""
         return median(mine.processor / theirs.processor for mine, theirs in zip(self.runs, other.runs))
 
 

@@ -202,7 +202,6 @@ def _here_document(ready: Path, path: str) -> str:
 
 
 def version(python: Path, package: str) -> str:
-    """Return the version of a package in an environment."""
     asked = f"import importlib.metadata as m; print(m.version({package!r}))"
     return subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True).stdout.strip()
 

@@ -10,7 +10,6 @@ from tests.tools.dist.tools import CannotBuildError
 
 
 def main() -> int:
-    """Build, and print the size and name of each file."""
     directory = Path(sys.argv[1] if len(sys.argv) > 1 else "dist")
     try:
         made = build(directory)

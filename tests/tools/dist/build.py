@@ -62,7 +62,6 @@ def build_time() -> int:
 
 
 def build_wheel(directory: Path, epoch: int) -> Path:
-    """Build the wheel and the source archive; return the wheel."""
     run = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--directory", directory],
         cwd=CHECKOUT,

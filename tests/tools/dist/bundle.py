@@ -164,7 +164,6 @@ def archive_of(entries: Mapping[PurePosixPath, TarEntry], epoch: int, *, labelle
 
 
 def _selinux_type(path: PurePosixPath) -> str:
-    """Return the type that the reference policy has for a path below /usr."""
     if "bin" in path.parts:
         return "bin_t"
     return "lib_t" if path.is_relative_to("usr/lib") else "usr_t"
@@ -201,7 +200,6 @@ def _make_extension(file: Path, files: Mapping[PurePosixPath, TarEntry], machine
 
 
 def main() -> int:
-    """Build, and print the size and name of each file."""
     directory, machine = Path(sys.argv[1]), [*sys.argv[2:], platform.machine()][0]
     try:
         made = bundle(directory, machine)

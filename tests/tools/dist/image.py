@@ -37,7 +37,6 @@ SBOM_LABEL = "internal.k3s-harden.sbom"
 
 
 def image(directory: Path, machine: str) -> Path:
-    """Build the image from the bundle in the directory, and return its archive."""
     epoch = build_time()
     target = directory / f"k3s-harden-{__version__}-image-{machine}.tar"
     with tempfile.TemporaryDirectory() as temporary:
@@ -60,7 +59,6 @@ def image(directory: Path, machine: str) -> Path:
 
 
 def _bundled(bundle: Path) -> Iterator[tuple[PurePosixPath, TarEntry]]:
-    """Yield the files of a bundle at their paths in the image."""
     if not bundle.exists():
         raise CannotBuildError(f"{bundle} does not exist: run make bundle first")
     with tarfile.open(bundle) as archive:
@@ -122,7 +120,6 @@ def _make_layout(layout: Path, layer: Path, labels: Mapping[str, str], architect
 
 
 def main() -> int:
-    """Build, and print the size and name of the file."""
     directory, machine = Path(sys.argv[1]), [*sys.argv[2:], platform.machine()][0]
     try:
         made = image(directory, machine)

@@ -11,12 +11,14 @@ from agent import __version__
 from agent.base.errors import ExitCode
 from agent.base.host import LOCK
 from agent.harden.changes import state
-from agent.harden.changes.journal import BACKUPS, JOURNAL, OBSERVES
+from agent.harden.changes.journal import BACKUPS, JOURNAL
 from agent.harden.changes.last_run import RECORD
-from agent.harden.node.gate_units import gate_instance
+from agent.harden.gate.gate_state import OBSERVES
+from agent.harden.node.service_units import gate_instance
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.verbs.drift import METRICS, REPORT
 from agent.verbs.site_policies import SAVED
+from agent.verbs.traffic_records import CONNECTIONS
 from tests.tools.generate_docs import Command, Option, commands, program_options
 
 _GATE = gate_instance("k3s.service")
@@ -45,6 +47,7 @@ _FILES = (
     (state.COMMAND, "Command of the site that gets them."),
     (state.PUBLICATION, "With the setting publish: what the Node of this host should have."),
     (state.SENT, "Digest and time of what was sent to the Node last."),
+    (CONNECTIONS, "With `traffic.record-until`: who connected to pods of this node."),
     (LOCK, "Lock of the run that makes changes."),
 )
 _EXAMPLES = (

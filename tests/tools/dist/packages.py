@@ -48,7 +48,6 @@ class PackageFile(NamedTuple):
 
 
 def package(wheel: Path, directory: Path, epoch: int, version: str = __version__) -> None:
-    """Build both packages of the program in this wheel with this version."""
     settings = _settings(version)
     # Debian and Ubuntu have a compiled PyYAML for the Python that runs the program; RHEL does not.
     for_debian = gather(wheel, set(CARRIED) - {"pyyaml"})
@@ -94,7 +93,6 @@ def _both(packager: str, payload: Payload, epoch: int) -> Iterator[PackageFile]:
 
 
 def _systemd(path: PurePosixPath, data: bytes) -> PackageFile:
-    """Return the entry of a file of systemd/: a unit, a drop-in, or the hook of cloud-init."""
     if path.name == "cloud-init-clean":
         return PackageFile(CLEAN_HOOK, data, 0o755, "config|noreplace")
     return PackageFile(_UNITS / path, data)

@@ -21,7 +21,6 @@ class Payload(NamedTuple):
 
 
 def gather(wheel: Path, libraries: Iterable[str] = CARRIED) -> Payload:
-    """Return the payload for the program in this wheel, with these libraries."""
     files: dict[PurePosixPath, bytes] = {}
     licences: dict[PurePosixPath, bytes] = {}
     bundled = {name.replace("-", "_") for name in libraries}

@@ -74,7 +74,6 @@ def complete(directory: Path) -> list[Path]:
 
 
 def _packages(bundle: Path) -> Iterator[tuple[str, str]]:
-    """Yield names and versions from the list that a bundle contains."""
     with tarfile.open(bundle) as archive:
         (name,) = (name for name in archive.getnames() if PurePosixPath(name).name == "CONTENTS")
         member = archive.extractfile(name)

@@ -12,7 +12,6 @@ from tests.tools.dist.tools import CannotBuildError, run
 
 
 def main() -> int:
-    """Add the packages of a build to the repositories."""
     dist, directory, *keys = sys.argv[1:]
     try:
         add(Path(dist), Path(directory), keys)

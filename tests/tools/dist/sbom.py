@@ -74,7 +74,6 @@ def sbom(epoch: int, packages: Iterable[tuple[str, str]]) -> bytes:
 
 
 def package_urls(document: bytes) -> list[str]:
-    """Return what a document lists, the program included."""
     described = json.loads(document)
     return [component["purl"] for component in (described["metadata"]["component"], *described["components"])]
 

@@ -76,7 +76,6 @@ def _is(program: Path, version: str) -> bool:
 
 
 def single_file(payload: Payload, epoch: int, compiled: Sequence[Interpreter]) -> bytes:
-    """Return the single file, with byte code for these interpreters."""
     names = [f"python{one.version}" for one in reversed(compiled)]
     names += [name for minor in reversed(_MINORS) if (name := f"python3.{minor}") not in names]
     head = (_SOURCES / "single-file.sh").read_text(encoding="utf-8").replace("@PYTHONS@", " ".join(names))

@@ -64,7 +64,6 @@ def cyclonedx_schemas() -> dict[str, Any]:
 
 
 def _tool(name: str) -> Path:
-    """Return the wheel of a tool that tests/requirements-dist.txt pins."""
     (wheel,) = _fetched(_CACHE / name, [_pins(CHECKOUT / "tests/requirements-dist.txt")[name]], _ANY_PYTHON)
     return wheel
 

@@ -32,7 +32,6 @@ AGENT = "/var/lib/rancher/k3s/agent"
 
 @pytest.fixture
 def host() -> Iterator[CheckedNode]:
-    """Yield a server on which K3s has run."""
     with in_memory() as directory:
         made = node(directory / "node", K3s())
         made.put("/etc/hostname", f"{NAME}\n")

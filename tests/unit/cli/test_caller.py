@@ -20,7 +20,6 @@ OPTIONS = ("check", "--role", "server", "--k3s-version", "1.34")
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """Return an installed console script."""
     file = tmp_path / "bin/k3s-harden"
     file.parent.mkdir()
     file.write_text(f"#!{sys.executable}\nimport sys\nfrom agent.__main__ import main\nsys.exit(main())\n")
@@ -30,7 +29,6 @@ def script(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a new host tree that the current user owns."""
     subprocess.run([CHECKOUT / ".ci/disposable-host", tmp_path / "my host"], check=True)
     return tmp_path / "my host"
 

@@ -47,7 +47,6 @@ cli.main()
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program that prints the version."""
     command = [sys.executable, "-c", code, "--version"]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
 
@@ -55,7 +54,6 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def interrupted(
     setup: str = "", module: str = "agent.cli.streams", start: str = START
 ) -> subprocess.CompletedProcess[str]:
-    """Start the program, with a SIGINT in an import."""
     return run(f"{setup}\n{INTERRUPTED_IMPORT.format(module=module)}\n{start}")
 
 

@@ -41,7 +41,6 @@ def root(tmp_path: Path) -> Path:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold the lock of the host, as another run does."""
     (root / "run").mkdir(exist_ok=True)
     descriptor = os.open(root / "run/k3s-harden.lock", os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -44,7 +44,6 @@ class ApiServer:
 
     @contextmanager
     def running(self) -> Iterator[ApiServer]:
-        """Serve until the end of the block."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(TLS / f"{self.certificate}.crt", TLS / f"{self.certificate}.key")
         for authority in ("ca.crt", "node.crt"):
@@ -149,7 +148,6 @@ class Handler(BaseHTTPRequestHandler):
             self.send(201, b'{"status": {"allowed": false}}')
 
     def send(self, status: int, body: bytes) -> None:
-        """Send a complete answer."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

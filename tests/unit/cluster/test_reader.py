@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.cluster import reader
+from agent.cluster.connection import Kubectl
 from agent.cluster.kubernetes.queries import (
-    ACCESS_REVIEWS,
     EVERYBODY,
     FLAGS,
     METADATA,
@@ -29,6 +30,7 @@ from agent.cluster.kubernetes.queries import (
     Cluster,
     Query,
 )
+from agent.cluster.reader import Reader
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
 from tests.unit.cluster.api_server import TLS, Answer, ApiServer, Handler, drop_connection
@@ -50,7 +52,6 @@ def root() -> Iterator[Path]:
 
 @contextmanager
 def serving(root: Path, api: ApiServer, text: str = "", name: str = ADMIN) -> Iterator[Host]:
-    """Start the server, and write a kubeconfig for it."""
     with api.running():
         write(root, text or api.kubeconfig(embedded=True), name)
         yield fake_host(root, is_live=True)
@@ -160,7 +161,7 @@ def test_reviews_are_asked_over_the_same_connection(root: Path) -> None:
     with serving(root, api) as host:
         cluster = read(host, PATIENT, lambda _: [REVIEW])
     assert cluster.reviews == {REVIEW: False}
-    assert [path for method, path, _ in api.asked if method != "GET"] == [ACCESS_REVIEWS.path]
+    assert [path for method, path, _ in api.asked if method != "GET"] == [Query.ACCESS_REVIEWS.request.path]
     assert len(api.connections) == 1
     assert api.posts[0]["spec"] == {
         "user": "k3s-harden-unbound",
@@ -178,17 +179,17 @@ def test_reviews_are_asked_over_the_same_connection(root: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["forbidden", "not JSON", "closed", "hang"])
 def test_without_all_answers_the_reviews_are_missing(root: Path, answer: str) -> None:
-    api = ApiServer(samples.NEW, {ACCESS_REVIEWS.path: HOSTILE[answer]})
+    api = ApiServer(samples.NEW, {Query.ACCESS_REVIEWS.request.path: HOSTILE[answer]})
     with serving(root, api) as host:
         cluster = read(host, QUICK, lambda _: [REVIEW])
     assert Query.ACCESS_REVIEWS not in cluster.objects
-    assert ACCESS_REVIEWS.path in cluster.problems["subjectaccessreviews"]
+    assert Query.ACCESS_REVIEWS.request.path in cluster.problems["subjectaccessreviews"]
     assert cluster.objects[Query.NAMESPACES]
 
 
 @pytest.mark.parametrize("answer", [b"{}", b"[]", b'{"status": {"allowed": "yes"}}', b'{"status": {"denied": true}}'])
 def test_only_true_is_yes(root: Path, answer: bytes) -> None:
-    api = ApiServer(samples.NEW, {ACCESS_REVIEWS.path: body(answer, 201)})
+    api = ApiServer(samples.NEW, {Query.ACCESS_REVIEWS.request.path: body(answer, 201)})
     with serving(root, api) as host:
         assert read(host, PATIENT, lambda _: [REVIEW]).reviews == {REVIEW: False}
 
@@ -219,7 +220,6 @@ def never_final(handler: Handler) -> None:
 
 
 def endless_header(handler: Handler) -> None:
-    """Send a header a byte at a time."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
     for _ in range(40):
         handler.wfile.write(b"x")
@@ -290,7 +290,6 @@ def test_an_object_that_is_too_large_is_named_and_the_others_are_read(root: Path
 
 
 def pod_of(number: int, size: int) -> dict[str, Any]:
-    """Return a pod with a field of this size."""
     metadata = {"namespace": "a", "name": f"p{number}"}
     return {"metadata": metadata, "spec": {"containers": [{"name": "c", "args": ["x" * size]}]}}
 
@@ -465,3 +464,15 @@ def test_no_proxy_of_the_environment_is_used(root: Path) -> None:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@pytest.mark.parametrize("answer", ["sleep 1000", """echo '{"items": [{}], "metadata": {"continue": "next"}}'"""])
+def test_a_list_without_an_end_has_a_limit(tmp_path: Path, answer: str) -> None:
+    """An API server can hang, or name another page again and again."""
+    (tmp_path / "kubectl").write_text(f"#!/bin/sh\n{answer}\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    client = Kubectl.of_user((), {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, 2)
+    start = time.monotonic()
+    with pytest.raises(HostError, match=r"cannot (run kubectl: it did not finish|read /api/v1/pods: no complete)"):
+        Reader(client).listed(REQUESTS[Query.PODS], dict)
+    assert time.monotonic() - start < 20

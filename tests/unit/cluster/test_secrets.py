@@ -160,7 +160,6 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
 
 
 def contents(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield the path and content of each file."""
     for path in root.rglob("*"):
         if path.is_file() and not path.is_symlink():
             yield str(path.relative_to(root)), path.read_text(encoding="utf-8", errors="replace")

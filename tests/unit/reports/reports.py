@@ -87,7 +87,6 @@ def shown(
     verbosity: Verbosity = Verbosity.NORMAL,
     stream: Stream | None = None,
 ) -> str:
-    """Return what a presenter writes."""
     stream = stream or Stream()
     present(report, output_format, verbosity, stream)
     return stream.text

@@ -1,9 +1,11 @@
-"""The JSON report, validated against docs/reference/report.schema.json."""
+"""The JSON report, validated against its schema, and the published schemas of all JSON formats."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from agent.base.repair import Instruction, RunVerb
@@ -78,3 +80,20 @@ def test_the_meaning_of_success_is_that_of_the_verb() -> None:
     revert = replace(CALM, verb="revert", wording=Wording("every change was undone"))
     assert json.loads(report_json(CALM))["meaning"] == "host is compliant"
     assert json.loads(report_json(revert))["meaning"] == "every change was undone"
+
+
+REFERENCE = Path(__file__).parents[3] / "docs/reference"
+NOT_REQUIRED = {"next_steps", "resource", "severity", "severity_reason", "cluster_object", "approved_by"}
+NOT_REQUIRED |= {"prediction", "provenance", "sha256", "repeat_with", "references", "in_force"}
+
+
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.schema.json")), ids=lambda path: path.name)
+def test_a_schema_is_valid_and_strict(path: Path) -> None:
+    """Every key has a description, and all others than NOT_REQUIRED are required; no other key is allowed."""
+    schema = json.loads(path.read_bytes())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    objects = [schema, *(found for found in schema.get("$defs", {}).values() if found.get("type") == "object")]
+    for described in objects:
+        assert described["additionalProperties"] is False
+        assert described["required"] == [key for key in described["properties"] if key not in NOT_REQUIRED]
+        assert all(found["description"] for found in described["properties"].values())

@@ -21,7 +21,6 @@ from tests.unit.reports.reports import CALM, FULL, Stream, hostile, shown
 def table(
     report: Report = FULL, *, width: int = 80, verbosity: Verbosity = Verbosity.NORMAL, color: bool = False
 ) -> str:
-    """Return the report as shown on a terminal of this width."""
     file = StringIO()
     console = Console(file=file, width=width, force_terminal=color, color_system="truecolor" if color else None)
     print_report(console, report, verbosity)

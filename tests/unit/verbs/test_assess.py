@@ -63,7 +63,6 @@ NODES = {
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory for nodes."""
     with in_memory() as found:
         yield found
 
@@ -227,7 +226,6 @@ def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:
 
 @pytest.fixture
 def bare() -> Iterator[CheckedNode]:
-    """Return a host without K3s."""
     with in_memory() as directory:
         yield node(directory / "host")
 

@@ -93,7 +93,6 @@ class Node(Tree):
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """A hardened host on which K3s has a certificate."""
     with in_memory() as root:
         host = Node(root)
         for row in SYSCTLS:

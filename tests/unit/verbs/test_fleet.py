@@ -54,7 +54,6 @@ class Kubectl:
 
 @pytest.fixture
 def kubectl(tmp_path: Path) -> Kubectl:
-    """A kubectl."""
     return Kubectl(tmp_path)
 
 

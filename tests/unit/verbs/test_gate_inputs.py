@@ -19,11 +19,11 @@ from agent.base.errors import ExitCode, HardenError, InputError, UsageError
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.model import Location
-from agent.base.repair import Instruction, RunVerb
+from agent.base.repair import RunVerb, Set
 from agent.base.report import Fact, Finding, ItemStatus, Report
 from agent.base.value import replace
 from agent.findings import collect_findings
-from agent.harden.node.starting_service import StartingService
+from agent.harden.gate.starting_service import StartingService
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
@@ -64,12 +64,10 @@ class Node(NamedTuple):
         file.write_text(content)
 
     def prints(self, text: str) -> None:
-        """Replace the program, and set the output of `k3s --version`."""
         self.put(K3S, f"{PROGRAM} {text}")
         self.answers[ASKED] = Completed(0, text, "")
 
     def run(self, verb: str) -> Report:
-        """Run a verb in a new process."""
         host = replace(self.host)
         if verb == "apply":
             return check_and_apply.apply(host, REQUEST)
@@ -278,7 +276,6 @@ def test_apply_with_the_version_of_an_upgrade_hardens_for_it(node: Node) -> None
 
 
 def test_preflight_names_the_setting_that_an_upgrade_makes_wrong(node: Node) -> None:
-    """The version of the upgrade is not a difference."""
     node.put(SETTINGS, "k3s-version: 1.24\n")
     assert "version-differs" not in kinds(node.run("apply")), "only the minor version decides what applies"
     del node.programs.asked[:]
@@ -286,7 +283,7 @@ def test_preflight_names_the_setting_that_an_upgrade_makes_wrong(node: Node) -> 
     assert node.programs.asked == []
     assert "version-differs" not in {problem.finding.id for problem in result.problems}
     steps = [str(step.step) for step in result.next_steps]
-    edit = Instruction("remove `k3s-version`, or change it to 1.25", Location(PurePosixPath(f"/{SETTINGS}")))
+    edit = Set("k3s-version", '"1.25"', Location(PurePosixPath(f"/{SETTINGS}")))
     assert str(edit) in steps
     node.put(SETTINGS, "k3s-version: 1.25\n")
     result = preflight(replace(node.host), REQUEST, Version.parse("v1.25"))

@@ -90,7 +90,6 @@ class Starts:
         return subprocess.Popen(["/bin/sh", "-c", text], env=variables, umask=0)
 
     def prepare(self, gate: str) -> None:
-        """Let the next gate run these commands."""
         (self.place / "gate").write_text(gate.format(place=self.place) + "\n")
         (self.place / "asked").write_text("")
 

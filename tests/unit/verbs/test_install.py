@@ -11,8 +11,8 @@ from agent.base.errors import UnsupportedHostError
 from agent.base.host.process import Completed
 from agent.base.repair import RunVerb
 from agent.base.value import replace
-from agent.harden.changes.journal import OBSERVES
-from agent.harden.node.gate_units import PACKAGED_PROGRAM
+from agent.harden.gate.gate_state import OBSERVES
+from agent.harden.gate.gate_units import PACKAGED_PROGRAM
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.verbs import install
@@ -32,7 +32,6 @@ def _put_programs(root: Path, *paths: str) -> None:
 
 
 def _boot_systemd(root: Path) -> None:
-    """Start a systemd that has read all unit files."""
     loaded = root / "run/systemd/systemd-units-load"
     (root / "run/systemd/system").mkdir(parents=True)
     loaded.touch()

@@ -78,7 +78,6 @@ class Node:
         return publish(self.host(), remove=remove, health_port=self.health_port, limits=self.limits)
 
     def serve(self, found: object, status: int = 200) -> None:
-        """Let the API server answer a GET of the Node."""
         body = found.encode() if isinstance(found, str) else json.dumps(found).encode()
         self.api.answers = {"/api/v1/nodes/node-1": lambda handler: handler.send(status, body)}
 
@@ -90,7 +89,6 @@ class Node:
 
     @property
     def condition(self) -> dict[str, str]:
-        """The condition that was sent last."""
         (sent,) = self.api.patches[-1]["status"]["conditions"]
         return dict(sent)
 
@@ -108,7 +106,6 @@ def healthy_kubelet() -> Iterator[int]:
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """Yield a node whose API server accepts everything."""
     with in_memory() as root, ApiServer().running() as api, healthy_kubelet() as port:
         found = Node(root, api, port)
         text = api.kubeconfig(embedded=True, certificate="node.crt", key="node.key")

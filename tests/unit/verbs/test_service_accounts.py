@@ -42,7 +42,6 @@ def disable(host: Host, access: KubectlAccess = KubectlAccess(), **options: Any)
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host with kubectl."""
     with in_memory() as root:
         put(root, KUBECTL.lstrip("/"), "", 0o755)
         yield fake_host(root)
@@ -158,7 +157,6 @@ def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
 
 
 def statuses(host: Host, cluster: Cluster, **options: Any) -> tuple[int, dict[str, str]]:  # noqa: ANN401 - as the verb
-    """Run the verb, and return its exit code and the status of each item."""
     report = disable(replace(host, run=cluster), **options)
     return int(report.exit_code), {item.id.removesuffix("/default"): item.status.value for item in report.items}
 

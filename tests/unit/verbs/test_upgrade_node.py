@@ -41,13 +41,11 @@ class Machine:
 
     @staticmethod
     def put(directory: Path, version: str) -> None:
-        """Write the files of a version."""
         for name in ("bin/k3s-harden", "bin/_internal/libpython.so", "CONTENTS"):
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             (directory / name).write_text(version)
 
     def run(self, words: Sequence[str]) -> int:
-        """Run a program of the node, whose files are complete."""
         sys.audit("program")
         assert len(self.versions(PurePosixPath(words[0]).parents[1])) == 1
         self.ran.append(" ".join(words))
@@ -59,7 +57,6 @@ class Machine:
         return {path.read_text() for path in top.rglob("*") if path.is_file()}
 
     def upgrade(self) -> int:
-        """Run the verb."""
         self.ran = []
         return upgrade_node(fake_host(self.root), PurePosixPath(self.bundle), self.run, lambda _: None)
 

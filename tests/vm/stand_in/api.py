@@ -40,8 +40,6 @@ def prepare(objects: Path, kubeconfig: Path) -> None:
 
 
 def serve(objects: Path) -> None:
-    """Serve until the process ends."""
-
     class Handler(_Answers):
         """The API for this file of objects."""
 

@@ -30,7 +30,6 @@ DEFAULT_DATA_DIR = "/var/lib/rancher/k3s"
 
 
 def words(text: str) -> frozenset[str]:
-    """Return the words of a text."""
     return frozenset(text.split())
 
 
@@ -67,7 +66,6 @@ class RefusedError(Exception):
 
 
 def version() -> str:
-    """Return the version of K3s that this stand-in simulates."""
     return (HOME / "version").read_text().strip()
 
 
@@ -118,7 +116,6 @@ def parsed(command_line: list[str]) -> list[tuple[str, str]]:
 
 
 def given(flags: list[tuple[str, str]], *names: str) -> str | None:
-    """Return the last value of a flag."""
     found = [value for name, value in flags if name in names]
     return found[-1] if found else None
 
@@ -143,7 +140,6 @@ def refuse_an_agent_without_server(flags: list[tuple[str, str]]) -> None:
 
 
 def kernel() -> dict[str, str]:
-    """Return the current kernel values."""
     return {key: Path("/proc/sys", key).read_text().strip() for key in KERNEL}
 
 
@@ -195,7 +191,6 @@ def start_agent(flags: list[tuple[str, str]]) -> Path:
 
 
 def record(command: str, flags: list[tuple[str, str]], seen: dict[str, str], data_dir: Path) -> None:
-    """Record the host at this start."""
     server = data_dir / "server"
     manifests = server / "manifests"
     places = [Path("/etc/sysctl.d/90-kubelet.conf"), server, server / "logs", manifests]

@@ -149,7 +149,6 @@ class Case(NamedTuple):
 
 
 def environment_file(random: Random) -> str:
-    """Return the text of an environment file."""
     text = ""
     for _ in range(random.randint(1, 5)):
         value = "".join(random.choice(_PARTS) for _ in range(random.randint(0, 4)))

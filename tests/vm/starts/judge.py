@@ -14,8 +14,8 @@ sys.path.insert(0, "/root/k3s-harden/source")
 
 from agent.base.errors import HardenError
 from agent.base.host import Host
+from agent.harden.gate.starting_service import start_problem, starting_service
 from agent.harden.node.installed_services import installed_units
-from agent.harden.node.starting_service import start_problem, starting_service
 from agent.k3s.services import K3sUnit, OtherProgram
 
 WATCHED = ("/srv/policy.yaml", "/var/lib/rancher/k3s/server/audit.yaml", "/srv/real/a.yaml")
@@ -23,7 +23,6 @@ WATCHED = ("/srv/policy.yaml", "/var/lib/rancher/k3s/server/audit.yaml", "/srv/r
 
 
 def described(service: object) -> dict[str, object]:
-    """Return what is known of a service."""
     if not isinstance(service, K3sUnit):
         return {"unknown": getattr(service, "reason", "nothing")}
     if service.on_host(service.binary) != service.binary:
@@ -37,7 +36,6 @@ def described(service: object) -> dict[str, object]:
 
 
 def judged(host: Host, name: str) -> dict[str, object]:
-    """Return what is judged, or why it is refused."""
     try:
         start = starting_service(host, name)
         if start is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
-from agent.base.repair import Instruction, RunVerb
+from agent.base.repair import Decide, Instruction, RunVerb
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.k3s import default_arguments
@@ -104,10 +104,7 @@ def _decided_by(argument: str, file: str, location: Location | None, field: str)
 def _with_version(facts: HostFacts) -> tuple[Step, ...]:
     known = facts.version if facts.version_is_known else NEWEST_KNOWN
     example = known._replace(patch=1, build="+k3s1")
-    return (
-        Instruction(f"replace VERSION in the command by the full version of K3s, such as {example}"),
-        RunVerb("assess", ("--k3s-version VERSION",)),
-    )
+    return (Decide(f"Which release of K3s, such as {example}, does `assess` have to take as `--k3s-version`?", ()),)
 
 
 def _version_reason(rows: Iterable[DefaultArgument], facts: HostFacts) -> str:

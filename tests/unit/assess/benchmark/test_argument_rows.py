@@ -206,7 +206,6 @@ def test_a_row_accepts_compliant_values_in_each_spelling(
 
 
 def test_every_argument_of_every_row_has_examples() -> None:
-    """Without an example, a row is not tested."""
     assert {(identifier, name) for identifier, name, *_ in EXAMPLES} == {
         (row.id, flag.name) for row in ROWS.values() for flag in flags(row.check)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -169,3 +170,20 @@ def test_no_title_is_an_instruction() -> None:
     """The recommendation adds "Ensure that" to the title."""
     assert [row.id for row in all_controls() if row.title.lower().startswith(("ensure", "make sure", "verify"))] == []
     assert [row.id for row in all_controls() if row.title.endswith(".") or " " not in row.title] == []
+
+
+each_row = pytest.mark.parametrize("row", MANUAL, ids=lambda row: row.id)
+
+
+@each_row
+def test_each_row_has_one_sentence_about_the_review(row: BenchmarkControl) -> None:
+    assert isinstance(row.check, Manual)
+    assert not row.earlier
+    look = row.check.review
+    assert 40 <= len(look) <= 400
+    assert re.match(r"(Compare|Find|Read|Run) ", look)
+    for text in (look, row.why):
+        assert text.endswith(".")
+        assert not any(mark in text for mark in ("  ", "\n", "{", "}", "<"))
+    assert row.caution == ""
+    assert not row.title.endswith(".")

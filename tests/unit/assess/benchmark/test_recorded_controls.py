@@ -9,12 +9,11 @@ from typing import NamedTuple
 import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
-from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.file_modes import Permissions
 from agent.base.model import PUBLIC_DIRECTORY, FileMode
 from agent.harden.guide.criteria import Criterion, ListExcludes, ListIncludes, ListIncludesOneOf
 from agent.k3s.cis.versions import Benchmark, up_to
+from tests.tools.docs_kube_bench import RANCHER, numbered, reasons
 from tests.unit.assess.benchmark.rows import parts
 
 RECORDED = Path(__file__).parents[3] / "data" / "benchmark" / "controls.tsv"
@@ -82,35 +81,19 @@ def listed_names(criterion: Criterion) -> list[str]:
     return list(criterion.names) if isinstance(criterion, (ListIncludes, ListIncludesOneOf)) else []
 
 
-RANCHER = RECORDED.with_name("rancher-profiles.tsv")
-"""The numbers in Rancher's profiles (rancher/security-scan, package/cfg, 38bebe71); those with `*` have no test."""
-PAGE = Path(__file__).parents[4] / "docs/explanation/kube-bench.md"
-PROFILES = {
-    Benchmark(name): numbers.split()
-    for name, numbers in (line.split("\t") for line in RANCHER.read_text(encoding="utf-8").splitlines())
-}
-
-
-def numbered(benchmark: Benchmark) -> dict[str, BenchmarkControl]:
-    return {row.numbers[benchmark].text: row for row in ROWS.values() if benchmark in row.numbers}
-
-
-@pytest.mark.parametrize("benchmark", PROFILES, ids=str)
+@pytest.mark.parametrize("benchmark", RANCHER, ids=str)
 def test_ranchers_profiles_have_the_same_controls(benchmark: Benchmark) -> None:
-    theirs = {number.rstrip("*") for number in PROFILES[benchmark]}
+    theirs = {number.rstrip("*") for number in RANCHER[benchmark]}
     assert numbered(benchmark).keys() ^ theirs == ({"4.2.15"} if benchmark is Benchmark.CIS_1_11 else set())
 
 
-def test_the_page_names_what_ranchers_newest_profile_leaves_to_a_person_and_assess_decides() -> None:
-    benchmark = [*PROFILES][-1]
-    ours = {number: row.check_of(benchmark) for number, row in numbered(benchmark).items()}
-    untested = [number.rstrip("*") for number in PROFILES[benchmark] if number.endswith("*")]
-    rules = {
-        number: cluster_rules()[check.rule] for number in untested if isinstance(check := ours[number], ClusterCheck)
-    }
-    (row,) = (
-        line for line in PAGE.read_text(encoding="utf-8").splitlines() if "what objects of the cluster decide" in line
-    )
-    named = re.findall(r"([\d.]+\.)(\d+)(?:–[\d.]+\.(\d+))?", row.split("|")[2])
-    expanded = [f"{begin}{n}" for begin, first, last in named for n in range(int(first), int(last or first) + 1)]
-    assert expanded == [number for number in rules if rules[number].passes]
+@pytest.mark.parametrize(("heading", "controls"), [(heading, controls) for heading, _, controls in reasons()])
+def test_each_reason_for_another_result_of_kube_bench_names_controls_of_the_benchmark(
+    heading: str, controls: str
+) -> None:
+    newest = [*RANCHER][-1] if "Rancher" in heading else Benchmark.CIS_1_9
+    for part in controls.split("; "):
+        numbers, _, version = part.partition(" in ")
+        known = numbered(Benchmark(f"cis-{version.split(',')[0]}") if version else newest)
+        for number in re.findall(r"\d[\d.]*\.\d+|\b\d\b", numbers):
+            assert number in known or any(name.startswith(f"{number}.") for name in known), (number, part)

@@ -21,7 +21,6 @@ class Nodes(Protocol):
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
-    """Return a function that creates nodes, each with its own tree."""
     with in_memory() as directory:
 
         def make(k3s: K3s | None = None, version: str = "") -> CheckedNode:
@@ -38,6 +37,5 @@ def server(nodes: Nodes) -> CheckedNode:
 
 @pytest.fixture
 def hardened(server: CheckedNode) -> CheckedNode:
-    """Return the server after apply."""
     server.harden()
     return server

@@ -43,11 +43,9 @@ class CheckedNode(Tree):
     processes: tuple[K3sProcess, ...] = ()
 
     def host(self) -> Host:
-        """The host, with its processes."""
         return fake_host(self.root, processes=self.processes)
 
     def request(self) -> Request:
-        """The options of the command line."""
         return Request(Overrides(role=self.role, k3s_version=self.version or None))
 
     def path(self, inside: str | PurePath) -> Path:
@@ -55,34 +53,27 @@ class CheckedNode(Tree):
         return super().path(PurePath(DATA) / inside)
 
     def put(self, path: str, text: str, mode: int = 0o600) -> Path:
-        """Write a file that only its owner can read."""
         return self.write(path, text, mode)
 
     def config(self, text: str) -> None:
-        """Write K3s' configuration as an operator does."""
         self.put(CONFIG, text)
 
     def drop_in(self, name: str, text: str) -> None:
-        """Write a drop-in of K3s' configuration."""
         self.put(f"{CONFIG}.d/{name}", text)
 
     def starts_with(self, *arguments: str) -> None:
-        """Add arguments to `k3s server` in the unit."""
         unit = self.path(UNIT)
         unit.write_text(unit.read_text().replace("k3s server", " ".join(("k3s server", *arguments))))
 
     def harden(self) -> None:
-        """Run apply, and check that it made all changes that it can make."""
         done = verbs.apply(self.host(), self.request()).exit_code
         assert done in (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
 
     def assess(self, benchmark: Benchmark | None = None) -> Assessment:
-        """Assess the node."""
         host = self.host()
         return with_next_steps(host, assess_host(host, self.request(), Scope(benchmark)))
 
     def verdict(self, name: str, benchmark: Benchmark | None = None) -> Verdict:
-        """Return the verdict on a control, by its ID."""
         (found,) = [verdict for verdict in self.assess(benchmark).verdicts if verdict.control.id == name]
         return found
 

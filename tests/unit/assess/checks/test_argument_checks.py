@@ -18,7 +18,6 @@ from tests.unit.assess.checks.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT,
 
 APPLY = "run `sudo k3s-harden apply`; restart K3s"
 PLUGINS = "enable-admission-plugins"
-EMPTY = " and the key `kube-apiserver-arg`, which has no other item"
 SITE = f"{CONFIG}.d/95-site.yaml"
 
 
@@ -513,8 +512,7 @@ def test_a_version_without_its_patch_is_unknown(nodes: Nodes) -> None:
     assert verdict.status is ControlStatus.UNKNOWN
     assert "patch release" in verdict.reason
     assert fix(verdict) == (
-        "replace VERSION in the command by the full version of K3s, such as v1.24.1+k3s1; then run"
-        " `sudo k3s-harden assess --k3s-version VERSION`"
+        "Which release of K3s, such as v1.24.1+k3s1, does `assess` have to take as `--k3s-version`? "
     )
 
 

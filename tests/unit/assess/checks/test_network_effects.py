@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.assess.checks.answer import ControlStatus
+from agent.assess.assessment import ControlStatus
 from agent.assess.checks.running_effects import NodeNetwork, network_policy_effect
 from agent.base.host.node_state import parsed_rules
 from agent.base.value import replace

@@ -25,7 +25,6 @@ REFUSES = Tried(LOOPBACK, (401, VALID), REFUSED, REFUSED)
 
 @pytest.fixture
 def server(tmp_path: Path) -> AssessedNode:
-    """A hardened server."""
     host = node(tmp_path / "node", K3s())
     host.harden()
     situation = observe_situation(host.host(), host.request())

@@ -17,7 +17,6 @@ class WithProgram(Host):
     program: PurePosixPath | None = None
 
     def trusted_tool(self, name: str) -> PurePosixPath | None:
-        """Return that program."""
         assert name == "ssh-keygen"
         return self.program
 

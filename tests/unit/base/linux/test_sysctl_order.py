@@ -1,4 +1,7 @@
-"""The sysctl.d line that sets a key at boot. test_sysctl_order_agrees.py in tests/system runs the real programs."""
+"""Kernel parameters: the sysctl.d line that sets a key at boot, and values as the kernel parses them.
+
+tests/system/test_sysctl_order_agrees.py runs the real programs and compares with the kernel.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ from agent.base.linux.sysctl_order import (
     SysctlAssignment,
     SysctlFile,
     SysctlReader,
+    accepted,
     at_boot,
     excluded,
     file_text,
     in_order,
+    same_value,
 )
 from agent.base.model import Location
 
@@ -160,3 +165,19 @@ def test_the_last_file_sets_all_its_rows(files: list[SysctlFile], reader: Sysctl
     assert {key: (line.value, line.location.path) for key, line in found.items() if line} == dict.fromkeys(
         KEYS, ("1", ours.path)
     )
+
+
+def test_values_are_equal_if_the_kernel_parses_the_same_number() -> None:
+    assert all(same_value("1", other) for other in (" 1 ", "01", "0x1", "1 # keep", "1\n"))
+    assert not any(same_value("10", other) for other in ("010", "0x10", "1", "", "10a", "-10"))
+    assert same_value("core ", "core")
+    assert not same_value("core", "cor")
+
+
+def test_values_outside_of_a_keys_range_are_rejected() -> None:
+    """vm.overcommit_memory has three modes and a quota is not negative; other keys have no known range."""
+    assert all(accepted("vm.overcommit_memory", text) for text in ("0", "2"))
+    assert not any(accepted("vm.overcommit_memory", text) for text in ("3", "-1", ""))
+    assert accepted("kernel.panic", "-1")
+    assert not accepted("kernel.keys.root_maxkeys", "-1")
+    assert accepted("kernel.core_pattern", "|/bin/false")

@@ -14,7 +14,6 @@ SERVER = {"node-role.kubernetes.io/control-plane": "true"}
 
 
 def ago(hours: float) -> str:
-    """Return a time before NOW."""
     return (NOW - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -79,5 +78,4 @@ def without_managed_fields(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def node_list(*nodes: dict[str, Any]) -> str:
-    """Return the output of `kubectl get nodes -o json`."""
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})

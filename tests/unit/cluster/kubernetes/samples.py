@@ -18,7 +18,6 @@ def metadata(name: str, namespace: str = "", **more: Any) -> Json:  # noqa: ANN4
 
 
 def namespace(name: str, enforce: str = "") -> Json:
-    """Return a namespace, with a Pod Security label."""
     return metadata(name, labels={"pod-security.kubernetes.io/enforce": enforce} if enforce else {})
 
 
@@ -33,7 +32,6 @@ def role(name: str, *rules: Json, namespace: str = "") -> Json:
 
 
 def rule(verbs: str, resources: str, groups: str = "", names: str = "") -> Json:
-    """Return a rule; each argument is a list of words, and `core` is the core API group."""
     found = {"verbs": verbs.split(), "resources": resources.split(), "apiGroups": groups.split() or [""]}
     return {**found, **({"resourceNames": names.split()} if names else {})}
 

@@ -65,7 +65,6 @@ class PagedApi(Api):
 
 
 def plural(kind: str) -> str:
-    """Return the name of a list in the API."""
     word = kind.lower()
     if word.endswith("s"):
         return f"{word}es"

@@ -293,9 +293,9 @@ def test_open_connections_are_named_unless_a_declared_path_covers_them() -> None
     entry = found["default/Pod/web"]
     assert entry.when is When.NEXT_CONNECTION
     assert [reason.found for reason in entry.reasons] == [
-        "1 is open from shop/Pod/batch to port 9090",
-        "1 is open from outside, 198.51.100.7 to port 8080",
-        "1 is open from node n2 to port 8080",
+        "1 from shop/Pod/batch to port 9090",
+        "1 from outside, 198.51.100.7 to port 8080",
+        "1 from node n2 to port 8080",
     ]
     assert [rule.sources for rule in entry.allow][1:] == [
         ("198.51.100.7/32",),

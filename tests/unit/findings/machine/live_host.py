@@ -37,7 +37,6 @@ TOKEN_HEADER = "K10" + "a" * 64
 
 
 def elf(machine: int) -> bytes:
-    """Return the header of a 64-bit little-endian program for a machine."""
     return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, machine) + bytes(44)
 
 
@@ -69,19 +68,15 @@ class LiveHost(Tree):
             self.write(f"/sys/module/{name}/refcnt", "1\n")
 
     def remove(self, path: str) -> None:
-        """Remove a file."""
         self.path(path).unlink()
 
     def configure(self, text: str) -> None:
-        """Write K3s' configuration."""
         self.write("/etc/rancher/k3s/config.yaml", text, 0o600)
 
     def mount(self, line: str) -> None:
-        """Add a line to the mounts."""
         self.write("/proc/1/mountinfo", f"{MOUNTINFO}{line}\n")
 
     def without_module(self, name: str) -> None:
-        """Remove a module from those that are loaded."""
         self.remove(f"/sys/module/{name}/refcnt")
         self.path(f"/sys/module/{name}").rmdir()
 
@@ -92,17 +87,14 @@ class LiveHost(Tree):
         self.write(f"{top}/modules.dep", "".join(f"kernel/net/{name}.ko.xz: a.ko\n" for name in ("dummy", *installed)))
 
     def kernel_configuration(self, *lines: str) -> None:
-        """Write /proc/config.gz."""
         self.write("/proc/config.gz", gzip.compress("\n".join(("# Linux", *lines, "")).encode()))
 
     def unit(self, before_start: str = "", binary: str = "/usr/local/bin/k3s") -> None:
-        """Install a service of K3s."""
         command = "agent" if self.role == "agent" else "server"
         name = "k3s-agent" if self.role == "agent" else "k3s"
         self.write(f"/etc/systemd/system/{name}.service", f"[Service]\n{before_start}ExecStart={binary} {command}\n")
 
     def enable(self, unit: str) -> None:
-        """Enable a unit."""
         self.write(f"/etc/systemd/system/multi-user.target.wants/{unit}")
 
     def network_is(self, state: str) -> None:
@@ -123,10 +115,8 @@ class LiveHost(Tree):
         return tuple(finding for finding in collect_findings(situation) if finding.id in REASONS)
 
     def ids(self, *, is_live: bool = True) -> list[str]:
-        """Return the ids of these findings."""
         return [finding.id for finding in self.findings(is_live=is_live)]
 
     def only(self, *, is_live: bool = True) -> Finding:
-        """Return the only finding."""
         (finding,) = self.findings(is_live=is_live)
         return finding

@@ -45,8 +45,6 @@ class Case(NamedTuple):
 
 
 def calling(method: Callable[..., object]) -> Callable[..., Change]:
-    """Return a function that returns the change which a call of the method makes."""
-
     def with_arguments(*arguments: object, **options: object) -> Change:
         return lambda host: method(host, *arguments, **options)
 
@@ -68,8 +66,6 @@ def all_of(*changes: Change) -> Change:
 
 
 def kubelet_user(line: str, *programs: str, version: str = "1.38", file: str = "/etc/subuid") -> Change:
-    """Return a change that gives the user `kubelet` subordinate IDs."""
-
     def change(host: LiveHost) -> None:
         host.k3s_version = version
         host.write("/etc/passwd", "root:x:0:0::/:/bin/sh\nkubelet:x:991:991::/:/sbin/nologin\n")
@@ -85,7 +81,6 @@ def k3s_program(content: bytes, mode: int = 0o755) -> Change:
 
 
 def cluster(token: str) -> Change:
-    """Return a change that configures a token on a server with a database."""
     return all_of(
         write(f"{DATA}/server/db/state.db"),
         write(f"{DATA}/server/token", f"{TOKEN_HEADER}::server:{PASSWORD}\n", 0o600),
@@ -165,7 +160,7 @@ CASES = (
                 write("/etc/modprobe.d/cis.conf", "install overlay /bin/false\n")),
          all_of(without_module("overlay"), modules_directory(installed=["overlay"]),
                 write("/etc/modprobe.d/cis.conf", "blacklist overlay\n")),
-         "modprobe.d disables it", "remove the line that disables overlay"),
+         "modprobe.d disables it", "sudo sed -ri 's/^ *install +overlay /# &/' $(grep -rlE"),
     Case("kernel-module-missing", all_of(without_module("vxlan"), write("/lib/modules/6.1.0-14-amd64/modules.dep")),
          without_module("vxlan"),
          "another kernel was installed since the boot", "sudo reboot"),

@@ -29,17 +29,14 @@ class Directory:
             path.write_text(name)
 
     def link(self, name: str, target: str) -> None:
-        """Create a symbolic link."""
         (self.root / "m" / name).symlink_to(target)
 
     def read(self, config: str = "") -> Manifests:
-        """Read the directory with this K3s configuration."""
         tree = Tree(str(self.root), os.geteuid(), os.getegid())
         merged = merge_configuration([ConfigText(PurePosixPath("/c"), config.encode())])
         return read_manifests(tree, TOP, merged)
 
     def applied(self, config: str = "") -> set[str]:
-        """Return the relative paths of the files that K3s applies."""
         return {str(path.relative_to(TOP)) for path in self.read(config).applied}
 
 

@@ -1,4 +1,4 @@
-"""Settings files: valid values, and errors with their lines."""
+"""Settings files: valid values, errors with their lines, profiles, and the example file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.assess.benchmark.catalogue import all_controls
+from agent.base import yaml_reader
 from agent.base.errors import ExitCode, InputError, UsageError
 from agent.base.model import FileMode, Location
 from agent.base.value import replace
 from agent.harden.guide.manifests import EventRateLimit
 from agent.harden.settings.loading import SettingsError, apply_overrides, load_settings, load_waivers
-from agent.harden.settings.schema import Overrides, Profile, SecretsEncryption, Settings, example_settings
+from agent.harden.settings.profiles import PRESETS, risks
+from agent.harden.settings.schema import (
+    Overrides,
+    Profile,
+    SecretsEncryption,
+    Settings,
+    example_settings,
+    setting_row,
+    setting_rows,
+)
 from agent.harden.settings.waivers import SiteWaiver
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role, Version
 
@@ -27,7 +38,6 @@ def loaded(text: str) -> Settings:
 
 
 def errors(text: str) -> list[tuple[str, str]]:
-    """Return the line and the text of each error in a settings file."""
     with pytest.raises(SettingsError) as caught:
         loaded(text)
     assert caught.value.exit_code is ExitCode.USAGE
@@ -49,7 +59,7 @@ def test_the_example_of_the_reference_is_valid() -> None:
         expires="2027-06-30",
         role=Role.AGENT,
         host="db-*",
-        location=Location(PATH, 48),
+        location=Location(PATH, 50),
         approved_by="Security team, SEC-1042",
     )
 
@@ -175,7 +185,7 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
         ("waivers:\n  - control: 1.2.9\n    reason: <WHY>", ":3", ("the placeholder <WHY>",)),
         ("pki: {certificate-permissions: 0640}", ":1", ("leave or 0600", "0640")),
         ("drift: {repair: 1}", ":1", ("true or false",)),
-        ("drift: {metrics-file: k3s.prom}", ":1", ("an absolute path",)),
+        *((f"drift: {{metrics-file: {bad}}}", ":1", ("ends in .prom",)) for bad in ("k3s.prom", "/x/k3s")),
         *((f"drift: {{notify: {word}}}", ":1", ("an absolute path",)) for word in ("notify", "/opt/../notify", "[]")),
         ("drift: {notify: /opt/notify ops}", ":1", ("must be a list of words",)),
         *(
@@ -331,3 +341,100 @@ def test_invalid_options_of_the_command_line_are_usage_errors(overrides: Overrid
         apply_overrides(Settings(), overrides)
     assert all(word in caught.value.message for word in words)
     assert caught.value.message.startswith("cannot use")
+
+
+def test_the_example_has_every_setting() -> None:
+    (document,) = yaml_reader.read_documents(example_settings().encode(), PATH)
+    keys: set[str] = set()
+    assert isinstance(document.node, yaml_reader.YamlMapping)
+    for entry in document.node.entries:
+        inner = entry.node.entries if isinstance(entry.node, yaml_reader.YamlMapping) else ()
+        keys |= {entry.key, *(f"{entry.key}.{field.key}" for field in inner)}
+    assert {row.key for row in setting_rows()} <= keys
+
+
+def test_every_override_is_a_setting() -> None:
+    """Overrides are applied by field name, and an unknown name would be ignored."""
+    assert set(Overrides._fields) <= {row.name for row in setting_rows()}
+
+
+def test_every_setting_has_one_complete_row() -> None:
+    names = [name for name in Settings._fields if name != "from_profile"]
+    assert [row.name for row in setting_rows()] == names
+    keys = [row.key for row in setting_rows()]
+    assert len(set(keys)) == len(keys)
+    assert not any(key.startswith(f"{other}.") for key in keys for other in keys)
+    assert all(row.description.endswith(".") and row.kind.allowed and row.default for row in setting_rows())
+
+
+STRICT = PRESETS[Profile.STRICT]
+OFF = {
+    "deny-service-external-ips": "false",
+    "event-rate-limit": "off",
+    "always-pull-images": "false",
+    "pod-max-pids": "off",
+    "seccomp-default": "false",
+    "admission-policies.pod-security": "off",
+    "admission-policies.network-policies": "off",
+    "admission-policies.bindings": "off",
+    "admission-policies.service-accounts": "off",
+    "cni.file-permissions": "leave",
+    "waivers-must": "off",
+}
+"""The setting with which a site disables each preset."""
+
+
+def as_file(key: str, value: str) -> str:
+    *sections, last = key.split(".")
+    return "".join(f"{section}: {{" for section in sections) + f"{last}: {value}" + "}" * len(sections) + "\n"
+
+
+@pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
+@pytest.mark.parametrize("order", [1, -1], ids=["before", "after"])
+def test_a_site_can_disable_each_preset(preset: object, order: int) -> None:
+    lines = ("profile: strict\n", as_file(preset.setting, OFF[preset.setting]))  # type: ignore[attr-defined]  # a Preset
+    settings, strict = loaded("".join(lines[::order])), loaded("profile: strict\n")
+    name = preset.row.name  # type: ignore[attr-defined]  # a Preset
+    assert settings == replace(
+        strict,
+        **{name: getattr(Settings(), name)},
+        from_profile=tuple(row for row in strict.from_profile if row != name),
+    )
+
+
+def test_a_value_of_the_site_replaces_that_of_the_profile() -> None:
+    """The source of the value is then the site, even if both values are equal."""
+    settings = loaded("profile: strict\npod-max-pids: 20000\nalways-pull-images: true\n")
+    assert (settings.pod_max_pids, settings.always_pull_images) == (20_000, True)
+    assert not {"pod_max_pids", "always_pull_images"} & set(settings.from_profile)
+
+
+def test_each_preset_differs_from_the_default() -> None:
+    """A preset with the default value would have no effect. Each preset is valid and occurs once."""
+    for presets in PRESETS.values():
+        assert len({preset.setting for preset in presets}) == len(presets)
+        assert all(preset.read() != getattr(Settings(), preset.row.name) for preset in presets)
+    assert PRESETS.keys() == set(Profile)
+
+
+def test_each_preset_has_a_risk_and_a_command_to_check_it() -> None:
+    assert {preset.setting for presets in PRESETS.values() for preset in presets} <= risks().keys()
+    for key, risk in risks().items():
+        assert setting_row(key).key == key
+        assert risk.breaks.endswith(".")
+        assert risk.preview.endswith(".")
+        assert "\n" not in risk.command
+
+
+def test_each_preset_is_the_setting_of_a_control() -> None:
+    """The profile is for controls that are open with the guide, for the waivers of the others, and for policies."""
+    controls = {control.setting for control in all_controls()}
+    others = {preset.setting for preset in STRICT} - controls
+    assert {setting for setting in others if not setting.startswith("admission-policies.")} == {"waivers-must"}
+
+
+def test_several_errors_name_the_topic_of_each_key() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(b"audit: {max-age: soon}\nwaivers: [{control: 1.2.3, until: 31.12.2027}]\n", PATH)
+    topics = [f"`k3s-harden explain {topic}`" for topic in ("audit.max-age", "waivers")]
+    assert caught.value.hint == f"run {' and '.join(topics)} for the allowed values"

@@ -38,11 +38,9 @@ class Site(Tree):
     host: Host
 
     def configure(self, text: str) -> None:
-        """Write the settings file."""
         self.write("/etc/k3s-harden/config.yaml", text)
 
     def mode(self, name: str) -> int:
-        """Return the mode of a file in server/tls."""
         return stat.S_IMODE((self.root / TLS / name).lstat().st_mode)
 
 

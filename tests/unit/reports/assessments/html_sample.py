@@ -37,7 +37,6 @@ def control(id_: str, title: str, number: str = "", assessed: Assessed = Assesse
 
 
 def verdict(row: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
-    """Return a verdict with a value in most fields."""
     return samples.verdict(
         row,
         status,

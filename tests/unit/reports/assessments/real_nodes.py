@@ -28,7 +28,6 @@ NAMES = ("server", "agent", "server to be", "cluster", "cluster without an answe
 
 @cache
 def assessed(name: str) -> Assessment:
-    """Return the assessment of a node, one of NAMES."""
     k3s = None if name == "server to be" else K3s(role="agent" if name == "agent" else "server")
     flags = {FLAGS.path: lambda handler: handler.send(200, b'{"flags": {"profiling": "true"}}')}
     with in_memory() as directory, ApiServer(OBJECTS, flags).running() as api:

@@ -38,7 +38,6 @@ def at(path: str, line: int = 0) -> Location:
 
 
 def steps(text: str, file: str = "") -> Repair:
-    """Return a remediation of one instruction for the operator."""
     return Repair((Instruction(text, at(file) if file else None),))
 
 

@@ -65,7 +65,6 @@ def validate(assessment: Assessment) -> None:
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """Yield each text of a decoded document."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (dict, list)):

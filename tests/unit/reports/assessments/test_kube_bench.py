@@ -43,7 +43,6 @@ NODE_TYPES = {"master", "node", "etcd", "controlplane", "policies"}
 
 
 def read(assessment: Assessment, *, beyond: bool = True) -> Any:  # noqa: ANN401 - JSON
-    """Return the parsed report, by default with the controls beyond the benchmark."""
     return json.loads(assessment_text(assessment if beyond else of_benchmark(assessment), Format.KUBE_BENCH))
 
 

@@ -70,7 +70,6 @@ def validate(assessment: Assessment, output_format: Format) -> None:
 
 
 def members(value: object) -> Iterator[tuple[str, object]]:
-    """Yield each member of each object of a document."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield name, inner

@@ -24,7 +24,6 @@ from tests.unit.reports.assessments.samples import CALM, COMPARED, FAILS, FULL, 
 def table(
     assessment: Assessment = FULL, *, width: int = 100, verbosity: Verbosity = Verbosity.NORMAL, color: bool = False
 ) -> str:
-    """Return the assessment as shown on a terminal of this width."""
     file = StringIO()
     console = Console(
         file=file, width=width, highlight=False, force_terminal=color, color_system="truecolor" if color else None

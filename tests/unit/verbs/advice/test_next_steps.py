@@ -25,7 +25,6 @@ DIFFERS = Item("/a", ItemStatus.DIFFERS, "mode")
 def finding(
     name: str, *steps: object, level: Level = Level.ERROR, blocks: bool = False, prevents: bool = False, **more: object
 ) -> Finding:
-    """Return a finding whose remediation has these steps."""
     repair = Repair(steps, **more)  # type: ignore[arg-type]
     return Finding(name, level, blocks, prevents, f"problem {name}", repair=repair)
 
@@ -35,7 +34,6 @@ def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Repor
 
 
 def unpurposed(found: tuple[NextStep, ...]) -> list[object]:
-    """Return the steps without their purposes."""
     return [next_step.step for next_step in found]
 
 
@@ -214,6 +212,7 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
     again = report("install", Item("/a", ItemStatus.COMPLIANT))
     assert next_steps.steps_after_install(again, RUNNING) == ()
     assert unpurposed(next_steps.steps_after_install(again, stopped)) == [start]
+    assert unpurposed(next_steps.steps_after_install(again, stopped, is_blocked=True)) == [RunVerb("check")]
 
 
 def test_the_hardening_is_reverted_before_the_package_is_removed() -> None:

@@ -11,14 +11,13 @@ from agent.base.errors import UsageError
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, Version
 from agent.verbs.render.pods import IMAGE, AssessmentJob
-from tests.unit.harden.guide.test_schemas import MINORS, complaints
+from tests.unit.harden.guide.test_manifests import MINORS, complaints
 
 ONE = AssessmentJob("node-1", "audit", IMAGE, 24)
 ALL = replace(ONE, node="", every=0.5)
 
 
 def objects(job: AssessmentJob, minor: int = NEWEST_KNOWN.minor) -> dict[str, Any]:
-    """Return the objects by kind."""
     return {found["kind"]: found for found in job.manifests(Version(1, minor, 0))}
 
 

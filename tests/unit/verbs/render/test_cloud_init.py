@@ -38,7 +38,6 @@ def document(
 
 
 def written(read: dict[str, Any]) -> dict[PurePosixPath, bytes]:
-    """Return the files that cloud-init writes."""
     return {
         PurePosixPath(file["path"]): base64.b64decode(file["content"])
         if "encoding" in file
@@ -141,7 +140,6 @@ class Bootstrap:
         self.installer_sha256 = self._sha256("k3s")
 
     def run(self, joins: Joining, k3s: K3sDownload = USUAL) -> subprocess.CompletedProcess[str]:
-        """Run the script of a server."""
         host = facts.assumed_facts(Role.SERVER, Version.parse("v1.34.2+k3s1"))
         download = Download("https://download.example/k3s-harden", self._sha256("k3s-harden"))
         named = k3s._replace(installer="https://download.example/k3s")
@@ -154,7 +152,6 @@ class Bootstrap:
 
     @property
     def steps(self) -> list[str]:
-        """What ran, in order."""
         return self.log.read_text().splitlines() if self.log.exists() else []
 
     def _sha256(self, name: str) -> str:

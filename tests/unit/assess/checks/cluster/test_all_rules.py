@@ -16,7 +16,7 @@ from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rule
 from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
 from agent.base.repair import Repair
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.queries import CONTROLLERS, PROBES, REQUESTS, Cluster, Query
+from agent.cluster.kubernetes.queries import CONTROLLERS, PROBES, REQUESTS, Cluster, Probe, Query
 from agent.harden.situation import Situation
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
@@ -57,7 +57,6 @@ class Server:
         self._situation: Situation | None = None
 
     def config(self, text: str) -> None:
-        """Change K3s' configuration."""
         self.host.config(text)
         self._situation = None
 
@@ -66,11 +65,9 @@ class Server:
         return self.of(name, cluster(objects, **fields))
 
     def of(self, name: str, found: Cluster | None) -> Answer:
-        """Return the answer of a control."""
         return REVIEWS[name].answer(self.assessed(found))
 
     def assessed(self, found: Cluster | None = None) -> AssessedNode:
-        """Return the node with a cluster."""
         if self._situation is None:
             self._situation = observe_situation(self.host.host(), self.host.request())
         from agent.assess.evidence import file_evidence
@@ -891,15 +888,15 @@ def test_probes_decide_where_they_have_an_answer(server: Server) -> None:
         Query.VALIDATING_WEBHOOKS: [webhook("kyverno", "pods")],
     }
     name = "pods-privileged"
-    rejected = server.ask(name, objects, probes={("shop", name): 'webhook "kyverno.svc"'})
+    rejected = server.ask(name, objects, probes={("shop", name): Probe('webhook "kyverno.svc"')})
     assert rejected.status is PASS
     assert any('webhook "kyverno.svc" rejects it, in a dry run' in text for text in shown(rejected))
-    admitted = server.ask(name, objects, probes={("shop", name): ""})
+    admitted = server.ask(name, objects, probes={("shop", name): Probe("", "in an init container")})
     assert (admitted.status, admitted.found) == (FAIL, "1 namespace: Namespace shop")
-    assert shown(admitted)[0] == "Namespace shop: admits it, in a dry run"
+    assert shown(admitted)[0] == "Namespace shop: admits it in an init container, in a dry run"
     label = {**objects, Query.NAMESPACES: [namespace("shop", "restricted")], Query.VALIDATING_WEBHOOKS: []}
     assert server.ask(name, label).status is PASS
-    assert server.ask(name, label, probes={("shop", name): ""}).status is FAIL
+    assert server.ask(name, label, probes={("shop", name): Probe("")}).status is FAIL
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)

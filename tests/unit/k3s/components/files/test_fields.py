@@ -151,3 +151,11 @@ def test_a_spelling_that_has_an_effect_only_without_a_default_is_unknown(written
     (problem,) = found.problems
     assert isinstance(problem, BoundsError)
     assert "has an effect only without a value or default of" in problem.message
+
+
+def test_a_field_belongs_to_its_versions_and_minors() -> None:
+    assert "defaultPodSysctls" in fields_of("KubeletConfiguration", 37)
+    assert "defaultPodSysctls" not in fields_of("KubeletConfiguration", 34)
+    for version, is_there in (("v1", True), ("v1beta1", False)):
+        fields = fields_of("CredentialProviderConfig", 37, f"kubelet.config.k8s.io/{version}")
+        assert ("providers[].tokenAttributes.cacheType" in fields) is is_there

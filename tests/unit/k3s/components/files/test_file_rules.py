@@ -28,7 +28,6 @@ def rejected(kind: str, content: object) -> list[str]:
 
 
 def places(content: object) -> Iterator[tuple[Any, Any]]:
-    """Yield each mapping and list with each of its keys."""
     for key in content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ():
         yield content, key
         yield from places(content[key])  # type: ignore[index]

@@ -119,7 +119,6 @@ JWT = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration
 
 
 def pairs(kind: str, text: str, *rows: tuple[str, str]) -> list[tuple[str, str, str]]:
-    """Return the kind, and a text with each of two parts in place of EXTRA: one that stops a component, and another."""
     return [(kind, text.replace("EXTRA", stops), text.replace("EXTRA", near)) for stops, near in rows]
 
 
