@@ -87,13 +87,6 @@ class Terminal:
         found, self.shown = self.shown, ""
         return found
 
-    def during(self, seconds: float) -> str:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._read(0.05)
-        found, self.shown = self.shown, ""
-        return found
-
     def end(self) -> int:
         return self._process.wait(_PATIENCE)
 

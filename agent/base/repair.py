@@ -65,6 +65,8 @@ class Run(Value):
     line: str
     undo: str = ""
     """The command line that takes it back; empty if none does."""
+    where: str = ""
+    """Where to run it, such as "on every server"; empty: on the host of the report."""
 
 
 class Edit(Value):
@@ -76,8 +78,6 @@ class Edit(Value):
     """The text in that line; empty: `new` is added below the line."""
     new: str = ""
     """The recommended text; empty: the line is removed, or of a list in one line the item `old`."""
-    others: tuple[str, ...] = ()
-    """Other correct texts."""
 
 
 class Set(Value):
@@ -185,7 +185,7 @@ def undone(step: Step) -> Step | None:
         verb, *options = _TAKEN_BACK_BY[step.verb]
         return RunVerb(verb, tuple(options), line=step.undo_line)
     if isinstance(step, Run) and step.undo:
-        return Run(step.undo, step.line)
+        return replace(step, line=step.undo, undo=step.line)
     if isinstance(step, Edit):
         return _reversed(step)
     return replace(step, value="") if isinstance(step, Set) and not step.location.line else None
@@ -196,7 +196,7 @@ def _reversed(edit: Edit) -> Edit | None:
     moved = line + (not edit.old) - (not edit.new) if line else 0
     if not (moved or edit.new):
         return None  # what was the first line, or in an unknown line
-    return replace(edit, location=edit.location._replace(line=moved), old=edit.new, new=edit.old, others=())
+    return replace(edit, location=edit.location._replace(line=moved), old=edit.new, new=edit.old)
 
 
 def words(text: str) -> Repair:

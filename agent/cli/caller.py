@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import PurePosixPath
@@ -14,7 +15,7 @@ from agent.base.errors import CommandHint
 from agent.reports.repair_texts import PROGRAM, Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
 REPEATED_OPTIONS: ContextVar[Callable[[str], Collection[str]] | None] = ContextVar("options", default=None)
 """Returns the options of a verb that commands repeat. A command line with options sets it; others have none."""
@@ -73,6 +74,25 @@ def _owns(root: str) -> bool:
         return os.stat(root).st_uid == _uid()  # noqa: PTH116 - as this module does
     except OSError:
         return False
+
+
+@contextmanager
+def as_user_of_sudo() -> Iterator[int]:
+    """Act as the user who called this program by sudo(8), with the files of that user; yield 0 if nobody did."""
+    user, group = _uid(), int(os.environ.get("SUDO_GID") or 0)
+    if os.geteuid() or not (user and group):
+        yield 0
+        return
+    groups = os.getgroups()
+    try:
+        os.setgroups([])
+        os.setegid(group)
+        os.seteuid(user)
+        yield user
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def _uid() -> int:

@@ -162,13 +162,23 @@ def print_or_write(document: bytes, output: Path | None) -> None:
 
 
 def write_output(output: Path, content: bytes) -> None:
-    """Write a file with mode 0600, completely or not at all. Raises HostError."""
+    """Write a file with mode 0600, completely or not at all. Raises HostError.
+
+    As root the program follows no path that others control. It writes such a file as the user who called it by sudo.
+    """
     from agent.base.host import Host
     from agent.base.model import PRIVATE_FILE, File
+    from agent.cli.caller import as_user_of_sudo
 
+    file = File(path=absolute(output), content=content, mode=PRIVATE_FILE)
     try:
-        Host.real().machine_tree.write(File(path=absolute(output), content=content, mode=PRIVATE_FILE))
+        try:
+            Host.real().machine_tree.write(file)
+        except HostError:
+            with as_user_of_sudo() as user:
+                if not user:
+                    raise
+                Host.real().machine_tree.write(file)
     except HostError as error:
-        # As root the program follows no path that others control; a redirection is opened by the user's shell.
         hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
         raise HostError(error.message, hint) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from agent.base.repair import RunVerb
 from agent.base.report import Level
 from agent.findings import (  # noqa: F401 - each module declares its kinds
     admission,
@@ -22,7 +23,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     secure_defaults,
     settings,
 )
-from agent.findings.registry import KINDS, Problem, instruction
+from agent.findings.registry import KINDS, Problem, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,5 +62,5 @@ def _cases(kind: FindingKind, problems: Iterator[Problem]) -> Iterator[Finding]:
     yield from map(kind.case, islice(problems, _MOST_CASES))
     left = sum(1 for _ in problems)
     if left:
-        again = instruction("fix these, then run this again")
+        again = steps(RunVerb("check"))
         yield kind.case(Problem(f"{left} more findings of this kind are not shown", repair=again))

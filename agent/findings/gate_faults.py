@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, Run, RunVerb
+from agent.base.repair import Answer, Decide, Instruction, Repair, Run, RunVerb
 from agent.base.value import replace
 from agent.findings.registry import (
     APPLY,
@@ -152,7 +152,12 @@ def start_contested(situation: Situation) -> Iterator[Problem]:
     path = situation.facts.dropin_path
     for rival in situation.rivals:
         message = f"{rival} starts or runs with the same configuration, and needs other content in {path}"
-        fix = instruction("disable the service that is left over, or give each its own `--config` and `--data-dir`")
+        disable = Run(f"sudo systemctl disable --now {rival}", undo=f"sudo systemctl enable --now {rival}")
+        answers = (
+            Answer("No", "it ends, and does not start again", (disable,)),
+            Answer("Yes", "each service needs its own `--config` and `--data-dir`", ()),
+        )
+        fix = steps(Decide(f"Is {rival} needed?", answers))
         yield Problem(message, location=Location(path), repair=fix)
 
 
@@ -237,9 +242,11 @@ def start_blocked(situation: Situation) -> Iterator[Problem]:
         yield Problem(
             f"the gate blocked the last start of {service}",
             location=Location(file_of_service(service, UNGATED)),
-            repair=instruction(f"read the log of {service}, such as /var/log/{service}.log")
-            if situation.gate.is_openrc
-            else _command(f"systemctl status {gate_instance(service)}"),
+            repair=_command(
+                f"sudo tail /var/log/{service}.log"
+                if situation.gate.is_openrc
+                else f"systemctl status {gate_instance(service)}"
+            ),
         )
 
 
@@ -270,11 +277,11 @@ def started_unhardened(situation: Situation) -> Iterator[Problem]:
     k3s-harden-started@.service compares them with what K3s has logged for this start. Something changed K3s' files or
     variables after the gate had read them. It is reported until the next start of the service.
     """
-    find = Instruction("find out what changed K3s' files or systemd's environment during the start")
+    risk = "find out what changed K3s' files or systemd's environment during the start"
     for service, difference in situation.gate.exceptions.unhardened.items():
         message = f"{service} does not run as its gate judged"
         found = "; ".join(difference.splitlines())
-        fix = steps(find, Run(f"sudo systemctl restart {service}"))
+        fix = replace(steps(Run(f"sudo systemctl restart {service}")), risk=risk)
         yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), repair=fix)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
-from agent.base.repair import Instruction, RunVerb
+from agent.base.repair import RunVerb
 from agent.findings.registry import Problem, error, no, steps, warning
 from agent.harden.changes.journal import OBSERVES
 
@@ -19,7 +19,6 @@ OBSERVING = ("gate-observes", "gate-observes-too-long")
 _MOST_DAYS = 30
 _FIX = steps(
     RunVerb("impact"),
-    Instruction("fix what breaks, or postpone it by `stages`"),
     RunVerb("apply"),
     alternative=steps(RunVerb("install", ("--enforce",))),
 )

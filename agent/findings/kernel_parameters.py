@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot, same_value
 from agent.base.model import Absent, Location, Sysctl
-from agent.base.repair import Answer, Decide, Edit, Instruction, Repair, Run, RunVerb
+from agent.base.repair import Answer, Decide, Edit, Repair, Run, RunVerb
 from agent.findings.config_edits import setting_to, without, without_argument
 from agent.findings.registry import Problem, error, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.dropin_options import options_to_set
@@ -221,8 +221,7 @@ def _outside(situation: Situation) -> Repair:
     lines = " ".join(f"{row.key}={row.value}" for row in _settable(situation))
     where = "on the machine that runs this container" if situation.facts.platform.container else "where it is writable"
     command = f"printf '%s\\n' {lines} | sudo tee {_OUTSIDE} && sudo sysctl -p {_OUTSIDE}"
-    first = Instruction(f"{where}, set the kernel parameters with the next command")
-    return steps(first, Run(command), RunVerb("apply"))
+    return steps(Run(command, where=where), RunVerb("apply"))
 
 
 def _settable(situation: Situation) -> list[SysctlRow]:

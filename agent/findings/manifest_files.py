@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import File, Location
+from agent.base.repair import Answer, Decide, Edit
 from agent.base.value import Value
-from agent.findings.registry import APPLY, Problem, error, file_removal, instruction, no, warning
+from agent.findings.registry import APPLY, Problem, error, file_removal, instruction, no, steps, warning
 from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.guide.manifests import network_policies
 from agent.k3s.redaction import HIDDEN
@@ -31,6 +32,7 @@ _PLACEHOLDER = r"<[^<>\n]+>"
 _LARGEST_MANIFEST = 8 << 20
 _MOST_PARSED = 1 << 20
 """Bytes of manifests after which no further file is parsed."""
+_NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 @error(
@@ -84,7 +86,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Problem]:
             location = Location(entry.path, (yaml_reader.part(entry.node, "apiVersion") or entry.node).line)
             what = f"a {entry.kind} of {entry.api_version}"
             message = f"manifest contains {what}, which K3s {situation.facts.version} does not support"
-            fix = instruction(f"change the object to {removal.instead}", location)
+            fix = steps(Edit(location, entry.api_version, removal.instead))
             yield Problem(message, removal.instead, entry.api_version, location, fix)
 
 
@@ -100,10 +102,12 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Problem]:
             for line in _name_selectors(entry.node):
                 location = Location(entry.path, line)
                 message = "NetworkPolicy selects namespaces by a label that Kubernetes does not set"
-                fix = instruction(
-                    "unless you label your namespaces, replace `name` with kubernetes.io/metadata.name", location
+                answers = (
+                    Answer("Yes", "the policy selects these", ()),
+                    Answer("No", "the policy selects by the name", (Edit(location, "name", _NAME_LABEL),)),
                 )
-                yield Problem(message, "kubernetes.io/metadata.name", "name", location, fix)
+                fix = steps(Decide("Do you label your namespaces with `name`?", answers))
+                yield Problem(message, _NAME_LABEL, "name", location, fix)
 
 
 @warning(repair="before apply, create the policy again with another name, and delete this one")

@@ -134,7 +134,9 @@ def completed(step: base.Step, caller: Caller) -> base.Step:
     if isinstance(step, RunVerb):
         undo = undone(step)
         return replace(step, line=caller.command(step), undo_line=caller.command(undo) if undo else "")
-    return Run(caller.command(step), caller.other(step.undo)) if isinstance(step, Run) else step
+    if not isinstance(step, Run):
+        return step
+    return replace(step, line=caller.command(step), undo=caller.other(step.undo))
 
 
 def addressed(repair: Repair, caller: Caller) -> Repair:
@@ -161,7 +163,8 @@ def described(step: base.Step) -> Step:
     """Return a step as text."""
     if isinstance(step, (RunVerb, Run)):
         # `addressed` makes it complete for a caller.
-        return Step(step.line or _UNKNOWN.command(step), is_command=True)
+        line, where = step.line or _UNKNOWN.command(step), step.where if isinstance(step, Run) else ""
+        return Step(f"{where}, run `{line}`" if where else line, is_command=not where)
     if isinstance(step, Edit):
         return Step(_of_edit(step))
     if isinstance(step, Set):
@@ -206,11 +209,10 @@ def patch_command(patch: Patch) -> str:
 
 
 def _of_edit(edit: Edit) -> str:
-    others = f" (or {', '.join(f'`{other}`' for other in edit.others)})" if edit.others else ""
     if not edit.old:
         place = f"below {edit.location}" if edit.location.line else f"to the end of {edit.location}"
-        return f"add `{edit.new}`{others} {place}"
-    change = f"replace `{edit.old}` by `{edit.new}`{others}" if edit.new else f"remove `{edit.old}`"
+        return f"add `{edit.new}` {place}"
+    change = f"replace `{edit.old}` by `{edit.new}`" if edit.new else f"remove `{edit.old}`"
     return f"{change} {at(edit.location)}"
 
 
@@ -275,6 +277,7 @@ def repair_object(repair: Repair) -> dict[str, object]:
         "text": text(repair),
         "owner": str(repair.owner),
         "restart": repair.restart.value,
+        "risk": repair.risk,
         "steps": list(map(step_object, in_order(repair))),
         "alternative": repair.alternative and repair_object(repair.alternative),
     }
@@ -293,8 +296,8 @@ def step_object(step: base.Step) -> dict[str, object]:
 
 
 def _shown(step: base.Step) -> dict[str, object]:
-    shown = described(step)
-    return {**_fields(step), "text": shown.text, "command": shown.text if shown.is_command else ""}
+    command = getattr(step, "line", "") or _UNKNOWN.command(step)
+    return {**_fields(step), "text": described(step).text, "command": command}
 
 
 def _fields(step: base.Step) -> dict[str, object]:

@@ -7,6 +7,7 @@ The drop-in systemd/k3s.service.d/zzz-k3s-harden.conf and systemd/openrc/start-k
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "bypass-in-effect"})
 """Findings about what `end_exceptions` ends."""
+_STARTED = PurePosixPath("/run/openrc/started")
+"""The services that OpenRC has started. One that the gate blocks is among them, because start-k3s runs."""
 _LONGEST = 24 * 60
 """Minutes of the longest bypass."""
 
@@ -49,18 +52,22 @@ def _start_blocked(host: Host, services: Sequence[str]) -> tuple[str, ...]:
     StartLimitBurst= attempts; the service has then failed. A service that its operator stopped is not started.
     """
     systemd = Systemd(host)
-    if not services or not systemd.is_running:
-        for service in services:  # what OpenRC has started then ends its pause
-            host.writable_tree.remove_file(file_of_service(service, UNGATED))
-        return ()
-    for unit in systemd.show(services, "Id", "ActiveState", "UnitFileState"):
+    for unit in systemd.show(services, "Id", "ActiveState", "UnitFileState") if services and systemd.is_running else ():
         if unit.get("ActiveState") == "failed":
             systemd.reset_failed(unit["Id"])
             if unit.get("UnitFileState", "").startswith(("enabled", "static", "linked")):
                 systemd.start(unit["Id"])
-    for service in services:  # last, so that the next run repeats this one if it is killed
+    # Last, so that the next run repeats this one if it is killed. What OpenRC has started then ends its pause.
+    for service in services:
         host.writable_tree.remove_file(file_of_service(service, UNGATED))
-    states = systemd.show(services, "Id", "ActiveState", "Job")
+    return _started(host, services)
+
+
+def _started(host: Host, services: Sequence[str]) -> tuple[str, ...]:
+    """Return the services among these that run or are being started."""
+    if gate_units.starts_services(host):
+        return tuple(service for service in services if host.tree.exists(_STARTED / service))
+    states = Systemd(host).show(services, "Id", "ActiveState", "Job") if services and Systemd(host).is_running else ()
     return tuple(
         unit["Id"] for unit in states if unit.get("Job") or unit.get("ActiveState") in ("activating", "active")
     )
@@ -104,13 +111,16 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
     when, until = timestamp(host.now()), timestamp(host.now() + minutes * 60)
     content = f"{uptime + minutes * 60} {f'{EACH} ' if each else ''}{host.user}, {when}\n".encode()
     starts = "each start" if each else "the next start"
+    found = gate.read_exceptions(host)
+    longer = {name: one for name, one in found.bypasses.items() if one.is_for_each and not each}
     host.put(Directory(path=RUN_DIRECTORY, mode=PUBLIC_DIRECTORY))
     for service in services:
         host.put(File(path=file_of_service(service, BYPASS), content=content, mode=PUBLIC_FILE))
         host.log(f"{starts} of {service} until {until} passes without its gate: k3s-harden bypass by {host.user}")
-    blocked = gate.read_exceptions(host).blocked
-    started = _start_blocked(host, [service for service in services if service in blocked])
-    detail = f"{starts} until {until} passes without the gate"
+    blocked = _start_blocked(host, [service for service in services if service in found.blocked])
+    started: tuple[str, ...] = ()
+    with suppress(HostError):  # the bypass is in effect, whatever systemd answers
+        started = _started(host, services)
     from agent.verbs.advice import next_steps
 
     return Report(
@@ -118,7 +128,13 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
         writes=True,
         facts=(Fact("bypassed by", host.user, when), Fact("expires", f"until {until}", f"{minutes} minutes later")),
         items=tuple(
-            Item(service, ItemStatus.CHANGED, f"is being started; {detail}" if service in started else detail)
+            Item(
+                service,
+                ItemStatus.CHANGED,
+                ("is being started; " if service in blocked else "runs; " if service in started else "")
+                + f"{starts} until {until} passes without the gate"
+                + (f", and no longer each start until {longer[service].until}" if service in longer else ""),
+            )
             for service in services
         ),
         findings=(),

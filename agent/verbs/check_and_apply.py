@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.base.errors import ExitCode, HardenError, HostError
 from agent.base.model import Absent, File, Sysctl
-from agent.base.repair import Instruction, RunVerb, words
+from agent.base.repair import RunVerb, words
 from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -43,7 +43,6 @@ _SECONDS = 60.0
 _WAYS_ON = (
     NextStep(RunVerb("impact"), "see all objects, when they break, and what to do"),
     NextStep(RunVerb("impact", ("--format", "settings")), "print `network-policies.allow` with their traffic"),
-    NextStep(Instruction("postpone a part by `stages`, or accept single objects by `impact.accepted`")),
     NextStep(RunVerb("apply", ("--accept-impact",)), "harden now"),
 )
 """Next steps if objects break by what apply would write."""

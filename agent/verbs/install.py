@@ -21,7 +21,7 @@ from agent.harden.changes.journal import BACKUPS, Journal, end_observation, is_u
 from agent.harden.changes.state import HIDDEN_FROM_UNITS, read_publication
 from agent.harden.node import gate, gate_units
 from agent.harden.node.gate import RUN_DIRECTORY
-from agent.harden.node.gate_units import DROPIN, DROPINS, OLDER_DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
+from agent.harden.node.gate_units import DROPIN, DROPINS, OLDER_DROPIN, PACKAGED_PROGRAM, UNIT
 from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, describe_state
 from agent.verbs.advice import next_steps
@@ -101,10 +101,11 @@ def install(host: Host, installation: Installation, *, enforce: bool = False) ->
             end_observation(host)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host)
-    report = _report("install", items, [file.id for file in resources], gate.detect_gate(host), installation)
-    return replace(
-        report, next_steps=(*installation.blocked, *next_steps.steps_after_install(report, installation.k3s))
-    )
+    there = gate.detect_gate(host)
+    report = _report("install", items, [file.id for file in resources], there)
+    is_blocked = host.is_live and bool(there.exceptions.blocked)
+    steps_then = next_steps.steps_after_install(report, installation.k3s, is_blocked=is_blocked)
+    return replace(report, next_steps=(*installation.blocked, *steps_then))
 
 
 def _move_dropins(host: Host, resources: Iterable[File]) -> list[Item]:
@@ -140,7 +141,7 @@ def uninstall(host: Host, installation: Installation) -> Report:
     left = gate.detect_gate(host)
     # The units of a package continue to publish.
     node, steps = ([], ()) if installation.packaged else _withdrawn(host)
-    report = _report("uninstall", [*items, *removed, *node], [], left, installation)
+    report = _report("uninstall", [*items, *removed, *node], [], left)
     report = replace(report, findings=after_apply_or_revert.after_uninstall(left))
     try:
         is_hardened = bool(Journal(host).runs())
@@ -308,14 +309,11 @@ def _reload(host: Host) -> None:
         systemd.reload()
 
 
-def _report(
-    verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gate, installation: Installation
-) -> Report:
+def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gate) -> Report:
     done = {item.id for item in items}
     untouched = [Item(name, ItemStatus.COMPLIANT) for name in all_ids if name not in done]
     evidence = "runs before each start of K3s" + ("; installed by a package" if there.packaged else "")
-    place = gate_units.START if installation.is_openrc else there.template or UNIT_DIRECTORY / TEMPLATE
-    facts = (Fact("gate", str(place), evidence),)
+    facts = (Fact("gate", str(there.template), evidence),) if there.template else ()
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.base.errors import UsageError
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, Run, RunVerb
+from agent.base.repair import Instruction, Repair, Run, RunVerb, Set
 from agent.base.report import ItemStatus, NextStep
 from agent.base.value import replace
 from agent.harden.node.datastore import Datastore, sqlite_database
@@ -126,8 +126,8 @@ def _setting(host: Host, request: Request, target: Version) -> Iterator[NextStep
     """Yield the edit of a `k3s-version` in the settings that is not the version of the upgrade."""
     version = read_settings(host, request.settings_file, Overrides()).k3s_version
     if version is not None and version.minor != target.minor:
-        text = f"remove `k3s-version`, or change it to {target.family}"
-        yield NextStep(Instruction(text, Location(request.settings_file or DEFAULT_SETTINGS)))
+        location = Location(request.settings_file or DEFAULT_SETTINGS)
+        yield NextStep(Set("k3s-version", f'"{target.family}"', location))
 
 
 def _save(k3s: InstalledK3s, facts: HostFacts, target: str) -> Iterator[NextStep]:

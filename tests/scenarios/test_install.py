@@ -135,6 +135,8 @@ def test_uninstall_removes_all_files_of_install(ready: HostTree) -> None:
     done = ready.run("uninstall", "--program", PROGRAM)
     assert done.code == 0, done
     assert set(ready.entries()) == before
+    again = ready.run("uninstall", "--program", PROGRAM)
+    assert (again.code, GATE in again.stdout, "Nothing to uninstall" in again.stdout) == (0, False, True)
 
 
 @pytest.mark.parametrize(

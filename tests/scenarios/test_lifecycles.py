@@ -116,3 +116,14 @@ def test_files_restored_from_an_image_are_replaced(hardened: Hardened) -> None:
         host[path].write_bytes(content)
     assert host.seen("apply").code == 0
     assert host.entries() == expected
+
+
+def test_revert_removes_the_record_of_connections_and_revert_last_keeps_it(hardened: Hardened) -> None:
+    host = hardened("server", "1.34")
+    record = host.write("/var/lib/k3s-harden/connections.json", "{}", 0o600)
+    assert host.run("revert", "--last", "--force").code == 0
+    assert record.exists()
+    host.run("apply", "--role", "server", "--k3s-version", "1.34")
+    assert host.run("revert").code == 0
+    assert not record.exists()
+    assert not record.with_name("connections.lock").exists()

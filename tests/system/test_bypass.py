@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from agent.base.errors import HostError, UsageError
 from agent.base.host.process import Completed
-from agent.base.repair import Run
+from agent.base.repair import Run, RunVerb
 from agent.base.value import replace
 from agent.harden.node.gate import read_exceptions
-from agent.harden.node.gate_units import DROPIN
+from agent.harden.node.gate_units import DROPIN, gate_files
 from agent.verbs.bypass import bypass, end_exceptions, minutes_of
 from tests.fake import Programs, fake_host
 
@@ -53,6 +53,7 @@ def booted(guarded: Path, *units: str, after: tuple[str, ...] = ()) -> Programs:
         {
             (systemctl, "show", f"--property={before}", "--", *services): shown(before, units),
             (systemctl, "show", f"--property={then}", "--", *services): shown(then, after),
+            (systemctl, "show", f"--property={then}", "--", "k3s-east.service", "k3s.service"): shown(then, after),
             **{(systemctl, "reset-failed", service): Completed(0, "", "") for service in services},
             **{(systemctl, "start", "--no-block", service): Completed(0, "", "") for service in services},
         }
@@ -136,6 +137,43 @@ def test_a_bypass_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
     assert details["k3s.service"].startswith("is being started; the next start until")
     steps = [step.step.line for step in report.next_steps if isinstance(step.step, Run)]
     assert steps == ["sudo systemctl start k3s-east"]
+
+
+def test_a_k3s_that_runs_is_not_started(guarded: Path) -> None:
+    """Also under OpenRC, where what waits for the gate counts as started, and then becomes K3s."""
+    programs = booted(guarded, after=("k3s.service active",))
+    report = bypass(fake_host(guarded, programs=programs, is_live=True), (), 15)
+    assert {item.id: item.detail.partition(" ")[0] for item in report.items} == {
+        "k3s.service": "runs;",
+        "k3s-east.service": "the",
+    }
+    steps = [step.step.line for step in report.next_steps if isinstance(step.step, Run)]
+    assert steps == ["sudo systemctl start k3s-east"]
+
+
+@pytest.mark.parametrize(("is_blocked", "detail"), [(True, "is being started; the next"), (False, "runs; the next")])
+def test_under_openrc_a_started_service_needs_no_start(tmp_path: Path, detail: str, *, is_blocked: bool) -> None:
+    for path in ("etc/init.d/k3s", "run/openrc/softlevel", "run/openrc/started/k3s", "sbin/openrc", "sbin/openrc-run"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch(0o755)
+    (tmp_path / "etc/init.d/k3s").write_text("#!/sbin/openrc-run\ncommand=/usr/local/bin/k3s\n")
+    for file in gate_files(PurePosixPath("/usr/bin/k3s-harden")):
+        (tmp_path / str(file.path)[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / str(file.path)[1:]).write_bytes(file.content)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/uptime").write_text("100.99 5.0\n")
+    run = put(tmp_path, **({"ungated_k3s": ""} if is_blocked else {}))
+    report = bypass(fake_host(tmp_path, is_live=True), (), 15)
+    assert [(item.id, item.detail.startswith(detail)) for item in report.items] == [("k3s", True)]
+    assert [step.step for step in report.next_steps] == [RunVerb("check")]
+    assert [file.name for file in run.iterdir()] == ["bypass.k3s"]
+
+
+def test_a_bypass_says_which_longer_one_it_replaces(guarded: Path) -> None:
+    host = fake_host(guarded, is_live=True)
+    bypass(host, ("k3s.service",), 120, each=True)
+    (item,) = bypass(host, ("k3s.service",), 15).items
+    assert item.detail.endswith(", and no longer each start until 2023-11-15T00:13:20Z")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.machine import NOBODY, SERVER, START, Machine
+from tests.machine import NOBODY, PROGRAM, SERVER, START, Machine
 
 pytestmark = pytest.mark.root
 
@@ -137,3 +137,19 @@ def test_an_ordinary_user_can_harden_their_own_tree(host: Machine) -> None:
     host.run("sh", "-c", f"rm {IMAGE}/run/*; chown root {IMAGE}/run", check=True)
     refused = as_nobody(host, "apply", "--root", IMAGE, *SERVER, "--k3s-version", "1.24")
     assert (refused.returncode, "Permission denied" in refused.stderr) == (1, True), refused
+
+
+def test_after_sudo_a_report_is_written_as_the_user_who_called_it(host: Machine) -> None:
+    """So the user can read it. A symlink to what only root can write is not followed, and other users have no file."""
+    host.run("mkdir", "-p", f"{IMAGE}/home", f"{IMAGE}/of-root", user=NOBODY, check=True)
+    host.run("sh", "-c", f"chown root {IMAGE}/of-root; ln -s {IMAGE}/of-root {IMAGE}/home/link", check=True)
+    by_sudo = ("env", f"SUDO_UID={NOBODY}", f"SUDO_GID={NOBODY}", *PROGRAM, "assess", *SERVER, "--output")
+    report, linked = f"{IMAGE}/home/report.html", f"{IMAGE}/home/link/report.html"
+    assert host.run(*by_sudo, report).returncode == 3
+    entry = host.entry(report)
+    assert entry is not None
+    assert (entry.owner[0], entry.mode) == (NOBODY, 0o600)
+    refused = host.run(*by_sudo, linked)
+    assert (refused.returncode, "Permission denied" in refused.stderr, host.entry(linked)) == (1, True, None)
+    as_root = host.run(*PROGRAM, "assess", *SERVER, "--output", f"{IMAGE}/home/another.html")
+    assert (as_root.returncode, f"user {NOBODY} owns it" in as_root.stderr) == (1, True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -56,15 +54,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def modes(machine: Machine) -> dict[str, int]:
     entries = {path: machine.entry(path) for path in OF_EACH_NODE | OF_A_SERVER | FROM_25_ON}
     return {path: entry.mode for path, entry in entries.items() if entry is not None}
-
-
-def report(machine: Machine, *words: str) -> dict[str, Any]:
-    run = machine.harden(*words, "--format", "json")
-    return dict(json.loads(run.stdout))
-
-
-def statuses(of: dict[str, Any]) -> dict[str, str]:
-    return {item["id"]: item["status"] for item in of["items"]}
 
 
 def traced(machine: Machine, *words: str) -> list[str]:

@@ -6,12 +6,16 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.base import package_data
+from agent.verbs.installation import COMPLETIONS
+from tests.shells import assert_completes
 from tests.tools.dist.tools import CHECKOUT
 from tests.vm.conftest import Bundle
 from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, STAND_IN_HOME, Node
@@ -127,6 +131,17 @@ def test_the_program_needs_only_the_c_library(bundle: Bundle, tmp_path: Path) ->
     assert contents["libpython3.11"].startswith("3.11.")
     assert contents["libssl3"].startswith("3.0.")
     assert contents.keys() <= {path.name for path in (top / "licenses").iterdir()}
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_the_archive_completes_in_each_shell(bundle: Bundle, tmp_path: Path, shell: str) -> None:
+    """With the scripts that its `install` writes."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    unpacked = ("tar", "--extract", "--strip-components=1", "--file", bundle.archive, "--directory", tmp_path)
+    subprocess.run(unpacked, check=True)
+    scripts = {name: package_data.read("completions", f"k3s-harden.{name}") for name in COMPLETIONS}
+    assert_completes(tmp_path, shell, scripts)
 
 
 def test_the_same_commit_gives_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ _STATE = "/var/lib/k3s-harden/notify"
 _SETTINGS = "/etc/k3s-harden/config.yaml"
 _COMMAND = "/usr/local/lib/site/notify"
 _RECEIVED = "/srv/received"
-_FIGHT = "/etc/sysctl.d/99-fight.conf"
 _RECEIVER = f"""\
 import http.server, json
 

@@ -11,6 +11,7 @@ from tests.vm import openrc
 from tests.vm.conftest import Packages
 from tests.vm.node import HARDENED_KERNEL, JOIN, put_stand_in
 from tests.vm.openrc import OpenrcNode
+from tests.vm.readme import block
 
 pytestmark = pytest.mark.vm
 
@@ -59,6 +60,7 @@ def test_k3s_waits_for_the_repair_of_its_host_and_starts_with_it(node: OpenrcNod
     assert WAITS in node.supervised()
     assert node.BAD_DROPIN in node.log()
     assert "k3s is not started" in node.log()
+    assert "the gate blocks K3s: see the reason and the fix: k3s-harden check" in node.harden("install").out
 
     node.repair_host()
     node.harden("apply")
@@ -103,12 +105,40 @@ def test_root_bypasses_the_gate_for_one_start(node: OpenrcNode) -> None:
     node.break_host()
     node.service("k3s", "start")
     _wait_until_refused(node)
-    node.harden("bypass")
+    assert "is being started" in node.harden("bypass").out
     _wait_for_starts(node, 1)
     assert "started without its gate" in node.harden("check", check=False).out
     node.kill_supervised()
     node.wait_until(f"pgrep -f '^/bin/sh {WAITS}'")
     assert len(node.starts()) == 1
+
+
+def test_root_bypasses_the_gate_for_each_start_in_a_time(node: OpenrcNode) -> None:
+    """Each restart after a crash passes until the time is over, and `check` reports it."""
+    node.break_host()
+    node.harden("bypass", "--for", "2h")
+    node.service("k3s", "start")
+    _wait_for_starts(node, 1)
+    for number in (2, 3):
+        node.kill_supervised()
+        _wait_for_starts(node, number)
+    assert "each start" in node.harden("check", check=False).out
+    node.run("sed -i 's/^[0-9]*/1/' /run/k3s-harden/bypass.k3s; rm /run/k3s-harden/ungated.k3s")
+    node.kill_supervised()
+    _wait_until_refused(node)
+    assert len(node.starts()) == 3
+
+
+def test_cron_mails_only_changes(node: OpenrcNode) -> None:
+    """The scripts of the page print nothing if nothing has changed."""
+    node.harden("apply")
+    node.run("mkdir -p /etc/periodic/daily /etc/periodic/15min")
+    node.run(block("docs/howto/openrc.md", "## What differs from systemd").replace("sudo ", ""))
+    first, second = (node.run("/etc/periodic/daily/k3s-harden") for _ in range(2))
+    assert first.out.startswith("stored this assessment")
+    assert (second.out, second.err) == ("", "")
+    node.run("rm /etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml")
+    assert "FAIL" in node.run("/etc/periodic/daily/k3s-harden").out
 
 
 def test_the_gate_covers_agents_named_services_and_what_the_installer_of_k3s_writes_again(node: OpenrcNode) -> None:

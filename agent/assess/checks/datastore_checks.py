@@ -21,8 +21,8 @@ from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import EncryptionConfiguration, MissingFile, UnknownCause, UnknownFile
 from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
+from agent.base.value import replace
 from agent.findings.config_edits import without_argument
-from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.harden.node.facts import not_run
@@ -47,10 +47,16 @@ _WRITTEN_AGAIN = "restart K3s, which writes {path} again"
 _RESTORED = "restore {path} from a backup"
 """K3s does not write the encryption configuration again."""
 
+_RESTART_ALL = Run("sudo systemctl restart k3s", where="on every server")
 _ENABLE = (
-    Instruction("run `k3s secrets-encrypt enable` on one server, because encryption is disabled"),
-    Instruction("restart K3s on every server"),
+    Run("sudo k3s secrets-encrypt enable", "sudo k3s secrets-encrypt disable", where="on one server"),
+    _RESTART_ALL,
 )
+_ENCRYPTED_FROM_NOW_ON = (
+    Run("sudo k3s secrets-encrypt rotate-keys", where="on one server"),
+    replace(_RESTART_ALL, where="when `k3s secrets-encrypt status` shows reencrypt_finished, on every server"),
+)
+"""They also encrypt existing Secrets."""
 
 
 class EtcdSetting(Check):
@@ -238,7 +244,7 @@ class EncryptionProviders(Check):
                 f"on every server, put {' or '.join(self.providers)} first for `secrets`, with its own key, and keep"
                 " the present providers after it"
             ),
-            Instruction("restart K3s on every server"),
+            _RESTART_ALL,
             Run("kubectl get secrets --all-namespaces -o json | kubectl replace -f -"),
         )
 
@@ -249,12 +255,11 @@ class EncryptionProviders(Check):
         supports only aescbc, and K3s rejects a file with providers other than aescbc, secretbox and identity.
         """
         if providers == (IDENTITY,):
-            return (Instruction(ENCRYPTED_FROM_NOW_ON),)
+            return _ENCRYPTED_FROM_NOW_ON
         if providers == (IDENTITY, "aescbc"):
-            reencrypt = "run `k3s secrets-encrypt reencrypt --force --skip` on one server to encrypt existing Secrets"
-            return (*_ENABLE, Instruction(reencrypt))
+            return (*_ENABLE, Run("sudo k3s secrets-encrypt reencrypt --force --skip", where="on one server"))
         if providers[:1] == (IDENTITY,) and providers[1] in ("aescbc", "secretbox"):
-            return (*_ENABLE, Instruction(ENCRYPTED_FROM_NOW_ON))
+            return (*_ENABLE, *_ENCRYPTED_FROM_NOW_ON)
         return (
             Instruction("find out who wrote the file, because K3s writes no such file and rejects it"),
             *self._first_on_every_server,

@@ -22,7 +22,7 @@ from agent.assess.provenance import (
 from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
 from agent.base.model import File
-from agent.base.repair import Instruction, Repair
+from agent.base.repair import Repair, RunVerb
 from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
@@ -253,7 +253,7 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
         yield Note(message, finding.location, finding.repair, finding.id, finding.prevents_start)
     if not benchmark.fits.includes(version):
         message = f"{benchmark} is for K3s {benchmark.fits}, and this is {version}"
-        step = Instruction(f"omit `--benchmark` to use {fitting_benchmark(version)}, which fits this version")
+        step = RunVerb("assess", (f"--benchmark {fitting_benchmark(version)}",))
         yield Note(message, None, Repair((step,)))
 
 

@@ -63,6 +63,7 @@ class DeclaredPaths:
 
     def __init__(self, cluster: PodNetwork) -> None:
         self._cluster = cluster
+        self._by_names: dict[tuple[str, ...], Mapping[str, tuple[Client, ...]]] = {}
 
     def flows(self) -> Iterator[Flow]:
         """Yield the declared paths that can lead from outside of a namespace to its pods."""
@@ -165,13 +166,15 @@ class DeclaredPaths:
             if reference.port in {0, port.number, port.name}:
                 yield service, port  # type: ignore[misc]  # it has ports
 
-    def _named_clients(self, names: Iterable[str]) -> Mapping[str, tuple[Client, ...]]:
+    def _named_clients(self, names: tuple[str, ...]) -> Mapping[str, tuple[Client, ...]]:
         """Return the workloads whose name label or image has one of these names, with their pods as clients."""
-        return {
-            str(title): self.clients(pods)
-            for title, pods in self._cluster.workloads.items()
-            if any(name in text for name in names for text in _names(pods[0]))
-        }
+        if names not in self._by_names:
+            self._by_names[names] = {
+                str(title): self.clients(pods)
+                for title, pods in self._cluster.workloads.items()
+                if any(name in text for name in names for text in _names(pods[0]))
+            }
+        return self._by_names[names]
 
     def clients(self, pods: Iterable[NetworkPod]) -> tuple[Client, ...]:
         """Return pods as clients: those with equal labels as one, and those with the network of their node as that."""

@@ -97,16 +97,18 @@ class Policies:
     def __init__(self, policies: Iterable[NetworkPolicy], namespaces: Mapping[str, Mapping[str, str]]) -> None:
         self._namespaces = namespaces
         self._by_namespace: dict[str, list[NetworkPolicy]] = {}
+        self._by_pod: dict[int, tuple[NetworkPod, list[NetworkPolicy]]] = {}
+        """By the identity of the pod, which is kept."""
         for policy in policies:
             if "Ingress" in policy.types:
                 self._by_namespace.setdefault(policy.namespace, []).append(policy)
 
     def of(self, pod: NetworkPod) -> list[NetworkPolicy]:
         """Return the policies that restrict incoming traffic of a pod."""
-        if pod.host_network:
-            return []
-        found = self._by_namespace.get(pod.namespace, ())
-        return [policy for policy in found if selects(policy.selector, pod.labels)]
+        if id(pod) not in self._by_pod:
+            found = () if pod.host_network else self._by_namespace.get(pod.namespace, ())
+            self._by_pod[id(pod)] = (pod, [policy for policy in found if selects(policy.selector, pod.labels)])
+        return self._by_pod[id(pod)][1]
 
     def admit(self, client: Client, pod: NetworkPod, port: int, protocol: str) -> bool:
         """Return whether a pod admits new connections. A rule that admits some of the client's addresses suffices."""
@@ -327,9 +329,14 @@ class PodNetwork(Value):
         return found
 
     @cached_property
-    def labels(self) -> Mapping[str, set[Labels]]:
-        """The different labels of pods, by namespace."""
-        return {name: {pod.own_labels for pod in pods} for name, pods in self.by_namespace.items()}
+    def by_label(self) -> Mapping[tuple[str, tuple[str, str]], set[Labels]]:
+        """The different labels of pods by namespace and by each pair of them."""
+        found: dict[tuple[str, tuple[str, str]], set[Labels]] = {}
+        for name, pods in self.by_namespace.items():
+            for own in {pod.own_labels for pod in pods}:
+                for pair in own:
+                    found.setdefault((name, pair), set()).add(own)
+        return found
 
     def client_of_node(self, address: str) -> Client | None:
         """Return the node that has an address."""

@@ -212,15 +212,17 @@ class _Comparison:
         self, namespace: str, chosen: set[Labels], preferred: Mapping[str, str] = MappingProxyType({})
     ) -> list[Labels]:
         """Return labels that select pods with these labels and, if that is possible, no others of the namespace."""
-        others = self._cluster.labels.get(namespace, set()) - chosen
+        by_label = self._cluster.by_label
         common = frozenset.intersection(*map(frozenset, chosen))
         order = sorted(
             common, key=lambda pair: (_PREFERRED.index(pair[0]) if pair[0] in _PREFERRED else len(_PREFERRED), pair)
         )
         candidates = (tuple(preferred.items()), *((pair,) for pair in order), *combinations(order, 2), tuple(order))
         for candidate in candidates:
-            if candidate and common.issuperset(candidate) and not any(set(candidate) <= set(other) for other in others):
-                return [labels(dict(candidate))]
+            if candidate and common.issuperset(candidate):
+                having = [by_label.get((namespace, pair), set()) for pair in candidate]
+                if set.intersection(*having) <= chosen:
+                    return [labels(dict(candidate))]
         return (
             [tuple(sorted(common))]
             if len(chosen) == 1

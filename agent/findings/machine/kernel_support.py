@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.file_systems import Missing
 from agent.base.model import Location
-from agent.base.repair import Edit, Instruction, Repair, Restart, Run
+from agent.base.repair import Answer, Decide, Edit, Repair, Restart, Run
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, instruction, steps
 
@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 
 _UNIFIED = ("cpu", "cpuset", "memory", "pids")
 _LEGACY = ("memory", "pids")
+_REBOOT = Run("sudo reboot")
 _MEMORY = "cgroup_memory=1 cgroup_enable=memory"
-_ADD_TO_BOOT_LINE = steps(
-    Instruction(
-        f"append `{_MEMORY}` to the first line of the kernel's command line: on a Raspberry Pi in"
-        " /boot/firmware/cmdline.txt (before Debian 12, /boot/cmdline.txt), with GRUB in GRUB_CMDLINE_LINUX of"
-        " /etc/default/grub"
-    ),
-    Run("sudo reboot"),
-)
+
+
+def _booted_with(parameters: str) -> Repair:
+    """Return how the kernel gets parameters at each boot."""
+    firmware = Run(f"sudo sed -i '1s/$/ {parameters}/' $(ls /boot/firmware/cmdline.txt /boot/cmdline.txt | head -1)")
+    grub = Run(f"sudo sed -i 's/^GRUB_CMDLINE_LINUX=[\"]/&{parameters} /' /etc/default/grub")
+    written = Run("sudo update-grub || sudo grub2-mkconfig -o /boot/grub2/grub.cfg")
+    answers = (
+        Answer("GRUB", "it writes its menu again", (grub, written, _REBOOT)),
+        Answer("The firmware of a Raspberry Pi", "it reads the first line of the file", (firmware, _REBOOT)),
+    )
+    return steps(Decide("What boots this host?", answers))
 
 
 def _runs_pods(situation: Situation) -> bool:
@@ -55,7 +60,7 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
         delegate = instruction(f"delegate the controllers to this container: configure {container} on its machine")
         expected = f"the controllers {', '.join(needed)}"
         found = f"{' '.join(sorted(filter(None, groups.controllers))) or 'none'} in {groups.source}"
-        fix = delegate if container else _ADD_TO_BOOT_LINE
+        fix = delegate if container else _booted_with(_MEMORY)
         yield Problem(f"control groups lack {' and '.join(missing)}", expected, found, repair=fix)
 
 
@@ -69,10 +74,7 @@ def cgroup_cpuset_missing(situation: Situation) -> Iterator[Problem]:
     """Control groups of version 1 lack the controller cpuset. K3s logs a warning and starts."""
     groups = situation.machine.kernel.control_groups
     if groups is not None and not groups.is_unified and "cpuset" not in groups.controllers and _runs_pods(situation):
-        fix = steps(
-            Instruction("append `cgroup_enable=cpuset` to the command line of the kernel"),
-            Run("sudo reboot"),
-        )
+        fix = _booted_with("cgroup_enable=cpuset")
         yield Problem("control groups lack cpuset", "cpuset", f"no cpuset in {groups.source}", repair=fix)
 
 
@@ -157,10 +159,11 @@ def _module_fix(situation: Situation, needed: NeededModule) -> Repair:
     name = needed.module.name
     load = Run(f"sudo modprobe {shlex.quote(name)}")
     if needed.missing is Missing.DISABLED:
-        find = Run(f"grep -rnE 'install +{name.replace('_', '[-_]')} ' /etc/modprobe.d /usr/lib/modprobe.d")
-        return steps(find, Instruction(f"remove the line that disables {name}"), load)
+        line = f"^ *install +{name.replace('_', '[-_]')} "
+        files = f"grep -rlE '{line}' /etc/modprobe.d /usr/lib/modprobe.d"
+        return steps(Run(f"sudo sed -ri 's/{line}/# &/' $({files})"), load)
     if needed.missing in {Missing.OTHER_KERNEL, Missing.LOCKED}:
-        return steps(Run("sudo reboot"))
+        return steps(_REBOOT)
     package = {
         "dnf install": "kernel-modules-extra-$(uname -r)",
         "apt-get install": "linux-modules-extra-$(uname -r)",

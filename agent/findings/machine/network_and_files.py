@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
-from agent.base.repair import Edit, Instruction, Restart, Run
+from agent.base.repair import Answer, Decide, Edit, Instruction, Restart, Run
 from agent.findings.config_edits import replaced
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, edit_of_k3s_config, instruction, steps
@@ -66,9 +66,13 @@ def port_in_use(situation: Situation) -> Iterator[Problem]:
     """
     for conflict in situation.machine.network.conflicts:
         port, owner = conflict.port, conflict.owner
-        change = f", or set {port.change} in K3s' configuration" if port.change else ""
         message = f"port {port.number}, on which {port.user} listens, is in use"
-        fix = steps(Run(f"sudo ss -ltnp 'sport = :{port.number}'"), Instruction(f"stop the program{change}"))
+        other = f"{port.change} in K3s' configuration" if port.change else "another host"
+        answers = (
+            Answer("Yes", "it ends now; disable its service, too", (Run(f"sudo kill {owner.pid}"),)),
+            Answer("No", f"K3s needs {other}", ()),
+        )
+        fix = steps(Decide(f"May process {owner.pid} ({owner.name}) end?", answers))
         yield Problem(message, f"{port.number}/tcp free", f"process {owner.pid} ({owner.name})", repair=fix)
 
 

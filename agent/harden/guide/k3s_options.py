@@ -185,15 +185,6 @@ _GARBAGE: tuple[OptionRow, ...] = (
     ),
 )
 
-ENCRYPTED_FROM_NOW_ON = (
-    "run `k3s secrets-encrypt rotate-keys` on one server, which encrypts existing Secrets; when `k3s secrets-encrypt"
-    " status` shows reencrypt_finished, restart K3s on every server"
-)
-"""The last step of enabling encryption; existing Secrets are in clear text until then.
-
-(k3s-io/docs, docs/cli/secrets-encrypt.md)
-"""
-
 SECRETS_ENCRYPTION = OptionRow(
     id="secrets-encryption",
     key="secrets-encryption",
@@ -208,7 +199,8 @@ SECRETS_ENCRYPTION = OptionRow(
         f" ({', '.join(release_enabling_later(minor) for minor, _, _ in FIRST_ENABLING_LATER)}): upgrade an older one"
         " first. Then take a snapshot of the datastore;"
         " run `k3s secrets-encrypt enable` on one server; put that line into the configuration of every server and"
-        f" restart each; and {ENCRYPTED_FROM_NOW_ON}."
+        " restart each; and run `k3s secrets-encrypt rotate-keys` on one server, which encrypts existing Secrets; when"
+        " `k3s secrets-encrypt status` shows reencrypt_finished, restart K3s on every server."
     ),
     applies=ON_SERVERS,
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark.control import Severity
 from agent.base.model import Location
-from agent.base.repair import Instruction
+from agent.base.repair import Edit, Instruction, Set
 from agent.base.times import timestamp
 from agent.k3s.roles_and_versions import K3S_CONFIG_FILE
 from agent.reports import repair_texts
@@ -162,7 +162,7 @@ def _location(verdict: Verdict, evidence: Evidence | None) -> dict[str, object]:
     without a file, such as a default of K3s, that of the first edit, or else K3s' main configuration file.
     """
     steps = verdict.repair.steps
-    edited = (step.location for step in steps if isinstance(step, Instruction) and step.location)
+    edited = (step.location for step in steps if isinstance(step, (Edit, Instruction, Set)) and step.location)
     where = (evidence and evidence.location) or next(edited, Location(K3S_CONFIG_FILE))
     if evidence and evidence.cluster_object:
         where = Location(PurePosixPath("/cluster", evidence.cluster_object.replace(" ", "/", 1)))

@@ -59,10 +59,12 @@ def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tupl
     return steps
 
 
-def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
+def steps_after_install(report: Report, k3s: InstalledK3s, *, is_blocked: bool = False) -> tuple[NextStep, ...]:
     """Return the next steps after install, which run the gate for the first time."""
     if report.exit_code:
         return tuple(_repairs(report, k3s, RunVerb("install")))
+    if is_blocked:
+        return (NextStep(RunVerb(_CHECK), "the gate blocks K3s: see the reason and the fix"),)
     if not k3s.is_installed:
         return () if k3s.is_elsewhere else (k3s.install(),)
     verb, way = ("restart", k3s.restart()) if k3s.runs else ("start", k3s.start())
@@ -82,11 +84,11 @@ def steps_after_uninstall(report: Report, k3s: InstalledK3s, *, is_hardened: boo
 
 
 def steps_after_bypass(services: Iterable[str], *, is_openrc: bool) -> tuple[NextStep, ...]:
-    """Return the next steps after a bypass of the gate of K3s' services: a start, which a K3s that runs ignores."""
+    """Return the next steps after a bypass of the gate, for the services of K3s that do not run."""
     starts = (
         NextStep(
             InstalledK3s(Role.SERVER, service.removesuffix(".service"), is_openrc=is_openrc).start().step,
-            f"start {service} without its gate, if it does not run",
+            f"start {service} without its gate",
         )
         for service in services
     )

@@ -17,6 +17,7 @@ from agent.reports.formats import REPORT_FORMATS, Format
 from agent.verbs.installation import COMPLETIONS
 from agent.verbs.render import DOCUMENTS
 from agent.verbs.topics import titles
+from tests.shells import in_bash, in_fish, in_zsh, lay_scripts
 
 CHECKOUT = Path(__file__).parents[3]
 IDS = ("audit-log-maxage", "vm.overcommit_memory", "list-dropped", "pki-ownership", "audit.max-age", "settings")
@@ -75,35 +76,8 @@ def home(tmp_path: Path) -> Path:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m agent "$@"\n')
     program.chmod(0o755)
-    for shell, name in (("bash", "k3s-harden.bash"), ("zsh", "_k3s-harden"), ("fish", "k3s-harden.fish")):
-        (tmp_path / name).write_bytes(package_data.read("completions", f"k3s-harden.{shell}"))
+    lay_scripts(tmp_path, {shell: package_data.read("completions", f"k3s-harden.{shell}") for shell in COMPLETIONS})
     return tmp_path
-
-
-def in_shell(home: Path, *command: str) -> str:
-    """Return what a shell prints, with its errors."""
-    path = f"{home}/bin:/usr/local/bin:/usr/bin:/bin"
-    environment = {"PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
-    run = subprocess.run(
-        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return run.stdout
-
-
-_BASH = """
-source {script}
-COMP_WORDS=({words}) COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-_k3s_harden_completion k3s-harden
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-
-
-def in_bash(home: Path, words: str) -> str:
-    return in_shell(home, "bash", "--norc", "-c", _BASH.format(script=home / "k3s-harden.bash", words=words))
-
-
-def in_fish(home: Path, line: str) -> str:
-    return in_shell(home, "fish", "--no-config", "-c", f"source {home}/k3s-harden.fish; complete -C '{line}'")
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
@@ -118,29 +92,6 @@ def test_fish_completes(home: Path) -> None:
     assert in_fish(home, "k3s-harden chec") == "check\tCheck this host against the hardening guide.\n"
     (home / "somefile").touch()
     assert "somefile" in in_fish(home, "k3s-harden check --config some")
-
-
-_ZSH = """
-zmodload zsh/zpty
-zpty -b shell zsh -f -i
-zpty -w shell "PS1= PROMPT=; fpath=({home} \\$fpath); autoload -Uz compinit; compinit -u -D"
-zpty -w shell "bindkey '^I' list-choices; echo rea''dy"
-zpty -r -m shell line '*ready*'
-zpty -w -n shell $'{words}\\t'
-shown=
-for i in {{1..{tries}}}; do
-    while zpty -r -t shell line; do shown+=$line; done
-    [[ $shown == *{until}* ]] && break
-    sleep 0.1
-done
-print -rn -- $shown
-zpty -d shell
-"""
-
-
-def in_zsh(home: Path, words: str, until: str, tries: int = 400) -> str:
-    """Return what an interactive zsh shows after a TAB, until it shows this, or after some tenths of a second."""
-    return in_shell(home, "zsh", "-f", "-c", _ZSH.format(home=home, words=words, until=until, tries=tries))
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")

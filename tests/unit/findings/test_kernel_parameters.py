@@ -195,13 +195,13 @@ def test_with_a_read_only_kernel_the_repair_is_for_the_machine(node: Node) -> No
     assert text(problem.repair) == "sudo k3s-harden apply"
     read_only = replace(seen.facts, platform=replace(seen.facts.platform, kernel_is_read_only=True))
     (problem,) = kernel_parameter(replace(seen, facts=read_only))
-    assert text(problem.repair).startswith("where it is writable, set the kernel parameters with the next command")
+    assert text(problem.repair).startswith("where it is writable, run `printf")
     assert f"printf '%s\\n' {KEY}=1 | sudo tee" in text(problem.repair)
     (all_parameters,) = kernel_read_only(replace(seen, facts=read_only))
     assert all_parameters.repair == problem.repair
     inside = replace(read_only, platform=replace(read_only.platform, container="podman"))
     (problem,) = kernel_parameter(replace(seen, facts=inside))
-    assert text(problem.repair).startswith("on the machine that runs this container, set the kernel parameters")
+    assert text(problem.repair).startswith("on the machine that runs this container, run `printf")
 
 
 @pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -76,7 +76,6 @@ def test_an_invalid_value_is_not_quoted() -> None:
 
 
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
-RECORDED = Path(__file__).parents[2] / "data/benchmark/00-k3s-defaults.conf"
 CONFIG, CONFIG_DIR = PurePosixPath("/etc/kubelet.yaml"), PurePosixPath("/etc/kubelet.d")
 BOTH_NAMED = f"kubelet-arg: ['config={CONFIG}', 'config-dir={CONFIG_DIR}']\n"
 

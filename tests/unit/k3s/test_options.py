@@ -8,7 +8,17 @@ import pytest
 
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.option_values import invalid_options
-from agent.k3s.options import AGENT_KEYS, ALIASES, CHECKED_KEYS, SECRET_KEYS, SERVER_ONLY_KEYS, SWITCHES, VARIABLES
+from agent.k3s.options import (
+    AGENT_KEYS,
+    ALIASES,
+    CHECKED_KEYS,
+    MOST_COMPARED,
+    SECRET_KEYS,
+    SERVER_ONLY_KEYS,
+    SWITCHES,
+    VARIABLES,
+    Spelling,
+)
 from agent.k3s.redaction import is_secret, redacted
 
 ALL_KEYS = AGENT_KEYS | SERVER_ONLY_KEYS
@@ -87,3 +97,10 @@ def test_an_agent_has_no_options_of_a_server() -> None:
 def test_an_option_that_some_versions_do_not_have_is_not_checked() -> None:
     """K3s removes an unknown option of a server before it parses the values."""
     assert keys("docker: maybe\nkine-tls: maybe") == []
+
+
+def test_only_a_limited_number_of_names_is_compared() -> None:
+    """A generated file can have thousands of unknown names."""
+    spelling = Spelling(("tls-san",))
+    assert {spelling.meant("tls-sans") for _ in range(MOST_COMPARED)} == {"tls-san"}
+    assert spelling.meant("tls-sans") == ""

@@ -8,7 +8,7 @@ from agent.k3s.roles_and_versions import NEWEST_PREVIEW, OLDEST_COVERED, Role, V
 from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
 
 FROM_35 = ("cgroup-v1-not-supported", "pod-infra-container-image-removed")
-SNAPSHOT, SERVERS, ONE = "snapshot-first", "servers-first", "one-minor-at-a-time"
+SNAPSHOT, ONE = "snapshot-first", "one-minor-at-a-time"
 IN_37_1 = ("manifests-of-the-epoch", "authority-hash-validated")
 
 

@@ -167,7 +167,7 @@ def shown(step: Step) -> Any:  # noqa: ANN401 - JSON
         (Edit(FILE, new="a: 1"), f"remove `a: 1` in {FILE}"),
         (Edit(FILE._replace(line=3), new="a: 1"), f"remove `a: 1` at {FILE}:4"),
         (
-            Edit(FILE._replace(line=3), old="a: 1", new="a: 2", others=("a: 3",)),
+            Edit(FILE._replace(line=3), old="a: 1", new="a: 2"),
             f"replace `a: 2` by `a: 1` at {FILE}:3",
         ),
         (Edit(FILE._replace(line=3), old="a: 1"), f"add `a: 1` below {FILE}:2"),
@@ -194,3 +194,15 @@ def test_a_repair_has_the_kind_the_fields_and_the_command_of_each_step() -> None
     assert (apply["verb"], apply["command"]) == ("apply", "k3s-harden apply --root /mnt --role server")
     assert reload["command"] == "sudo systemctl daemon-reload"
     assert (shape["restart"], shape["owner"], shape["alternative"]) == ("K3s", "operator", None)
+
+
+def test_a_command_for_another_place_says_where_and_stays_complete() -> None:
+    """A program runs the command of JSON; a person must not paste it here. The risk is in JSON, too."""
+    step = Run("sudo k3s secrets-encrypt enable", "sudo k3s secrets-encrypt disable", where="on one server")
+    shape: Any = repair_object(addressed(Repair((step,), risk="take a snapshot"), Caller()))
+    VALIDATOR.validate(shape)
+    (found,) = shape["steps"]
+    assert (found["where"], found["command"]) == ("on one server", step.line)
+    assert (found["undo"]["where"], found["undo"]["command"]) == ("on one server", step.undo)
+    assert shape["risk"] == "take a snapshot"
+    assert shape["text"] == f"take a snapshot; then on one server, run `{step.line}`"

@@ -19,7 +19,7 @@ from agent.base.errors import ExitCode, HardenError, InputError, UsageError
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.model import Location
-from agent.base.repair import Instruction, RunVerb
+from agent.base.repair import RunVerb, Set
 from agent.base.report import Fact, Finding, ItemStatus, Report
 from agent.base.value import replace
 from agent.findings import collect_findings
@@ -284,7 +284,7 @@ def test_preflight_names_the_setting_that_an_upgrade_makes_wrong(node: Node) -> 
     assert node.programs.asked == []
     assert "version-differs" not in {problem.finding.id for problem in result.problems}
     steps = [str(step.step) for step in result.next_steps]
-    edit = Instruction("remove `k3s-version`, or change it to 1.25", Location(PurePosixPath(f"/{SETTINGS}")))
+    edit = Set("k3s-version", '"1.25"', Location(PurePosixPath(f"/{SETTINGS}")))
     assert str(edit) in steps
     node.put(SETTINGS, "k3s-version: 1.25\n")
     result = preflight(replace(node.host), REQUEST, Version.parse("v1.25"))

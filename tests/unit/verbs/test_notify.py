@@ -37,7 +37,6 @@ from tests.fake import Clock, fake_host, in_memory, names, unit_file
 from tests.json_schemas import validator
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict
 
-CHECKOUT = Path(__file__).parents[3]
 VALIDATOR = validator("notification")
 PROGRAM = "/usr/local/bin/notify"
 SETTINGS = Settings(drift_notify=(PROGRAM, "ops"))

@@ -18,7 +18,6 @@ from tests.unit.assess.checks.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT,
 
 APPLY = "run `sudo k3s-harden apply`; restart K3s"
 PLUGINS = "enable-admission-plugins"
-EMPTY = " and the key `kube-apiserver-arg`, which has no other item"
 SITE = f"{CONFIG}.d/95-site.yaml"
 
 

@@ -269,15 +269,15 @@ def test_a_file_that_the_api_server_does_not_read_is_not_evidence(server: Checke
 @pytest.mark.parametrize(
     ("providers", "steps"),
     [
-        (("identity", "aescbc"), ("enable", "restart K3s", "reencrypt --force --skip")),
-        (("identity", "secretbox"), ("enable", "restart K3s", "rotate-keys", "restart K3s")),
-        (("identity", "secretbox", "aescbc"), ("enable", "restart K3s", "rotate-keys", "restart K3s")),
-        (("identity",), ("rotate-keys", "reencrypt_finished", "restart K3s")),
+        (("identity", "aescbc"), ("enable", "restart k3s", "reencrypt --force --skip")),
+        (("identity", "secretbox"), ("enable", "restart k3s", "rotate-keys", "restart k3s")),
+        (("identity", "secretbox", "aescbc"), ("enable", "restart k3s", "rotate-keys", "restart k3s")),
+        (("identity",), ("rotate-keys", "reencrypt_finished", "restart k3s")),
         (
             ("aesgcm", "identity"),
             ("find out who wrote the file", "aescbc or kms or secretbox first", "kubectl replace"),
         ),
-        (("identity", "kms"), ("find out who wrote the file", "restart K3s", "kubectl replace")),
+        (("identity", "kms"), ("find out who wrote the file", "restart k3s", "kubectl replace")),
     ],
 )
 def test_a_weak_provider_has_all_steps_of_the_fix(

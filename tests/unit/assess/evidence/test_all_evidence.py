@@ -32,10 +32,8 @@ from tests.fake import fake_host, in_memory
 from tests.k3s_tree import put
 
 TLS = DEFAULT_DATA_DIR / "server/tls"
-KUBELET_DIRECTORY = DEFAULT_DATA_DIR / "agent/etc/kubelet.conf.d"
 ETCD = DEFAULT_DATA_DIR / ETCD_CONFIGURATION
 ENCRYPTION = DEFAULT_DATA_DIR / ENCRYPTION_CONFIGURATION
-HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 KEY = "c2VjcmV0LWtleS1vZi10aGlydHktdHdvLWJ5dGVzISE="
 
 ordinary_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

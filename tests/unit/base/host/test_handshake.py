@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,8 +24,6 @@ ALL = [*SUITES.values()]
 CBC, GCM = SUITES["TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"], SUITES["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]
 PROTOCOL_VERSION, HANDSHAKE_FAILURE = 70, 40
 LOOPBACK = "127.0.0.1"
-
-Serve = Callable[..., int]
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def selected(labels: str, rules: str, kinds: str = "Ingress") -> str:
 
 DENY_WEB = selected("{app: web}", "ingress: []")
 MONITORING = {name: {"type": "monitoring"} for name in ("x/a", "default/a", "y/a")}
-SEARCH, API, SHOP = {"app": "bookstore", "role": "search"}, {"app": "bookstore", "role": "api"}, {"app": "inventory"}
+SEARCH, API = {"app": "bookstore", "role": "search"}, {"app": "bookstore", "role": "api"}
 OF_ALL = dict(zip(("default/a", "default/c", "y/a", "y/b"), (SEARCH, API, SEARCH, API)))
 ONLY_SCTP = selected("{}", "ingress: [{ports: [{protocol: SCTP}]}]")
 UDP_80 = selected("{pod: a}", "ingress: [{ports: [{protocol: UDP, port: 80}]}]")

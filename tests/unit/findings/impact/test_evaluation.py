@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from cProfile import Profile
 from pathlib import PurePosixPath
+from pstats import Stats
 
 import pytest
 
@@ -431,3 +433,35 @@ def test_a_new_rule_is_merged_into_that_of_the_settings() -> None:
         "{namespace: default, pods: {app: web}, ports: [8080],"
         " from: [{namespace: a}, {namespace: shop, pods: {app: front}}]}"
     )
+
+
+def test_the_work_grows_with_the_cluster_and_not_with_its_square() -> None:
+    def calls(workloads: int) -> int:
+        objects: list[Json] = []
+        for number in range(workloads):
+            name, address = f"app{number}", f"10.42.1.{number + 2}"
+            client = container(8080, env=f"http://app{(number + 1) % workloads}.default")
+            own = ("default", "shop")[number % 2]
+            path = {"backend": {"service": {"name": name, "port": {"number": 80}}}}
+            objects += [
+                pod(name, own, address, client),
+                thing(
+                    "Service", name, own, spec={"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]}
+                ),
+                thing("Ingress", name, own, spec={"rules": [{"http": {"paths": [path]}}]}),
+                thing(
+                    "EndpointSlice",
+                    name,
+                    own,
+                    metadata={"labels": {"kubernetes.io/service-name": name}},
+                    endpoints=[{"addresses": [address]}],
+                    ports=[{"port": 8080, "protocol": "TCP"}],
+                ),
+            ]
+        settings = load_settings(b"network-policies: {namespaces: [shop]}", PurePosixPath("config.yaml"))
+        profile = Profile()
+        profile.runcall(impact, *objects, settings=settings)
+        return Stats(profile).total_calls  # type: ignore[attr-defined, no-any-return]  # typeshed lacks it
+
+    few, many = calls(50), calls(200)
+    assert many < 5 * few

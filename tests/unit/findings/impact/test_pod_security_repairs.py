@@ -23,7 +23,6 @@ from tests.unit.findings.impact.sample_cluster import Json, container, impact, p
 UNTIL = "2027-03-02"
 BASELINE = PodSecurityDefaults(PodSecurityLevel.BASELINE)
 RESTRICTED = PodSecurityDefaults(PodSecurityLevel.RESTRICTED)
-NOT_ROOT = {"runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
 LABEL = "kubectl label --overwrite namespace shop pod-security.kubernetes.io/enforce="
 
 

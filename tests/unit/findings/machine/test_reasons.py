@@ -160,7 +160,7 @@ CASES = (
                 write("/etc/modprobe.d/cis.conf", "install overlay /bin/false\n")),
          all_of(without_module("overlay"), modules_directory(installed=["overlay"]),
                 write("/etc/modprobe.d/cis.conf", "blacklist overlay\n")),
-         "modprobe.d disables it", "remove the line that disables overlay"),
+         "modprobe.d disables it", "sudo sed -ri 's/^ *install +overlay /# &/' $(grep -rlE"),
     Case("kernel-module-missing", all_of(without_module("vxlan"), write("/lib/modules/6.1.0-14-amd64/modules.dep")),
          without_module("vxlan"),
          "another kernel was installed since the boot", "sudo reboot"),

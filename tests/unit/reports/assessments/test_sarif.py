@@ -19,7 +19,7 @@ from agent.assess.benchmark.control import Rating, Severity
 from agent.assess.checks.datastore_checks import EncryptionProviders
 from agent.assess.checks.file_modes import Permissions
 from agent.base.model import FileMode
-from agent.base.repair import Instruction, Repair
+from agent.base.repair import Edit, Instruction, Repair, Set, Step
 from agent.base.value import replace
 from agent.k3s.cis.versions import Benchmark
 from agent.reports import repair_texts
@@ -237,14 +237,20 @@ def test_evidence_is_a_location() -> None:
     assert second["physicalLocation"] == at_line("a%20b/c%3A0", 1)
 
 
-def test_a_result_without_evidence_has_the_file_to_edit() -> None:
+_TO_EDIT = at("/etc/k3s-harden/config.yaml", 7)
+
+
+@pytest.mark.parametrize(
+    "step", [Instruction("add it", _TO_EDIT), Edit(_TO_EDIT, "a", "b"), Set("k3s-version", "1.34", _TO_EDIT)]
+)
+def test_a_result_without_evidence_has_the_file_to_edit(step: Step) -> None:
     """GitHub requires a file: the first one in the remediation, or K3s' main configuration file."""
     (bare,) = results()["kubelet-tls"]["locations"]
     assert bare == {
         "physicalLocation": at_line("etc/rancher/k3s/config.yaml", 1),
         "logicalLocations": [{"fullyQualifiedName": "kubelet --tls-cert-file"}],
     }
-    edit = Repair((Instruction("add it", at("/etc/k3s-harden/config.yaml", 7)),))
+    edit = Repair((step,))
     edited = FAILS._replace(evidence=(), repair=edit)
     (place,) = results(replace(FULL, verdicts=(edited,)))["pki-certificate-mode"]["locations"]
     assert place["physicalLocation"] == at_line("etc/k3s-harden/config.yaml", 7)

@@ -213,6 +213,7 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
     again = report("install", Item("/a", ItemStatus.COMPLIANT))
     assert next_steps.steps_after_install(again, RUNNING) == ()
     assert unpurposed(next_steps.steps_after_install(again, stopped)) == [start]
+    assert unpurposed(next_steps.steps_after_install(again, stopped, is_blocked=True)) == [RunVerb("check")]
 
 
 def test_the_hardening_is_reverted_before_the_package_is_removed() -> None:
