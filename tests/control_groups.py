@@ -30,7 +30,6 @@ class Hierarchy(NamedTuple):
 
 
 def hierarchies() -> list[Hierarchy]:
-    """Return the hierarchies that are mounted writable."""
     own = _own_groups()
     found = []
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():

@@ -70,7 +70,7 @@ def choices_of(situation: Situation) -> SiteChoices:
         not_chosen,
         not_chosen.intersection(preset.setting for preset in stricter),
         min((waiver.expires for waiver in applying if waiver.expires), default=""),
-        situation.gate_observes_since,
+        situation.gate.exceptions.observes_since,
     )
 
 

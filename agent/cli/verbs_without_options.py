@@ -96,7 +96,7 @@ def confirm(*, service: str = "") -> None:
     compares what K3s logged for this start with what the gate judged. It changes and stops nothing.
     """
     from agent.base.host import Host
-    from agent.verbs.confirm import confirm as verb
+    from agent.harden.gate.confirmation import confirm as verb
 
     print_text(f"{verb(Host.real(), service or os.environ.get(SERVICE_VARIABLE, ''))}\n")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -60,6 +61,8 @@ MEMORY = 160 << 20
 _PAGE = 250
 _MOST_OBJECTS = 100_000
 """Objects of one list."""
+_AT_ONCE = 6
+"""Lists of a running cluster that are read at the same time, because a slow answer is mostly waiting."""
 _MOST_NAMED = 3
 _MOST_UNANSWERED = 3
 """Requests without an answer after which no more requests are sent."""
@@ -315,18 +318,15 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
     "rolebindings": (ApiRequest(REQUESTS[Query.ROLE_BINDINGS].path), objects.binding),
     "clusterrolebindings": (ApiRequest(REQUESTS[Query.CLUSTER_ROLE_BINDINGS].path), objects.binding),
     "events": (ApiRequest("/api/v1/events", parameters="fieldSelector=reason%3DFailedCreate"), _event),
-    **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.referrer, kind))
-        for kind, path in REFERRERS.items()
-    },
     "configmaps": (ApiRequest("/api/v1/configmaps"), running_objects.config_map),
     **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.repository, kind))
-        for kind, path in REPOSITORIES.items()
-    },
-    **{
-        kind: (ApiRequest(path, may_be_missing=True), partial(running_objects.monitor, kind))
-        for kind, path in MONITORS.items()
+        kind: (ApiRequest(path, may_be_missing=True), partial(parse, kind))
+        for parse, paths in (
+            (running_objects.referrer, REFERRERS),
+            (running_objects.repository, REPOSITORIES),
+            (running_objects.monitor, MONITORS),
+        )
+        for kind, path in paths.items()
     },
 }
 """By name, what to ask for and how each object is parsed."""
@@ -349,21 +349,38 @@ def read_running(client: ApiClient, omitted: Collection[str] = ()) -> Running:
     reader = Reader(client)
     version = reader.version()
     groups = reader.groups()
+    silent: list[HostError] = []
+
+    def listed(request: ApiRequest, parse: Callable[[Json], Any]) -> tuple[Any, ...]:
+        if len(silent) >= _MOST_UNANSWERED:
+            raise silent[0]
+        try:
+            return reader.listed(request, parse)
+        except HostError as error:
+            silent.extend([] if isinstance(error, (StatusError, InvalidAnswerError, LimitError)) else [error])
+            raise
+
     objects: dict[str, tuple[Any, ...]] = {}
     problems: dict[str, HostError] = {}
-    unanswered = 0
-    for name, (request, parse) in _LISTS.items():
-        if name in omitted or (request.may_be_missing and groups and request.path.split("/")[2] not in groups):
-            continue
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        answers = {
+            name: (request.path, pool.submit(listed, request, parse))
+            for name, (request, parse) in _LISTS.items()
+            if not (name in omitted or (request.may_be_missing and groups and request.path.split("/")[2] not in groups))
+        }
+        wait([answer for _, answer in answers.values()])
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt waits for the requests under way only
+    if len(silent) >= _MOST_UNANSWERED:
+        raise silent[0]
+    for name, (path, answer) in answers.items():
         try:
-            objects[name] = reader.listed(request, parse)
+            objects[name] = answer.result()
         except HostError as error:
-            unanswered += not isinstance(error, (StatusError, InvalidAnswerError, LimitError))
-            if unanswered >= _MOST_UNANSWERED or (unanswered and not objects):
-                raise
             problems[name] = error
-        if request.path in reader.gaps:
-            problems[name] = LimitError(reader.gaps[request.path])
+        if path in reader.gaps:
+            problems[name] = LimitError(reader.gaps[path])
     if not any(objects.values()):
         raise next(iter(problems.values()), HostError("cannot read the cluster: it has no objects"))
     return Running(objects, problems, version)

@@ -13,7 +13,6 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     component_arguments,
     files_and_journal,
     gate_faults,
-    gate_observation,
     k3s_startup,
     kernel_parameters,
     machine,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.base.errors import HardenError
     from agent.base.report import Finding
     from agent.findings.impact import Break
-    from agent.harden.node.gate import Gate
+    from agent.harden.gate.installed_gate import Gate
 
 _INSTALLED_VERSION = "$(k3s --version | awk 'NR == 1 {print $3}')"
 _DELETE = "sudo k3s kubectl delete --ignore-not-found -f -"

@@ -213,7 +213,7 @@ def pod_security_exempts(situation: Situation) -> Iterator[Problem]:
     for named, data in _own_admission_configuration(situation):
         from agent.findings.pod_security_configuration import unexpected_exemptions
 
-        yield from unexpected_exemptions(situation, named.path, data)
+        yield from unexpected_exemptions(situation, named, data)
 
 
 def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPath, bytes]]:

@@ -142,7 +142,15 @@ def setting_to(situation: Situation, key: str, value: str) -> Set:
     """Return the step that sets a key of the settings."""
     recorded = situation.to_record.settings
     path = recorded.path if recorded is not None else DEFAULT_SETTINGS
-    return Set(key, value, Location(path, situation.line_of_key(path, key)))
+    section, _, name = key.rpartition(".")
+    line = situation.line_of_key(path, section or key)
+    while section and line:  # until the key in the section, or what follows the section
+        line += 1
+        text = situation.line_at(Location(path, line))
+        if text.strip().startswith(f"{name}:"):
+            break
+        line = line if text.startswith((" ", "#")) else 0
+    return Set(key, value, Location(path, line))
 
 
 def with_empty_lists(situation: Situation, key: str, removals: Sequence[Edit]) -> list[Edit]:

@@ -26,7 +26,7 @@ JOURNAL_DAMAGED = "journal-damaged"
 
 _SETTINGS = {
     AUDIT_POLICY.path.name: "the file of `audit.policy-file` in the settings",
-    POD_SECURITY_ADMISSION.path.name: "`pod-security.exempt-namespaces` in the settings",
+    POD_SECURITY_ADMISSION.path.name: "`stages.pod-security` or `pod-security.exempt-namespaces` in the settings",
 }
 """Settings that keep an intended change of a managed file, by the name of the file."""
 

@@ -22,9 +22,9 @@ from agent.findings.registry import (
     warning,
     yes,
 )
-from agent.harden.node import gate_units
-from agent.harden.node.gate import BYPASS, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
-from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
+from agent.harden.gate import gate_units
+from agent.harden.gate.gate_state import BYPASS, OBSERVES, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
+from agent.harden.node.service_units import DROPIN, TEMPLATE, gate_instance
 from agent.k3s.options import Word
 
 if TYPE_CHECKING:
@@ -45,8 +45,21 @@ GATE_FINDINGS = (
 )
 """Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
 
+OBSERVING = ("gate-observes", "gate-observes-too-long")
+"""Findings about a gate that observes, because a package was installed on a cluster that ran."""
+
+ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "bypass-in-effect", *OBSERVING})
+"""Findings about what gate_state.end_exceptions() ends."""
+
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
 _K3S_IS_FINE = no("K3s itself is not affected.")
+_MOST_DAYS = 30
+_ENFORCE = steps(
+    RunVerb("impact"),
+    RunVerb("apply"),
+    alternative=steps(RunVerb("install", ("--enforce",))),
+)
+_ENFORCE_TEXT = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
 
 
 @error(
@@ -309,6 +322,40 @@ def bypass_in_effect(situation: Situation) -> Iterator[Problem]:
         message = f"{starts} start of {service} passes without its gate, if it is before {bypass.until}"
         found = f"bypassed by {bypass.by}"
         yield Problem(message, found=found, location=Location(file_of_service(service, BYPASS)), repair=APPLY)
+
+
+@warning(repair=_ENFORCE_TEXT)
+def gate_observes(situation: Situation) -> Iterator[Problem]:
+    """The gate hardens nothing and blocks nothing, because its package was installed on a cluster that ran.
+
+    The first successful apply ends this, and so does `install --enforce`. From day 30 on it is an error.
+    """
+    if situation.gate.exceptions.observes_since and _days(situation) < _MOST_DAYS:
+        yield _observing(situation)
+
+
+@error(
+    blocks_gate=no("The gate observes, so it blocks nothing."),
+    prevents_start=_K3S_IS_FINE,
+    repair=_ENFORCE_TEXT,
+)
+def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
+    """The gate has observed for 30 days or longer, so K3s still starts unhardened."""
+    if situation.gate.exceptions.observes_since and _days(situation) >= _MOST_DAYS:
+        yield _observing(situation)
+
+
+def _observing(situation: Situation) -> Problem:
+    since = situation.gate.exceptions.observes_since
+    message = f"the gate observes since {since}: K3s starts even if this host is not hardened"
+    return Problem(message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), repair=_ENFORCE)
+
+
+def _days(situation: Situation) -> int:
+    from datetime import date
+
+    since = date.fromisoformat(situation.gate.exceptions.observes_since)
+    return (date.fromisoformat(situation.today.date) - since).days
 
 
 def _command(line: str) -> Repair:

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.repair import Instruction, Restart, RunVerb
+from agent.base.repair import Answer, Decide, Restart
+from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import FIRST_COMPLETE, PodSecurityDefaults
-from agent.findings.registry import Problem, steps
+from agent.findings.config_edits import setting_to, without_argument
+from agent.findings.registry import APPLY, Problem, steps
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
 from agent.harden.guide.manifests import exempt_namespaces
 from agent.k3s import admission_configuration
+from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from agent.base.repair import Step
     from agent.harden.desired.dropin_options import NamedPath
     from agent.harden.situation import Situation
     from agent.k3s.admission_configuration import PodSecurity
@@ -57,13 +61,18 @@ def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterato
     """Yield the case of a file of the operator that does not meet the control."""
     found = pod_security_shortfall(situation, named.path, data)
     if found is not None:
-        removal = Instruction(f"remove `{ADMISSION_CONFIGURATION_ARGUMENT}`", named.location)
-        edit = Instruction(f"set `{found.expected}` in the defaults of PodSecurity", found.location)
-        instead = steps(removal, RunVerb("apply"), restart=Restart.K3S)
-        yield found._replace(repair=steps(edit, restart=Restart.K3S, alternative=instead))
+        exempt = "move its exemptions to `pod-security.exempt-namespaces` of the settings"
+        fix = steps(*_without_file(situation, named), restart=Restart.K3S)
+        yield found._replace(repair=replace(fix, risk=exempt))
 
 
-def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Problem]:
+def _without_file(situation: Situation, named: NamedPath) -> tuple[Step, ...]:
+    """Return the steps after which K3s uses psa.yaml of the hardening."""
+    key = Component.API_SERVER.config_key
+    return (*without_argument(situation, key, ADMISSION_CONFIGURATION_ARGUMENT, named.location), *APPLY.steps)
+
+
+def unexpected_exemptions(situation: Situation, named: NamedPath, data: bytes) -> Iterator[Problem]:
     """Yield the case of a file that exempts what neither the guide nor the settings exempt."""
     if _is_waived(situation):
         return
@@ -73,21 +82,23 @@ def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes
         *settings.exempt_namespaces,
     }
     try:
-        found = _parsed(situation, path, data)
+        found = _parsed(situation, named.path, data)
     except InputError:
         return
-    namespaces = [f"namespace {name}" for name in found.exempt_namespaces if name not in allowed]
-    exempt = [*dict.fromkeys((*namespaces, *found.exempt_requests))]
+    namespaces = [name for name in found.exempt_namespaces if name not in allowed]
+    exempt = [*dict.fromkeys((*(f"namespace {name}" for name in namespaces), *found.exempt_requests))]
     if exempt and _enforces(found, settings.stage_pod_security.level):
-        setting = Instruction("list the namespaces in `pod-security.exempt-namespaces` of the settings")
         message = "Pod Security admission does not check all pods"
         expected = "no exemptions but those of the guide and the settings"
-        fix = steps(
-            Instruction("remove these exemptions", found.exemptions),
-            restart=Restart.K3S,
-            alternative=steps(setting) if namespaces else None,
+        removal = _without_file(situation, named)
+        names = ", ".join(sorted({*settings.exempt_namespaces, *namespaces}))
+        answers = (
+            Answer("No", "psa.yaml of the hardening checks their pods", removal),
+            Answer("Yes", "it is a setting", (setting_to(situation, "pod-security.exempt-namespaces", f"[{names}]"),)),
         )
-        yield Problem(message, expected, ", ".join(exempt), found.exemptions, fix)
+        ask = Decide(f"Do pods of {' and '.join(namespaces)} have to stay exempt?", answers)
+        fix = (ask,) if exempt == [f"namespace {name}" for name in namespaces] else removal
+        yield Problem(message, expected, ", ".join(exempt), found.exemptions, steps(*fix, restart=Restart.K3S))
 
 
 def _enforces(found: PodSecurity, level: str) -> bool:

@@ -8,6 +8,8 @@ from agent.base import package_data
 from agent.k3s.roles_and_versions import SERVERS, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agent.k3s.roles_and_versions import Version
 
 
@@ -22,8 +24,8 @@ class UpgradeNote(NamedTuple):
     text: str
     source: str
     roles: frozenset[Role]
-    etcd_only: bool = False
-    """Whether it is only for servers whose datastore is embedded etcd."""
+    only_with: str = ""
+    """What a host has to have; empty if the note is for each."""
     first: str = ""
     """The step before the upgrade; empty if the note is only information."""
     since: _Releases = ()
@@ -47,11 +49,14 @@ def _releases(text: str) -> _Releases:
 
 NOTES = tuple(
     UpgradeNote(
-        name, text, source, frozenset(map(Role, roles.split())), bool(etcd), first, _releases(since), _releases(until)
+        name, text, source, frozenset(map(Role, roles.split())), only_with, first, _releases(since), _releases(until)
     )
-    for name, since, until, roles, etcd, text, source, first in package_data.rows("k3s", "upgrade_notes.tsv")
+    for name, since, until, roles, only_with, text, source, first in package_data.rows("k3s", "upgrade_notes.tsv")
 )
 """By version."""
+
+ETCD, TRAEFIK, CGROUP_V1 = "etcd", "traefik", "cgroup-v1"
+"""What a note needs: embedded etcd, K3s' Traefik, and control groups of version 1 that the kubelet would refuse."""
 
 SNAPSHOT_FIRST = "snapshot-first"
 """The note whose step depends on the datastore."""
@@ -81,11 +86,12 @@ _ONE_AT_A_TIME = UpgradeNote(
 
 
 def notes_for_upgrade(
-    current: Version | None, target: Version, role: Role, *, has_etcd: bool
+    current: Version | None, target: Version, role: Role, features: Collection[str]
 ) -> tuple[UpgradeNote, ...]:
     """Return the notes for an upgrade.
 
-    An unknown current version counts as the previous minor version, and one without its patch as its first release.
+    `features` is what the host has or may have. An unknown current version counts as the previous minor version, and
+    one without its patch as its first release.
     """
     current = current or target._replace(minor=target.minor - 1, patch=0, build="")
     oldest = current._replace(build=current.build or "+k3s1")
@@ -94,4 +100,4 @@ def notes_for_upgrade(
         steps = ", ".join(f"v1.{minor}" for minor in range(oldest.minor + 1, target.minor + 1))
         notes.append(_ONE_AT_A_TIME._replace(text=_ONE_AT_A_TIME.text.format(steps=steps)))
     notes += [note for note in NOTES if note.concerns(target) and not note.concerns(oldest)]
-    return tuple(note for note in notes if role in note.roles and (has_etcd or not note.etcd_only))
+    return tuple(note for note in notes if role in note.roles and (not note.only_with or note.only_with in features))

@@ -11,13 +11,14 @@ from agent.base.repair import RunVerb, words
 from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
-from agent.findings.gate_observation import OBSERVING
+from agent.findings.gate_faults import ENDED_BY_A_COMPLIANT_RUN, OBSERVING
 from agent.harden.changes import last_run
-from agent.harden.changes.journal import Journal, end_observation, observes_since
+from agent.harden.changes.journal import Journal
+from agent.harden.gate.gate_state import end_exceptions, observes_since
+from agent.harden.gate.installed_gate import can_have_gate
+from agent.harden.gate.starting_service import starting_service
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
-from agent.harden.node.gate import can_have_gate
-from agent.harden.node.starting_service import starting_service
 from agent.harden.plan import plan
 from agent.harden.plan.plan import difference
 from agent.harden.settings.schema import PodSecurityStage
@@ -274,9 +275,9 @@ def _judged(host: Host, request: Request, situation: Situation) -> Report:
         report, situation = _applied(host, request, situation)
     report = replace(report, verb=GATE_VERB)
     if request.start is not None and report.is_ready:
-        from agent.verbs.confirm import record_judged
+        from agent.harden.gate.confirmation import record_judged
 
-        record_judged(host, request.start, situation)
+        record_judged(host, request.start, situation.settings, situation.facts)
     return report if report.is_ready else _advised(report, host, situation)
 
 
@@ -285,16 +286,12 @@ def _unblocked(report: Report, host: Host, situation: Situation) -> Report:
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
 
-    from agent.verbs.bypass import ENDED_BY_A_COMPLIANT_RUN, end_exceptions
-
     last_run.write_last_run(host, situation.to_record)
     try:
-        end_observation(host)
         started = after_apply_or_revert.after_unblocking(end_exceptions(host))
     except HostError:  # such as a read-only /run: the pause then ends by itself
         return report
-    ended = {*ENDED_BY_A_COMPLIANT_RUN, *OBSERVING}
-    current = (finding for finding in report.findings if finding.id not in ended)
+    current = (finding for finding in report.findings if finding.id not in ENDED_BY_A_COMPLIANT_RUN)
     return replace(report, findings=(*current, *started))
 
 

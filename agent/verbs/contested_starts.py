@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.host.systemd import Systemd
 from agent.base.host.writable_tree import locked
 from agent.base.value import replace
-from agent.harden.node.gate import JUDGED, file_of_service
+from agent.harden.gate.gate_state import JUDGED, file_of_service
 from agent.harden.situation.observation import observe_situation
 
 if TYPE_CHECKING:

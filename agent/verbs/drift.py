@@ -19,13 +19,12 @@ from agent.base.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
 from agent.base.times import minute
 from agent.base.value import replace
 from agent.findings.files_and_journal import JOURNAL_DAMAGED
-from agent.findings.gate_faults import GATE_FINDINGS
-from agent.findings.gate_observation import OBSERVING
+from agent.findings.gate_faults import GATE_FINDINGS, OBSERVING
 from agent.findings.settings import NOTIFY_FINDINGS, UNDELIVERED
 from agent.harden.changes.journal import Journal
 from agent.harden.changes.state import STATE, locked_state, make_directory
-from agent.harden.node import gate
-from agent.harden.node.gate_units import UNIT
+from agent.harden.gate import installed_gate
+from agent.harden.node.service_units import UNIT
 from agent.harden.node.site_files import read_settings
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
@@ -199,7 +198,7 @@ def _change(name: str, last: Baseline, now: Assessment) -> str:
 def _repair(host: Host, request: Request) -> Iterator[str]:
     """Run apply; by its own unit if that is installed, because the unit of drift may not write."""
     systemd = Systemd(host)
-    if request == Request(Overrides()) and systemd.is_running and gate.detect_gate(host).unit is not None:
+    if request == Request(Overrides()) and systemd.is_running and installed_gate.detect_gate(host).unit is not None:
         systemd.run_to_end(UNIT, timeout=REPAIR_TIMEOUT)
         return
     report = check_and_apply.apply(host, request)

@@ -31,7 +31,7 @@ from agent.harden.settings import loading
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role, Version
-from agent.verbs.traffic_records import CONNECTIONS, Watched, merged, parse_record, read_records
+from agent.verbs.traffic_records import CONNECTIONS, Watched, collected, merged, parse_record, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -70,7 +70,7 @@ def impact(
     `records` is a directory with those of all nodes. By default that of this node is read.
 
     `probe` also asks the API server of this host about each pod template, in a temporary namespace. Raises HardenError
-    if the API server cannot be read.
+    if the API server cannot be read, and SettingsError if the settings accept an object that does not exist.
     """
     top = DEFAULT_DATA_DIR / (request.overrides.data_dir or "")
     is_server = host.runs_as_root and any(host.tree.exists(top / name) for name in KUBECONFIGS)
@@ -78,7 +78,7 @@ def impact(
         if probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
         try:
-            return _elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress, records)
+            return checked(_elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress, records))
         except HostError as error:
             is_server = any(unit.role is Role.SERVER for unit in installed_units(host, []))
             if kubectl or not is_server:
@@ -90,7 +90,16 @@ def impact(
             cause = f"only root can read K3s' credential on this server, and without it: {error.message}"
             raise HostError(cause, f"run it with sudo, {another}") from error
     situation = observe_situation(host, request)
-    return impact_on_server(host, request, situation, _LIMITS, progress, probe=probe, records=records)
+    return checked(impact_on_server(host, request, situation, _LIMITS, progress, probe=probe, records=records))
+
+
+def checked(found: Impact) -> Impact:
+    """Return the impact. Raises SettingsError if the settings accept an object that the cluster does not have."""
+    if found.unknown:
+        text = "`impact.accepted`: the cluster has no {}; correct its name, or remove it"
+        errors = [(entry.location.line, text.format(entry.object)) for entry in found.unknown]
+        raise loading.SettingsError(found.unknown[0].location.path, errors, ("impact.accepted",))
+    return found
 
 
 def impact_on_server(
@@ -203,12 +212,13 @@ def _seen(host: Host, running: Running, directory: PurePosixPath | None, *, is_n
     """Return the open connections of this node, and those of the records. Raises InputError for a directory."""
     nodes = running.objects.get("nodes", ())
     watched = Watched()
+    directory = directory or (collected(host) if is_node else None)
     if directory is not None:
-        watched = merged(read_records(host, directory), nodes)
+        watched = merged(read_records(host, directory), nodes, host.now())
     elif is_node:
         with suppress(HardenError):
             data = host.tree.read(CONNECTIONS)
-            watched = merged({CONNECTIONS: parse_record(data, CONNECTIONS)}, nodes) if data else watched
+            watched = merged({CONNECTIONS: parse_record(data, CONNECTIONS)}, nodes, host.now()) if data else watched
     now = host.connections() if is_node else None
     notes = () if watched.notes and now is None else (_NO_CONNECTIONS if now is None else _SNAPSHOT,)
     return Watched((*watched.connections, *(now or ())), watched.is_complete, (*watched.notes, *notes))

@@ -12,16 +12,18 @@ from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Absent, Directory, File
-from agent.base.repair import Run, RunVerb, words
+from agent.base.repair import Answer, Decide, Repair, Run, RunVerb
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
+from agent.findings.registry import moved_away
 from agent.harden.changes.execute import carry_out, refused
-from agent.harden.changes.journal import BACKUPS, Journal, end_observation, is_unhardened_cluster
+from agent.harden.changes.journal import BACKUPS, Journal
 from agent.harden.changes.state import HIDDEN_FROM_UNITS, read_publication
-from agent.harden.node import gate, gate_units
-from agent.harden.node.gate import RUN_DIRECTORY
-from agent.harden.node.gate_units import DROPIN, DROPINS, OLDER_DROPIN, PACKAGED_PROGRAM, UNIT
+from agent.harden.gate import gate_units, installed_gate
+from agent.harden.gate.gate_state import RUN_DIRECTORY, end_observation, is_unhardened_cluster
+from agent.harden.gate.gate_units import PACKAGED_PROGRAM
+from agent.harden.node.service_units import DROPIN, DROPINS, OLDER_DROPIN, UNIT
 from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, describe_state
 from agent.verbs.advice import next_steps
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from agent.base.host import Host
-    from agent.harden.node.gate import Gate
+    from agent.harden.gate.installed_gate import Gate
 
 
 _BEFORE_ENFORCING = (
@@ -101,7 +103,7 @@ def install(host: Host, installation: Installation, *, enforce: bool = False) ->
             end_observation(host)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host)
-    there = gate.detect_gate(host)
+    there = installed_gate.detect_gate(host)
     report = _report("install", items, [file.id for file in resources], there)
     is_blocked = host.is_live and bool(there.exceptions.blocked)
     steps_then = next_steps.steps_after_install(report, installation.k3s, is_blocked=is_blocked)
@@ -138,7 +140,7 @@ def uninstall(host: Host, installation: Installation) -> Report:
             remove_record(host)
         _remove_state_of_boot(host, installation)
     _reload(host)
-    left = gate.detect_gate(host)
+    left = installed_gate.detect_gate(host)
     # The units of a package continue to publish.
     node, steps = ([], ()) if installation.packaged else _withdrawn(host)
     report = _report("uninstall", [*items, *removed, *node], [], left)
@@ -229,7 +231,7 @@ def _program_problem(host: Host, program: PurePosixPath) -> str:
         return f"the sandbox of the units hides {hidden}"
     if program != PACKAGED_PROGRAM and _needs_replaceable_python(host, program):
         return "pip installed it for the distribution's Python, and it does not run after an upgrade to another version"
-    found = gate.program_problem(host, program)
+    found = installed_gate.program_problem(host, program)
     return found.problem if found else ""
 
 
@@ -275,7 +277,8 @@ def _remove(host: Host, places: Iterable[PurePosixPath], installation: Installat
             continue
         if not isinstance(now, File) or not _is_ours(now):
             detail = f"is not a file of k3s-harden: {describe_state(now)}"
-            repair = words("review it, and remove it if it is not needed")
+            answers = (Answer("No", "it is moved away", moved_away(path)), Answer("Yes", "it stays", ()))
+            repair = Repair((Decide(f"Is {path} needed?", answers),))
             items.append(Item(str(path), ItemStatus.REFUSED, detail, repair))
             continue
         items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])

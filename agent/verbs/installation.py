@@ -12,9 +12,9 @@ from agent.base.model import EXECUTABLE_FILE, PUBLIC_FILE, File
 from agent.base.repair import Instruction
 from agent.base.report import NextStep
 from agent.findings.node import unknown_config
-from agent.harden.node import gate, gate_units
-from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT, is_of_k3s
+from agent.harden.gate import gate_units, installed_gate
 from agent.harden.node.installed_services import installed_units
+from agent.harden.node.service_units import DROPIN, TEMPLATE, UNIT, is_of_k3s
 from agent.harden.node.site_files import read_settings
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, Role
 from agent.verbs.advice.installed_k3s import InstalledK3s
@@ -127,7 +127,7 @@ def installation_for(host: Host, request: Request, named: Sequence[str], program
     found = Installation(
         program, k3s.data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc, blocked=blocked
     )
-    if not gate.detect_gate(host).packaged:
+    if not installed_gate.detect_gate(host).packaged:
         return found
     places = (name for name in named_units(found) if host.tree.exists(PACKAGED_UNITS / name))
     return found._replace(packaged=frozenset(places))

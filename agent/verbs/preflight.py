@@ -10,6 +10,7 @@ from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, Run, RunVerb, Set
 from agent.base.report import ItemStatus, NextStep
 from agent.base.value import replace
+from agent.findings.argument_predictions import accepts_cgroup_v1
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.harden.node.site_files import read_settings
 from agent.harden.node.version import require_covered
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.harden.node.facts import HostFacts
-    from agent.harden.situation import Request
+    from agent.harden.situation import Request, Situation
     from agent.verbs.advice.installed_k3s import InstalledK3s
 
 
@@ -93,9 +94,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         ),
         changes=tuple(item for item in items_of(before) if item.status is not ItemStatus.COMPLIANT),
         left=not_compliant(items_of(later)),
-        notes=upgrade_notes.notes_for_upgrade(
-            current, target, before.facts.role, has_etcd=before.facts.datastore is Datastore.ETCD
-        ),
+        notes=upgrade_notes.notes_for_upgrade(current, target, before.facts.role, [*_features(host, before)]),
     )
     k3s = installed_k3s(host, now.facts)
     first = (*_first(result, k3s, before.facts), *_setting(host, request, target))
@@ -111,6 +110,17 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     again = RunVerb("preflight", (result.target, *with_version))
     steps = next_steps.steps_before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
     return result._replace(next_steps=steps)
+
+
+def _features(host: Host, situation: Situation) -> Iterator[str]:
+    """Yield what the host has, or may have if it is a tree, of that which notes are about."""
+    if situation.facts.datastore is Datastore.ETCD:
+        yield upgrade_notes.ETCD
+    manifests = situation.k3s_files.manifests
+    if "traefik" not in manifests.disabled and "traefik.yaml" not in manifests.skips:
+        yield upgrade_notes.TRAEFIK
+    if not host.has_kernel and not accepts_cgroup_v1(situation):  # otherwise cgroup-v1-refused tells
+        yield upgrade_notes.CGROUP_V1
 
 
 def _first(result: Preflight, k3s: InstalledK3s, facts: HostFacts) -> Iterator[NextStep]:

@@ -18,7 +18,15 @@ from agent.harden.changes.state import STATE, machine_hash, make_directory
 from agent.harden.node.site_files import read_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.settings.stages import last_recording_day
-from agent.verbs.traffic_records import CONNECTIONS, LONGEST_GAP, MOST_ROWS, Record, parse_record, record_content
+from agent.verbs.traffic_records import (
+    CONNECTIONS,
+    LONGEST_GAP,
+    MOST_ROWS,
+    Record,
+    collected,
+    parse_record,
+    record_content,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -82,10 +90,14 @@ def _start(systemd: Systemd, program: PurePosixPath) -> Iterator[str]:
 
 
 def remove_record(host: Host) -> None:
-    """End the recording, and remove the record."""
+    """End the recording, and remove the record, and those of other nodes."""
     with suppress(HostError):
         if Systemd(host).is_running and host.tree.exists(CONNECTIONS):
             Systemd(host).stop(TIMER)
+    if directory := collected(host):
+        for name in host.tree.names(directory):
+            host.writable_tree.remove_file(directory / name)
+        host.writable_tree.remove_directory(directory)
     if any(map(host.tree.exists, (CONNECTIONS, _LOCK))):
         with _lock(host):
             for path in (CONNECTIONS, _LOCK):

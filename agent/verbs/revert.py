@@ -17,9 +17,9 @@ from agent.findings.manifest_files import unpacked_objects
 from agent.harden.changes.execute import carry_out_all, refused
 from agent.harden.changes.journal import Journal
 from agent.harden.desired.resources import HEADER, comments_only, needs_of
+from agent.harden.gate import installed_gate
 from agent.harden.guide.guide_files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.harden.guide.k3s_options import SECRETS_ENCRYPTION
-from agent.harden.node import gate
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.datastore import encrypts_secrets
 from agent.harden.node.installed_services import installed_units
@@ -83,7 +83,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     of the drop-in, it keeps the option secrets-encryption.
     """
     host.refuse_ordinary_user("revert")
-    gates = gate.detect_gate(host)
+    gates = installed_gate.detect_gate(host)
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()

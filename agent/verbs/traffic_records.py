@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.running_objects import NetworkNode
 
 CONNECTIONS = STATE / "connections.json"
+_COLLECTED = STATE / "connections"
 MOST_ROWS = 20_000
 """Rows of connections, and of pods."""
 LONGEST_GAP = 150
 """Seconds between two samples without a gap: the kernel keeps a TCP connection for 120 seconds after its end."""
 _DAY = 86_400
+_LONGEST_USE = 31 * _DAY
+"""Seconds after which a record does not show any more which ports are unused."""
 _FORMAT = "k3s-harden connections 1"
 _NAME = r"[a-z0-9][-a-z0-9.]{0,252}"
 _WANTED = "a record of `k3s-harden record-traffic`"
@@ -122,6 +125,11 @@ def _times(first: object, last: object) -> Times:
     raise ValueError(f"times {first} to {last}")
 
 
+def collected(host: Host) -> PurePosixPath | None:
+    """Return the directory of this server for the records of all nodes, which `impact` and `apply` read by default."""
+    return _COLLECTED if host.tree.names(_COLLECTED) else None
+
+
 def read_records(host: Host, directory: PurePosixPath) -> dict[PurePosixPath, Record]:
     """Return the records in a directory of this machine. Raises InputError for a file that is none."""
     tree, total = host.machine_tree, 0
@@ -152,7 +160,7 @@ class Watched(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def merged(records: Mapping[PurePosixPath, Record], nodes: Sequence[NetworkNode]) -> Watched:
+def merged(records: Mapping[PurePosixPath, Record], nodes: Sequence[NetworkNode], now: float) -> Watched:
     """Return the connections of all records. Raises InputError for a record of another cluster, or a second one."""
     paths: dict[str, PurePosixPath] = {}
     by_node = {}
@@ -170,12 +178,16 @@ def merged(records: Mapping[PurePosixPath, Record], nodes: Sequence[NetworkNode]
         for one in ends.at(client, seen)
         for other in ends.at(target, seen)
     }
-    short = [name for name, record in by_node.items() if record.watched < _DAY or record.is_full]
+    short = [
+        name
+        for name, record in by_node.items()
+        if record.watched < _DAY or record.is_full or record.last < now - _LONGEST_USE
+    ]
     missing = [node.name for node in nodes if node.name not in by_node]
     begin, last = min(one.begin for one in records.values()), max(one.last for one in records.values())
     span = f"recorded on {len(records)} nodes from {minute(begin)} to {minute(last)}"
     notes = [f"{span}; UDP, and what ended between two samples, can be missing"]
-    lacking = {"no record of": missing, "watched for less than a day, or with a full record:": short}
+    lacking = {"no record of": missing, "not watched for a day in the last 31, or with a full record:": short}
     notes += [f"{text} {', '.join(names)}, so no port counts as unused" for text, names in lacking.items() if names]
     is_complete = bool(nodes) and not missing and not short
     if is_complete:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent import __version__
 from agent.base.errors import UnsupportedHostError, UsageError
 from agent.base.host.writable_tree import locked
-from agent.harden.node.gate import detect_gate
+from agent.harden.gate.installed_gate import detect_gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

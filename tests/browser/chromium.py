@@ -73,7 +73,6 @@ class Page:
             self._next()
 
     def value(self, expression: str) -> Any:  # noqa: ANN401 - any JavaScript value
-        """Return the value of a JavaScript expression, or of its promise."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
         )

@@ -50,7 +50,6 @@ def logged(node: Node) -> list[dict[str, Any]]:
 
 
 def requests(node: Node) -> int:
-    """Return how many requests of k3s-harden the API server has logged."""
     return len(logged(node))
 
 

@@ -133,7 +133,6 @@ def _modules() -> tuple[str, ...]:
 
 
 def _version_of(k3s: Path) -> str:
-    """Return the version of Kubernetes in a K3s binary."""
     answer = subprocess.run((k3s, "--version"), capture_output=True, text=True, check=True, timeout=60).stdout
     found = re.search(r"v(\d+\.\d+\.\d+)", answer)
     if found is None:

@@ -92,7 +92,6 @@ def connects(path: Path) -> bool:
 
 
 def bus_as_root() -> str:
-    """Return `root` if the bus sees this process as root."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(of_node(BUS)))
         return "root" if client.recv(20) == b"0" else ""

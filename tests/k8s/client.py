@@ -72,7 +72,6 @@ class Client:
         return self._thread.submit(_send, context, method, port, path, sent, text).result(timeout=120)
 
     def post_all(self, port: int, path: str, bodies: Iterable[object]) -> None:
-        """Create many objects through one connection."""
         for answer in self.answers(port, path, bodies):
             assert answer.status == http.client.CREATED, answer.text
 

@@ -71,7 +71,6 @@ class Namespaces(Machine):
 
 
 def on_cgroup_v1() -> bool:
-    """Return whether containers of this machine use control groups v1."""
     return not Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
 

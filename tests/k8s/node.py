@@ -145,7 +145,6 @@ class Node(Namespaces):
         self.until("the node is Ready", self.is_ready)
 
     def is_ready(self, name: str = NAME) -> bool:
-        """Return whether a node is Ready."""
         answer = self.client.get(6444, f"/api/v1/nodes/{name}")
         conditions = answer.json["status"].get("conditions", ()) if answer.status == 200 else ()
         return any((condition["type"], condition["status"]) == ("Ready", "True") for condition in conditions)

@@ -104,7 +104,6 @@ def is_field(name: str) -> bool:
 
 
 def parsed(component: Component, settings: Settings, minor: int) -> ParsedArguments:
-    """Return settings as the effective arguments of a component."""
     given, values = {}, {}
     for name, argument in effective(component, settings).found.items():
         kind = kind_of_value(component, name, minor) or "string"
@@ -141,7 +140,6 @@ def feature_gates(settings: Settings) -> str:
 
 
 def is_accepted(component: Component, settings: Settings, minor: int) -> bool:
-    """Return whether no exit of the component is predicted."""
     return not any(True for _ in rejected_arguments(effective(component, settings), minor))
 
 

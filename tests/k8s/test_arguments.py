@@ -34,7 +34,6 @@ BY_OPERATOR = frozenset(
 
 
 def recorded(component: str) -> dict[str, str]:
-    """Return the arguments in the newest recorded line of a component."""
     lines = RECORDED.read_text(encoding="utf-8").splitlines()
     last = [line for line in lines if f"\tRunning {component} " in line][-1]
     return dict(re.findall(r"--([a-z0-9-]+)=(\S*)", last))

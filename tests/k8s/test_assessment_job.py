@@ -88,7 +88,6 @@ def applied(node: Node, manifests: list[dict[str, Any]]) -> Iterator[None]:
 
 
 def cluster_wide(node: Node) -> set[str]:
-    """Return the objects without a namespace."""
     return set(node.kubectl("get", LEFT, "--output=name").split())
 
 

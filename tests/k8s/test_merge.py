@@ -213,7 +213,6 @@ def node(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def flags(node: Node) -> Mapping[str, Mapping[str, str]]:
-    """Return the flags of each component from /flagz."""
     answers: dict[str, str] = {}
 
     def all_answered() -> bool:

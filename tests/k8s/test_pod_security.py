@@ -66,7 +66,6 @@ def minor_of(node: Node, version: str = "latest") -> int:
 
 
 def namespace(node: Node, name: str, level: str, version: str = "latest") -> str:
-    """Create a namespace with labels, and return the path of its objects."""
     labels = {ENFORCE: str(level), f"{ENFORCE}-version": version}
     node.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     return f"/api/v1/namespaces/{name}"

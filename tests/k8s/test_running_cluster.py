@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from agent.verbs.traffic_records import CONNECTIONS, parse_record
 from tests.k8s import pods
 from tests.k8s.components import CONTAINERD
 from tests.k8s.deploy import DeployController
@@ -26,6 +27,8 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 PAGE, REVERT = (
     (Path(__file__).parents[2] / f"docs/howto/{name}.md").read_text() for name in ("running-cluster", "revert")
 )
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+RECORDS = "/root/connections"
 UNTIL = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 100 * 86_400))
 SETTINGS = "/etc/k3s-harden/config.yaml"
 NAMESPACES = ("default", "kube-system", "kube-public", "shop", "team")
@@ -49,7 +52,7 @@ OUR_NAME: dict[str, Any] = {
 
 
 def commands(heading: str) -> list[str]:
-    ((_, section),) = re.findall(rf"^## (\d\. )?{heading}$(.*?)(?=^## )", PAGE, re.MULTILINE | re.DOTALL)
+    section = PAGE.partition(f"\n## {heading}")[2].partition("\n## ")[0]
     return "".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)).splitlines()
 
 
@@ -111,11 +114,11 @@ class Cluster:
         self.node.write(SETTINGS, text)
 
     def run(self, command: str) -> dict[str, Any]:
-        """Run a command of the page; return the report of this program."""
         assert command in PAGE + REVERT
-        words = command.removeprefix("sudo ").replace(" --connections connections", "").split()  # nothing is recorded
+        words = command.removeprefix("sudo ").split()
         if words[0] == "k3s-harden":
-            done = self.node.harden(*words[1:], "--format", "json", timeout=120)
+            places = [RECORDS if word == "connections" else word for word in words[1:]]
+            done = self.node.harden(*places, "--format", "json", timeout=120)
             assert done.returncode in (0, 3), done.stdout + done.stderr
             report: dict[str, Any] = json.loads(done.stdout)
             return report
@@ -190,7 +193,6 @@ class Cluster:
         self.broken = broken
 
     def reached(self) -> dict[str, set[str]]:
-        """Return the namespaces whose pod each client reaches."""
         items = self.listed(RESTRICTED_PODS)
         by_address = {f"tcp:{item['status']['podIP']}:8080": item["metadata"]["namespace"] for item in items}
         found = {}
@@ -232,7 +234,6 @@ class Cluster:
         return list(self.node.client.get(6444, path).json["items"])
 
     def with_token(self) -> set[str]:
-        """Return the namespaces whose newest pods have a token."""
         found = set()
         for item in self.listed(RESTRICTED_PODS):
             if any(volume["name"].startswith("kube-api-access") for volume in item["spec"].get("volumes", ())):
@@ -242,7 +243,7 @@ class Cluster:
     def step(self, *parts: str, restart: bool = False) -> dict[str, set[str]]:
         """Do the next step as the page says; return what breaks by topic, as announced before."""
         self.settings(stages(*parts))
-        see, harden, check, accepting = commands("The next step")
+        see, harden, check, accepting = commands("5. The next step")
         assert [command.split()[2] for command in (see, harden, check)] == ["impact", "apply", "check"]
         named = self.announced()
         if named.keys() - {"default ServiceAccounts"}:
@@ -293,7 +294,8 @@ WARN, BASELINE = "pod-security: warn", "pod-security: baseline"
 
 
 def test_the_page_hardens_a_running_cluster_step_by_step_and_goes_all_the_way_back(cluster: Cluster) -> None:
-    for command in (*commands("Take a snapshot"), *commands("See what breaks")):
+    watch(cluster)
+    for command in (*commands("2. Take a snapshot"), *commands("3. See what breaks")):
         cluster.run(command)
     cluster.node.apply(OUR_NAME)
     files, objects = cluster.files(), cluster.objects()
@@ -306,11 +308,31 @@ def test_the_page_hardens_a_running_cluster_step_by_step_and_goes_all_the_way_ba
     assert (cluster.files(), cluster.objects()) == (files, objects)
 
 
+def watch(cluster: Cluster) -> None:
+    """The record has the names of both ends of each connection that the clients made."""
+    cluster.settings(BLOCKS[0].replace("2027-03-31", time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86_400))))
+    assert cluster.reached() == dict.fromkeys(CLIENTS, EVERYWHERE)
+    command, *_ = commands("1. Watch for a week")
+    done = cluster.node.harden(*command.split()[2:])
+    assert (done.returncode, "this was one sample: systemd does not run" in done.stdout) == (0, True), done
+    content = cluster.node.path(CONNECTIONS).read_bytes()
+    connections = parse_record(content, CONNECTIONS).connections
+    seen = {(title(client), title(target)) for client, target, port, _ in connections if port == 8080}
+    between = {(f"{own}/{CLIENT}", f"{other}/restricted") for own in CLIENTS for other in EVERYWHERE}
+    assert {ends for ends in seen if ends[0].endswith(CLIENT)} == between
+    cluster.node.write(f"{RECORDS}/node-1.json", content, mode=0o600)
+    cluster.settings("")
+
+
+def title(pod: str) -> str:
+    """Return the Deployment of a pod."""
+    return pod.rsplit("-", 2)[0]
+
+
 def postpone_everything(cluster: Cluster) -> None:
     """Nothing breaks."""
-    (block,) = re.findall(r"^```yaml\n([^`]*^stages:\n.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    cluster.settings(block.replace("2027-03-31", UNTIL))
-    *_, report = map(cluster.run, commands("Harden the first server"))
+    cluster.settings(BLOCKS[1].replace("2027-03-31", UNTIL))
+    *_, report = map(cluster.run, commands("4. Harden the first server"))
     assert sorted(item["id"] for item in report["items"] if item["status"] == "POSTPONED") == [
         "stages.network-policies",
         "stages.pod-security",

@@ -43,7 +43,6 @@ ONLY_WITH_ETCD = ETCD_RULES | {"V-242429", "V-242430", "V-242431"}
 
 
 def checklist(node: Node, *words: str) -> dict[str, str]:
-    """Return the status of each rule in the checklist of a node."""
     done = node.harden("assess", "--format", "cklb", *words)
     assert done.returncode in (0, 3), done.stderr
     (stig,) = json.loads(done.stdout)["stigs"]

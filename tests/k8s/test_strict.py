@@ -100,7 +100,6 @@ def files(node: Node) -> dict[str, tuple[Any, ...]]:
 
 
 def in_pod(strict: Strict, namespace: str, name: str, *words: str) -> str:
-    """Run the program of the image in a pod."""
     return strict.node.kubectl("exec", f"--namespace={namespace}", name, "--", "/tools", *words)
 
 

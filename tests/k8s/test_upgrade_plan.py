@@ -31,7 +31,6 @@ ACCOUNT = {
 
 @pytest.fixture(scope="module")
 def plan(server: Node) -> dict[str, Any]:
-    """The Plan of the API server, which rejects unknown fields."""
     server.apply(NAMESPACE, ACCOUNT)
     server.kubectl("apply", "--filename=-", text=(FILES / "plan.yaml").read_text(encoding="utf-8"))
     server.kubectl("wait", "--for=condition=Established", "crd/plans.upgrade.cattle.io")
@@ -43,7 +42,6 @@ def plan(server: Node) -> dict[str, Any]:
 
 
 def job_of(plan: dict[str, Any]) -> dict[str, Any]:
-    """Return the Job for this node."""
     spec, image = plan["spec"], plan["spec"]["upgrade"]["image"]
     # WithLatestTag: a reference that has only a name gets the version as its tag.
     has_only_name = "@" not in image and ":" not in image.rpartition("/")[2]

@@ -30,8 +30,8 @@ from referencing.jsonschema import DRAFT7
 from agent import __released__, __version__
 from agent.base import package_data
 from agent.base.host import Host
-from agent.harden.node import gate
-from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
+from agent.harden.gate import installed_gate
+from agent.harden.node.service_units import DROPIN, TEMPLATE, UNIT
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from tests.shells import assert_completes
@@ -623,7 +623,7 @@ def test_a_package_and_the_single_file_complete_in_each_shell(
 
 def test_check_finds_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
-    found = gate.detect_gate(Host.tree_at(str(tmp_path)))
+    found = installed_gate.detect_gate(Host.tree_at(str(tmp_path)))
     assert (found.template, found.packaged) == (SYSTEMD / TEMPLATE, True)
     assert set(found.dropins) == set(USUAL)
     assert DEFAULT_DATA_DIR in found.mounts

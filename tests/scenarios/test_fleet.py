@@ -31,7 +31,6 @@ def recent(name: str, hours: float = 1) -> dict[str, Any]:
 
 
 def piped(*nodes: dict[str, Any]) -> Completed:
-    """Run the command of the how-to on these nodes."""
     return run("fleet", "-", *REQUIRED, stdin=None, input=node_list(*nodes).encode())
 
 

@@ -161,6 +161,15 @@ def test_a_program_that_an_upgrade_of_python_breaks_is_refused(
     assert ("k3s-harden-VERSION.pyz" in done.stderr) == (code != 0)
 
 
+def test_uninstall_asks_about_a_file_that_it_did_not_write(ready: HostTree) -> None:
+    ready[GATE].parent.mkdir(parents=True, exist_ok=True)
+    ready[GATE].unlink(missing_ok=True)
+    ready[GATE].symlink_to("/etc/other.service")
+    done = ready.run("uninstall")
+    assert f"Is {GATE} needed? No (it is moved away): run `" in done.stdout
+    assert f"mv {GATE} {GATE}.moved-away" in done.stdout
+
+
 def test_a_symlink_at_the_path_of_a_unit_is_refused(ready: HostTree) -> None:
     """The symlink and its target are not changed. The command that completes the installation has its options."""
     canary = ready.write("/etc/canary", "keep\n")

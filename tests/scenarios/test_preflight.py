@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -257,6 +258,20 @@ def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
     assert "etcd-3-5-26-before-3-6" not in ids(preflight(host, "1.34"), "notes")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
     assert "etcd-3-5-26-before-3-6" in ids(preflight(host, "1.34"), "notes")
+
+
+def test_notes_follow_what_the_host_has(hardened: Hardened) -> None:
+    """A disabled Traefik, and a kubelet that accepts control groups of version 1, need no note."""
+    host = hardened("server", "1.34")
+    assert {"traefik-chart-40", "cgroup-v1-not-supported"} & set(ids(preflight(host, "1.36"), "notes")) == {
+        "traefik-chart-40"
+    }
+    host.write(CONFIG, "disable: [traefik]\nkubelet-arg: [fail-cgroupv1=false]\n")
+    assert "traefik-chart-40" not in ids(preflight(host, "1.36"), "notes")
+    shutil.rmtree(host["/proc/sys"])
+    assert "cgroup-v1-not-supported" not in ids(preflight(host, "1.36"), "notes")
+    host.write(CONFIG, "disable: [traefik]\n")
+    assert "cgroup-v1-not-supported" in ids(preflight(host, "1.36"), "notes")
 
 
 def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> None:

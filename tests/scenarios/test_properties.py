@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -30,6 +29,7 @@ from agent.k3s.roles_and_versions import NEWEST_KNOWN
 from agent.verbs import check_and_apply as verbs
 from agent.verbs.render import rendered
 from agent.verbs.revert import revert
+from tests.fake import in_memory
 from tests.k3s_tree import ENCRYPTION
 from tests.scenarios.host_tree import (
     AUDIT,
@@ -315,9 +315,8 @@ def managed_content(path: str, version: str) -> bytes:
 @contextmanager
 def made(start: Start) -> Iterator[HostTree]:
     """Create the host, on a tmpfs if there is one."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a private directory is created in it
-    with tempfile.TemporaryDirectory(dir=memory) as directory:
-        host = HostTree(Path(directory) / "host")
+    with in_memory() as directory:
+        host = HostTree(directory / "host")
         for path in ("/etc/sysctl.d", "/run", "/var/lib", "/usr/lib/sysctl.d"):
             host[path].mkdir(parents=True)
         for path in start.directories:

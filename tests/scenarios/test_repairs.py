@@ -137,7 +137,6 @@ class Walk:
         self.problems: list[tuple[str, ...]] = []
 
     def open(self) -> dict[str, dict[str, Any]]:
-        """Return the open verdicts by the ids of their controls."""
         done = self.host.run("assess", *self.words)
         assert done.stdout, done
         return {
@@ -198,7 +197,6 @@ def check_repairs(host: HostTree, *words: str, may_stay_open: str = "-") -> list
 
 
 def node(base: HostTree, role: Role, minor: int) -> HostTree:
-    """Let K3s run on a host."""
     started(base.root, K3s(role=str(role), minor=minor))
     base.options = ("--role", str(role), "--k3s-version", f"1.{minor}.2+k3s1")
     return base

@@ -18,7 +18,6 @@ ELSEWHERE = (Format.AUTO, Format.OPENMETRICS, *OF_AUDITORS)
 
 
 def flat(text: str) -> str:
-    """Return a report without the line breaks of a table."""
     return " ".join(text.split())
 
 

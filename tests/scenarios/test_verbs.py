@@ -130,7 +130,6 @@ def test_3_is_for_a_host_that_is_not_compliant(host: HostTree, hardened: Hardene
 
 @pytest.fixture
 def held_lock(host: HostTree) -> int:
-    """Take the lock of the host, as another run does."""
     lock = host.write(LOCK, "4711\n", 0o600)
     descriptor = os.open(lock, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

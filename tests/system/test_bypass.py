@@ -12,9 +12,10 @@ from agent.base.errors import HostError, UsageError
 from agent.base.host.process import Completed
 from agent.base.repair import Run, RunVerb
 from agent.base.value import replace
-from agent.harden.node.gate import read_exceptions
-from agent.harden.node.gate_units import DROPIN, gate_files
-from agent.verbs.bypass import bypass, end_exceptions, minutes_of
+from agent.harden.gate.gate_state import end_exceptions, read_exceptions
+from agent.harden.gate.gate_units import gate_files
+from agent.harden.node.service_units import DROPIN
+from agent.verbs.bypass import bypass, minutes_of
 from tests.fake import Programs, fake_host
 
 pytestmark = pytest.mark.root
@@ -120,7 +121,6 @@ def test_a_bypass_expires_by_a_clock_that_must_be_readable(guarded: Path) -> Non
 
 
 def put(guarded: Path, **files: str) -> Path:
-    """Write the files of the drop-in, and return their directory."""
     run = guarded / RUN
     run.mkdir(parents=True)
     for name, text in files.items():

@@ -80,7 +80,6 @@ def file(tmp_path: Path) -> Path:
 
 
 def confined(script: str, tmp_path: Path, file: Path) -> list[str]:
-    """Return what a confined process with one capability prints."""
     capability, *lines = run(",+dac_read_search,+dac_override,+kill", "-c", script, tmp_path, file).stdout.splitlines()
     assert capability == f"{1 << 2:016x}"
     return lines

@@ -22,13 +22,14 @@ from typing import NamedTuple
 import pytest
 
 from tests.machine import CHECKOUT
+from tests.tree import Entry, Tree
 
 pytestmark = [pytest.mark.root, pytest.mark.strace]
 
 SERVER = ("--role", "server", "--k3s-version", "1.34")
 OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
-STATE = "var/lib/k3s-harden"
-LOCK = "run/k3s-harden.lock"
+STATE = "/var/lib/k3s-harden"
+LOCK = "/run/k3s-harden.lock"
 TEMPORARY = re.compile(r"\..*\.k3s-harden")
 IMPORTED = re.compile(r'\.(pyc?|so)"')
 PROGRAM = "usr/local/bin/k3s-harden"
@@ -40,13 +41,6 @@ CALLS = (
 """System calls that change files; calls that strace does not support on this processor are omitted."""
 
 
-class Node(NamedTuple):
-    """A directory without content, or a file."""
-
-    mode: int
-    content: bytes | None
-
-
 class CallNumber(NamedTuple):
     """The n-th call of a name since the start of the run."""
 
@@ -55,18 +49,14 @@ class CallNumber(NamedTuple):
     line: str
 
 
-Tree = dict[str, Node]
+Entries = dict[str, Entry]
 
 
-def read(root: Path) -> Tree:
-    found = {}
-    for path in root.rglob("*"):
-        mode = path.lstat().st_mode & 0o7777
-        found[str(path.relative_to(root))] = Node(mode, None if path.is_dir() else path.read_bytes())
-    return found
+def read(root: Path) -> Entries:
+    return Tree(root).tree("/")
 
 
-def without_state(tree: Tree) -> Tree:
+def without_state(tree: Entries) -> Entries:
     """Return the tree without the journal, backups and lock."""
     return {path: node for path, node in tree.items() if not path.startswith(STATE) and path != LOCK}
 
@@ -176,7 +166,7 @@ def call_numbers(calls: list[str]) -> Iterator[CallNumber]:
         cuts = "O_TRUNC" in line
 
 
-def partial(now: Tree, old: Tree, new: Tree) -> Iterator[str]:
+def partial(now: Entries, old: Entries, new: Entries) -> Iterator[str]:
     """Return what is neither the old nor the new state, nor an allowed intermediate state."""
     for path, node in now.items():
         name = path.rpartition("/")[2]
@@ -184,7 +174,7 @@ def partial(now: Tree, old: Tree, new: Tree) -> Iterator[str]:
             continue
         if TEMPORARY.fullmatch(name) and node.mode in {0o600, 0o644, 0o640}:
             continue
-        if path not in old and node == Node(0o700, None) and path in new:
+        if path not in old and (node.kind, node.mode) == ("directory", 0o700) and path in new:
             continue  # created, and private until its mode is set
         yield f"{path}: {node}"
     yield from (f"{path}: gone" for path in old.keys() & new.keys() if path not in now)
@@ -198,7 +188,7 @@ class Scenario(NamedTuple):
 
     words: tuple[str, ...]
     start: Path
-    origin: Tree
+    origin: Entries
     undone_by: tuple[str, ...] = ("revert",)
 
 
@@ -241,7 +231,7 @@ def with_a_full_journal(runs: Runs, place: Path) -> Scenario:
     for number in range(1, 60):
         drifting.write_text("0\n")
         assert runs("apply", *SERVER)[0] == 0
-        if len(list((runs.root / STATE / "journal").iterdir())) <= number:
+        if len(list(Path(f"{runs.root}{STATE}/journal").iterdir())) <= number:
             break
     else:
         pytest.fail("the journal grows without end")
@@ -341,7 +331,7 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {
         path: node.content
         for path, node in without_state(read(root)).items()
-        if node.content is not None and not path.startswith("proc/")
+        if node.kind == "file" and not path.startswith("/proc/")
     }
 
 
@@ -351,7 +341,7 @@ def test_a_kill_while_a_report_is_written_leaves_the_old_or_the_new_report(runs:
     start = runs.place / "start"
     new_host(start)
     runs.start_from(start)
-    report = runs.root / ("report.json" if verb == "assess" else f"{STATE}/assessment.json")
+    report = Path(f"{runs.root}/report.json" if verb == "assess" else f"{runs.root}{STATE}/assessment.json")
     words = ("assess", "--format", "json", "--output", str(report), *SERVER) if verb == "assess" else ("drift", *SERVER)
     expected = 3 if verb == "assess" else 0
     assert runs(*words)[0] == expected
@@ -368,7 +358,7 @@ def test_a_kill_while_a_report_is_written_leaves_the_old_or_the_new_report(runs:
         assert left == [], number
 
 
-def after_a_kill(runs: Runs, scenario: Scenario, number: CallNumber, old: Tree, ended: Tree) -> Iterator[str]:
+def after_a_kill(runs: Runs, scenario: Scenario, number: CallNumber, old: Entries, ended: Entries) -> Iterator[str]:
     """Return what is wrong after a kill at that call, and after each way to continue."""
     runs.start_from(scenario.start)
     code, calls = runs.traced(*scenario.words, kill_at=number)
@@ -384,7 +374,7 @@ def after_a_kill(runs: Runs, scenario: Scenario, number: CallNumber, old: Tree, 
     yield from ended_wrong(runs, scenario.undone_by, {0}, scenario.origin)
 
 
-def ended_wrong(runs: Runs, words: tuple[str, ...], codes: set[int], expected: Tree) -> Iterator[str]:
+def ended_wrong(runs: Runs, words: tuple[str, ...], codes: set[int], expected: Entries) -> Iterator[str]:
     """Run the command and return what is wrong afterwards."""
     code, output = runs(*words)
     now = read(runs.root)

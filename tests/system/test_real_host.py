@@ -57,7 +57,6 @@ def modes(machine: Machine) -> dict[str, int]:
 
 
 def traced(machine: Machine, *words: str) -> list[str]:
-    """Return strace's lines of all calls of a run that could change something."""
     strace = "strace --follow-forks --seccomp-bpf --decode-fds --signal=none --output=/run/trace"
     run = machine.run(*strace.split(), f"--trace=/^({CHANGING_CALLS})$", *PROGRAM, *words)
     assert run.returncode in {0, 3}, run.stderr

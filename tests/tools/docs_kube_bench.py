@@ -67,7 +67,6 @@ def reasons() -> list[list[str]]:
 
 
 def numbered(benchmark: Benchmark) -> dict[str, BenchmarkControl]:
-    """Return the controls of a benchmark by their numbers."""
     return {row.numbers[benchmark].text: row for row in all_controls() if benchmark in row.numbers}
 
 

@@ -113,7 +113,7 @@ def _in_release(note: UpgradeNote, minor: int, patch: int) -> str:
 
 def _nodes(note: UpgradeNote) -> str:
     nodes = _ALL if len(note.roles) > 1 else "".join(f"{role}s" for role in note.roles)
-    return f"{nodes} with etcd" if note.etcd_only else nodes
+    return f"{nodes} with {note.only_with}" if note.only_with else nodes
 
 
 def _arguments(role: Role, minor: int) -> Iterator[str]:

@@ -29,13 +29,14 @@ from agent.base.value import replace
 from agent.cli.command_line import whole_program
 from agent.findings.machine.reason import REASONS
 from agent.harden.changes import journal, last_run, state
-from agent.harden.changes.journal import OBSERVES
 from agent.harden.desired import resources as desired
+from agent.harden.gate.gate_state import OBSERVES
+from agent.harden.gate.gate_units import PACKAGED_PROGRAM
 from agent.harden.guide.guide_files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS, OptionRow
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts
-from agent.harden.node.gate_units import DROPIN, PACKAGED_PROGRAM
+from agent.harden.node.service_units import DROPIN
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, Risk, risks
 from agent.harden.settings.schema import Overrides, Settings

@@ -19,7 +19,7 @@ WINGS: dict[str, str] = {
     "base": ". package_data times value model repair errors linux report yaml_reader host",
     "k3s": ".",
     "cluster": "kubernetes . fleet",
-    "harden": ". guide settings plan changes node desired situation",
+    "harden": ". guide settings plan changes node desired gate situation",
     "findings": ".",
     "assess": "checks benchmark frameworks .",
     "reports": ".",
@@ -55,7 +55,7 @@ PURE = words(
 
 IMPURE_PARTS = words(
     "agent.assess.evidence agent.base.host agent.base.package_data agent.base.times agent.harden.changes"
-    " agent.harden.node agent.harden.situation"
+    " agent.harden.gate agent.harden.node agent.harden.situation"
 )
 """Packages of a pure wing that read or write the host, the clock or the program's own files."""
 
@@ -148,7 +148,6 @@ def are_apart(one: str, other: str) -> bool:
 
 
 def upward_imports(tree: ast.AST, module: str, *, is_package: bool = False) -> list[str]:
-    """Describe the imports that are not from a lower package."""
     own = home(module)
     if not own:
         return [f"{module} is not in WINGS"]

@@ -104,7 +104,6 @@ class ControlHost:
 
 
 def _results(output: str) -> list[Result]:
-    """Return the results that ansible-playbook has printed."""
     found, task = [], ""
     for line in output.splitlines():
         if heading := _TASK.match(line):

@@ -98,7 +98,6 @@ class Node(Instance):
         return [Start(*(found[name] for name in Start._fields)) for found in map(json.loads, lines)]
 
     def gate_runs(self, service: str = SERVER) -> int:
-        """Return how often the gate of a service ran in this boot."""
         return sum(line.startswith("Starting ") for line in self.journal(gate_of(service)).splitlines())
 
     def gate_succeeded_at(self, service: str = SERVER) -> float:

@@ -66,7 +66,6 @@ class Suite(NamedTuple):
         stamp.write_text(week)
 
     def kernel_package(self) -> str:
-        """Return the name of the suite's newest cloud kernel package."""
         found = re.search(r"Depends: (linux-image-\S+)", self._apt("apt-cache", "depends", "linux-image-cloud-amd64"))
         if found is None:
             raise ImageError(f"cannot find a kernel: {self.name} has no linux-image-cloud-amd64")
@@ -104,7 +103,6 @@ def is_emulated() -> bool:
 
 
 def chosen(cache: Path) -> Suite:
-    """Return the suite named by the environment variable GUEST_SUITE."""
     name = _chosen_name()
     if name not in SUITES:
         raise ImageError(f"unknown guest suite {name}, expected one of {', '.join(SUITES)}")

@@ -290,7 +290,6 @@ def test_a_report_that_its_node_signed_is_verified_on_the_control_host(
 
 
 def _evidence(heading: str) -> list[str]:
-    """Return the shell blocks below a heading of the page about evidence."""
     page = (CHECKOUT / "docs/howto/fleet-evidence.md").read_text(encoding="utf-8")
     section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)

@@ -56,7 +56,6 @@ def received(node: Node) -> list[Any]:
 
 
 def fight(node: Node, value: int) -> None:
-    """Set a kernel parameter, as another program on the host could."""
     node.run(f"sysctl --write vm.overcommit_memory={value}")
 
 

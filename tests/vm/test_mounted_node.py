@@ -25,7 +25,6 @@ _DROPIN = f"/etc/systemd/system/{SERVER}.d/site.conf"
 
 
 def assessed(node: Node, *, as_pod: bool) -> dict[str, dict[str, Any]]:
-    """Return the verdicts by control."""
     verb = f"{_AS_POD} k3s-harden assess-node --root /mnt/host --node node-1" if as_pod else "k3s-harden assess"
     done = node.run(f"{verb} --format json", check=False)
     assert done.code == 3, done.err

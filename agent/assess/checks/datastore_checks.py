@@ -47,7 +47,8 @@ _WRITTEN_AGAIN = "restart K3s, which writes {path} again"
 _RESTORED = "restore {path} from a backup"
 """K3s does not write the encryption configuration again."""
 
-_RESTART_ALL = Run("sudo systemctl restart k3s", where="on every server")
+_RESTART_ALL = Run("sudo systemctl restart k3s || sudo rc-service k3s restart", where="on every server")
+"""Other servers can have another service manager."""
 _ENABLE = (
     Run("sudo k3s secrets-encrypt enable", "sudo k3s secrets-encrypt disable", where="on one server"),
     _RESTART_ALL,

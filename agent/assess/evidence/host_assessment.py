@@ -27,8 +27,7 @@ from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.findings.files_and_journal import JOURNAL_DAMAGED
-from agent.findings.gate_faults import GATE_FINDINGS
-from agent.findings.gate_observation import OBSERVING
+from agent.findings.gate_faults import GATE_FINDINGS, OBSERVING
 from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
 from agent.harden.settings.schema import DEFAULT_SETTINGS

@@ -11,6 +11,8 @@ import socket
 import ssl
 import struct
 import time
+from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.errors import HostError, LimitError
@@ -75,7 +77,7 @@ def _left(deadline: float) -> float:
 
 
 class HttpsClient:
-    """A connection to a server, which is opened at the first request and kept."""
+    """A connection to a server for each thread, which is opened at its first request and kept."""
 
     def __init__(  # noqa: PLR0913 - the last one is by name
         self, host: str, port: int, authority: bytes, certificate: bytes, limits: Limits, *, token: str = ""
@@ -98,14 +100,16 @@ class HttpsClient:
                     context.load_cert_chain(path, password=b"")
         except (OSError, ValueError) as error:
             raise HostError(f"cannot use the client certificate for {host}: {reason(error)}") from error
-        self._connection = http.client.HTTPSConnection(host, port, timeout=limits.request, context=context)
+        self._new = partial(http.client.HTTPSConnection, host, port, timeout=limits.request, context=context)
+        self._connections: dict[int, http.client.HTTPSConnection] = {}
         self.url = f"https://{f'[{host}]' if ':' in host else host}:{port}"
 
     def __enter__(self) -> HttpsClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        for connection in self._connections.values():
+            connection.close()
 
     def get(self, path: str, accept: str) -> Response:
         """Send a GET request. Raises HostError without an answer, and LimitError if it is too large."""
@@ -126,7 +130,7 @@ class HttpsClient:
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Response:
         deadline = min(self._end, time.monotonic() + self._limits.request)
-        connection = self._connection
+        connection = self._connections.get(get_ident()) or self._connections.setdefault(get_ident(), self._new())
         try:
             left = _left(deadline)
             if connection.sock is None:

@@ -84,6 +84,9 @@ class Impact(Value):
     allow: tuple[AllowRule, ...] = ()
     """The rules of the settings with those that the repairs add, one for each ports of the same pods."""
 
+    unknown: tuple[AcceptedBreak, ...] = ()
+    """The entries of the settings whose object the cluster does not have."""
+
     @property
     def open(self) -> tuple[Break, ...]:
         """The objects that the settings do not accept."""

@@ -133,10 +133,14 @@ def evaluate(inputs: Inputs) -> Impact:
     known = (replace(entry, owner=owners.get(entry.object, "")) for entry in ordered)
     found = tuple(_accepting(entry, accepted.get(str(entry.object)), inputs.day) for entry in known)
     unused = accepted.keys() - {str(entry.object) for entry in ordered}
+    existing = {*map(str, owners), *(f"{one.namespace}/Service/{one.name}" for one in cluster.services)}
+    listed = {"Pod": PODS, "Service": "services", **{kind: str(query) for query, kind in CONTROLLERS.items()}}
+    kinds = {kind for kind, name in listed.items() if name in objects}
+    unknown_objects = (accepted[name] for name in sorted(unused - existing) if name.split("/")[-2] in kinds)
     notes = (f"`impact.accepted` names {name}, which does not break" for name in sorted(unused))
     proposed = (rule for entry in found for rule in entry.allow)
     rules = merged_rules((*inputs.settings.network_policy_allow, *proposed))
-    return Impact(inputs.server, found, (*inputs.notes, *notes), rules)
+    return Impact(inputs.server, found, (*inputs.notes, *notes), rules, tuple(unknown_objects))
 
 
 def _accepting(entry: Break, accepted: AcceptedBreak | None, today: str) -> Break:

@@ -7,14 +7,13 @@ the names show when this host was last changed and whether a run was interrupted
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.tree import LARGEST_READ
 from agent.base.linux.file_systems import DIRECTORY
-from agent.base.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, Absent, File
+from agent.base.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, File
 from agent.base.value import Value
 from agent.harden.changes import last_run, records
 from agent.harden.changes.records import RecordError
@@ -23,6 +22,7 @@ from agent.harden.plan.plan import Change, describe_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import PurePosixPath
 
     from agent.base.host import Host
     from agent.base.model import State
@@ -256,34 +256,3 @@ def _flat(name: str) -> str:
 
         flat = flat[-_LONGEST_FLAT + 17 :] + b"-" + sha256(flat).hexdigest()[:16].encode()
     return flat.decode(errors="surrogateescape")
-
-
-OBSERVES = PurePosixPath("/var/lib/k3s-harden/gate-observes")
-"""Contains the day of its creation, YYYY-MM-DD in UTC."""
-
-
-def observes_since(host: Host) -> str:
-    """Return the day since which the gate observes, YYYY-MM-DD; empty if it blocks an unhardened K3s.
-
-    A file that another user can change counts as absent, and so does one with any other content.
-    """
-    if isinstance(host.tree.stat(OBSERVES), Absent) or host.tree.trust_problem(OBSERVES):
-        return ""
-    from datetime import date
-
-    try:
-        return str(date.fromisoformat((host.tree.text_if_readable(OBSERVES) or "").strip()))
-    except ValueError:
-        return ""
-
-
-def is_unhardened_cluster(host: Host, data_dir: PurePosixPath) -> bool:
-    """Return whether K3s has run on this host, and no run of apply is in the journal."""
-    has_run = any(host.tree.exists(data_dir / name) for name in ("server/db", "agent/client-kubelet.crt"))
-    return has_run and not host.tree.names(JOURNAL)
-
-
-def end_observation(host: Host) -> None:
-    """Remove the file. Raises HostError if that fails."""
-    if not isinstance(host.tree.stat(OBSERVES), Absent):
-        host.put(Absent(OBSERVES))

@@ -13,9 +13,9 @@ from agent.base.host.systemd import Systemd
 from agent.base.linux.file_systems import differs_by_process
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.value import replace
-from agent.harden.node import gate_units
-from agent.harden.node.gate_units import DROPINS, gate_instance, is_of_k3s, template_of
+from agent.harden.node import service_units
 from agent.harden.node.loaded_service import loaded_settings
+from agent.harden.node.service_units import DROPINS, gate_instance, is_of_k3s, template_of
 from agent.k3s.service_files import files_of_unit, parse_settings, predicted_service
 from agent.k3s.services import OPENRC_DIRECTORY, K3sUnit, OtherProgram
 
@@ -139,20 +139,20 @@ def _starts_at_boot(host: Host, name: str) -> bool:
 
 def _unit(host: Host, path: PurePosixPath, unread: list[HardenError], *, asks: bool) -> K3sUnit | OtherProgram | None:
     own = path if host.tree.exists(path) else path.with_name(template_of(path.name))
-    text = gate_units.unit_text(host, own, unread)
+    text = service_units.unit_text(host, own, unread)
     if not text:
         return None
     total = Total(f"environment files of {path.name}")
-    read = partial(gate_units.unit_text, host, unread=unread, total=total)
+    read = partial(service_units.unit_text, host, unread=unread, total=total)
     followed = partial(
         predicted_service, path, read=read, names=host.tree.names, is_program=partial(is_program, host.tree)
     )
     is_openrc = path.parent == OPENRC_DIRECTORY
     # Drop-ins, such as those of `systemctl edit`, apply after the unit.
     dropins = (
-        gate_units.openrc_settings(host, path.name, unread)
+        service_units.openrc_settings(host, path.name, unread)
         if is_openrc
-        else gate_units.read_dropins(host, path.name, unread)
+        else service_units.read_dropins(host, path.name, unread)
     )
     texts = {own: text, **dropins}
     found = followed(replace(parse_settings(path, texts), files=files_of_unit(texts, host.tree.real_path)))

@@ -12,7 +12,7 @@ from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import assignments, dropin_directories, specified, words
 from agent.base.model import Location
 from agent.base.value import replace
-from agent.harden.node.gate_units import unit_text
+from agent.harden.node.service_units import unit_text
 from agent.k3s.options import Word
 from agent.k3s.service_files import assigned, parse_settings
 from agent.k3s.services import Command, FilesOfUnit, ServiceSettings, hidden_directories

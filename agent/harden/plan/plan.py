@@ -18,7 +18,7 @@ from agent.base.model import (
     UnexpectedKind,
     Unreadable,
 )
-from agent.base.repair import NO_REPAIR, Cause, Repair, Run, RunVerb, words
+from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Repair, Run, RunVerb, words
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
@@ -386,8 +386,10 @@ def _blocked(now: Observed, *, is_file: bool = False) -> Refusal:
         return Refusal(now.id, f"cannot be read: {now.reason}", cause=Cause.NOT_READABLE)
     if isinstance(now, UnexpectedKind) and now.hint:
         return Refusal(now.id, f"is {describe_state(now)}", words(now.hint))
-    # A symlink at the path of a directory can lead to the data of K3s.
-    repair = _moved_away(now.id) if is_file else words("inspect it, and move it away if it is not needed")
+    repair = _moved_away(now.id)
+    if not is_file:  # a symlink at the path of a directory can lead to the data of K3s
+        answers = (Answer("No", "apply makes the directory", repair.steps), Answer("Yes", "apply leaves it", ()))
+        repair = Repair((Decide(f"Does K3s use what is at {now.id}?", answers),))
     return Refusal(now.id, f"is {describe_state(now)}, which is not replaced", repair, Cause.IN_THE_WAY)
 
 

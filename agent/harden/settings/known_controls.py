@@ -36,7 +36,7 @@ def require_known(waivers: Iterable[SiteWaiver]) -> None:
             problem = f"`waivers`: unknown control `{waiver.control}`; {hint}"
             unknown.setdefault(waiver.location.path, []).append((waiver.location.line, problem))
     for path, errors in unknown.items():
-        raise SettingsError(path, errors)
+        raise SettingsError(path, errors, ("waivers",))
 
 
 def _known() -> frozenset[str]:

@@ -31,6 +31,7 @@ from agent.harden.settings.value_kinds import InvalidValue, is_empty
 from agent.k3s.redaction import shown_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import PurePosixPath
 
     from agent.base.yaml_reader import Document, Node
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 class SettingsError(InputError):
     """A settings file with one or more errors."""
 
-    def __init__(self, path: PurePosixPath, errors: list[tuple[int, str]], topic: str = "settings") -> None:
+    def __init__(self, path: PurePosixPath, errors: list[tuple[int, str]], topics: Iterable[str]) -> None:
         self.problems = tuple(InputError(Location(path, line), problem) for line, problem in sorted(errors))
         """Each error, in the order of lines."""
         location, problem = self.problems[0].location, self.problems[0].problem
@@ -49,8 +50,8 @@ class SettingsError(InputError):
             # One line names the file once.
             every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(errors))
             location, problem = Location(path), f"{len(errors)} errors: {every_line}"
-        about = "all settings and their values" if topic == "settings" else "its values"
-        super().__init__(location, problem, f"run `k3s-harden explain {topic}` for {about}")
+        commands = " and ".join(f"`k3s-harden explain {topic}`" for topic in sorted(topics))
+        super().__init__(location, problem, f"run {commands} for the allowed values")
 
 
 def load_settings(data: bytes | None, path: PurePosixPath, profile: str | None = None) -> Settings:
@@ -97,7 +98,7 @@ def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...], settings: Set
         texts = (f"`waivers`: {missing}, which `{key}` requires" for key, missing in lacking.items() if missing)
         problems += [(waiver.location.line or 0, text) for text in texts]
     if problems:
-        raise SettingsError(path, problems)
+        raise SettingsError(path, problems, ("waivers",))
     return tuple(replace(waiver, location=Location(path, waiver.location.line)) for waiver in waivers)
 
 
@@ -152,7 +153,7 @@ class _Loader:
         for document in documents[1:]:
             self._error(document.line, "the file contains a second document; expected one")
         if self._errors:
-            raise SettingsError(path, self._errors, *(self._topics if len(self._topics) == 1 else ()))
+            raise SettingsError(path, self._errors, self._topics)
         return self._values
 
     def setting(self, row: SettingRow, entry: KeyValue) -> None:

@@ -30,6 +30,7 @@ from agent.harden.settings.value_kinds import (
     COMMAND,
     DATE,
     EVENT_RATE_LIMIT,
+    METRICS_FILE,
     NAMESPACES,
     PATH,
     USERS,
@@ -247,7 +248,7 @@ class Settings(Value):
     waivers_must_expire: bool = _row("waivers-must-expire", BOOLEAN, default=False)
     drift_repair: bool = _row("drift.repair", BOOLEAN, default=False)
     drift_cluster: bool = _row("drift.cluster", BOOLEAN, ON_SERVERS, default=False)
-    drift_metrics_file: PurePosixPath | None = _row("drift.metrics-file", PATH, default=None)
+    drift_metrics_file: PurePosixPath | None = _row("drift.metrics-file", METRICS_FILE, default=None)
     drift_record_file: PurePosixPath | None = _row("drift.record-file", PATH, default=None)
     drift_record_key: PurePosixPath | None = _row("drift.record-key", PATH, default=HOST_KEY)
     drift_notify: tuple[str, ...] | None = _row("drift.notify", COMMAND, default=None)

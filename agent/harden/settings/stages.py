@@ -13,6 +13,7 @@ from agent.base.value import Value
 from agent.harden.guide.guide_files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
 from agent.harden.settings.schema import PodSecurityStage
 from agent.harden.settings.waivers import SiteWaiver
+from agent.k3s.cis.versions import pod_security_standards
 from agent.k3s.roles_and_versions import ON_SERVERS
 
 if TYPE_CHECKING:
@@ -20,30 +21,6 @@ if TYPE_CHECKING:
 
     from agent.harden.settings.schema import Settings
     from agent.k3s.roles_and_versions import Role, Version
-
-
-_RESTRICTED_ONLY = (
-    "pods-privilege-escalation",
-    "pods-root",
-    "pods-net-raw",
-    "pods-assigned-capabilities",
-    "pods-seccomp",
-)
-"""Controls that the standard `restricted` meets, and `baseline` does not."""
-
-_POD_SECURITY = (
-    "pod-policy-mechanism",
-    "pods-privileged",
-    "pods-host-pid",
-    "pods-host-ipc",
-    "pods-host-network",
-    *_RESTRICTED_ONLY,
-    "pods-added-capabilities",
-    "pods-windows-host-process",
-    "pods-host-path",
-    "pods-host-ports",
-    "pods-proc-mount",
-)
 
 
 class Stage(Value):
@@ -75,8 +52,9 @@ class Stage(Value):
 def stages_of(settings: Settings, role: Role, version: Version) -> tuple[Stage, ...]:
     """Return the parts that the settings postpone on a host with this role and K3s version."""
     level = settings.stage_pod_security
-    of_level = _RESTRICTED_ONLY if level is PodSecurityStage.BASELINE else _POD_SECURITY
     pod_security = "" if level is PodSecurityStage.RESTRICTED else level.value
+    by_standard = pod_security_standards().items() if pod_security else ()
+    of_level = tuple(control for control, standard in by_standard if standard != level)
     policies = "" if settings.stage_network_policies else "off"
     accounts = "" if settings.stage_service_accounts else "off"
     rows = (

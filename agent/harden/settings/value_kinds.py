@@ -171,6 +171,13 @@ def _path(node: Node) -> PurePosixPath:
     return path
 
 
+def _metrics_file(node: Node) -> PurePosixPath:
+    path = _path(node)
+    if path.suffix != ".prom":
+        raise InvalidValue
+    return path
+
+
 def _command(node: Node) -> tuple[str, ...]:
     words = [string_of(node)] if isinstance(node, Scalar) else _words(node)
     if isinstance(node, Scalar) and " " in words[0]:
@@ -250,6 +257,7 @@ def _event_rate_limit(node: Node) -> EventRateLimit | None:
 
 BOOLEAN = ValueKind("true or false", _boolean)
 PATH = optional(ValueKind("an absolute path without `..`", _path))
+METRICS_FILE = optional(ValueKind("an absolute path without `..` that ends in .prom", _metrics_file))
 COMMAND = optional(ValueKind("an absolute path, or a list of words whose first is one", _command))
 _KNOWN = f"this release knows v{OLDEST_COVERED.family} to v{NEWEST_KNOWN.family}"
 VERSION = optional(ValueKind(f"a K3s version such as v1.28.5+k3s1 or 1.28 ({_KNOWN})", _version))

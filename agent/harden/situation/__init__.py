@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from agent.harden.changes.last_run import LastRun
     from agent.harden.changes.state import NotificationState
     from agent.harden.desired.resources import Inputs, Override
+    from agent.harden.gate.installed_gate import Gate
+    from agent.harden.gate.starting_service import StartingService
     from agent.harden.node.facts import HostFacts
-    from agent.harden.node.gate import Gate
     from agent.harden.node.machine import Machine
-    from agent.harden.node.starting_service import StartingService
     from agent.harden.plan.plan import Plan
     from agent.harden.settings.schema import Overrides, Settings
     from agent.harden.settings.stages import Stage
@@ -95,8 +95,6 @@ class Situation(Value):
     """Paths of the files that K3s reads only when it starts, and that changed after it started."""
     machine: Machine
     gate: Gate
-    gate_observes_since: str
-    """The day since which the gate observes, YYYY-MM-DD; empty if it blocks an unhardened K3s."""
     journal: JournalState
     waivers: Waivers
     stages: tuple[Stage, ...]

@@ -12,9 +12,11 @@ from agent.base.model import Directory, File, FilePermissions, Location
 from agent.base.repair import Cause
 from agent.base.value import replace
 from agent.harden.changes import last_run
-from agent.harden.changes.journal import Journal, observes_since
+from agent.harden.changes.journal import Journal
 from agent.harden.desired import resources as desired
 from agent.harden.desired.resources import Inputs
+from agent.harden.gate import gate_units, installed_gate
+from agent.harden.gate.gate_state import read_exceptions
 from agent.harden.guide.guide_files import (
     ADMISSION_POLICIES,
     AUDIT_POLICY,
@@ -25,8 +27,7 @@ from agent.harden.guide.guide_files import (
 )
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.harden.guide.sysctls import SYSCTLS
-from agent.harden.node import facts, gate, gate_units, site_files
-from agent.harden.node.gate import read_exceptions
+from agent.harden.node import facts, site_files
 from agent.harden.node.machine import read_machine
 from agent.harden.node.platform import read_sysctl_files
 from agent.harden.node.version import GivenVersion, require_covered
@@ -124,8 +125,11 @@ def _observe(
     sysctl_files = read_sysctl_files(host, unreadable)
     files = k3s_files.read_k3s_files(host.tree, settings, host_facts, unreadable)
     # A gate for which K3s waits is in effect. systemd's answers about it would take as long as the rest.
-    in_effect = gate.Gate(read_exceptions(host), is_openrc=gate_units.starts_services(host)) if request.start else None
-    found_gate = in_effect or gate.detect_gate(host)
+    found_gate = (
+        installed_gate.Gate(read_exceptions(host), is_openrc=gate_units.starts_services(host))
+        if request.start
+        else installed_gate.detect_gate(host)
+    )
     unreadable += (*files.manifests.unreadable, *found_gate.unread)
     day = run_record.day_to_record(last, today, waivers, for_gate=request.for_gate)
     unseen = tuple(_unseen(host, host_facts, expected, files))
@@ -145,7 +149,6 @@ def _observe(
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
         machine=read_machine(host, host_facts),
         gate=found_gate,
-        gate_observes_since=observes_since(host),
         journal=state,
         waivers=waivers,
         stages=stages_of(settings, host_facts.role, host_facts.version),
@@ -186,7 +189,7 @@ def _start_problem(host: Host, request: Request, host_facts: HostFacts) -> str:
     """Look at the start again after everything was read."""
     if request.start is None:
         return ""
-    from agent.harden.node.starting_service import start_problem  # only the gate needs it
+    from agent.harden.gate.starting_service import start_problem  # only the gate needs it
 
     return start_problem(host, request.start, host_facts.configuration.path)
 

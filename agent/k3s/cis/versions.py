@@ -120,3 +120,9 @@ def beyond_benchmarks() -> tuple[str, ...]:
 def only_in_frameworks() -> tuple[str, ...]:
     """Return the IDs of the controls that no benchmark has, and that are assessed only for another framework."""
     return tuple(control for (control,) in package_data.rows("k3s", "cis", "frameworks.tsv"))
+
+
+@cache
+def pod_security_standards() -> Mapping[str, str]:
+    """Return by control about pods the weakest Pod Security standard that meets it, `baseline` or `restricted`."""
+    return dict(package_data.rows("k3s", "cis", "pod_security.tsv"))

@@ -49,7 +49,6 @@ def apply(host: HostTree) -> object:
 
 
 def of_version(version: str) -> Edit:
-    """Pass another version of K3s to the program."""
     return asked_for("--role", "server", "--k3s-version", version)
 
 

@@ -15,6 +15,7 @@ from tests.scenarios.findings.case import (
     of_version,
     written,
 )
+from tests.scenarios.findings.components import EXEMPTIONS, OWN_ADMISSION
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, PSA, SETTINGS
 
 CASES = (
@@ -88,3 +89,12 @@ def test_the_drop_in_does_not_repeat_an_unknown_plugin(hardened: Hardened) -> No
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=AlwaysPullImages,NodeRestrictions\n")
     assert host.run("apply").code == 3
     assert "=NodeRestriction,ServiceAccount,AlwaysPullImages\n" in host[DROPIN].read_text()
+
+
+def test_a_setting_in_a_section_has_its_line(hardened: Hardened) -> None:
+    host = hardened()
+    host.write("/etc/own.yaml", OWN_PSA + EXEMPTIONS.format("default, shop"))
+    host.write(CONFIG, OWN_ADMISSION)
+    host.write(SETTINGS, "audit:\n  max-age: 90\npod-security:\n  # of the site\n  exempt-namespaces: [shop]\n")
+    repair = host.seen("check").only("pod-security-exempts").repair
+    assert f"set `pod-security.exempt-namespaces: [default, shop]` at {SETTINGS}:5" in repair

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.component_files import ADMISSION
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.findings.case import (
+    OWN_PSA,
     Case,
     Edit,
     Seen,
@@ -30,6 +31,11 @@ CASES = (
          Seen(POLICY,
              f"run `k3s-harden diff`; then move an intended change of {POLICY} to another file in its directory;"
                  " then run `k3s-harden apply --force`"), cure=lambda host, _: host.run("apply", "--force")),
+    Case("file-edited", written(PSA, OWN_PSA.replace("restricted", "baseline")), of_version("1.28"),
+         Seen(PSA,
+             f"run `k3s-harden diff`; then move an intended change of {PSA} to `stages.pod-security` or"
+                 " `pod-security.exempt-namespaces` in the settings; then run `k3s-harden apply --force`"),
+         cure=lambda host, _: host.run("apply", "--force"), name="another level"),
     Case("edited-file-insufficient",
          written(AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"),
          edited(AUDIT),

@@ -37,7 +37,6 @@ SBOM_LABEL = "internal.k3s-harden.sbom"
 
 
 def image(directory: Path, machine: str) -> Path:
-    """Build the image from the bundle in the directory, and return its archive."""
     epoch = build_time()
     target = directory / f"k3s-harden-{__version__}-image-{machine}.tar"
     with tempfile.TemporaryDirectory() as temporary:

@@ -11,9 +11,10 @@ from agent import __version__
 from agent.base.errors import ExitCode
 from agent.base.host import LOCK
 from agent.harden.changes import state
-from agent.harden.changes.journal import BACKUPS, JOURNAL, OBSERVES
+from agent.harden.changes.journal import BACKUPS, JOURNAL
 from agent.harden.changes.last_run import RECORD
-from agent.harden.node.gate_units import gate_instance
+from agent.harden.gate.gate_state import OBSERVES
+from agent.harden.node.service_units import gate_instance
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.verbs.drift import METRICS, REPORT
 from agent.verbs.site_policies import SAVED

@@ -58,7 +58,6 @@ def hardened_server(minor: int) -> Iterator[CheckedNode]:
 
 @contextmanager
 def given(server: CheckedNode, case: Case) -> Iterator[None]:
-    """Give the server the value of a case meanwhile."""
     if case.component in {"mode", "owner"}:
         file = server.path(case.subject)
         before = file.stat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.k3s.roles_and_versions import NEWEST_PREVIEW, OLDEST_COVERED, Role, Version
-from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
+from agent.k3s.upgrade_notes import CGROUP_V1, ETCD, NOTES, TRAEFIK, notes_for_upgrade
 
 FROM_35 = ("cgroup-v1-not-supported", "pod-infra-container-image-removed")
 SNAPSHOT, ONE = "snapshot-first", "one-minor-at-a-time"
@@ -14,7 +14,8 @@ IN_37_1 = ("manifests-of-the-epoch", "authority-hash-validated")
 
 def ids(current: str, target: str, role: Role = Role.SERVER, *, has_etcd: bool = False) -> list[str]:
     known = Version.parse(current) if current else None
-    return [note.id for note in notes_for_upgrade(known, Version.parse(target), role, has_etcd=has_etcd)]
+    features = (TRAEFIK, CGROUP_V1, *((ETCD,) if has_etcd else ()))
+    return [note.id for note in notes_for_upgrade(known, Version.parse(target), role, features)]
 
 
 def test_each_note_has_a_source_and_a_known_version() -> None:
@@ -88,8 +89,6 @@ def test_a_change_is_noted_for_the_first_release_with_it_of_each_minor_version(
 
 def test_a_note_lists_each_skipped_version() -> None:
     note = next(
-        note
-        for note in notes_for_upgrade(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, has_etcd=False)
-        if note.id == ONE
+        note for note in notes_for_upgrade(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, ()) if note.id == ONE
     )
     assert "v1.35, v1.36, v1.37" in note.text

@@ -23,7 +23,7 @@ from agent.base.repair import RunVerb, Set
 from agent.base.report import Fact, Finding, ItemStatus, Report
 from agent.base.value import replace
 from agent.findings import collect_findings
-from agent.harden.node.starting_service import StartingService
+from agent.harden.gate.starting_service import StartingService
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
@@ -64,7 +64,6 @@ class Node(NamedTuple):
         file.write_text(content)
 
     def prints(self, text: str) -> None:
-        """Replace the program, and set the output of `k3s --version`."""
         self.put(K3S, f"{PROGRAM} {text}")
         self.answers[ASKED] = Completed(0, text, "")
 

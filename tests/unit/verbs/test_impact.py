@@ -6,13 +6,13 @@ import io
 import json
 import os
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agent.base.errors import HostError
+from agent.base.errors import HostError, InputError
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.report import no_progress
@@ -25,6 +25,7 @@ from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.reports.formats import Format, SettingsFormat, Verbosity
 from agent.reports.impact_report import present_impact
 from agent.verbs.impact import _is_account_used, impact, taken_names
+from agent.verbs.traffic_records import Record, record_content
 from tests.fake import Clock, Programs, fake_host
 from tests.json_schemas import validator
 from tests.unit.cluster.api_server import ApiServer
@@ -220,3 +221,25 @@ def test_only_a_regular_audit_log_is_searched_and_not_for_long(tmp_path: Path, k
     clock.sleep(60)
     assert is_used("shop") is None
     assert len(programs.asked) == (kind == "file")
+
+
+def test_the_records_of_a_directory_are_read_and_that_of_another_cluster_is_an_error(lists: Path) -> None:
+    directory = lists / "records"
+    directory.mkdir()
+    begin, client, end = 1_700_000_000, "10.42.2.5", "default/web"
+    record = Record("n1", "0" * 16, begin, begin, connections={(client, end, 9999, "TCP"): (begin, begin)})
+
+    def read() -> Impact:
+        (directory / "n1.json").write_bytes(record_content(record))
+        environment = {"PATH": f"{lists}:{os.environ['PATH']}", "LISTS": str(lists)}
+        words = (fake_host(lists), Request(Overrides()), environment, no_progress)
+        return impact(*words, kubectl=("--context=c",), records=PurePosixPath(directory))
+
+    result = read()
+    assert [reason.found for entry in result.breaks for reason in entry.reasons if "9999" in reason.found] == [
+        "1 from shop/Pod/front to port 9999"
+    ]
+    assert any(note.startswith("no record of n2") for note in result.notes)
+    record = record._replace(node="elsewhere")
+    with pytest.raises(InputError, match=f"{directory}/n1.json: found the record of node elsewhere with a machine ID"):
+        read()

@@ -11,8 +11,8 @@ from agent.base.errors import UnsupportedHostError
 from agent.base.host.process import Completed
 from agent.base.repair import RunVerb
 from agent.base.value import replace
-from agent.harden.changes.journal import OBSERVES
-from agent.harden.node.gate_units import PACKAGED_PROGRAM
+from agent.harden.gate.gate_state import OBSERVES
+from agent.harden.gate.gate_units import PACKAGED_PROGRAM
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.verbs import install

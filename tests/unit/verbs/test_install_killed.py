@@ -17,10 +17,10 @@ import pytest
 
 from agent.base.host import Host
 from agent.base.host.process import LARGEST_OUTPUT, Completed
-from agent.harden.node import gate
-from agent.harden.node.gate_units import DROPIN as DROPIN_NAME
-from agent.harden.node.gate_units import OLDER_DROPIN as OLDER_DROPIN_NAME
-from agent.harden.node.gate_units import TEMPLATE
+from agent.harden.gate import installed_gate
+from agent.harden.node.service_units import DROPIN as DROPIN_NAME
+from agent.harden.node.service_units import OLDER_DROPIN as OLDER_DROPIN_NAME
+from agent.harden.node.service_units import TEMPLATE
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.verbs import install
@@ -253,7 +253,7 @@ def test_a_kill_never_blocks_k3s_and_the_next_run_completes(place: Path, name: s
         machine.reload()
         was_killed = machine.run_killed(scenario.verb, call)
         now, next_boot = machine.starts()
-        found = gate.detect_gate(machine.host)
+        found = installed_gate.detect_gate(machine.host)
         left_temporary_files |= bool(machine.temporary_files())
         if not {now, next_boot} <= scenario.during:
             wrong.append(f"{call}: K3s is {now} now and {next_boot} at the next boot")
@@ -266,7 +266,7 @@ def test_a_kill_never_blocks_k3s_and_the_next_run_completes(place: Path, name: s
         machine.run(scenario.verb)
         if machine.starts() != (scenario.after, scenario.after) or machine.disk != ended:
             wrong.append(f"{call}: after the next run K3s is {machine.starts()}, {machine.disk.keys() ^ ended.keys()}")
-        if gate.detect_gate(machine.host).is_stale or machine.temporary_files():
+        if installed_gate.detect_gate(machine.host).is_stale or machine.temporary_files():
             wrong.append(f"{call}: the next run leaves {machine.temporary_files()}, or a stale systemd")
         shutil.rmtree(machine.root)
         if not was_killed:

@@ -7,7 +7,7 @@ import stat
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -35,6 +35,7 @@ from agent.reports.formats import Format
 from agent.verbs import notify
 from tests.fake import Clock, fake_host, in_memory, names, unit_file
 from tests.json_schemas import validator
+from tests.tree import Tree
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict
 
 VALIDATOR = validator("notification")
@@ -74,18 +75,19 @@ def test_a_later_notification_is_due_after_a_change(before: Assessment, now: Ass
     assert (due_notification(stored(before), now) is not None) is is_due
 
 
-class Site(NamedTuple):
+class Site(Tree):
     """A host whose site has a command, and the units that were started."""
 
-    root: Path
-    started: list[str]
-    code: list[int]
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.started: list[str] = []
+        self.code = 0
 
     def run(self, argv: Sequence[str], *, timeout: float, largest_output: int = 0) -> Completed:
         del timeout, largest_output
         assert argv[1:3] == ["start", "--no-block"], argv
         self.started.append(argv[3])
-        return Completed(self.code[0], "", "Unit not found.\n")
+        return Completed(self.code, "", "Unit not found.\n")
 
     def check(
         self,
@@ -99,9 +101,6 @@ class Site(NamedTuple):
         host = replace(fake_host(self.root, clock=Clock(number), is_live=True), run=self.run)
         before = None if last is None else stored(last)
         return list(notify.notify(host, settings, before, replace(now, when=number), causes or {}))
-
-    def path(self, path: str | PurePosixPath) -> Path:
-        return self.root / str(path).lstrip("/")
 
     def message(self, number: int = 1) -> Any:  # noqa: ANN401 - JSON
         """Return the validated message of a pending notification."""
@@ -121,14 +120,14 @@ class Site(NamedTuple):
 @pytest.fixture
 def site() -> Iterator[Site]:
     with in_memory() as root:
-        for name in ("usr/local/bin/notify", "usr/bin/systemctl"):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).touch(0o755)
+        site = Site(root)
+        for name in (PROGRAM, "/usr/bin/systemctl"):
+            site.write(name, mode=0o755)
         for name in ("run/systemd/system", "var/lib"):
             (root / name).mkdir(parents=True)
         for path in root.rglob("*"):
             path.chmod(0o755)
-        yield Site(root, [], [0])
+        yield site
 
 
 def test_a_change_is_written_to_a_private_file_and_started_without_waiting(site: Site) -> None:
@@ -192,7 +191,7 @@ def test_without_the_setting_no_file_is_kept_and_no_unit_started(site: Site) -> 
 
 
 def test_a_failure_of_systemd_is_reported_in_one_line(site: Site) -> None:
-    site.code[0] = 5
+    site.code = 5
     assert site.check(None, BAD) == ["cannot notify the site: cannot run systemctl start: Unit not found."]
     assert site.files == ["1.json", "command"]
 

@@ -167,6 +167,7 @@ def test_a_kernel_that_refuses_is_an_error(tree: Tree) -> None:
 def test_the_record_is_removed_with_its_lock(tree: Tree) -> None:
     host = host_of(tree, Clock(START))
     sample(host)
+    tree.write("/var/lib/k3s-harden/connections/n2.json", "{}")
     remove_record(host)
     assert [*tree.path(CONNECTIONS).parent.iterdir()] == []
     remove_record(host)
@@ -251,12 +252,14 @@ def written(directory: Path, *records: Record) -> dict[PurePosixPath, Record]:
     return read_records(Host.tree_at("/"), PurePosixPath(directory))
 
 
-def outcome(directory: Path, *records: Record, objects: tuple[Json, ...] = (DB, BATCH)) -> Any:  # noqa: ANN401
+def outcome(
+    directory: Path, *records: Record, objects: tuple[Json, ...] = (DB, BATCH), now: float = START + 90_000
+) -> Any:  # noqa: ANN401 - a pair
     from agent.cluster.reader import read_running
     from tests.unit.findings.impact.sample_cluster import Api
 
     base = [item for item in BASE if item["kind"] != "Node"] + nodes()
-    found = merged(written(directory, *records), read_running(Api(base)).objects["nodes"])
+    found = merged(written(directory, *records), read_running(Api(base)).objects["nodes"], now)
     done = impact(*objects, base=base, connections=found.connections, is_watched=found.is_complete)
     return done, found
 
@@ -293,14 +296,17 @@ def test_connections_of_a_removed_namespace_and_to_a_removed_pod_do_not_count(tm
 
 
 def test_ports_without_a_client_are_determined_by_a_day_of_each_node(tmp_path: Path) -> None:
-    def undetermined(*records: Record) -> int:
+    def undetermined(*records: Record, days: int = 1) -> int:
         for path in tmp_path.iterdir():
             path.unlink()
-        done, _ = outcome(tmp_path, *records, objects=(pod("web", "default", "10.42.1.6"), BATCH))
+        done, _ = outcome(
+            tmp_path, *records, objects=(pod("web", "default", "10.42.1.6"), BATCH), now=START + days * 86_400
+        )
         return sum(not entry.is_certain for entry in done.breaks)
 
     assert undetermined(record("n1"), record("n2")) == 0
     assert undetermined(record("n1")) == 1
+    assert undetermined(record("n1"), record("n2"), days=40) == 1
     assert undetermined(record("n1"), record("n2", watched=3600)) == 1
     assert undetermined(record("n1"), record("n2", is_full=True)) == 1
 

@@ -66,7 +66,6 @@ class RefusedError(Exception):
 
 
 def version() -> str:
-    """Return the version of K3s that this stand-in simulates."""
     return (HOME / "version").read_text().strip()
 
 
@@ -192,7 +191,6 @@ def start_agent(flags: list[tuple[str, str]]) -> Path:
 
 
 def record(command: str, flags: list[tuple[str, str]], seen: dict[str, str], data_dir: Path) -> None:
-    """Record the host at this start."""
     server = data_dir / "server"
     manifests = server / "manifests"
     places = [Path("/etc/sysctl.d/90-kubelet.conf"), server, server / "logs", manifests]

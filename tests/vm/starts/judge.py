@@ -14,8 +14,8 @@ sys.path.insert(0, "/root/k3s-harden/source")
 
 from agent.base.errors import HardenError
 from agent.base.host import Host
+from agent.harden.gate.starting_service import start_problem, starting_service
 from agent.harden.node.installed_services import installed_units
-from agent.harden.node.starting_service import start_problem, starting_service
 from agent.k3s.services import K3sUnit, OtherProgram
 
 WATCHED = ("/srv/policy.yaml", "/var/lib/rancher/k3s/server/audit.yaml", "/srv/real/a.yaml")

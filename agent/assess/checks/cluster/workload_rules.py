@@ -28,6 +28,7 @@ from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s import admission_configuration
 from agent.k3s.admission_configuration import POD_SECURITY
+from agent.k3s.cis.versions import pod_security_standards
 from agent.k3s.components.effective_arguments import FEATURE_GATES
 from agent.k3s.go_values import TRUE
 from agent.k3s.roles_and_versions import WITH_POD_SECURITY_POLICY, Component
@@ -106,52 +107,57 @@ def _keeps_net_raw(container: Container) -> bool:
 
 
 class Forbidden(NamedTuple):
-    """What a control forbids in pods, and the Pod Security standard that forbids it, too."""
+    """What a control forbids in pods."""
 
+    control: str
     words: str
-    level: PodSecurityLevel
     breach: Breach
 
 
-def _forbidden(words: str, level: PodSecurityLevel, rule: str, field: str = "") -> Forbidden:
-    return Forbidden(words, level, _of_level(level, rule, field=field))
+def _level(control: str) -> PodSecurityLevel:
+    return PodSecurityLevel(pod_security_standards()[control])
 
 
-FORBIDDEN: Mapping[str, Forbidden] = {
-    "pods-privileged": _forbidden("privileged: true", _BASELINE, "privileged"),
-    "pods-host-pid": _forbidden("hostPID: true", _BASELINE, "hostNamespaces", "hostPID"),
-    "pods-host-ipc": _forbidden("hostIPC: true", _BASELINE, "hostNamespaces", "hostIPC"),
-    "pods-host-network": _forbidden("hostNetwork: true", _BASELINE, "hostNamespaces", "hostNetwork"),
-    "pods-privilege-escalation": _forbidden(
-        "a container without allowPrivilegeEscalation: false", _RESTRICTED, "allowPrivilegeEscalation"
+def _forbidden(control: str, words: str, rule: str, field: str = "") -> Forbidden:
+    return Forbidden(control, words, _of_level(_level(control), rule, field=field))
+
+
+_ROWS = (
+    _forbidden("pods-privileged", "privileged: true", "privileged"),
+    _forbidden("pods-host-pid", "hostPID: true", "hostNamespaces", "hostPID"),
+    _forbidden("pods-host-ipc", "hostIPC: true", "hostNamespaces", "hostIPC"),
+    _forbidden("pods-host-network", "hostNetwork: true", "hostNamespaces", "hostNetwork"),
+    _forbidden(
+        "pods-privilege-escalation", "a container without allowPrivilegeEscalation: false", "allowPrivilegeEscalation"
     ),
     # The standard also rejects runAsUser: 1000 without runAsNonRoot, which is not root.
-    "pods-root": Forbidden(
+    Forbidden(
+        "pods-root",
         "a container with runAsUser: 0, or with neither runAsNonRoot: true nor another runAsUser",
-        _RESTRICTED,
         _of_container("may run as root", _may_be_root),
     ),
     # The standard requires that ALL is dropped.
-    "pods-net-raw": Forbidden(
+    Forbidden(
+        "pods-net-raw",
         "a container that adds NET_RAW, or drops neither ALL nor NET_RAW",
-        _RESTRICTED,
         _of_container("keeps NET_RAW", _keeps_net_raw, on_linux=True),
     ),
-    "pods-added-capabilities": Forbidden(
+    Forbidden(
+        "pods-added-capabilities",
         "a container that adds a capability other than NET_BIND_SERVICE, or is privileged",
-        _RESTRICTED,
         _also_if_privileged(_of_level(_RESTRICTED, "capabilities_restricted", field=".add")),
     ),
-    "pods-assigned-capabilities": Forbidden(
+    Forbidden(
+        "pods-assigned-capabilities",
         "a container that does not drop ALL capabilities, or is privileged",
-        _RESTRICTED,
         _also_if_privileged(_of_level(_RESTRICTED, "capabilities_restricted", field=".drop")),
     ),
-    "pods-windows-host-process": _forbidden("hostProcess: true", _BASELINE, "windowsHostProcess"),
-    _HOST_PATH: _forbidden("a hostPath volume", _BASELINE, "hostPathVolumes"),
-    "pods-host-ports": _forbidden("a hostPort", _BASELINE, "hostPorts"),
-    "pods-proc-mount": _forbidden("procMount: Unmasked", _BASELINE, "procMount"),
-}
+    _forbidden("pods-windows-host-process", "hostProcess: true", "windowsHostProcess"),
+    _forbidden(_HOST_PATH, "a hostPath volume", "hostPathVolumes"),
+    _forbidden("pods-host-ports", "a hostPort", "hostPorts"),
+    _forbidden("pods-proc-mount", "procMount: Unmasked", "procMount"),
+)
+FORBIDDEN: Mapping[str, Forbidden] = {row.control: row for row in _ROWS}
 """By control. A control that means something else than a rule of the standard has an own breach and the reason."""
 
 
@@ -209,7 +215,7 @@ def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
 
 
 def _forbids(name: str) -> ClusterRule:
-    words, level, breach = FORBIDDEN[name]
+    (_, words, breach), level = FORBIDDEN[name], _level(name)
 
     def decide(of: AssessedCluster) -> Answer:
         found = observed(of, breach if name != _HOST_PATH else _with_volumes(of, breach))

@@ -31,7 +31,6 @@ ETCD_CONFIGURATION = {
 
 
 def fixed(check: Permissions | Ownership) -> tuple[str, ...]:
-    """Return the paths that are the same on every host."""
     return () if isinstance(check.paths, HostPaths) else check.paths
 
 

@@ -78,5 +78,4 @@ def without_managed_fields(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def node_list(*nodes: dict[str, Any]) -> str:
-    """Return the output of `kubectl get nodes -o json`."""
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})

@@ -54,7 +54,6 @@ class Sites:
         (self.records / f"{site}.json").write_text(self.signed(text, key or self.key(site)))
 
     def write_all(self, sites: list[str], **changes: Any) -> None:  # noqa: ANN401 - as of text
-        """Write the records of sites, and allow the key of each."""
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda site: self.write(site, self.text(site, **changes)), sites))
         lines = (f"{site} {self.key(site).with_suffix('.pub').read_text()}" for site in sites)

@@ -32,7 +32,6 @@ def role(name: str, *rules: Json, namespace: str = "") -> Json:
 
 
 def rule(verbs: str, resources: str, groups: str = "", names: str = "") -> Json:
-    """Return a rule; each argument is a list of words, and `core` is the core API group."""
     found = {"verbs": verbs.split(), "resources": resources.split(), "apiGroups": groups.split() or [""]}
     return {**found, **({"resourceNames": names.split()} if names else {})}
 

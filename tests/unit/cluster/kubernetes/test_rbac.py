@@ -41,7 +41,6 @@ def test_a_rule_grants_a_right(given: Json, right: RbacRight, expected: bool) ->
 
 
 def names(right: RbacRight, roles: list[Json], *bindings: Json) -> list[str]:
-    """Return the accounts that have a right by a binding of the site."""
     inside = [role for role in roles if "namespace" in role["metadata"]]
     found = cluster(
         {

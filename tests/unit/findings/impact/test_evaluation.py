@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from cProfile import Profile
 from pathlib import PurePosixPath
 from pstats import Stats
@@ -11,6 +12,7 @@ import pytest
 
 from agent.base.errors import ExitCode, HostError
 from agent.base.host.https import Response
+from agent.base.model import Location
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.running_objects import ObjectName
@@ -22,6 +24,7 @@ from agent.findings.impact.rejected_pods import answered_otherwise
 from agent.harden.settings.loading import SettingsError, load_settings
 from agent.harden.settings.schema import Settings
 from agent.reports.repair_texts import text
+from agent.verbs.impact import checked
 from tests.unit.findings.impact.sample_cluster import (
     BASE,
     WEB,
@@ -160,7 +163,26 @@ def test_a_silent_api_server_is_not_asked_for_every_list() -> None:
     api = Silent(BASE)
     with pytest.raises(HostError, match="timed out"):
         read_running(api)
-    assert len(api.asked) < 10
+    assert len(api.asked) < 16
+
+
+def test_lists_are_read_at_the_same_time() -> None:
+    """A server that answers slowly is mostly waited for."""
+    running: list[int] = []
+
+    class Slow(Api):
+        def get(self, path: str, accept: str) -> Response:
+            running.append(1)
+            time.sleep(0.05)
+            try:
+                return super().get(path, accept)
+            finally:
+                most.append(len(running))
+                running.pop()
+
+    most: list[int] = []
+    assert read_running(Slow(BASE)).objects["namespaces"]
+    assert max(most) > 3
 
 
 def test_groups_that_the_api_server_does_not_have_are_not_asked_for() -> None:
@@ -266,7 +288,6 @@ RESTRICTED = PodSecurityDefaults(PodSecurityLevel.RESTRICTED)
 
 
 def replicas(name: str, number: int, **more: str) -> Json:
-    """Return a Deployment that has one pod, and wants `number`."""
     template = {"spec": {"containers": [container(8080)], **more}}
     return thing("Deployment", name, "shop", spec={"replicas": number, "template": template}, status={"replicas": 1})
 
@@ -373,9 +394,19 @@ def test_an_acceptance_counts_on_its_last_day_and_not_after_it() -> None:
         assert impact(*WEB, FRONT, settings=accepting(*items)).exit_code is expected
 
 
-def test_an_acceptance_that_names_nothing_is_a_note() -> None:
-    found = impact(*WEB, settings=accepting(CLIENT))
-    assert "`impact.accepted` names shop/Pod/front, which does not break" in found.notes
+def test_an_acceptance_of_an_object_that_does_not_break_is_a_note() -> None:
+    found = impact(*WEB, FRONT, settings=accepting(CLIENT.replace("shop/Pod/front", "default/Service/web")))
+    assert found.unknown == ()
+    assert "`impact.accepted` names default/Service/web, which does not break" in found.notes
+
+
+def test_an_acceptance_that_names_nothing_is_an_error_of_its_line() -> None:
+    """Of an object whose kind is not read, it is not known whether it exists."""
+    found = impact(*WEB, settings=accepting(TARGET, CLIENT))
+    with pytest.raises(SettingsError, match="the cluster has no shop/Pod/front; correct its name") as caught:
+        checked(found)
+    assert caught.value.problems[0].location == Location(PATH, 4)
+    assert impact(*WEB, settings=accepting(CLIENT.replace("Pod", "Ingress"))).unknown == ()
 
 
 @pytest.mark.parametrize(

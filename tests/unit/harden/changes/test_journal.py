@@ -26,8 +26,9 @@ from agent.base.model import (
     Sysctl,
 )
 from agent.base.report import Level
-from agent.harden.changes.journal import BACKUPS, JOURNAL, OBSERVES, Journal, Run, is_unhardened_cluster, observes_since
+from agent.harden.changes.journal import BACKUPS, JOURNAL, Journal, Run
 from agent.harden.changes.state import STATE
+from agent.harden.gate.gate_state import OBSERVES, is_unhardened_cluster, observes_since
 from agent.harden.plan.plan import Change, undo_plan
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request

@@ -14,7 +14,6 @@ DATA_DIR = PurePosixPath("/data")
 
 
 def paths(*arguments: str, component: str = "kube-apiserver", role: Role = Role.SERVER) -> list[str]:
-    """Return the files that arguments of a component name."""
     text = f"{component}-arg:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
     config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
     return [str(path.path) for path in named_paths(config, DATA_DIR, role)]

@@ -37,7 +37,6 @@ class Directory:
         return read_manifests(tree, TOP, merged)
 
     def applied(self, config: str = "") -> set[str]:
-        """Return the relative paths of the files that K3s applies."""
         return {str(path.relative_to(TOP)) for path in self.read(config).applied}
 
 

@@ -23,7 +23,6 @@ MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 
 
 def started(*words: str, flags: tuple[str, ...] = ()) -> list[Any]:
-    """Return a command as a value of ExecStartEx."""
     return [words[0], list(words), list(flags), 0, 0, 0, 0, 0, 0, 0]
 
 

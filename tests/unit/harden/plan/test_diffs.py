@@ -20,7 +20,6 @@ def file(content: str | bytes, mode: int = 0o600) -> File:
 
 
 def body(before: File | Absent, after: File | Absent) -> list[str]:
-    """Return the lines of a diff after its headers and first position."""
     lines = unified(before, after).splitlines()
     assert lines[0].startswith("--- /etc/a.yaml (found)")
     assert lines[1].startswith("+++ /etc/a.yaml (expected)")

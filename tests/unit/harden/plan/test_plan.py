@@ -21,7 +21,7 @@ from agent.base.model import (
     UnexpectedKind,
     Unreadable,
 )
-from agent.base.repair import Cause, RunVerb
+from agent.base.repair import Cause, Instruction, RunVerb
 from agent.base.value import replace
 from agent.harden.plan.plan import Change, Plan, Refusal, difference, keep_needed, make_plan, undo_plan
 
@@ -102,6 +102,7 @@ def test_resources_that_cannot_be_changed_are_refused(now: Observed, desired: Re
         (refusal,) = planned(now, desired=[desired], force=force).refusals
         assert (refusal.id, refusal.reason, refusal.edited) == (desired.id, reason, False)
         assert refusal.repair.steps or refusal.cause is Cause.NOT_READABLE
+        assert not any(isinstance(step, Instruction) for step in refusal.repair.steps)
 
 
 def test_an_immutable_file_can_be_compliant() -> None:

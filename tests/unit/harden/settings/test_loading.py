@@ -38,7 +38,6 @@ def loaded(text: str) -> Settings:
 
 
 def errors(text: str) -> list[tuple[str, str]]:
-    """Return the line and the text of each error in a settings file."""
     with pytest.raises(SettingsError) as caught:
         loaded(text)
     assert caught.value.exit_code is ExitCode.USAGE
@@ -186,7 +185,7 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
         ("waivers:\n  - control: 1.2.9\n    reason: <WHY>", ":3", ("the placeholder <WHY>",)),
         ("pki: {certificate-permissions: 0640}", ":1", ("leave or 0600", "0640")),
         ("drift: {repair: 1}", ":1", ("true or false",)),
-        ("drift: {metrics-file: k3s.prom}", ":1", ("an absolute path",)),
+        *((f"drift: {{metrics-file: {bad}}}", ":1", ("ends in .prom",)) for bad in ("k3s.prom", "/x/k3s")),
         *((f"drift: {{notify: {word}}}", ":1", ("an absolute path",)) for word in ("notify", "/opt/../notify", "[]")),
         ("drift: {notify: /opt/notify ops}", ":1", ("must be a list of words",)),
         *(
@@ -432,3 +431,10 @@ def test_each_preset_is_the_setting_of_a_control() -> None:
     controls = {control.setting for control in all_controls()}
     others = {preset.setting for preset in STRICT} - controls
     assert {setting for setting in others if not setting.startswith("admission-policies.")} == {"waivers-must"}
+
+
+def test_several_errors_name_the_topic_of_each_key() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(b"audit: {max-age: soon}\nwaivers: [{control: 1.2.3, until: 31.12.2027}]\n", PATH)
+    topics = [f"`k3s-harden explain {topic}`" for topic in ("audit.max-age", "waivers")]
+    assert caught.value.hint == f"run {' and '.join(topics)} for the allowed values"

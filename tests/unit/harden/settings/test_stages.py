@@ -66,6 +66,12 @@ def test_a_stage_counts_only_where_its_part_applies(role: Role, minor: int, sett
     assert [stage.setting for stage in stages_of(everything, role, Version(1, minor, 0))] == settings
 
 
+def test_the_baseline_standard_leaves_open_what_only_restricted_forbids() -> None:
+    (stage,) = stages_of(loaded(f"{UNTIL}  pod-security: baseline\n"), Role.SERVER, VERSION)
+    assert {"pods-added-capabilities", "pods-seccomp"} <= set(stage.controls)
+    assert {"pods-privileged", "pod-policy-mechanism"}.isdisjoint(stage.controls)
+
+
 PEERS = st.builds(AllowedPods, st.just("shop"), st.sampled_from([(), (("app", "null"),)]))
 RULES = st.builds(
     AllowRule,

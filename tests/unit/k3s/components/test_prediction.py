@@ -23,7 +23,6 @@ PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
 
 
 def predicted(component: Component, *arguments: str, minor: int = 37) -> list[Rejection]:
-    """Return the problems of arguments that the operator sets."""
     return list(rejected_arguments(effective(component, *arguments, minor=minor), minor))
 
 

@@ -58,7 +58,6 @@ def validate(assessment: Assessment) -> None:
 
 
 def suites(assessment: Assessment) -> list[TestSuite]:
-    """Return the suites as a parser of JUnit XML reads them."""
     return list(JUnitXml.fromstring(junit(assessment).encode()))
 
 

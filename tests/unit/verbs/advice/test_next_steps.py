@@ -34,7 +34,6 @@ def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Repor
 
 
 def unpurposed(found: tuple[NextStep, ...]) -> list[object]:
-    """Return the steps without their purposes."""
     return [next_step.step for next_step in found]
 
 

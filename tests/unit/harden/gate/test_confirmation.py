@@ -13,9 +13,9 @@ from agent.base.host import Host
 from agent.base.host.process import LARGEST_OUTPUT, Completed
 from agent.base.host.service_process import ServiceProcess
 from agent.base.value import replace
-from agent.harden.node.starting_service import StartingService
+from agent.harden.gate.confirmation import confirm, record_judged
+from agent.harden.gate.starting_service import StartingService
 from agent.harden.situation.observation import observe_situation
-from agent.verbs.confirm import confirm, record_judged
 from tests.fake import Clock, fake_host
 from tests.k3s_tree import K3s, put
 from tests.unit.assess.checks.nodes import node
@@ -30,7 +30,7 @@ kubelet --make-iptables-util-chains=true
 """
 API_SERVER = "kube-apiserver --audit-log-maxage=30 --enable-admission-plugins=EventRateLimit,NodeRestriction --v=2"
 KUBELET = "kubelet --make-iptables-util-chains=true --pod-manifest-path=/a"
-REAL = Path(__file__).parents[2] / "data/benchmark/argument-lines.tsv"
+REAL = Path(__file__).parents[3] / "data/benchmark/argument-lines.tsv"
 
 
 def logged(*components: str) -> str:
@@ -194,7 +194,8 @@ def test_the_gate_records_each_component_argument_of_the_guide(
     process = ServiceProcess.__new__(ServiceProcess)
     object.__setattr__(process, "variables", (f"INVOCATION_ID={ID}",))
     start = StartingService("k3s", process, {}, None)
-    record_judged(host.host(), start, observe_situation(host.host(), host.request()))
+    situation = observe_situation(host.host(), host.request())
+    record_judged(host.host(), start, situation.settings, situation.facts)
     first, *lines = host.path("/run/k3s-harden/judged.k3s").read_text().splitlines()
     dropin = "".join(path.read_text() for path in host.path("/etc/rancher/k3s/config.yaml.d").iterdir())
     expected = [line.strip(" -'\"") for line in dropin.splitlines() if line.startswith(" ") and "=" in line]

@@ -10,17 +10,18 @@ from agent.base.errors import HostError, UsageError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, expected_options
+from agent.harden.gate.gate_state import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.facts import not_run
-from agent.harden.node.gate import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
-from agent.harden.node.gate_units import gate_instance
+from agent.harden.node.service_units import gate_instance
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.base.host import Host
-    from agent.harden.node.starting_service import StartingService
-    from agent.harden.situation import Situation
+    from agent.harden.gate.starting_service import StartingService
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.settings.schema import Settings
 
 _PAUSES, _PAUSE = 40, 15.0  # ten minutes
 _TIMES = ("ActiveState", "Result", "InactiveExitTimestampMonotonic", "ExecMainStartTimestampMonotonic")
@@ -31,13 +32,13 @@ The kubelet logs texts of pods with all their lines, each after a tab (klog), an
 """
 
 
-def record_judged(host: Host, start: StartingService, situation: Situation) -> None:
+def record_judged(host: Host, start: StartingService, settings: Settings, facts: HostFacts) -> None:
     """Record the guide's component arguments as the gate has judged them, for confirm(). OpenRC has no invocations."""
-    facts, invocation = situation.facts, start.process.environment.get("INVOCATION_ID")
+    invocation = start.process.environment.get("INVOCATION_ID")
     if not invocation:
         return
     lines = [invocation]
-    for row, _ in expected_options(situation.settings, facts):
+    for row, _ in expected_options(settings, facts):
         component = next((each for each in Component if each.config_key == row.key), None)
         if component is not None and not not_run(component, facts):
             values = configured_values(facts.merged_config, row)

@@ -12,8 +12,9 @@ from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.model import Location
 from agent.base.value import replace
-from agent.harden.node.gate import can_have_gate, detect_gate
-from agent.harden.node.gate_units import TEMPLATE, GateCommand, loaded_not_of_a_gate, not_of_a_gate, required_mounts
+from agent.harden.gate.gate_units import GateCommand, loaded_not_of_a_gate, not_of_a_gate, required_mounts
+from agent.harden.gate.installed_gate import can_have_gate, detect_gate
+from agent.harden.node.service_units import TEMPLATE
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
 

@@ -15,11 +15,11 @@ from agent.base.host.service_process import ancestors, service_process
 from agent.base.host.systemd import Systemd
 from agent.base.model import Location
 from agent.base.value import Value, replace
-from agent.harden.node import gate_units
+from agent.harden.gate import gate_units
 from agent.harden.node.configuration import configuration_texts
-from agent.harden.node.gate_units import DROPIN, gate_instance
 from agent.harden.node.installed_services import is_program
 from agent.harden.node.loaded_service import settings_of_commands
+from agent.harden.node.service_units import DROPIN, gate_instance
 from agent.k3s.options import Word
 from agent.k3s.service_files import assigned
 from agent.k3s.services import (

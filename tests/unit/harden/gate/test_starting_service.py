@@ -16,7 +16,7 @@ from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.value import replace
 from agent.findings import collect_findings
-from agent.harden.node.starting_service import start_problem, starting_service
+from agent.harden.gate.starting_service import start_problem, starting_service
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
