@@ -127,7 +127,8 @@ def with_loaded_policies(host: Host, data_dir: PurePosixPath, cluster: Cluster) 
 
 def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessReview]) -> Cluster:
     """Return the cluster with the answers to these reviews; without them all if one is missing."""
-    path, query = queries.ACCESS_REVIEWS.path, Query.ACCESS_REVIEWS
+    query = Query.ACCESS_REVIEWS
+    path = query.request.path
     answers: dict[AccessReview, bool] = {}
     try:
         for review in reviews:

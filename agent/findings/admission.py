@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 from agent.base.model import Location
 from agent.base.repair import Restart, RunVerb
 from agent.findings.config_edits import plugins_joined, setting_to, without_argument, without_name
-from agent.findings.registry import Problem, correction, edit_of_k3s_config, error, no, of_file, steps, warning, yes
+from agent.findings.registry import (
+    Problem,
+    correction,
+    edit_of_k3s_config,
+    error,
+    k3s_exits,
+    no,
+    of_file,
+    steps,
+    warning,
+    yes,
+)
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -29,9 +40,8 @@ if TYPE_CHECKING:
     from agent.k3s.config import ConfigValue
 
 
-@error(
-    blocks_gate=no("The API server exits, so nothing runs without the plugins."),
-    prevents_start=yes("The API server exits at an unknown plugin, and at one that is both enabled and disabled."),
+@k3s_exits(
+    "The API server exits at an unknown plugin, and at one that is both enabled and disabled.",
     repair="remove the plugin or the extra comma from the list; then restart K3s",
 )
 def admission_plugins_refused(situation: Situation) -> Iterator[Problem]:

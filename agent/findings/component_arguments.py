@@ -17,6 +17,7 @@ from agent.findings.registry import (
     error,
     instruction,
     is_managed,
+    k3s_exits,
     misconfigured,
     no,
     note,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
     from agent.k3s.options import Spelling
 
-_NOTHING_RUNS = "The component exits, and K3s with it."
 _KEYS = (*(component.config_key for component in Component), "node-label", "node-taint")
 """Options whose values components read."""
 
@@ -68,10 +68,8 @@ def _predicted(situation: Situation, cause: str) -> Iterator[Problem]:
         yield from problems(situation, cause)
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("A component exits at an argument that it does not have."),
-    repair="remove or correct the argument; then restart K3s",
+@k3s_exits(
+    "A component exits at an argument that it does not have.", repair="remove or correct the argument; then restart K3s"
 )
 def component_argument_unknown(situation: Situation) -> Iterator[Problem]:
     """An argument of a component does not exist in this version of Kubernetes.
@@ -103,9 +101,8 @@ def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
                 yield misconfigured(message, edits, location, shown(spelling), shown(name))
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("A component exits at a value that it cannot parse or does not accept."),
+@k3s_exits(
+    "A component exits at a value that it cannot parse or does not accept.",
     repair="correct the value; then restart K3s",
 )
 def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
@@ -117,9 +114,8 @@ def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
     return _predicted(situation, Cause.INVALID_VALUE)
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("A component exits at a feature gate that it does not have, or that is locked."),
+@k3s_exits(
+    "A component exits at a feature gate that it does not have, or that is locked.",
     repair="remove or correct the feature gate; then restart K3s",
 )
 def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
@@ -130,9 +126,8 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
     return _predicted(situation, Cause.FEATURE_GATE)
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("The API server exits at a configuration file that it cannot use."),
+@k3s_exits(
+    "The API server exits at a configuration file that it cannot use.",
     repair="correct the file or the path; then restart K3s",
 )
 def component_file_invalid(situation: Situation) -> Iterator[Problem]:
@@ -251,9 +246,8 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Problem]:
         yield from logs_nothing(situation)
 
 
-@error(
-    blocks_gate=no(_NOTHING_RUNS),
-    prevents_start=yes("The kubelet v1.35 and newer exits on a host with control groups of version 1."),
+@k3s_exits(
+    "The kubelet v1.35 and newer exits on a host with control groups of version 1.",
     repair="boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
 )
 def cgroup_v1_refused(situation: Situation) -> Iterator[Problem]:
@@ -281,11 +275,7 @@ _WITHOUT_CGROUP_V1 = 35
 """The first minor whose kubelet has failCgroupV1 by default (pkg/kubelet/apis/config/v1beta1/defaults.go)."""
 
 
-@error(
-    blocks_gate=no("K3s exits, so nothing runs unhardened."),
-    prevents_start=yes("k3s agent exits at an option that it does not have."),
-    repair="remove the option; then restart K3s",
-)
+@k3s_exits("k3s agent exits at an option that it does not have.", repair="remove the option; then restart K3s")
 def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
     """An option is unknown to k3s agent, which exits at it, or is one of three at which K3s v1.25 exits.
 
@@ -303,10 +293,8 @@ def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
             yield misconfigured(message, edit, location, shown(key), meant)
 
 
-@error(
-    blocks_gate=no("K3s exits, so nothing runs unhardened."),
-    prevents_start=yes("K3s exits at a value that it cannot parse or does not accept."),
-    repair="correct the value; then restart K3s",
+@k3s_exits(
+    "K3s exits at a value that it cannot parse or does not accept.", repair="correct the value; then restart K3s"
 )
 def k3s_option_invalid(situation: Situation) -> Iterator[Problem]:
     """An option of K3s has a value of the wrong kind, outside an enumeration, or without an option that it needs.

@@ -18,6 +18,7 @@ from agent.findings.registry import (
     error,
     file_removal,
     is_managed,
+    k3s_exits,
     misconfigured,
     moved_away,
     no,
@@ -55,9 +56,8 @@ _NEED_CONFIGURATION = (_EVENT_RATE_LIMIT, "ImagePolicyWebhook")
 """Plugins without a default configuration (kubernetes, plugin/pkg/admission)."""
 
 
-@error(
-    blocks_gate=no("K3s exits, so nothing runs unhardened."),
-    prevents_start=yes("K3s exits if it cannot parse a file of its configuration, and waits forever at a FIFO."),
+@k3s_exits(
+    "K3s exits if it cannot parse a file of its configuration, and waits forever at a FIFO.",
     repair="correct the YAML or the value, or remove the directory, FIFO or broken link",
 )
 def k3s_config_broken(situation: Situation) -> Iterator[Problem]:
@@ -111,11 +111,7 @@ def k3s_config_ignored(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, location=Location(path), repair=file_removal(path))
 
 
-@error(
-    blocks_gate=no("K3s exits, so nothing runs unhardened."),
-    prevents_start=yes("k3s agent exits at an option of k3s server."),
-    repair="remove the option",
-)
+@k3s_exits("k3s agent exits at an option of k3s server.", repair="remove the option")
 def server_key_on_agent(situation: Situation) -> Iterator[Problem]:
     """The configuration of an agent sets an option that only k3s server has. systemd restarts k3s agent forever."""
     if situation.facts.role is Role.AGENT:
@@ -125,9 +121,8 @@ def server_key_on_agent(situation: Situation) -> Iterator[Problem]:
                 yield misconfigured(message, without(situation, key, location), location, key)
 
 
-@error(
-    blocks_gate=no("The API server exits, so nothing runs without an audit log."),
-    prevents_start=yes("The API server exits if its audit policy is missing, invalid, or has no rules."),
+@k3s_exits(
+    "The API server exits if its audit policy is missing, invalid, or has no rules.",
     repair="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
 )
 def audit_policy_unusable(situation: Situation) -> Iterator[Problem]:
@@ -144,9 +139,8 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Problem]:
             yield _repaired(Problem(message, location=problem.location), situation, path, location)
 
 
-@error(
-    blocks_gate=no("The API server exits, so nothing runs without admission control."),
-    prevents_start=yes("The API server exits if the file is missing or invalid, or lacks a plugin's configuration."),
+@k3s_exits(
+    "The API server exits if the file is missing or invalid, or lacks a plugin's configuration.",
     repair="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
 )
 def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
@@ -202,11 +196,7 @@ def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
                 yield Problem(message, found=value.text, location=value.location, repair=fix)
 
 
-@error(
-    blocks_gate=no("The component exits, so nothing runs without the file."),
-    prevents_start=yes("The component that reads the file exits."),
-    repair="create the file, or correct the path",
-)
+@k3s_exits("The component that reads the file exits.", repair="create the file, or correct the path")
 def named_file_missing(situation: Situation) -> Iterator[Problem]:
     """K3s' configuration sets an argument of a component to a file that does not exist."""
     for option, path, location, component in situation.k3s_files.named_paths:

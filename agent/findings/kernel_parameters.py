@@ -9,7 +9,7 @@ from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot, sa
 from agent.base.model import Absent, Location, Sysctl
 from agent.base.repair import Answer, Decide, Edit, Repair, Run, RunVerb
 from agent.findings.config_edits import setting_to, without, without_argument
-from agent.findings.registry import Problem, error, no, note, steps, warning, written_by_apply, yes
+from agent.findings.registry import Problem, error, k3s_exits, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.harden.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
@@ -74,9 +74,8 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, expected=row.value, found=line.value, location=line.location, repair=fix)
 
 
-@error(
-    blocks_gate=no("The kubelet exits, so no workload runs on the unhardened kernel."),
-    prevents_start=yes("With protect-kernel-defaults the kubelet exits if one of six kernel parameters differs."),
+@k3s_exits(
+    "With protect-kernel-defaults the kubelet exits if one of six kernel parameters differs.",
     repair="run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
 )
 def kernel_parameter(situation: Situation) -> Iterator[Problem]:

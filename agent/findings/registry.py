@@ -212,6 +212,11 @@ def error(*, repair: str, blocks_gate: Property, prevents_start: Property) -> Ca
     return finding(Level.ERROR, repair=repair, blocks_gate=blocks_gate, prevents_start=prevents_start)
 
 
+def k3s_exits(why: str, *, repair: str) -> Callable[[Detector], Detector]:
+    """Declare a detector as a kind of error at which K3s exits, so that the gate has nothing to block."""
+    return error(repair=repair, blocks_gate=no("K3s exits, so nothing runs unhardened."), prevents_start=yes(why))
+
+
 def warning(*, repair: str) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of warning."""
     return finding(Level.WARNING, repair=repair)

@@ -202,7 +202,7 @@ def test_the_next_steps_begin_with_what_comes_first(host: HostTree) -> None:
     host.options = ("--role", "server")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
     asked, *shown = steps(preflight(host, "1.37"))
-    assert asked.startswith("check the steps between the versions, too, with the current version")
+    assert asked.startswith("if K3s v1.36 runs now, see what changes after it")
     assert shown[0].startswith("save the datastore and the server's token: ")
     assert "tar -C /var/lib/rancher/k3s/server -czf /root/k3s-before-v1.37.tar.gz db token" in shown[0]
     assert shown[1] == "upgrade every server to v1.34, v1.35 or v1.36, unless it has one of them"

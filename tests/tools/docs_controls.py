@@ -11,7 +11,6 @@ from agent.assess.checks.check import Manual, NotInK3s
 from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.cluster.rule import ClusterRule
 from agent.cluster.kubernetes.queries import (
-    ACCESS_REVIEWS,
     FLAGS,
     METADATA,
     OBJECTS,
@@ -163,7 +162,7 @@ def cluster_controls() -> str:
             (
                 *((query.value, f"`{one.path}`", _FORMATS[one.accept]) for query, one in REQUESTS.items()),
                 ("flags of the API server", f"`{FLAGS.path}`", "flags, from Kubernetes 1.36 on"),
-                (Query.ACCESS_REVIEWS.value, f"`{ACCESS_REVIEWS.path}`", "allowed or not"),
+                (Query.ACCESS_REVIEWS.value, f"`{Query.ACCESS_REVIEWS.request.path}`", "allowed or not"),
                 ("configuration of each kubelet", f"`{kubelet_configuration('NODE').path}`", "configuration"),
             ),
         ),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.assess.checks.answer import WORST_FIRST, ControlStatus, Effect
-from agent.base.repair import Run
+from agent.base.repair import Answer as Choice
+from agent.base.repair import Decide, Run, RunVerb
 from agent.base.value import Value
 from agent.cluster.kubernetes.objects import selects
 from agent.cluster.node_status import ENCRYPTION_HASH
@@ -18,6 +20,7 @@ from agent.k3s.roles_and_versions import Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.linux.file_systems import FilterRule
@@ -398,3 +401,30 @@ def _of_pod(
                     yield f"{name} does not pass NetworkPolicy {policy.namespace}/{policy.name} for {kind.lower()}"
             if not any(rule.target in ("REJECT", "DROP") for rule in inside):
                 yield f"{name} has no rule that rejects what no policy admits"
+
+
+ADDON = "/apis/k3s.cattle.io/v1/namespaces/kube-system/addons/policy"
+"""The object in which K3s keeps the SHA-256 of the policy.yaml that it applied last (k3s, pkg/deploy/controller.go)."""
+_APPLY_POLICIES = (RunVerb("apply"),)
+_SAME_SETTINGS = Decide(
+    "Which settings are those of the cluster?",
+    (
+        Choice("Those of this server", "copy them to the other servers, and run it there", _APPLY_POLICIES),
+        Choice("Those of another server", "copy them to this server", _APPLY_POLICIES),
+    ),
+)
+
+
+def addon_effect(path: PurePosixPath, content: bytes, applied: str) -> Effect:
+    """Return whether K3s applied this content last; `applied` is the digest in its Addon."""
+    is_own = sha256(content).hexdigest() == applied
+    observed = "the cluster has the policies of this server" if is_own else "the cluster has those of another server"
+    return Effect(
+        subject=f"Policies of {path.name}",
+        configured=str(path),
+        status=ControlStatus.PASS if is_own else ControlStatus.FAIL,
+        observed=f"{observed}: {path} and the Addon kube-system/policy {'agree' if is_own else 'have other digests'}",
+        command=f"sudo k3s kubectl get addon policy --namespace=kube-system --output=yaml; sha256sum {path}",
+        controls=("cni-network-policies", "namespaces-network-policies"),
+        steps=(_SAME_SETTINGS,),
+    )

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-from agent.assess.checks.addon_effects import ADDON, addon_effect
 from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.running_effects import (
     ABORTED,
+    ADDON,
     LOOPBACK,
     MOST_SECRETS,
     NOT_STARTED,
@@ -19,6 +19,7 @@ from agent.assess.checks.running_effects import (
     SUITES,
     NodeNetwork,
     Tried,
+    addon_effect,
     encryption_effect,
     endpoints,
     network_policy_effect,

@@ -25,41 +25,8 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _APPS = "/apis/apps/v1"
 _BATCH = "/apis/batch/v1"
+_NETWORKING = "/apis/networking.k8s.io/v1"
 _DEFAULT = "/api/v1/namespaces/default"
-
-
-class Query(StrEnum):
-    """A list of objects, by its name in the reference."""
-
-    NAMESPACES = "namespaces"
-    PODS = "pods"
-    DEPLOYMENTS = "deployments"
-    DAEMON_SETS = "daemonsets"
-    STATEFUL_SETS = "statefulsets"
-    REPLICA_SETS = "replicasets"
-    REPLICATION_CONTROLLERS = "replicationcontrollers"
-    JOBS = "jobs"
-    CRON_JOBS = "cronjobs"
-    SERVICE_ACCOUNTS = "serviceaccounts"
-    ROLES = "roles"
-    CLUSTER_ROLES = "clusterroles"
-    ROLE_BINDINGS = "rolebindings"
-    CLUSTER_ROLE_BINDINGS = "clusterrolebindings"
-    NETWORK_POLICIES = "networkpolicies"
-    SECRETS = "secrets"
-    TOKEN_SECRETS = "secrets of type service-account-token"  # noqa: S105 - a name
-    PERSISTENT_VOLUMES = "persistentvolumes"
-    VALIDATING_WEBHOOKS = "validatingwebhookconfigurations"
-    MUTATING_WEBHOOKS = "mutatingwebhookconfigurations"
-    ADMISSION_POLICIES = "validatingadmissionpolicies"
-    ADMISSION_POLICY_BINDINGS = "validatingadmissionpolicybindings"
-    NODES = "nodes"
-    DEFAULT_SERVICES = "services in default"
-    DEFAULT_CONFIG_MAPS = "configmaps in default"
-    DEFAULT_SECRETS = "secrets in default"
-    DEFAULT_CLAIMS = "persistentvolumeclaims in default"
-    DEFAULT_INGRESSES = "ingresses in default"
-    ACCESS_REVIEWS = "subjectaccessreviews"
 
 
 class ApiRequest(NamedTuple):
@@ -73,47 +40,68 @@ class ApiRequest(NamedTuple):
     """Whether an API server that does not have the resource answers as if there were no objects."""
 
 
-REQUESTS = {
-    Query.NAMESPACES: ApiRequest("/api/v1/namespaces", METADATA),
-    Query.PODS: ApiRequest("/api/v1/pods"),
-    Query.DEPLOYMENTS: ApiRequest(f"{_APPS}/deployments"),
-    Query.DAEMON_SETS: ApiRequest(f"{_APPS}/daemonsets"),
-    Query.STATEFUL_SETS: ApiRequest(f"{_APPS}/statefulsets"),
-    Query.REPLICA_SETS: ApiRequest(f"{_APPS}/replicasets"),
-    Query.REPLICATION_CONTROLLERS: ApiRequest("/api/v1/replicationcontrollers"),
-    Query.JOBS: ApiRequest(f"{_BATCH}/jobs"),
-    Query.CRON_JOBS: ApiRequest(f"{_BATCH}/cronjobs"),
-    Query.SERVICE_ACCOUNTS: ApiRequest("/api/v1/serviceaccounts"),
-    Query.ROLES: ApiRequest(f"{_RBAC}/roles"),
-    Query.CLUSTER_ROLES: ApiRequest(f"{_RBAC}/clusterroles"),
-    Query.ROLE_BINDINGS: ApiRequest(f"{_RBAC}/rolebindings"),
-    Query.CLUSTER_ROLE_BINDINGS: ApiRequest(f"{_RBAC}/clusterrolebindings"),
-    Query.NETWORK_POLICIES: ApiRequest("/apis/networking.k8s.io/v1/networkpolicies"),
-    # Not METADATA: the annotation of `kubectl apply` repeats the content of a Secret. These columns never have it.
-    Query.SECRETS: ApiRequest("/api/v1/secrets", TABLE, "includeObject=None"),
-    Query.VALIDATING_WEBHOOKS: ApiRequest(f"{_ADMISSION}/validatingwebhookconfigurations"),
-    Query.MUTATING_WEBHOOKS: ApiRequest(f"{_ADMISSION}/mutatingwebhookconfigurations"),
-    Query.ADMISSION_POLICIES: ApiRequest(f"{_ADMISSION}/validatingadmissionpolicies", may_be_missing=True),
-    Query.ADMISSION_POLICY_BINDINGS: ApiRequest(f"{_ADMISSION}/validatingadmissionpolicybindings", may_be_missing=True),
-    Query.NODES: ApiRequest("/api/v1/nodes"),
-    # Their metadata has no token: Kubernetes writes that into the data.
-    Query.TOKEN_SECRETS: ApiRequest(
-        "/api/v1/secrets", METADATA, "fieldSelector=type%3Dkubernetes.io%2Fservice-account-token"
-    ),
-    Query.PERSISTENT_VOLUMES: ApiRequest("/api/v1/persistentvolumes"),
-    Query.DEFAULT_SERVICES: ApiRequest(f"{_DEFAULT}/services", METADATA),
-    Query.DEFAULT_CONFIG_MAPS: ApiRequest(f"{_DEFAULT}/configmaps", METADATA),
-    Query.DEFAULT_SECRETS: ApiRequest(f"{_DEFAULT}/secrets", TABLE, "includeObject=None"),
-    Query.DEFAULT_CLAIMS: ApiRequest(f"{_DEFAULT}/persistentvolumeclaims", METADATA),
-    Query.DEFAULT_INGRESSES: ApiRequest("/apis/networking.k8s.io/v1/namespaces/default/ingresses", METADATA),
-}
-"""Each list with its request, in the order in which they are sent."""
+class Query(StrEnum):
+    """A list of objects, by its name in the reference, with its request. They are sent in this order."""
 
-ACCESS_REVIEWS = ApiRequest("/apis/authorization.k8s.io/v1/subjectaccessreviews")
-"""What is asked about access, with POST: the API server stores nothing."""
+    request: ApiRequest
+
+    def __new__(cls, name: str, request: ApiRequest) -> Query:
+        """Return the member whose value is the name."""
+        member = str.__new__(cls, name)
+        member._value_, member.request = name, request
+        return member
+
+    NAMESPACES = "namespaces", ApiRequest("/api/v1/namespaces", METADATA)
+    PODS = "pods", ApiRequest("/api/v1/pods")
+    DEPLOYMENTS = "deployments", ApiRequest(f"{_APPS}/deployments")
+    DAEMON_SETS = "daemonsets", ApiRequest(f"{_APPS}/daemonsets")
+    STATEFUL_SETS = "statefulsets", ApiRequest(f"{_APPS}/statefulsets")
+    REPLICA_SETS = "replicasets", ApiRequest(f"{_APPS}/replicasets")
+    REPLICATION_CONTROLLERS = "replicationcontrollers", ApiRequest("/api/v1/replicationcontrollers")
+    JOBS = "jobs", ApiRequest(f"{_BATCH}/jobs")
+    CRON_JOBS = "cronjobs", ApiRequest(f"{_BATCH}/cronjobs")
+    SERVICE_ACCOUNTS = "serviceaccounts", ApiRequest("/api/v1/serviceaccounts")
+    ROLES = "roles", ApiRequest(f"{_RBAC}/roles")
+    CLUSTER_ROLES = "clusterroles", ApiRequest(f"{_RBAC}/clusterroles")
+    ROLE_BINDINGS = "rolebindings", ApiRequest(f"{_RBAC}/rolebindings")
+    CLUSTER_ROLE_BINDINGS = "clusterrolebindings", ApiRequest(f"{_RBAC}/clusterrolebindings")
+    NETWORK_POLICIES = "networkpolicies", ApiRequest(f"{_NETWORKING}/networkpolicies")
+    # Not METADATA: the annotation of `kubectl apply` repeats the content of a Secret. These columns never have it.
+    SECRETS = "secrets", ApiRequest("/api/v1/secrets", TABLE, "includeObject=None")
+    VALIDATING_WEBHOOKS = "validatingwebhookconfigurations", ApiRequest(f"{_ADMISSION}/validatingwebhookconfigurations")
+    MUTATING_WEBHOOKS = "mutatingwebhookconfigurations", ApiRequest(f"{_ADMISSION}/mutatingwebhookconfigurations")
+    ADMISSION_POLICIES = (
+        "validatingadmissionpolicies",
+        ApiRequest(f"{_ADMISSION}/validatingadmissionpolicies", may_be_missing=True),
+    )
+    ADMISSION_POLICY_BINDINGS = (
+        "validatingadmissionpolicybindings",
+        ApiRequest(f"{_ADMISSION}/validatingadmissionpolicybindings", may_be_missing=True),
+    )
+    NODES = "nodes", ApiRequest("/api/v1/nodes")
+    # Their metadata has no token: Kubernetes writes that into the data.
+    TOKEN_SECRETS = (
+        "secrets of type service-account-token",
+        ApiRequest("/api/v1/secrets", METADATA, "fieldSelector=type%3Dkubernetes.io%2Fservice-account-token"),
+    )
+    PERSISTENT_VOLUMES = "persistentvolumes", ApiRequest("/api/v1/persistentvolumes")
+    DEFAULT_SERVICES = "services in default", ApiRequest(f"{_DEFAULT}/services", METADATA)
+    DEFAULT_CONFIG_MAPS = "configmaps in default", ApiRequest(f"{_DEFAULT}/configmaps", METADATA)
+    DEFAULT_SECRETS = "secrets in default", ApiRequest(f"{_DEFAULT}/secrets", TABLE, "includeObject=None")
+    DEFAULT_CLAIMS = "persistentvolumeclaims in default", ApiRequest(f"{_DEFAULT}/persistentvolumeclaims", METADATA)
+    DEFAULT_INGRESSES = (
+        "ingresses in default",
+        ApiRequest(f"{_NETWORKING}/namespaces/default/ingresses", METADATA),
+    )
+    ACCESS_REVIEWS = "subjectaccessreviews", ApiRequest("/apis/authorization.k8s.io/v1/subjectaccessreviews")
+    """What is asked about access, with POST: the API server stores nothing."""
+
+
+REQUESTS: Mapping[Query, ApiRequest] = {query: query.request for query in Query if query is not Query.ACCESS_REVIEWS}
+"""The request of each list."""
 
 REFERRERS = {
-    "Ingress": "/apis/networking.k8s.io/v1/ingresses",
+    "Ingress": f"{_NETWORKING}/ingresses",
     "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/httproutes",
     "IngressRoute": "/apis/traefik.io/v1alpha1/ingressroutes",
     "IngressRouteTCP": "/apis/traefik.io/v1alpha1/ingressroutetcps",

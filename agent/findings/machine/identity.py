@@ -55,12 +55,7 @@ def _set_time(situation: Situation) -> Repair:
     return steps(Run("sudo timedatectl set-ntp true"), Run("timedatectl"))
 
 
-@stops_k3s(
-    'Unable to register node with API server: Node "…" is invalid: metadata.name: Invalid value',
-    on_trees=True,
-    source="seen with the API server: apimachinery, IsDNS1123Subdomain; pkg/util/net.go; #10794, #1120",
-    repair="set `node-name` or the host name to a name of RFC 1123",
-)
+@stops_k3s("set `node-name` or the host name to a name of RFC 1123")
 def node_name_invalid(situation: Situation) -> Iterator[Problem]:
     """The name of the node is not a valid name in Kubernetes, so the node never registers.
 
@@ -79,12 +74,7 @@ def node_name_invalid(situation: Situation) -> Iterator[Problem]:
         yield Problem("the name of the node is not valid in Kubernetes", expected, found, identity.name_location, fix)
 
 
-@may_fail(
-    "nodes replace each other in the cluster; Node password rejected, duplicate hostname",
-    on_trees=True,
-    source="from source: documentation of K3s, Requirements: unique host names; #1120",
-    repair="set a host name of its own for each node",
-)
+@may_fail("set a host name of its own for each node")
 def node_name_localhost(situation: Situation) -> Iterator[Problem]:
     """The name of the node is `localhost`. A second node with this name cannot join the cluster."""
     identity = situation.machine.identity
@@ -93,12 +83,7 @@ def node_name_localhost(situation: Situation) -> Iterator[Problem]:
         yield Problem("the name of the node is not unique", "a unique name", identity.name, identity.name_location, fix)
 
 
-@stops_k3s(
-    "bootstrap data already found and encrypted with different token",
-    on_trees=True,
-    source="from source: pkg/cluster/storage.go, getBootstrapKeyFromStorage; #4640, #4910",
-    repair="configure the token with which the cluster was started",
-)
+@stops_k3s("configure the token with which the cluster was started")
 def token_changed(situation: Situation) -> Iterator[Problem]:
     """The configured token is not the one with which the datastore on this server was created.
 
@@ -113,12 +98,7 @@ def token_changed(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, f"the last part of the token in {of_cluster}", "another token", location, fix)
 
 
-@may_fail(
-    "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match",
-    on_trees=True,
-    source="from source: pkg/agent/config/config.go, getNodeNamedCrt; #6054, #802",
-    repair="delete the Secret with the node's old password on a server",
-)
+@may_fail("delete the Secret with the node's old password on a server")
 def node_password_missing(situation: Situation) -> Iterator[Problem]:
     """The password of the node is missing although the node was part of a cluster, as after a reinstallation.
 
@@ -137,12 +117,7 @@ def node_password_missing(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, "the file /etc/rancher/node/password", "no such file", repair=fix)
 
 
-@stops_k3s(
-    "x509: certificate has expired or is not yet valid: current time … is before …",
-    on_trees=False,
-    source="from source: Go, crypto/x509; #5163, #6368",
-    repair="correct the clock",
-)
+@stops_k3s("correct the clock")
 def clock_behind_certificates(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is earlier than the validity of the cluster's certificates.
 
@@ -156,12 +131,7 @@ def clock_behind_certificates(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, expected, identity.now, Location(identity.future_certificate.path), fix)
 
 
-@may_fail(
-    "x509: certificate has expired, after the clock was corrected",
-    on_trees=False,
-    source="from source: #5163, #6368",
-    repair="correct the clock",
-)
+@may_fail("correct the clock")
 def clock_behind_program(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is earlier than the release of this program, so new certificates of K3s expire early."""
     machine = situation.machine
@@ -171,12 +141,7 @@ def clock_behind_program(situation: Situation) -> Iterator[Problem]:
         yield Problem("the clock of this host is behind", expected, today, repair=_set_time(situation))
 
 
-@may_fail(
-    "x509: certificate has expired or is not yet valid: current time … is after …",
-    on_trees=False,
-    source="from source: k3s-io/docs, docs/cli/certificate.md",
-    repair="restart K3s, which renews all certificates but those of authorities",
-)
+@may_fail("restart K3s, which renews all certificates but those of authorities")
 def certificate_expires(situation: Situation) -> Iterator[Problem]:
     """A certificate of K3s has expired, or will within 30 days.
 

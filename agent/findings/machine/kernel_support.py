@@ -39,12 +39,7 @@ def _runs_pods(situation: Situation) -> bool:
     return not situation.facts.merged_config.boolean("disable-agent")
 
 
-@stops_k3s(
-    "failed to find memory cgroup; failed to find cpuset cgroup (v2); pids cgroup controller not found",
-    on_trees=False,
-    source="from source: pkg/cgroups/cgroups_linux.go, Validate; pkg/daemons/agent/agent_linux.go; #2067, #2721, #3283",
-    repair="enable the controllers on the command line of the kernel, and boot again",
-)
+@stops_k3s("enable the controllers on the command line of the kernel, and boot again")
 def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
     """The kernel does not offer a controller of control groups that K3s requires.
 
@@ -64,12 +59,7 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
         yield Problem(f"control groups lack {' and '.join(missing)}", expected, found, repair=fix)
 
 
-@may_fail(
-    "Failed to find cpuset cgroup, you may need to add cgroup_enable=cpuset",
-    on_trees=False,
-    source="from source: pkg/cgroups/cgroups_linux.go, validateCgroupsV1",
-    repair="append `cgroup_enable=cpuset` to the command line of the kernel",
-)
+@may_fail("append `cgroup_enable=cpuset` to the command line of the kernel")
 def cgroup_cpuset_missing(situation: Situation) -> Iterator[Problem]:
     """Control groups of version 1 lack the controller cpuset. K3s logs a warning and starts."""
     groups = situation.machine.kernel.control_groups
@@ -78,12 +68,7 @@ def cgroup_cpuset_missing(situation: Situation) -> Iterator[Problem]:
         yield Problem("control groups lack cpuset", "cpuset", f"no cpuset in {groups.source}", repair=fix)
 
 
-@may_fail(
-    "failed to find memory cgroup, on a Raspberry Pi after the boot of this tree",
-    on_trees=True,
-    source="from source: documentation of K3s, Advanced options, Raspberry Pi; #2067",
-    repair="append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt",
-)
+@may_fail("append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt")
 def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
     """The command line of a Raspberry Pi's kernel does not enable the controller memory, which K3s requires.
 
@@ -102,12 +87,7 @@ def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
     yield Problem(message, f"{_MEMORY} in the first line", found, location, fix)
 
 
-@stops_k3s(
-    "flannel exited: operation not supported; the network policy controller exits; no overlayfs snapshotter",
-    on_trees=False,
-    source="from source: pkg/agent/flannel, pkg/agent/netpol, pkg/agent/syssetup; #4234, #5355, #3852, #7118, #12600",
-    repair="install the kernel's package of modules, and boot again",
-)
+@stops_k3s("install the kernel's package of modules, and boot again")
 def kernel_module_missing(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module that this node's configuration of K3s requires, or cannot load it.
 
@@ -117,12 +97,7 @@ def kernel_module_missing(situation: Situation) -> Iterator[Problem]:
     yield from _missing_modules(situation, lambda needed: needed.is_certain and needed.stops_k3s)
 
 
-@may_fail(
-    "flannel exited: operation not supported",
-    on_trees=False,
-    source="from source: pkg/agent/flannel; #4234, #5355",
-    repair="install the kernel's package of modules, and boot again",
-)
+@may_fail("install the kernel's package of modules, and boot again")
 def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module that an agent needs unless its server configures another network.
 
@@ -131,12 +106,7 @@ def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Problem]:
     yield from _missing_modules(situation, lambda needed: not needed.is_certain and needed.stops_k3s)
 
 
-@may_fail(
-    "Skipping network policy controller start, ipset unavailable; Aborting sync. Failed to run iptables-restore",
-    on_trees=False,
-    source="from source: pkg/agent/netpol/netpol.go; #1298, dstack #792",
-    repair="install the kernel's package of modules, and restart K3s",
-)
+@may_fail("install the kernel's package of modules, and restart K3s")
 def network_policies_void(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module without which K3s enforces no NetworkPolicy.
 
@@ -174,12 +144,7 @@ def _module_fix(situation: Situation, needed: NeededModule) -> Repair:
     return instruction(f"boot a kernel that has {name} ({needed.module.option})")
 
 
-@stops_k3s(
-    "failed to create kubelet: open /dev/kmsg: no such file or directory",
-    on_trees=False,
-    source="seen with the kubelet: kubernetes, pkg/kubelet/kubelet.go, oomwatcher; testcontainers-java #10125",
-    repair="give the container the device /dev/kmsg",
-)
+@stops_k3s("give the container the device /dev/kmsg")
 def kmsg_not_readable(situation: Situation) -> Iterator[Problem]:
     """/dev/kmsg is missing or cannot be opened, so the kubelet exits. Containers such as those of LXC lack it."""
     problem = situation.machine.kernel.kmsg_problem
@@ -201,12 +166,7 @@ _FIRST_WITH_CHECK = 38
 """The minor version whose kubelet exits; older ones give a pod IDs of the host or ones that the kernel rejects."""
 
 
-@stops_k3s(
-    "kubelet user assigned ID … with assigned IDs length … ends past the last mappable ID 4294967294",
-    on_trees=True,
-    source="from source: kubernetes, pkg/kubelet/userns/userns_manager.go of v1.38.0-beta.0; kubernetes #141345",
-    repair="make the range of the user `kubelet` smaller in /etc/subuid and in /etc/subgid",
-)
+@stops_k3s("make the range of the user `kubelet` smaller in /etc/subuid and in /etc/subgid")
 def subordinate_ids_invalid(situation: Situation) -> Iterator[Problem]:
     """A range of the user `kubelet` in /etc/subuid or /etc/subgid reaches 4294967295, which the kernel cannot map.
 

@@ -25,12 +25,7 @@ _ADDRESS_OPTIONS = ("node-ip", "flannel-iface", "vpn-auth", "vpn-auth-file")
 """Options with which K3s does not look for the interface of the default route (k3s, pkg/cli/agent/agent.go)."""
 
 
-@stops_k3s(
-    'no default routes found in "/proc/net/route" or "/proc/net/ipv6_route"',
-    on_trees=False,
-    source="seen with the API server: pkg/util/net.go, GetHostnameAndIPs; #1144, #6265",
-    repair="add a default route, or set `node-ip`",
-)
+@stops_k3s("add a default route, or set `node-ip`")
 def default_route_missing(situation: Situation) -> Iterator[Problem]:
     """There is no default route and no `node-ip`, so K3s cannot determine the address of the node.
 
@@ -53,12 +48,7 @@ def default_route_missing(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, expected, "no default route", repair=fix)
 
 
-@stops_k3s(
-    "listen tcp :6443: bind: address already in use",
-    on_trees=False,
-    source="seen with two components: pkg/daemons/control; #5973 (6444), #60 (10250), #1011 (6443)",
-    repair="stop the other program, or configure another port",
-)
+@stops_k3s("stop the other program, or configure another port")
 def port_in_use(situation: Situation) -> Iterator[Problem]:
     """Another program listens on a TCP port that K3s needs.
 
@@ -76,12 +66,7 @@ def port_in_use(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, f"{port.number}/tcp free", f"process {owner.pid} ({owner.name})", repair=fix)
 
 
-@may_fail(
-    "dial tcp 10.43.0.1:443: connect: no route to host, in pods",
-    on_trees=True,
-    source="from source: documentation of K3s, Requirements; #24, #344, #7013",
-    repair="make the firewall trust the networks of pods and services",
-)
+@may_fail("make the firewall trust the networks of pods and services")
 def firewall_blocks_pods(situation: Situation) -> Iterator[Problem]:
     """A firewall is enabled whose rules do not mention the networks of pods and services. K3s starts; its pods fail."""
     firewall = situation.machine.network.firewall
@@ -100,12 +85,7 @@ def firewall_blocks_pods(situation: Situation) -> Iterator[Problem]:
     yield Problem(message, f"a rule for {' and '.join(firewall.untrusted)}", "no rule", repair=fix)
 
 
-@stops_k3s(
-    "k3s.service: Failed at step EXEC spawning /usr/local/bin/k3s: Exec format error; status=203/EXEC",
-    on_trees=True,
-    source="seen on the kernel: execve(2), systemd.exec(5); #837, #1874, #2699, #13273",
-    repair="install K3s' program for this architecture again",
-)
+@stops_k3s("install K3s' program for this architecture again")
 def k3s_program_unusable(situation: Situation) -> Iterator[Problem]:
     """K3s' program is a directory, not executable, no program, or a program for another architecture.
 
@@ -121,12 +101,7 @@ def k3s_program_unusable(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, "an executable program for this machine", program.problem, Location(program.path), fix)
 
 
-@stops_k3s(
-    "k3s.service: Failed at step EXEC spawning /usr/local/bin/k3s: Permission denied; status=203/EXEC",
-    on_trees=False,
-    source="from source: SELinux policy of Fedora and RHEL; #2699",
-    repair="sudo restorecon -v /usr/local/bin/k3s",
-)
+@stops_k3s("sudo restorecon -v /usr/local/bin/k3s")
 def k3s_program_label(situation: Situation) -> Iterator[Problem]:
     """SELinux is enforcing, and K3s' program has the label of a home or temporary directory, from which it was moved.
 
@@ -140,12 +115,7 @@ def k3s_program_label(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, expected, program.selinux_type, Location(program.path), fix)
 
 
-@may_fail(
-    "pods fail with permission denied; avc: denied in the audit log",
-    on_trees=True,
-    source="from source: documentation of K3s, Advanced options, SELinux support; pkg/agent/containerd/config_linux.go",
-    repair="install the package k3s-selinux",
-)
+@may_fail("install the package k3s-selinux")
 def selinux_policy_missing(situation: Situation) -> Iterator[Problem]:
     """SELinux is enforcing without the policy of k3s-selinux. K3s starts, but its files and pods have wrong labels."""
     if situation.machine.program.lacks_selinux_policy:
@@ -158,12 +128,7 @@ def selinux_policy_missing(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, "the package k3s-selinux", "no labels for /var/lib/rancher/k3s", repair=fix)
 
 
-@may_fail(
-    "k3s-server: operation not permitted",
-    on_trees=True,
-    source="from source: fapolicyd.rules(5); #9008, rke2 #2848",
-    repair="allow K3s' data directory in the rules of fapolicyd",
-)
+@may_fail("allow K3s' data directory in the rules of fapolicyd")
 def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Problem]:
     """fapolicyd is enabled and enforcing, and no rule mentions K3s' data directory, whose programs it then refuses.
 
@@ -181,12 +146,7 @@ def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, f"a rule with dir={directory}/", "no such rule", Location(rules), fix)
 
 
-@stops_k3s(
-    "k3s.service: Control process exited, code=exited, status=1/FAILURE, of ExecStartPre with nm-cloud-setup.service",
-    on_trees=True,
-    source="from source: install.sh before #12889; #3465, #7077",
-    repair="sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer",
-)
+@stops_k3s("sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer")
 def nm_cloud_setup_enabled(situation: Situation) -> Iterator[Problem]:
     """nm-cloud-setup is enabled, and K3s' unit refuses to start beside it: it removes the routes of pods."""
     location, units = situation.machine.program.nm_cloud_setup, "nm-cloud-setup.service nm-cloud-setup.timer"
@@ -206,12 +166,7 @@ _UNPACKED = 200 * 1024 * 1024
 _NOT_FOR_OVERLAYFS = frozenset({"overlay", "nfs", "nfs4"})
 
 
-@stops_k3s(
-    "exec: /var/lib/rancher/k3s/data/…/bin/k3s-server: permission denied",
-    on_trees=True,
-    source="seen on the kernel: cmd/k3s/main.go, stageAndRun; #7296, #7372",
-    repair="mount the file system of the data directory with `exec`",
-)
+@stops_k3s("mount the file system of the data directory with `exec`")
 def data_dir_noexec(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory is mounted with `noexec`, so K3s cannot execute the programs it unpacks.
 
@@ -223,12 +178,7 @@ def data_dir_noexec(situation: Situation) -> Iterator[Problem]:
             yield _mounted_with("noexec", "exec", directory, directory.mount, situation)
 
 
-@stops_k3s(
-    'extracting data: …: read-only file system; "k3s-server": executable file not found in $PATH',
-    on_trees=True,
-    source="seen on the kernel: cmd/k3s/main.go, extract; #6474",
-    repair="mount the file system of the data directory with `rw`",
-)
+@stops_k3s("mount the file system of the data directory with `rw`")
 def data_dir_read_only(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory is read-only, so K3s can neither unpack its programs nor store data."""
     for directory in situation.machine.storage.directories:
@@ -253,12 +203,7 @@ def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mou
     return Problem(message, f"{mount.point} mounted with `{needed}`", option, repair=fix)
 
 
-@stops_k3s(
-    "extracting data: …: no space left on device",
-    on_trees=False,
-    source="seen on the kernel: cmd/k3s/main.go, extract; #2372",
-    repair="free space or inodes on the file system of the data directory",
-)
+@stops_k3s("free space or inodes on the file system of the data directory")
 def data_dir_full(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory has no space or no inodes for the programs that K3s unpacks."""
     for directory in situation.machine.storage.directories:
@@ -273,12 +218,7 @@ def data_dir_full(situation: Situation) -> Iterator[Problem]:
             yield _lacks_space(directory, directory.mount, "full", free, least)
 
 
-@may_fail(
-    "the node has the condition DiskPressure, and its pods are evicted",
-    on_trees=False,
-    source="from source: pkg/daemons/agent/agent.go: nodefs.available<5%",
-    repair="free space on the file system of the data directory",
-)
+@may_fail("free space on the file system of the data directory")
 def data_dir_nearly_full(situation: Situation) -> Iterator[Problem]:
     """Less than 5 % of the data directory's file system is free, so the kubelet evicts pods (DiskPressure)."""
     for directory in situation.machine.storage.directories:
@@ -302,12 +242,7 @@ def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str,
     return Problem(f"the file system of {directory.path} is {state}", expected=expected, found=found, repair=fix)
 
 
-@stops_k3s(
-    '"overlayfs" snapshotter cannot be enabled for "/var/lib/rancher/k3s/agent/containerd"',
-    on_trees=True,
-    source="seen on the kernel: pkg/daemons/executor, overlayutils.Supported; #3266, #12673, #2755, #495",
-    repair="set `snapshotter: native`, or a data directory on another file system",
-)
+@stops_k3s("set `snapshotter: native`, or a data directory on another file system")
 def snapshotter_unsupported(situation: Situation) -> Iterator[Problem]:
     """The file system of containerd's images does not support the overlayfs snapshotter, which K3s uses by default.
 

@@ -21,7 +21,6 @@ from agent.base.host.https import Limits
 from agent.cluster import reader
 from agent.cluster.connection import Kubectl
 from agent.cluster.kubernetes.queries import (
-    ACCESS_REVIEWS,
     EVERYBODY,
     FLAGS,
     METADATA,
@@ -162,7 +161,7 @@ def test_reviews_are_asked_over_the_same_connection(root: Path) -> None:
     with serving(root, api) as host:
         cluster = read(host, PATIENT, lambda _: [REVIEW])
     assert cluster.reviews == {REVIEW: False}
-    assert [path for method, path, _ in api.asked if method != "GET"] == [ACCESS_REVIEWS.path]
+    assert [path for method, path, _ in api.asked if method != "GET"] == [Query.ACCESS_REVIEWS.request.path]
     assert len(api.connections) == 1
     assert api.posts[0]["spec"] == {
         "user": "k3s-harden-unbound",
@@ -180,17 +179,17 @@ def test_reviews_are_asked_over_the_same_connection(root: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["forbidden", "not JSON", "closed", "hang"])
 def test_without_all_answers_the_reviews_are_missing(root: Path, answer: str) -> None:
-    api = ApiServer(samples.NEW, {ACCESS_REVIEWS.path: HOSTILE[answer]})
+    api = ApiServer(samples.NEW, {Query.ACCESS_REVIEWS.request.path: HOSTILE[answer]})
     with serving(root, api) as host:
         cluster = read(host, QUICK, lambda _: [REVIEW])
     assert Query.ACCESS_REVIEWS not in cluster.objects
-    assert ACCESS_REVIEWS.path in cluster.problems["subjectaccessreviews"]
+    assert Query.ACCESS_REVIEWS.request.path in cluster.problems["subjectaccessreviews"]
     assert cluster.objects[Query.NAMESPACES]
 
 
 @pytest.mark.parametrize("answer", [b"{}", b"[]", b'{"status": {"allowed": "yes"}}', b'{"status": {"denied": true}}'])
 def test_only_true_is_yes(root: Path, answer: bytes) -> None:
-    api = ApiServer(samples.NEW, {ACCESS_REVIEWS.path: body(answer, 201)})
+    api = ApiServer(samples.NEW, {Query.ACCESS_REVIEWS.request.path: body(answer, 201)})
     with serving(root, api) as host:
         assert read(host, PATIENT, lambda _: [REVIEW]).reviews == {REVIEW: False}
 

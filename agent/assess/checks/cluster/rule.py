@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import LISTED_APART, Answer, ControlStatus, Evidence
 from agent.base.repair import Instruction, Repair
-from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +74,7 @@ class AssessedCluster(NamedTuple):
         listed = [*site, *(seen for seen in observed if seen.reason)]
 
         def source(of: Query) -> str:
-            return f"{self.cluster.server}{REQUESTS.get(of, ACCESS_REVIEWS).path}"
+            return f"{self.cluster.server}{of.request.path}"
 
         shown = [
             Evidence(seen.text, None, source(seen.query or query), seen.title, seen.command)

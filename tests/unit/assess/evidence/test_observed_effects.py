@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.assess.checks.addon_effects import ADDON
 from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
+from agent.assess.checks.running_effects import ADDON
 from agent.assess.evidence import file_evidence
 from agent.assess.evidence.observed_effects import _addon, read_effects
 from agent.base.host.process import Completed
