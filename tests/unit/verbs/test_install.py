@@ -9,7 +9,7 @@ import pytest
 
 from agent.base.errors import UnsupportedHostError
 from agent.base.host.process import Completed
-from agent.base.repair import RunVerb
+from agent.base.repair import Decide, RunVerb
 from agent.base.value import replace
 from agent.harden.gate.gate_state import OBSERVES
 from agent.harden.gate.gate_units import PACKAGED_PROGRAM
@@ -93,7 +93,8 @@ def test_a_service_that_cannot_be_followed_is_announced_with_its_setting(tmp_pat
     put(tmp_path, "etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s\n")
     reason, remedy = installation_for(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked
     assert "k3s.service: it starts a program that is not followed" in str(reason.step)
-    assert "set `k3s-config`" in str(remedy.step)
+    assert isinstance(remedy.step, Decide)
+    assert "`k3s-config`" in remedy.step.answers[-1].consequence
     put(tmp_path, "etc/k3s-harden/config.yaml", "k3s-config: /srv/k3s.yaml\n")
     assert installation_for(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked == ()
 
