@@ -230,7 +230,7 @@ def test_the_next_steps_check_again_after_a_fix(host: HostTree) -> None:
     assert shown[2].startswith("check again, and continue only if it ends with result 0: ")
     assert "preflight v1.37 --k3s-version 1.36" in shown[2]
     assert "--k3s-version v1.37" in shown[3]
-    assert "replace SERVER" in shown[4]
+    assert "set SERVER to a server" in shown[4]
 
 
 def test_findings_that_do_not_affect_the_upgrade_are_omitted(hardened: Hardened) -> None:

@@ -91,8 +91,9 @@ class InstalledK3s(Value):
                 f"{key}={quote(value)}" for key, _, value in (variable.partition("=") for variable in self.variables)
             ]
         elif joins or (self.role is Role.AGENT and not self.joins):
-            variables += ["K3S_URL=https://SERVER:6443", f"K3S_TOKEN_FILE={TOKEN_FILE}"]
-            purpose += "; replace SERVER with a server of the cluster, and write its node-token to that file, mode 0600"
+            # The shell refuses it without the variable.
+            variables += ['K3S_URL="https://${SERVER:?}:6443"', f"K3S_TOKEN_FILE={TOKEN_FILE}"]
+            purpose += "; set SERVER to a server of the cluster first, and write its node-token to that file, mode 0600"
             purpose = f"or, to join a cluster whose first server has `--cluster-init`, {purpose}" if joins else purpose
         has_default = self.names_data_dir or self.data_dir == DEFAULT_DATA_DIR
         if not arguments and (self.role is Role.AGENT or joins or not has_default):

@@ -42,7 +42,7 @@ def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: Inst
 
 
 INSTALLER = "curl -sfL https://get.k3s.io"
-JOIN = "K3S_URL=https://SERVER:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
+JOIN = 'K3S_URL="https://${SERVER:?}:6443" K3S_TOKEN_FILE=/etc/rancher/k3s/token'
 
 
 def lines(found: tuple[NextStep, ...]) -> list[str]:
