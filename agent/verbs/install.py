@@ -137,7 +137,7 @@ def uninstall(host: Host, installation: Installation) -> Report:
         _reload(host)
         removed = _remove(host, others, installation)
         if not installation.packaged:
-            remove_record(host)
+            removed += remove_record(host)
         _remove_state_of_boot(host, installation)
     _reload(host)
     left = installed_gate.detect_gate(host)

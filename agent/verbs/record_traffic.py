@@ -13,6 +13,8 @@ from agent.base.errors import HardenError, HostError, InputError
 from agent.base.host.systemd import Systemd
 from agent.base.host.writable_tree import locked
 from agent.base.model import PRIVATE_FILE, File, Location
+from agent.base.repair import words
+from agent.base.report import Item, ItemStatus
 from agent.base.times import minute, timestamp
 from agent.harden.changes.state import STATE, machine_hash, make_directory
 from agent.harden.node.site_files import read_settings
@@ -29,7 +31,7 @@ from agent.verbs.traffic_records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.base.linux.file_systems import TrackedConnection
@@ -89,8 +91,16 @@ def _start(systemd: Systemd, program: PurePosixPath) -> Iterator[str]:
     yield f"this was one sample: {problem}; to repeat it by cron: echo {quote(line)} | sudo tee {_CRON}"
 
 
-def remove_record(host: Host) -> None:
-    """End the recording, and remove the record, and those of other nodes."""
+def remove_record(host: Host) -> Sequence[Item]:
+    """End the recording, and remove the record, and those of other nodes. Return what failed."""
+    try:
+        _remove_record(host)
+    except HostError as error:
+        return (Item("the record of connections", ItemStatus.FAILED, error.message, words(error.hint)),)
+    return ()
+
+
+def _remove_record(host: Host) -> None:
     with suppress(HostError):
         if Systemd(host).is_running and host.tree.exists(CONNECTIONS):
             Systemd(host).stop(TIMER)

@@ -100,7 +100,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         undo, are_removed = _with_objects_removed(undo, policy, host, k3s) if runs_k3s else (undo, False)
         items = _carry_out(undo, runs, before, host, journal)
         if not last:
-            remove_record(host)
+            items = (*items, *remove_record(host))
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
     has_started = host.tree.exists(k3s.data_dir / "server/tls")
     is_lost = policy in undone and isinstance(before[policy], Absent) and not are_removed

@@ -76,6 +76,7 @@ OTHERS = {
     "run": {
         ".containerenv",
         "dbus",
+        "k3s",
         "lock",
         "user",
         *(f"k3s-harden{name}.lock" for name in ("", "-starts", "-upgrade")),
