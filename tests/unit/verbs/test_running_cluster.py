@@ -14,19 +14,24 @@ import pytest
 from agent.assess.assessment import ControlStatus
 from agent.base.errors import ExitCode
 from agent.base.host import Host
+from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.probe import K3sProcess
+from agent.base.linux.file_systems import TrackedConnection
 from agent.base.repair import Repair, RunVerb
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from agent.k3s.roles_and_versions import Role
 from agent.reports.repair_texts import text
 from agent.verbs import check_and_apply
 from agent.verbs.drift import drift
+from agent.verbs.impact import impact_on_server
 from agent.verbs.revert import revert
 from agent.verbs.site_policies import SAVED
+from agent.verbs.traffic_records import Record, record_content
 from tests.fake import fake_host, in_memory
 from tests.unit.assessed import KEYS, assessment, verdict
 from tests.unit.cluster.api_server import ApiServer, Handler, drop_connection
@@ -138,6 +143,46 @@ def test_objects_that_the_settings_accept_do_not_stop_apply_even_after_their_las
     named = [finding.message for finding in report.findings if finding.id == "breaks-at-once"]
     assert named
     assert not any("default/Pod/web" in message for message in named)
+
+
+def test_impact_says_that_not_all_open_connections_were_read(root: Path) -> None:
+    api = ApiServer(samples.NEW, {"/version": lambda handler: handler.send(200, VERSION)})
+    one = TrackedConnection("TCP", "10.42.0.6", "10.42.0.5", 80)
+
+    def notes(*seen: TrackedConnection) -> str:
+        host = replace(host_of(root, RUNNING), connections=lambda: seen)
+        return "\n".join(impact_on_server(host, REQUEST, observe_situation(host, REQUEST)).notes)
+
+    with api.running():
+        with_api(root, api)
+        assert f"more than the {MOST_TRACKED} open connections" in notes(*[one] * MOST_TRACKED)
+        assert "more than" not in notes(one)
+
+
+def test_apply_reads_the_records_of_all_nodes_in_their_directory(root: Path) -> None:
+    """They show that nobody uses the port."""
+    pods = [pod("web", "default", {"app": "web"}, "10.42.0.5"), pod("client", "shop", {"app": "client"}, "10.42.0.6")]
+    api = ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
+    directory = root / "var/lib/k3s-harden/connections"
+
+    def named() -> list[str]:
+        report = check_and_apply.apply(host_of(root, RUNNING), REQUEST)
+        return [found.message for found in report.findings if found.id in ("breaks-at-once", "impact-unknown")]
+
+    def asks_about_the_port() -> bool:
+        return any(message.startswith("default/Pod/web may break at once") for message in named())
+
+    now = int(host_of(root).now())
+    record = Record("node-1", "0" * 16, now - 90_000, now, watched=86_400)
+    with api.running():
+        with_api(root, api)
+        assert asks_about_the_port()
+        directory.mkdir(parents=True)
+        (directory / "node-1.json").write_bytes(record_content(record))
+        assert not asks_about_the_port()
+        (directory / "node-1.json").write_bytes(b"")
+        (message,) = named()
+    assert "/var/lib/k3s-harden/connections/node-1.json:1: it is damaged or incomplete" in message
 
 
 def test_nothing_is_changed_if_an_object_breaks_at_once(root: Path) -> None:
