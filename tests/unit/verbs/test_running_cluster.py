@@ -21,6 +21,8 @@ from agent.base.repair import Repair, RunVerb
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import Query
+from agent.cluster.node_status import Annotation
+from agent.cluster.reader import _LISTS
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
@@ -34,8 +36,10 @@ from agent.verbs.site_policies import SAVED
 from agent.verbs.traffic_records import Record, record_content
 from tests.fake import fake_host, in_memory
 from tests.unit.assessed import KEYS, assessment, verdict
-from tests.unit.cluster.api_server import ApiServer, Handler, drop_connection
+from tests.unit.cluster.api_server import Answer, ApiServer, Handler, drop_connection
 from tests.unit.cluster.kubernetes import samples
+from tests.unit.findings.impact import sample_cluster
+from tests.unit.findings.impact.sample_cluster import BASE, WEB, Json, container, plural
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 RUNNING = K3sProcess(1, Role.SERVER, 0.0)
@@ -229,6 +233,53 @@ def test_a_repair_by_the_drift_check_accepts_no_impact(root: Path) -> None:
     lines = list(drift(host_of(root, RUNNING), REQUEST, lambda _: assessment(found)))
     assert [line for line in lines if line.startswith("it is not known what breaks in the cluster")]
     assert not (root / POLICY).exists()
+
+
+def served(*objects: Json) -> dict[str, Answer]:
+    """Return the answers of an API server that has these objects."""
+
+    def answer(path: str) -> Answer:
+        kind = path.rpartition("/")[2]
+        found = [item for item in objects if plural(item["kind"]) == kind]
+        body = json.dumps({"kind": "List", "metadata": {}, "items": found}).encode()
+        return lambda handler: handler.send(200, body)
+
+    paths = {request.path: answer(request.path) for request, _ in _LISTS.values()}
+    return {"/version": lambda handler: handler.send(200, VERSION), **paths}
+
+
+def test_the_drift_check_counts_what_the_hardening_breaks_if_it_asks_the_api_server(root: Path) -> None:
+    """A NetworkPolicy that K3s has applied cuts a connection. The count is published, and no control fails by it."""
+    front = sample_cluster.pod("front", "shop", "10.42.2.5", container(env="http://web.default"), on="n2")
+    ours = {
+        **policy(annotations=BY_K3S["metadata"]["annotations"]),
+        "kind": "NetworkPolicy",
+        "spec": {"podSelector": {}},
+    }
+    api = ApiServer(answers=served(*BASE, *WEB, front, ours))
+    record = root / "var/lib/k3s-harden/record.json"
+
+    def lines(settings: str) -> list[str]:
+        settings_of(root, settings)
+        return list(drift(host_of(root, RUNNING), REQUEST, lambda _: assessment(verdict(KEYS))))
+
+    def published() -> object:
+        node = json.loads(json.loads(record.read_text())["record"])
+        return node["metadata"]["annotations"].get(Annotation.BROKEN)
+
+    (root / "run").mkdir()
+    (root / "run/k3s-harden.lock").touch()
+    with api.running():
+        with_api(root, api)
+        recording = "record-file: /var/lib/k3s-harden/record.json"
+        found = lines(f"drift: {{cluster: true, {recording}}}\n")
+        assert "the hardening in effect breaks 1 object of the cluster" in found
+        assert any("k3s-harden impact" in line for line in found)
+        assert published() == "1"
+        assert not [line for line in lines(f"drift: {{{recording}}}\n") if "breaks" in line]
+        assert published() is None
+    (line,) = lines("drift: {cluster: true}\n")[:1]
+    assert line.startswith("it is not known what the hardening breaks in the cluster: ")
 
 
 # --- policies of the site ---
