@@ -213,7 +213,7 @@ def test_a_configuration_among_credentials_blocks_k3s(node: Node) -> None:
         node.systemctl("daemon-reload")
         node.systemctl("restart", SERVER, check=False)
         assert len(node.starts()) == number, command
-    assert "set `k3s-config`" in node.journal(GATE)
+    assert "set `k3s-config: " in node.journal(GATE)
 
 
 BYPASSES = {
