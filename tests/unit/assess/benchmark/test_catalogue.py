@@ -23,7 +23,11 @@ TABLES = {
     "cluster_policies": MANUAL,
     "component_files": COMPONENT_FILES,
     "component_settings": (*API_SERVER, *CONTROLLER_MANAGER_AND_SCHEDULER, *ETCD, *KUBELET),
-    "outside_benchmarks": (*(row for row in BEYOND[len(SYSCTLS) :] if row not in NODE_ACCESS), *NODE_ACCESS, *ONLY_IN_FRAMEWORKS),
+    "outside_benchmarks": (
+        *(row for row in BEYOND[len(SYSCTLS) :] if row not in NODE_ACCESS),
+        *NODE_ACCESS,
+        *ONLY_IN_FRAMEWORKS,
+    ),
 }
 """The controls of each module, by the name of the table beside it."""
 
