@@ -17,7 +17,7 @@ from agent.base.report import Wording
 from agent.base.value import Value, replace
 from agent.cli.host_options import HostOptions, absolute
 from agent.cli.report_options import AssessmentOptions, ReportOptions
-from agent.cli.streams import columns, print_text, printing, progress, repeat
+from agent.cli.streams import columns, print_text, progress, repeat
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
 from agent.reports.formats import Format
 
@@ -183,9 +183,7 @@ def preflight(
     target = verb.target_version(version)
     result = verb.preflight(options.host(), options.request(), target)
     for_target = replace(options, k3s_version=result.target)
-    with printing(result.exit_code):
-        present_preflight(result, printed.output_format, printed.verbosity, sys.stdout, for_target.caller)
-    sys.exit(int(result.exit_code))
+    printed.finish_as(partial(present_preflight, result, caller=for_target.caller), result.exit_code)
 
 
 _ASSESSES: dict[str, Any] = {
@@ -541,9 +539,8 @@ def fleet(
             signers=None if allowed_signers is None else absolute(allowed_signers),
             before=None if since is None else verb.snapshot(absolute(since)),
         )
-    with printing(fleet.exit_code):
-        present_fleet(fleet, output_format, sys.stdout, results)
-    sys.exit(int(fleet.exit_code))
+    show = partial(present_fleet, fleet, only=results)
+    ReportOptions(output_format).finish_as(show, fleet.exit_code)
 
 
 @_command(
@@ -586,9 +583,7 @@ def impact(
         found = verb.impact(
             *(options.host(), options.request(), os.environ, shown), kubectl=kubectl, probe=probe, records=records
         )
-    with printing(found.exit_code):
-        present_impact(found, printed.output_format, printed.verbosity, sys.stdout)
-    sys.exit(int(found.exit_code))
+    printed.finish_as(partial(present_impact, found), found.exit_code)
 
 
 @_command(

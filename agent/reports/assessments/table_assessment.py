@@ -14,9 +14,9 @@ from agent.base.repair import FixOwner
 from agent.reports import repair_texts
 from agent.reports.assessments import common
 from agent.reports.formats import Verbosity
-from agent.reports.layout import NARROW, indent_of, joined, padded, print_line, styled
+from agent.reports.layout import NARROW, indent_of, joined, padded, print_line, styled, write_captured
 from agent.reports.repair_texts import print_next_steps
-from agent.reports.table_report import print_facts, print_fix, print_result, write_captured
+from agent.reports.table_report import print_facts, print_fix, print_result
 from agent.reports.text import stripped
 
 if TYPE_CHECKING:
