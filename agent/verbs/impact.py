@@ -68,7 +68,7 @@ def impact(
 ) -> Impact:
     """Return what breaks. With options of kubectl, and where no server of K3s is, kubectl reads the cluster.
 
-    `records` is a directory with those of all nodes. By default that of this node is read.
+    `records` is a directory with those of all nodes. By default that of this server, or this node's record, is read.
 
     `probe` also asks the API server of this host about each pod template, in a temporary namespace. Raises HardenError
     if the API server cannot be read, and SettingsError if the settings accept an object that does not exist.
