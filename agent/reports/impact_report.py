@@ -53,11 +53,10 @@ def summary(impact: Impact) -> str:
     return f"result {int(impact.exit_code)}: {counts or 'nothing breaks'}"
 
 
-def _settings(impact: Impact) -> Iterator[str]:
-    """Yield the lines of the settings with all rules."""
-    yield "network-policies:" if impact.allow else "# no rule is needed"
-    yield from ("  allow:",) if impact.allow else ()
-    yield from (f"    - {rule.setting}" for rule in impact.allow)
+def _settings(impact: Impact) -> list[str]:
+    """Return the lines of the settings with all rules."""
+    rules = [f"    - {rule.setting}" for rule in impact.allow]
+    return ["network-policies:", "  allow:", *rules] if rules else ["# no rule is needed"]
 
 
 def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:

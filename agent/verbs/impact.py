@@ -22,7 +22,7 @@ from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
 from agent.cluster.pod_security_probe import probe_workloads
 from agent.cluster.reader import LIMITS, Reader, read_running
 from agent.findings.impact import Topic
-from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults, not_needed
+from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults, needed
 from agent.findings.impact.traffic import expected_policies, replaced_policies
 from agent.findings.manifest_files import name_taken
 from agent.findings.registry import KINDS
@@ -120,7 +120,7 @@ def impact_on_server(
     progress("reading the cluster")
     data_dir = situation.facts.data_dir
     with connect_as_admin(host, data_dir, _LIMITS) as client:
-        running = read_running(client, not_needed(topics))
+        running = read_running(client, needed(topics))
     seen = _seen(host, running, records)
     version = _version(running.version)
     tomorrow = pod_security_defaults(observe_after_apply(host, request, situation))

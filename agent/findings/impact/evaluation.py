@@ -165,10 +165,9 @@ _NEEDED = {
 """The lists that each topic needs."""
 
 
-def not_needed(topics: Iterable[Topic]) -> frozenset[str]:
-    """Return the lists that none of these topics needs."""
-    needed = {name for topic in topics for name in _NEEDED[topic]}
-    return frozenset(name for names in _NEEDED.values() for name in names) - needed
+def needed(topics: Iterable[Topic]) -> frozenset[str]:
+    """Return the lists that these topics need."""
+    return frozenset(name for topic in topics for name in _NEEDED[topic])
 
 
 def _unread(name: str, problem: HostError) -> Break:

@@ -334,11 +334,10 @@ def _merged(breaks: Iterable[Break]) -> Iterator[Break]:
     found: dict[tuple[object, ...], list[Break]] = {}
     for entry in breaks:
         found.setdefault((entry.object, entry.when, entry.is_certain, entry.condition), []).append(entry)
-    for first, *more in found.values():
-        everything = (first, *more)
-        rules = tuple(dict.fromkeys(rule for entry in everything for rule in entry.allow))
-        reasons = tuple(dict.fromkeys(reason for entry in everything for reason in entry.reasons))
-        yield replace(first, reasons=reasons, repair=_allowing(rules) if rules else first.repair, allow=rules)
+    for same in found.values():
+        rules = tuple(dict.fromkeys(rule for entry in same for rule in entry.allow))
+        reasons = tuple(dict.fromkeys(reason for entry in same for reason in entry.reasons))
+        yield replace(same[0], reasons=reasons, repair=_allowing(rules) if rules else same[0].repair, allow=rules)
 
 
 def _allowing(rules: Sequence[AllowRule]) -> Repair:
