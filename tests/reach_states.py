@@ -6,7 +6,6 @@ state about which the two differ.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import struct
@@ -14,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from agent.assess.checks.evidence import FileQuery
@@ -22,15 +22,11 @@ from agent.base.host import Host
 from agent.base.linux.reach import READ, WRITE, Party, reached, replacers
 
 USERS = (1000, 1001)
-GROUPS = (777, 888)
+GROUPS = (777, 888, 999)
 STRANGER = 60000
-PARTIES = (
-    Party(),
-    *map(Party, USERS),
-    *(Party(groups=(group,)) for group in (0, *GROUPS)),
-    Party(groups=GROUPS),
-)
-"""Others, each user and group that a state names, and members of both groups."""
+_MEMBERSHIPS = tuple(chosen for number in range(len(GROUPS) + 1) for chosen in combinations(GROUPS, number))
+PARTIES = (*(Party(user, groups) for user in (None, *USERS) for groups in _MEMBERSHIPS), Party(groups=(0,)))
+"""Others and each user that a state names, as members of each of its groups, of several and of none."""
 _NOBODY = 2**32 - 1
 _DIRECTORY_MODES = (0o700, 0o700, 0o711, 0o710, 0o750, 0o755, 0o755, 0o775, 0o777, 0o1777, 0o705, 0o2750)
 _FILE_MODES = (0o600, 0o600, 0o644, 0o640, 0o660, 0o666, 0o604, 0o000)
@@ -52,7 +48,7 @@ class State:
         self._grant(self.path, _FILE_MODES)
         self.names.append(self.path)
         self.used = self.path
-        kind = self.chance.choice(("", "", "link", "mount", "file mount", "symlink"))
+        kind = self.chance.choice(("", "", "link", "mount", "file mount", "symlink", "directory symlink"))
         if kind:
             self._further(kind)
 
@@ -75,6 +71,10 @@ class State:
             other.symlink_to(self.path)
             self.used = other
             self.names.append(other)
+        elif kind == "directory symlink":
+            other.symlink_to(self.path.parent)
+            self.used = other / self.path.name
+            self.names.append(self.used)
         elif kind == "file mount":
             other.touch()
             self._mount(self.path, other)
@@ -98,7 +98,7 @@ class State:
         path.chmod(mode)
         entries: list[tuple[int, int, int]] = []
         if chance.random() < 0.3:
-            users = [(2, chance.randrange(8), user) for user in USERS if chance.random() < 0.5]
+            users = [(2, chance.randrange(8), user) for user in (0, *USERS) if chance.random() < 0.5]
             groups = [(8, chance.randrange(8), group) for group in GROUPS if chance.random() < 0.5]
             own = chance.randrange(8)
             mask = (0x10, chance.choice((7, 7, chance.randrange(8))), _NOBODY)
@@ -119,7 +119,7 @@ class State:
         """Return the same, as the kernel has it: each party tries."""
         found: dict[str, set[Party]] = {"read": set(), "write": set()}
         for party in PARTIES:
-            for verb in _in_child(party, self):
+            for verb in _as(party, self):
                 found[verb].add(party)
         return found
 
@@ -159,7 +159,7 @@ class State:
         for path in (*reversed(name.parents), name):
             try:
                 found = path.stat()
-                if found.st_uid == os.getuid():
+                if found.st_uid == os.geteuid():
                     path.chmod(found.st_mode & 0o7777 | 0o700)
             except OSError:
                 return
@@ -169,22 +169,16 @@ def _open(accesses: object) -> set[Party]:
     return {access.who for access in accesses if access.closed is None}  # type: ignore[attr-defined]
 
 
-def _in_child(party: Party, state: State) -> set[str]:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.setgroups(party.groups)
-            os.setgid(party.groups[0] if party.groups else STRANGER)
-            os.setuid(STRANGER if party.user is None else party.user)
-            os.write(writing, json.dumps(sorted({*state.tried()})).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return set(json.loads(text))
+def _as(party: Party, state: State) -> set[str]:
+    """Try as a party: without effective user 0, the kernel takes the capabilities."""
+    os.setgroups(party.groups)
+    os.setegid(party.groups[0] if party.groups else STRANGER)
+    os.seteuid(STRANGER if party.user is None else party.user)
+    try:
+        return {*state.tried()}
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def main(first: int, number: int) -> None:

@@ -8,7 +8,7 @@ if [ -d /run/systemd/system ]; then
 fi
 # A condition of the Node would outlive the program. The command prints how to remove it if the API server does not answer.
 /usr/bin/k3s-harden publish --remove >/dev/null || true
-rm -rf /var/lib/k3s-harden/connections.json /var/lib/k3s-harden/connections.lock /var/lib/k3s-harden/connections
+rm -rf /etc/cron.d/k3s-harden-traffic /var/lib/k3s-harden/connections.json /var/lib/k3s-harden/connections.lock /var/lib/k3s-harden/connections
 # systemd stores the time at which a persistent timer last elapsed in a file.
 rm -f /var/lib/systemd/timers/stamp-k3s-harden-check.timer
 

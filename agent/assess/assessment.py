@@ -216,6 +216,8 @@ class Assessment(Value):
     choices: SiteChoices = SiteChoices()
     effects: tuple[Effect, ...] = ()
     """What is in force on the running node; none unless the cluster was assessed."""
+    broken: int | None = None
+    """The number of objects of the cluster that the hardening breaks; None if it is not known."""
     by_rules: tuple[Verdict, ...] = ()
     """The verdicts on the controls of which a rule of the STIG requires less than the benchmark."""
 

@@ -7,6 +7,7 @@ import binascii
 import json
 import time
 from functools import partial
+from math import inf
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
@@ -30,7 +31,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 JSON = "application/json"
 OK, CREATED, NOT_FOUND = 200, 201, 404
 _HTTPS_PORT = 443
-_KUBECTL_LIMITS = Limits(request=30.0, total=120.0, body=64 << 20)
+_KUBECTL_LIMITS = Limits(request=30.0, body=64 << 20)
 _LONGER = 5.0
 """Seconds after kubectl's own limit, whose error says more, until a kubectl that hangs is ended."""
 _STATUS = {"(NotFound)": NOT_FOUND, "(Forbidden)": 403, "(Unauthorized)": 401}
@@ -76,9 +77,9 @@ class Kubectl:
         self._end = time.monotonic() + limits.total
 
     @classmethod
-    def of_user(cls, options: Sequence[str], environment: Mapping[str, str], total: float | None = None) -> Kubectl:
+    def of_user(cls, options: Sequence[str], environment: Mapping[str, str], total: float = inf) -> Kubectl:
         """Return the kubectl of a user; `total` is in seconds for all requests."""
-        limits = _KUBECTL_LIMITS if total is None else _KUBECTL_LIMITS._replace(total=total)
+        limits = _KUBECTL_LIMITS._replace(total=total)
         return cls(partial(process.run, environment=environment), ("kubectl", *options), limits)
 
     def __call__(self, *arguments: str, what: str = "") -> str:

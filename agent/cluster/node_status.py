@@ -48,6 +48,8 @@ class Annotation(StrEnum):
     """Decimal number of parts that a stage postpones."""
     POSTPONED_UNTIL = f"{PREFIX}postponed-until"
     """YYYY-MM-DD; absent without a stage."""
+    BROKEN = f"{PREFIX}broken"
+    """Decimal number of objects of the cluster that the hardening breaks; absent if it is not known."""
     STAGES = f"{PREFIX}stages"
     """As WAIVERS, of the stages."""
     OBSERVING_SINCE = f"{PREFIX}observing-since"

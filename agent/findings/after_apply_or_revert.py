@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location
-from agent.base.repair import Repair, Restart, RunVerb
+from agent.base.repair import Repair, Restart, RunVerb, words
 from agent.base.report import Level
 from agent.findings.registry import KINDS, UNINSTALL, Problem, instruction, no, register, steps
 
@@ -100,12 +100,12 @@ BREAKS_AT_ONCE = register(
 IMPACT_UNKNOWN = register(
     "impact-unknown",
     Level.ERROR,
-    explanation="""The API server did not answer, so it is not known what breaks, and apply did nothing.
+    explanation="""The API server or a record of connections could not be read, so apply did nothing.
 
     Where K3s runs, apply asks the API server if it adds or changes NetworkPolicies, or what Pod Security enforces. It
-    waits five seconds for each answer, and a minute for all. The gate never asks.
+    waits 20 seconds for each answer, however many it needs. The gate never asks.
     """,
-    repair="find out why the API server does not answer, or pass --accept-impact",
+    repair="find out why it cannot be read, or pass --accept-impact",
     blocks_gate=_NOTHING_CHANGED,
     prevents_start=_NOTHING_CHANGED,
 )
@@ -136,8 +136,9 @@ def breaking(breaks: Sequence[Break]) -> tuple[Finding, ...]:
 
 
 def impact_unknown(error: HardenError) -> Finding:
-    """Return the finding about an API server that does not answer."""
-    return IMPACT_UNKNOWN.case(Problem(f"it is not known what breaks in the cluster: {error.message}"))
+    """Return the finding about an API server that does not answer, or a record that cannot be read."""
+    message = f"it is not known what breaks in the cluster: {error.message}"
+    return IMPACT_UNKNOWN.case(Problem(message, repair=words(error.hint)))
 
 
 GATE_NOT_ENFORCED = register(

@@ -8,7 +8,7 @@ from agent.base.times import timestamp
 from agent.cluster.fleet.members import shortened
 from agent.cluster.fleet.published import BY_NODE
 from agent.cluster.node_status import Annotation, PublishedResult
-from agent.reports.text import accepted_by_site, printable
+from agent.reports.text import accepted_by_site, count_of, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +45,8 @@ def remarks(node: FleetNode) -> Iterator[str]:
         )
         until, profile = published[Annotation.POSTPONED_UNTIL] or "?", published[Annotation.PROFILE]
         yield from accepted_by_site(waived, postponed, until, left_open, profile)
+    if broken := published[Annotation.BROKEN]:
+        yield f"the hardening breaks {count_of(broken, 'object')}, which `k3s-harden impact` lists"
     if node.end_of_life:
         yield f"{node.k3s_version} has no security fixes since {node.end_of_life}"
     if published[Annotation.OBSERVING_SINCE]:

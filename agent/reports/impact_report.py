@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from agent.base.repair import Decide, Patch
 from agent.base.value import replace
-from agent.findings.impact import ACCEPTED, UNDETERMINED
+from agent.findings.impact import ACCEPTED
 from agent.reports import repair_texts
 from agent.reports.formats import Format, SettingsFormat, Verbosity, fitting
 from agent.reports.repair_texts import patch_command
@@ -118,7 +118,7 @@ def _at_first(repair: Repair) -> Repair:
 def _when(entry: Break) -> str:
     if entry.accepted and entry.is_accepted:
         return f"{ACCEPTED} until {entry.accepted.expires}"
-    return str(entry.when) if entry.is_certain else f"{UNDETERMINED}: {entry.when}"
+    return str(entry.when) if entry.is_certain else f"may break {entry.when}"
 
 
 def _why(entry: Break, *, is_verbose: bool) -> str:

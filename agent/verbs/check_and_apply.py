@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 _LARGEST_COMPARED = 128 * 1024
 """Maximum number of bytes of a file that `diff` compares; k3s-harden writes at most 20 KiB."""
 
-_SECONDS = 60.0
-"""For all requests to the API server before an apply; it has five seconds for each answer."""
 _WAYS_ON = (
     NextStep(RunVerb("impact"), "see all objects, when they break, and what to do"),
     NextStep(RunVerb("impact", ("--format", "settings")), "print `network-policies.allow` with their traffic"),
@@ -183,11 +181,10 @@ def _added_parts(host: Host, situation: Situation) -> set[Topic]:
 
 def _broken_by(parts: set[Topic], host: Host, request: Request, situation: Situation) -> tuple[Finding, ...]:
     """Return a finding for each object that these parts break, or one if the API server does not answer."""
-    from agent.cluster.reader import LIMITS
     from agent.verbs.impact import impact_on_server
 
     try:
-        found = impact_on_server(host, request, situation, LIMITS._replace(total=_SECONDS), topics=parts)
+        found = impact_on_server(host, request, situation, topics=parts)
     except HardenError as error:
         return (after_apply_or_revert.impact_unknown(error),)
     asked = [entry for entry in found.breaks if entry.is_new and entry.topic in parts and entry.accepted is None]

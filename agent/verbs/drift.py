@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.assess import baseline
-from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
+from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Note
 from agent.assess.baseline import OtherSchemaError
 from agent.assess.checks.answer import NO_ANSWER
 from agent.assess.evidence.host_assessment import Scope
@@ -14,7 +14,7 @@ from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_ca
 from agent.base.errors import HardenError, HostError, InputError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
-from agent.base.repair import FixOwner
+from agent.base.repair import FixOwner, Repair, RunVerb
 from agent.base.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
 from agent.base.times import minute
 from agent.base.value import replace
@@ -28,12 +28,13 @@ from agent.harden.node.service_units import UNIT
 from agent.harden.node.site_files import read_settings
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.common import assessment_result, cleaned
 from agent.reports.assessments.openmetrics import as_openmetrics
 from agent.reports.formats import Format
 from agent.reports.repair_texts import Caller, addressed_steps, step_lines
-from agent.reports.text import printable
+from agent.reports.text import count_of, printable
 from agent.verbs import check_and_apply
 from agent.verbs.advice import next_steps
 from agent.verbs.node_publication import prepare_publication
@@ -103,6 +104,9 @@ def drift(host: Host, request: Request, assess: _Assess, caller: Callable[[], Ca
         fixed = status_changes(before, now)
         yield from _grouped(fixed, dict.fromkeys(before, "; fixed by k3s-harden apply"))
     gaps = [note for note in now.notes if note.finding in _TOLD]
+    if settings.drift_cluster and not unread:
+        now, broken = _with_broken(host, request, now)
+        gaps += broken
     if last is not None and last.benchmark == now.benchmark and not (changes or gaps or unread):
         yield f"no change since {minute(last.when).removeprefix(minute(now.when)[:_DAY])}"
     yield from (printable(note.message) for note in gaps)
@@ -138,6 +142,18 @@ def _kept(verdict: Verdict, last: Baseline) -> Verdict:
     if before is verdict.status or not (was_not_running or verdict.reason == NO_ANSWER.reason):
         return verdict
     return verdict._replace(status=before, reason=_KEPT)
+
+
+def _with_broken(host: Host, request: Request, now: Assessment) -> tuple[Assessment, list[Note]]:
+    """Return the assessment with the number of objects that the hardening breaks, and a note if there are any."""
+    from agent.verbs.impact import impact_on_server  # loads many modules
+
+    try:
+        count = impact_on_server(host, request, observe_situation(host, request)).in_effect
+    except HardenError as error:
+        return now, [Note(f"it is not known what the hardening breaks in the cluster: {error.message}")]
+    message = f"the hardening in effect breaks {count_of(count, 'object')} of the cluster"
+    return replace(now, broken=count), [Note(message, repair=Repair((RunVerb("impact"),)))] * bool(count)
 
 
 def _last(host: Host) -> tuple[Baseline | None, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.cluster.workload_rules import pod_security_defaults
 from agent.base.errors import HardenError, HostError
+from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.https import Limits
 from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.report import no_progress
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
     from agent.harden.situation import Request, Situation
 
 _AT_ONCE = Limits(request=2.0, total=2.0, body=8 << 20)
-_LIMITS = Limits(request=20.0, total=120.0, body=LIMITS.body)
-_PROBE_LIMITS = Limits(request=10.0, total=600.0, body=LIMITS.body)
+_LIMITS = Limits(request=20.0, body=LIMITS.body)
 _MOST_NAMED = 3
 _SEARCHES = 20.0
 """Seconds for all searches in the audit log."""
@@ -56,6 +56,7 @@ _DEFAULT_IS_ASSUMED = (
 )
 _NO_CONNECTIONS = "open connections are not known: only root on a node can read them"
 _SNAPSHOT = "open connections are a snapshot of this node; their absence proves nothing"
+_CUT = f"this node tracks more than the {MOST_TRACKED} open connections that were read; others can break, too"
 
 
 def impact(
@@ -70,7 +71,7 @@ def impact(
 ) -> Impact:
     """Return what breaks. With options of kubectl, and where no server of K3s is, kubectl reads the cluster.
 
-    `records` is a directory with those of all nodes. By default that of this node is read.
+    `records` is a directory with those of all nodes. By default that of this server, or this node's record, is read.
 
     `probe` also asks the API server of this host about each pod template, in a temporary namespace. Raises HardenError
     if the API server cannot be read, and SettingsError if the settings accept an object that does not exist.
@@ -93,7 +94,7 @@ def impact(
             cause = f"only root can read K3s' credential on this server, and without it: {error.message}"
             raise HostError(cause, f"run it with sudo, {another}") from error
     situation = observe_situation(host, request)
-    return checked(impact_on_server(host, request, situation, _LIMITS, progress, probe=probe, records=records))
+    return checked(impact_on_server(host, request, situation, progress, probe=probe, records=records))
 
 
 def checked(found: Impact) -> Impact:
@@ -109,7 +110,6 @@ def impact_on_server(
     host: Host,
     request: Request,
     situation: Situation,
-    limits: Limits,
     progress: Progress = no_progress,
     *,
     probe: bool = False,
@@ -118,11 +118,11 @@ def impact_on_server(
 ) -> Impact:
     """Return what breaks, from the API server of this host. Raises HardenError if it cannot be read.
 
-    Only the objects that these topics need are read.
+    Only the objects that these topics need are read, however long that takes while each request is answered in time.
     """
     progress("reading the cluster")
     data_dir = situation.facts.data_dir
-    with connect_as_admin(host, data_dir, limits) as client:
+    with connect_as_admin(host, data_dir, _LIMITS) as client:
         running = read_running(client, not_needed(topics))
     seen = _seen(host, running, records)
     version = _version(running.version)
@@ -132,7 +132,7 @@ def impact_on_server(
     if probe and tomorrow.level is not None:
         progress("asking the API server about pod templates")
         standard = Standard(tomorrow.level, tomorrow.minor)
-        found = probe_workloads(lambda: connect_as_admin(host, data_dir, _PROBE_LIMITS), standard, version.minor)
+        found = probe_workloads(lambda: connect_as_admin(host, data_dir, _LIMITS), standard, version.minor)
         differences = tuple(found.differences)
         notes.append(f"the API server was asked about {len(found.answers) - 1} pod templates")
     return evaluate(
@@ -231,15 +231,17 @@ def _seen(host: Host, running: Running, directory: PurePosixPath | None, *, is_n
     """Return the open connections of this node, and those of the records. Raises InputError for a directory."""
     nodes = running.objects.get("nodes", ())
     watched = Watched()
+    tree = host.machine_tree if directory else host.tree
     directory = directory or (collected(host) if is_node else None)
     if directory is not None:
-        watched = merged(read_records(host, directory), nodes, host.now())
+        watched = merged(read_records(tree, directory), nodes, host.now())
     elif is_node:
         with suppress(HardenError):
             data = host.tree.read(CONNECTIONS)
             watched = merged({CONNECTIONS: parse_record(data, CONNECTIONS)}, nodes, host.now()) if data else watched
     now = host.connections() if is_node else None
-    notes = () if watched.notes and now is None else (_NO_CONNECTIONS if now is None else _SNAPSHOT,)
+    notes = [] if watched.notes and now is None else [_NO_CONNECTIONS if now is None else _SNAPSHOT]
+    notes += [_CUT] * (len(now or ()) >= MOST_TRACKED)
     return Watched((*watched.connections, *(now or ())), watched.is_complete, (*watched.notes, *notes))
 
 

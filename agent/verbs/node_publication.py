@@ -152,6 +152,7 @@ def node_annotations(now: Assessment, settings: Settings, about: Mapping[Annotat
         Annotation.WAIVERS: digests["waivers"],
         Annotation.POSTPONED: choices.postponed,
         Annotation.STAGES: digests["stages"],
+        **({} if now.broken is None else {Annotation.BROKEN: now.broken}),
         **({Annotation.WAIVED_UNTIL: choices.waived_until} if choices.waived_until else {}),
         **({Annotation.POSTPONED_UNTIL: choices.until} if choices.until else {}),
         **({Annotation.OBSERVING_SINCE: choices.observes_since} if choices.observes_since else {}),

@@ -10,6 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.base.errors import HardenError, HostError, InputError
+from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.systemd import Systemd
 from agent.base.host.writable_tree import locked
 from agent.base.model import PRIVATE_FILE, File, Location
@@ -31,7 +32,7 @@ from agent.verbs.traffic_records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.base.linux.file_systems import TrackedConnection
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 TIMER = "k3s-harden-traffic.timer"
 _LOCK = STATE / "connections.lock"
 """Not the lock of the host, which the sandbox of a unit cannot take, and for which the gate would wait."""
-_CRON = "/etc/cron.d/k3s-harden-traffic"
+_CRON = PurePosixPath("/etc/cron.d/k3s-harden-traffic")
 _NETWORKS = PurePosixPath("/var/lib/cni/networks")
 """A file for each address that CNI's host-local plugin has given to a pod, with the ID of its sandbox."""
 _BUNDLES = PurePosixPath("/run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io")
@@ -73,13 +74,14 @@ def record_traffic(host: Host, program: PurePosixPath) -> Iterator[str]:
         host.writable_tree.write(File(path=CONNECTIONS, content=record_content(added), mode=PRIVATE_FILE))
     yield f"{len(added.connections)} connections recorded in {CONNECTIONS} since {minute(added.begin)}, until {until}"
     if added.is_full:
-        yield f"the record is full: it has {MOST_ROWS} rows, and further connections are left out"
+        most = f"a record has at most {MOST_ROWS} rows, and a sample {MOST_TRACKED} connections"
+        yield f"further connections are left out: {most}"
     if not 0 < now - record.last <= LONGEST_GAP:
-        yield from _start(systemd, program)
+        yield from _start(host, program)
 
 
-def _start(systemd: Systemd, program: PurePosixPath) -> Iterator[str]:
-    problem = "systemd does not run"
+def _start(host: Host, program: PurePosixPath) -> Iterator[str]:
+    systemd, problem = Systemd(host), "systemd does not run"
     if systemd.is_running:
         try:
             systemd.start(TIMER)
@@ -87,12 +89,14 @@ def _start(systemd: Systemd, program: PurePosixPath) -> Iterator[str]:
             problem = error.message
         else:
             return
-    line = f"* * * * * root {quote(str(program))} record-traffic"
+    if host.tree.exists(_CRON):
+        return
+    line = f"* * * * * root {quote(str(program))} record-traffic >/dev/null"
     yield f"this was one sample: {problem}; to repeat it by cron: echo {quote(line)} | sudo tee {_CRON}"
 
 
 def remove_record(host: Host) -> Sequence[Item]:
-    """End the recording, and remove the record, and those of other nodes. Return what failed."""
+    """End the recording, also by cron, and remove the record and those of other nodes. Return what failed."""
     try:
         _remove_record(host)
     except HostError as error:
@@ -104,6 +108,8 @@ def _remove_record(host: Host) -> None:
     with suppress(HostError):
         if Systemd(host).is_running and host.tree.exists(CONNECTIONS):
             Systemd(host).stop(TIMER)
+    if b" record-traffic" in (host.tree.read(_CRON) or b""):
+        host.writable_tree.remove_file(_CRON)
     if directory := collected(host):
         for name in host.tree.names(directory):
             host.writable_tree.remove_file(directory / name)
@@ -152,7 +158,7 @@ def _name_of(host: Host, sandbox: str) -> str:
 
 
 def _added(
-    record: Record, now: int, tracked: Iterable[TrackedConnection], own: Mapping[str, tuple[str, str]] | None
+    record: Record, now: int, tracked: Collection[TrackedConnection], own: Mapping[str, tuple[str, str]] | None
 ) -> Record:
     """Return a record with the connections to the pods of this node, which are all if these are not known."""
     names = {address: name for address, (_, name) in (own or {}).items() if name}
@@ -163,7 +169,8 @@ def _added(
     ]
     places = [(address, *found) for address, found in (own or {}).items() if address in names]
     connections, pods = _with(record.connections, seen, now), _with(record.pods, places, now)
-    is_full = record.is_full or not (connections.keys() >= {*seen} and pods.keys() >= {*places})
+    is_cut = len(tracked) >= MOST_TRACKED or not (connections.keys() >= {*seen} and pods.keys() >= {*places})
+    is_full = record.is_full or is_cut
     gap = now - record.last
     watched = record.watched + (gap if 0 < gap <= LONGEST_GAP else 0)
     last = max(record.last, now)

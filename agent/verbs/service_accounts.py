@@ -298,7 +298,7 @@ def _kubectl(host: Host, access: KubectlAccess) -> Kubectl:
     from agent.cluster.connection import Kubectl
 
     options = () if access.kubeconfig is None else (f"--kubeconfig={access.kubeconfig}",)
-    limits = Limits(access.timeout, float("inf"), _LARGEST_ANSWER)
+    limits = Limits(access.timeout, _LARGEST_ANSWER)
     for command, default in ((("k3s", "kubectl"), _KUBECONFIG), (("kubectl",), None)):
         tool = host.tool(command[0])
         if tool is not None:

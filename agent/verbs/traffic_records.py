@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
+    from agent.base.host.tree import Tree
     from agent.cluster.kubernetes.running_objects import NetworkNode
 
 CONNECTIONS = STATE / "connections.json"
@@ -130,9 +131,9 @@ def collected(host: Host) -> PurePosixPath | None:
     return _COLLECTED if host.tree.names(_COLLECTED) else None
 
 
-def read_records(host: Host, directory: PurePosixPath) -> dict[PurePosixPath, Record]:
-    """Return the records in a directory of this machine. Raises InputError for a file that is none."""
-    tree, total = host.machine_tree, 0
+def read_records(tree: Tree, directory: PurePosixPath) -> dict[PurePosixPath, Record]:
+    """Return the records in a directory. Raises InputError for a file that is none."""
+    total = 0
     names = [name for name in tree.names(directory) if not name.startswith(".")]
     if not names:
         raise InputError(Location(directory), "found no file; expected the record of each node", _AGAIN)

@@ -31,8 +31,8 @@ _SOURCE = (1, 3)
 _NUMBER, _SOURCE_PORT = 1, 2
 _PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _LARGEST_PART = 1 << 18
-_MOST = 200_000
-"""Connections."""
+MOST_TRACKED = 200_000
+"""Different connections; the rest is not read."""
 _TIMEOUT = 5.0
 _ATTEMPTS = 3
 
@@ -40,8 +40,13 @@ _ATTEMPTS = 3
 def tracked_connections() -> tuple[TrackedConnection, ...] | None:
     """Return the tracked connections, each once; None if this process may not read them."""
     for read in (_of_file, *(_of_kernel,) * _ATTEMPTS):
+        found: dict[TrackedConnection, None] = {}
         try:
-            return tuple(dict.fromkeys(read()))
+            for connection in read():
+                found[connection] = None
+                if len(found) == MOST_TRACKED:
+                    break
+            return tuple(found)
         except (OSError, struct.error, ValueError, LookupError):
             continue
     return None
@@ -52,7 +57,7 @@ def _of_file() -> Iterator[TrackedConnection]:
     from ipaddress import ip_address
 
     with open(_FILE, encoding="ascii", errors="replace") as lines:
-        for _, line in zip(range(_MOST), lines):
+        for line in lines:
             words = line.split()
             fields = [word.partition("=") for word in words if "=" in word]
             sources = [value for name, _, value in fields if name == "src"]
@@ -70,7 +75,7 @@ def _of_kernel() -> Iterator[TrackedConnection]:
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         kernel.bind((0, 0))
         kernel.send(_HEADER.pack(_HEADER.size + 4, _GET, _REQUEST_AND_DUMP, 1, 0) + bytes(4))
-        for _ in range(_MOST):
+        while True:
             part = kernel.recv(_LARGEST_PART)
             while part:
                 size, kind, flags, *_ = _HEADER.unpack_from(part)

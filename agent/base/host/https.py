@@ -42,10 +42,10 @@ class Limits(NamedTuple):
 
     request: float
     """Seconds for one request and its answer."""
-    total: float
-    """Seconds for all of them."""
     body: int
     """Bytes of one answer."""
+    total: float = _NEVER
+    """Seconds for all of them."""
 
 
 class _BoundedSocket(socket.socket):

@@ -5,6 +5,7 @@ The rules are those of the kernel (Linux, fs/namei.c and fs/posix_acl.c), for ev
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.linux.file_systems import REGULAR_FILE
@@ -24,20 +25,21 @@ READ, WRITE, ENTER = 0o4, 0o2, 0o1
 REPLACE = WRITE | ENTER
 """The permissions on a directory with which entries are added and replaced."""
 ALL = READ | WRITE | ENTER
+_ALL_ENTER = ENTER << 3 | ENTER
 _STICKY = 0o1000
 
 
 class Party(NamedTuple):
-    """A process other than root's: of any user, of one user, or of members of groups."""
+    """A process other than root's: of any user, or of one user, who can be a member of groups."""
 
     user: int | None = None
     groups: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        if self.user is not None:
-            return f"user {self.user}"
         names = " and ".join(map(str, self.groups))
-        return f"group{'s' if len(self.groups) > 1 else ''} {names}" if names else "others"
+        members = f"group{'s' if len(self.groups) > 1 else ''} {names}" if names else ""
+        user = f"user {self.user}" if self.user is not None else ""
+        return " in ".join(filter(None, (user, members))) or "others"
 
 
 OTHERS = Party()
@@ -80,16 +82,17 @@ class Access(Value):
 def parties(item: FoundFile) -> Iterator[Party]:
     """Yield whom the owner, the mode and the list of a file name, and others.
 
-    A group of a mode is only named if it has permissions that others do not have.
+    The owning group is only named if it has permissions that others do not have, or that another group does not have.
     """
     if item.owner.uid:
         yield Party(item.owner.uid)
     for kind, number, _ in item.acl or ():
-        if kind in ("user", "group"):
+        if kind == "group" or (kind == "user" and number):
             yield Party(number) if kind == "user" else Party(groups=(number,))
     yield OTHERS
-    if _granted(Party(groups=(item.owner.gid,)), item) & ~item.mode & ALL:
-        yield Party(groups=(item.owner.gid,))
+    owning = Party(groups=(item.owner.gid,))
+    if any(kind == "group" for kind, _, _ in item.acl or ()) or _granted(owning, item) & ~item.mode & ALL:
+        yield owning
 
 
 def permits(who: Party, item: FoundFile, wanted: int) -> bool:
@@ -112,7 +115,8 @@ def reached(item: FoundFile, wanted: int, above: Sequence[FoundFile] | None = No
     """Yield the parties that have permissions on a file or directory; `above` are the directories of its path.
 
     Those that it names come first, whether they reach it or not. Of the others that only the directories name, those
-    follow that reach it although nobody else does; at last, members of all groups.
+    follow that reach it although nobody else does; at last, the first of the users and members of several groups, and
+    the owner as a member of groups.
     """
     ways = [
         (item.path, real(item.above) if above is None else above),
@@ -127,11 +131,10 @@ def reached(item: FoundFile, wanted: int, above: Sequence[FoundFile] | None = No
         _access(who, item, ways) for who in sorted(named - {*parties(item)}, key=str) if permits(who, item, wanted)
     ]
     yield from (access for access in further if access.closed is None)
-    if not any(access.closed is None and access.who.groups for access in (*accesses, *further)):
-        together = Party(groups=_all_groups(item, named))
-        last = _access(together, item, ways)
-        if len(together.groups) > 1 and last.closed is None and permits(together, item, wanted):
-            yield last
+    is_by_group = any(access.closed is None and access.who.groups for access in (*accesses, *further))
+    mixed = [_access(who, item, ways) for who in _members({*named, *parties(item)}) if permits(who, item, wanted)]
+    first = {access.who.user == item.owner.uid: access for access in reversed(mixed) if access.closed is None}
+    yield from (access for is_owner, access in first.items() if is_owner or not is_by_group)
 
 
 def replacers(way: Sequence[FoundFile], *, is_absent: bool = False) -> Iterator[Access]:
@@ -145,7 +148,7 @@ def replacers(way: Sequence[FoundFile], *, is_absent: bool = False) -> Iterator[
         only_owner = directory.mode & _STICKY and not (is_absent and position == len(way) - 1)
         above = [parent for parent in way[:position] if parent.path in directory.path.parents]
         for access in reached(directory, REPLACE, above):
-            if not only_owner or access.who == Party(directory.owner.uid):
+            if not only_owner or access.who.user == directory.owner.uid:
                 yield access
 
 
@@ -155,12 +158,17 @@ def _granted(who: Party, item: FoundFile) -> int:
 
 def _narrow(directory: FoundFile) -> Iterable[Party]:
     """Return whom a directory names, if its mode permits not everybody to enter."""
-    return () if directory.mode & ENTER and directory.acl is None else parties(directory)
+    return () if directory.mode & _ALL_ENTER == _ALL_ENTER and directory.acl is None else parties(directory)
 
 
-def _all_groups(item: FoundFile, named: Iterable[Party]) -> tuple[int, ...]:
+def _members(named: Iterable[Party]) -> Iterator[Party]:
+    """Yield users as members of one group, of two and of all, and other members of two and of all."""
     # Root's own group is in none of them: whoever is in it is counted alone.
-    return tuple(sorted({group for who in (*named, *parties(item)) for group in who.groups if group}))
+    groups = sorted({group for who in named for group in who.groups if group})
+    users = sorted({who.user for who in named if who.user is not None})
+    for number in sorted({1, 2, len(groups)}):
+        for chosen in combinations(groups, number) if number else ():
+            yield from (Party(user, chosen) for user in ((None, *users) if number > 1 else users))
 
 
 def _access(who: Party, item: FoundFile, ways: Sequence[tuple[PurePosixPath, Sequence[FoundFile]]]) -> Access:
@@ -179,7 +187,7 @@ def first_closed(who: Party, way: Iterable[FoundFile]) -> FoundFile | None:
 
 def is_closed(way: Iterable[FoundFile]) -> bool:
     """Return whether somebody may be unable to enter one of the directories of a path without symlinks."""
-    return any((~directory.mode & 0o011 or directory.acl) and directory.path.name for directory in real(way))
+    return any((~directory.mode & _ALL_ENTER or directory.acl) and directory.path.name for directory in real(way))
 
 
 def real(way: Iterable[FoundFile]) -> list[FoundFile]:

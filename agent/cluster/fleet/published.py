@@ -133,8 +133,8 @@ BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"
 POSTPONED = "postponed"
 """Selects nodes on which a stage postpones a part."""
 _COUNTS = (Annotation.EVALUATED, Annotation.PASSED, Annotation.FAILED, Annotation.UNDETERMINED)
-_CHOSEN = (Annotation.LEFT_OPEN, Annotation.WAIVED, Annotation.POSTPONED)
-"""Counts that older versions do not publish."""
+_CHOSEN = (Annotation.LEFT_OPEN, Annotation.WAIVED, Annotation.POSTPONED, Annotation.BROKEN)
+"""Counts that not every node publishes."""
 _DIGESTS = (Annotation.WAIVERS, Annotation.STAGES)
 _COMPARED = (Annotation.BENCHMARK, Annotation.VERSION, Annotation.PROFILE)
 _TEXTS = (

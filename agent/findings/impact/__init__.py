@@ -93,6 +93,11 @@ class Impact(Value):
         return tuple(entry for entry in self.breaks if not entry.is_accepted)
 
     @property
+    def in_effect(self) -> int:
+        """The number of objects that the hardening in effect breaks, now or when their pods are created again."""
+        return len({entry.object for entry in self.open if entry.is_certain and not entry.is_new})
+
+    @property
     def counts(self) -> dict[str, int]:
         """The number of objects that break, by time, and of those that could not be determined, or are accepted."""
         found = Counter(str(entry.when) if entry.is_certain else UNDETERMINED for entry in self.open)

@@ -79,7 +79,8 @@ def test_waivers_of_this_host_are_counted_and_all_are_in_the_digest(server: Chec
     published = node_annotations(found, Settings(), {})
     assert [published[name] for name in (Annotation.WAIVED, Annotation.POSTPONED)] == ["1", "2"]
     assert published[Annotation.POSTPONED_UNTIL] == "2027-03-31"
-    assert Annotation.WAIVED_UNTIL not in published
+    assert published.keys().isdisjoint((Annotation.WAIVED_UNTIL, Annotation.BROKEN))
+    assert node_annotations(replace(found, broken=0), Settings(), {})[Annotation.BROKEN] == "0"
     assert ", 1 waived, 2 postponed until 2027-03-31" in node_condition(found, "")["message"]
     server.put(SETTINGS, SITE.replace("every day}", "every day, expires: 2999-03-31}"))
     assert node_annotations(server.assess(), Settings(), {})[Annotation.WAIVED_UNTIL] == "2999-03-31"

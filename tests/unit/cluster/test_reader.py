@@ -277,14 +277,14 @@ def test_a_hostile_answer_is_a_problem_of_its_list(root: Path, kind: str) -> Non
 def test_pages_that_are_too_large_are_read_in_smaller_ones(root: Path) -> None:
     """A tenant can make 250 pods so large that a page of them exceeds the limit, and hide a privileged one."""
     pods = [pod_of(number, 140_000) for number in range(250)]
-    cluster = read_from(root, ApiServer({**samples.NEW, Query.PODS: pods}), Limits(5.0, 20.0, 1 << 20))
+    cluster = read_from(root, ApiServer({**samples.NEW, Query.PODS: pods}), Limits(5.0, 1 << 20))
     assert [pod.name for pod in cluster.objects[Query.PODS]] == [f"p{number}" for number in range(250)]
     assert cluster.gaps == {}
 
 
 def test_an_object_that_is_too_large_is_named_and_the_others_are_read(root: Path) -> None:
     pods = [pod_of(number, 2 << 20 if number in {3, 4} else 10) for number in range(9)]
-    cluster = read_from(root, ApiServer({**samples.NEW, Query.PODS: pods}), Limits(5.0, 20.0, 1 << 20))
+    cluster = read_from(root, ApiServer({**samples.NEW, Query.PODS: pods}), Limits(5.0, 1 << 20))
     assert [pod.name for pod in cluster.objects[Query.PODS]] == [f"p{number}" for number in (0, 1, 2, 5, 6, 7, 8)]
     assert cluster.gaps == {Query.PODS: f"cannot read 2 of {PODS}, too large: a/p3, a/p4"}
 

@@ -304,6 +304,14 @@ def test_a_gate_that_observes_is_shown() -> None:
     assert "the gate observes since 2026-11-30" in shown(found).splitlines()[0]
 
 
+def test_what_the_hardening_breaks_is_shown_and_breaks_no_requirement() -> None:
+    found = fleet(node("a", broken="2"), node("b", broken="0"), is_compliant=True, is_full=True)
+    assert not any("broken" in problem for problem in found.problems)
+    first, second, *_ = shown(found).splitlines()
+    assert "the hardening breaks 2 objects, which `k3s-harden impact` lists" in first
+    assert "the hardening breaks" not in second
+
+
 def test_many_nodes_without_a_problem_are_texts_that_a_script_shows_on_request() -> None:
     """Each has a tenth of the bytes of a row. A problem has its row in any case."""
     calm = [node(f"</script>n{at}") for at in range(201)]

@@ -129,7 +129,7 @@ def test_one_apply_to_the_own_status_has_condition_and_annotations(node: Node) -
     counts = {"result": "failed", "evaluated": "3", "passed": "2", "failed": "1", "undetermined": "0"}
     assert node.annotations.items() >= counts.items()
     known = {str(name).removeprefix(PREFIX) for name in Annotation}
-    absent = {"drifting-since", "failed-controls", "waived-until", "postponed-until", "observing-since"}
+    absent = {"drifting-since", "failed-controls", "waived-until", "postponed-until", "observing-since", "broken"}
     assert node.annotations.keys() == known - absent
     assert node.condition.keys() == {"type", "status", "reason", "message", "lastHeartbeatTime", "lastTransitionTime"}
     assert (node.condition["type"], node.condition["reason"]) == ("k3s-harden.internal/Hardened", "ControlsFailed")

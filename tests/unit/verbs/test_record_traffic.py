@@ -14,6 +14,7 @@ import pytest
 
 from agent.base.errors import HardenError, InputError
 from agent.base.host import Host
+from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.systemd import Systemd
 from agent.base.linux.file_systems import TrackedConnection
 from agent.base.times import parse_timestamp
@@ -128,7 +129,7 @@ def test_a_full_record_says_so_and_keeps_what_it_has(tree: Tree) -> None:
     clock = Clock(START)
     sample(host_of(tree, clock, to_db("10.42.2.7")))
     many = tuple(to_db(f"10.{number >> 8}.{number & 255}.1", 80) for number in range(MOST_ROWS + 5))
-    assert "the record is full" in sample(host_of(tree, clock, *many))
+    assert "further connections are left out" in sample(host_of(tree, clock, *many))
     record = stored(tree)
     assert (len(record.connections), record.is_full) == (MOST_ROWS, True)
     assert ("10.42.2.7", "default/db-0", 5432, "TCP") in record.connections
@@ -173,12 +174,32 @@ def test_the_record_is_removed_with_its_lock(tree: Tree) -> None:
     remove_record(host)
 
 
+def test_a_job_of_cron_gets_no_advice_about_cron_and_is_removed_with_the_record(tree: Tree) -> None:
+    """It would begin a new record."""
+    host, job = host_of(tree, Clock(START)), "/etc/cron.d/k3s-harden-traffic"
+    line = sample(host).partition("echo '")[2].partition("'")[0]
+    remove_record(host)
+    tree.write(job, f"{line}\n")
+    assert "cron" not in sample(host)
+    remove_record(host)
+    assert (tree.entry(job), tree.entry(CONNECTIONS)) == (None, None)
+    tree.write(job, "0 3 * * * root /opt/backup\n")
+    remove_record(host)
+    assert tree.entry(job)
+
+
+def test_a_sample_that_the_kernel_cut_makes_the_record_incomplete(tree: Tree) -> None:
+    elsewhere = TrackedConnection("TCP", "10.42.1.9", "198.51.100.7", 443)
+    assert "a record has at most" in sample(host_of(tree, Clock(START), *[elsewhere] * MOST_TRACKED))
+    assert (len(stored(tree).connections), stored(tree).is_full) == (0, True)
+
+
 def test_the_timer_is_started_once_and_otherwise_cron_is_proposed(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
     for verb in ("start", "stop"):
         monkeypatch.setattr(Systemd, verb, lambda _, unit, verb=verb: asked.append((verb, unit)))
     clock = Clock(START)
-    assert "to repeat it by cron: echo '* * * * * root /usr/local/bin/k3s-harden record-traffic'" in sample(
+    assert "to repeat it by cron: echo '* * * * * root /usr/local/bin/k3s-harden record-traffic >/dev/null'" in sample(
         host_of(tree, clock)
     )
     monkeypatch.setattr(Systemd, "is_running", True)
@@ -249,7 +270,7 @@ def record(name: str, watched: int = 90_000, **more: Any) -> Record:  # noqa: AN
 def written(directory: Path, *records: Record) -> dict[PurePosixPath, Record]:
     for one in records:
         (directory / f"{one.node}.json").write_bytes(record_content(one))
-    return read_records(Host.tree_at("/"), PurePosixPath(directory))
+    return read_records(Host.tree_at("/").machine_tree, PurePosixPath(directory))
 
 
 def outcome(
@@ -377,4 +398,4 @@ def test_a_file_that_is_no_record_of_this_cluster_is_rejected_by_name(tmp_path: 
 def test_a_directory_without_records_is_an_error(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing"):
         with pytest.raises(InputError, match="found no file; expected the record of each node"):
-            read_records(Host.tree_at("/"), PurePosixPath(place))
+            read_records(Host.tree_at("/").machine_tree, PurePosixPath(place))

@@ -14,23 +14,32 @@ import pytest
 from agent.assess.assessment import ControlStatus
 from agent.base.errors import ExitCode
 from agent.base.host import Host
+from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.probe import K3sProcess
+from agent.base.linux.file_systems import TrackedConnection
 from agent.base.repair import Repair, RunVerb
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.cluster.kubernetes.queries import Query
+from agent.cluster.node_status import Annotation
+from agent.cluster.reader import _LISTS
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from agent.k3s.roles_and_versions import Role
 from agent.reports.repair_texts import text
 from agent.verbs import check_and_apply
 from agent.verbs.drift import drift
+from agent.verbs.impact import impact_on_server
 from agent.verbs.revert import revert
 from agent.verbs.site_policies import SAVED
+from agent.verbs.traffic_records import Record, record_content
 from tests.fake import fake_host, in_memory
 from tests.unit.assessed import KEYS, assessment, verdict
-from tests.unit.cluster.api_server import ApiServer, Handler, drop_connection
+from tests.unit.cluster.api_server import Answer, ApiServer, Handler, drop_connection
 from tests.unit.cluster.kubernetes import samples
+from tests.unit.findings.impact import sample_cluster
+from tests.unit.findings.impact.sample_cluster import BASE, WEB, Json, container, plural
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 RUNNING = K3sProcess(1, Role.SERVER, 0.0)
@@ -140,6 +149,46 @@ def test_objects_that_the_settings_accept_do_not_stop_apply_even_after_their_las
     assert not any("default/Pod/web" in message for message in named)
 
 
+def test_impact_says_that_not_all_open_connections_were_read(root: Path) -> None:
+    api = ApiServer(samples.NEW, {"/version": lambda handler: handler.send(200, VERSION)})
+    one = TrackedConnection("TCP", "10.42.0.6", "10.42.0.5", 80)
+
+    def notes(*seen: TrackedConnection) -> str:
+        host = replace(host_of(root, RUNNING), connections=lambda: seen)
+        return "\n".join(impact_on_server(host, REQUEST, observe_situation(host, REQUEST)).notes)
+
+    with api.running():
+        with_api(root, api)
+        assert f"more than the {MOST_TRACKED} open connections" in notes(*[one] * MOST_TRACKED)
+        assert "more than" not in notes(one)
+
+
+def test_apply_reads_the_records_of_all_nodes_in_their_directory(root: Path) -> None:
+    """They show that nobody uses the port."""
+    pods = [pod("web", "default", {"app": "web"}, "10.42.0.5"), pod("client", "shop", {"app": "client"}, "10.42.0.6")]
+    api = ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
+    directory = root / "var/lib/k3s-harden/connections"
+
+    def named() -> list[str]:
+        report = check_and_apply.apply(host_of(root, RUNNING), REQUEST)
+        return [found.message for found in report.findings if found.id in ("breaks-at-once", "impact-unknown")]
+
+    def asks_about_the_port() -> bool:
+        return any(message.startswith("default/Pod/web may break at once") for message in named())
+
+    now = int(host_of(root).now())
+    record = Record("node-1", "0" * 16, now - 90_000, now, watched=86_400)
+    with api.running():
+        with_api(root, api)
+        assert asks_about_the_port()
+        directory.mkdir(parents=True)
+        (directory / "node-1.json").write_bytes(record_content(record))
+        assert not asks_about_the_port()
+        (directory / "node-1.json").write_bytes(b"")
+        (message,) = named()
+    assert "/var/lib/k3s-harden/connections/node-1.json:1: it is damaged or incomplete" in message
+
+
 def test_nothing_is_changed_if_an_object_breaks_at_once(root: Path) -> None:
     pods = [pod("web", "default", {"app": "web"}, "10.42.0.5"), pod("client", "shop", {"app": "client"}, "10.42.0.6")]
     api = ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
@@ -184,6 +233,53 @@ def test_a_repair_by_the_drift_check_accepts_no_impact(root: Path) -> None:
     lines = list(drift(host_of(root, RUNNING), REQUEST, lambda _: assessment(found)))
     assert [line for line in lines if line.startswith("it is not known what breaks in the cluster")]
     assert not (root / POLICY).exists()
+
+
+def served(*objects: Json) -> dict[str, Answer]:
+    """Return the answers of an API server that has these objects."""
+
+    def answer(path: str) -> Answer:
+        kind = path.rpartition("/")[2]
+        found = [item for item in objects if plural(item["kind"]) == kind]
+        body = json.dumps({"kind": "List", "metadata": {}, "items": found}).encode()
+        return lambda handler: handler.send(200, body)
+
+    paths = {request.path: answer(request.path) for request, _ in _LISTS.values()}
+    return {"/version": lambda handler: handler.send(200, VERSION), **paths}
+
+
+def test_the_drift_check_counts_what_the_hardening_breaks_if_it_asks_the_api_server(root: Path) -> None:
+    """A NetworkPolicy that K3s has applied cuts a connection. The count is published, and no control fails by it."""
+    front = sample_cluster.pod("front", "shop", "10.42.2.5", container(env="http://web.default"), on="n2")
+    ours = {
+        **policy(annotations=BY_K3S["metadata"]["annotations"]),
+        "kind": "NetworkPolicy",
+        "spec": {"podSelector": {}},
+    }
+    api = ApiServer(answers=served(*BASE, *WEB, front, ours))
+    record = root / "var/lib/k3s-harden/record.json"
+
+    def lines(settings: str) -> list[str]:
+        settings_of(root, settings)
+        return list(drift(host_of(root, RUNNING), REQUEST, lambda _: assessment(verdict(KEYS))))
+
+    def published() -> object:
+        node = json.loads(json.loads(record.read_text())["record"])
+        return node["metadata"]["annotations"].get(Annotation.BROKEN)
+
+    (root / "run").mkdir()
+    (root / "run/k3s-harden.lock").touch()
+    with api.running():
+        with_api(root, api)
+        recording = "record-file: /var/lib/k3s-harden/record.json"
+        found = lines(f"drift: {{cluster: true, {recording}}}\n")
+        assert "the hardening in effect breaks 1 object of the cluster" in found
+        assert any("k3s-harden impact" in line for line in found)
+        assert published() == "1"
+        assert not [line for line in lines(f"drift: {{{recording}}}\n") if "breaks" in line]
+        assert published() is None
+    (line,) = lines("drift: {cluster: true}\n")[:1]
+    assert line.startswith("it is not known what the hardening breaks in the cluster: ")
 
 
 # --- policies of the site ---

@@ -83,6 +83,16 @@ def test_the_kernel_lists_each_connection_once(monkeypatch: pytest.MonkeyPatch) 
     assert connection_tracking.tracked_connections() == SEEN
 
 
+def test_different_connections_are_read_up_to_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is seen again does not count."""
+    file = tmp_path / "nf_conntrack"
+    first, _, second = LINES.splitlines(keepends=True)
+    file.write_text(first * 3 + second + first.replace("10.42.1.5", "10.42.1.6"))
+    monkeypatch.setattr(connection_tracking, "_FILE", str(file))
+    monkeypatch.setattr(connection_tracking, "MOST_TRACKED", 2)
+    assert connection_tracking.tracked_connections() == SEEN
+
+
 def test_an_interrupted_dump_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_tracking, "_FILE", "/nonexistent")
     monkeypatch.setattr(socket, "socket", Kernel(FLOWS, message(0x100, flags=0x12), FLOWS, MORE + message(3)))
