@@ -39,13 +39,16 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
+    from agent.cluster.connection import ApiClient
     from agent.cluster.kubernetes.running_objects import Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.findings.impact import Impact
+    from agent.harden.settings.schema import Settings
     from agent.harden.situation import Request, Situation
 
 _AT_ONCE = Limits(request=2.0, total=2.0, body=8 << 20)
 _LIMITS = Limits(request=20.0, body=LIMITS.body)
+_MOST_NAMED = 3
 _SEARCHES = 20.0
 """Seconds for all searches in the audit log."""
 _DEFAULT_IS_ASSUMED = (
@@ -151,6 +154,22 @@ def impact_on_server(
             notes=tuple(notes),
         )
     )
+
+
+def cut_by_policies(client: ApiClient, settings: Settings, namespaces: Collection[str]) -> Mapping[str, str]:
+    """Return what breaks with the guide's NetworkPolicy in each of these namespaces. Raises HardenError."""
+    running = read_running(client, not_needed((Topic.NETWORK_POLICIES,)))
+    settings = replace(settings, network_policy_namespaces=(*settings.network_policy_namespaces, *namespaces))
+    version, day = _version(running.version), timestamp(time.time())[:10]
+    inputs = Inputs(
+        "", running, settings, version, PodSecurityDefaults(None), expected_defaults(settings, version), day
+    )
+    found: dict[str, list[str]] = {}
+    for entry in evaluate(inputs).breaks:
+        if entry.topic is Topic.NETWORK_POLICIES and entry.object.namespace in namespaces:
+            verb = "breaks" if entry.is_certain else "may break"
+            found.setdefault(entry.object.namespace, []).append(f"{entry.object} {verb}: {entry.reasons[0]}")
+    return {namespace: "; ".join(texts[:_MOST_NAMED]) for namespace, texts in found.items()}
 
 
 def taken_names(host: Host, situation: Situation) -> Iterator[Finding]:
