@@ -644,6 +644,8 @@ def service_accounts(
 ) -> None:
     """Disable default ServiceAccount tokens.
 
+    With the setting network-policies.new-namespaces, it also creates the NetworkPolicies of new namespaces.
+
     Sets automountServiceAccountToken to false on the default ServiceAccount of each namespace, except those in the
     setting service-accounts.exempt. An annotation on the account holds the earlier value, which --undo restores. Run it
     on a server after K3s has started.

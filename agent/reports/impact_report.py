@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from agent.base.repair import Decide, Patch
 from agent.base.value import replace
-from agent.findings.impact import ACCEPTED, UNDETERMINED
+from agent.findings.impact import ACCEPTED
 from agent.reports import repair_texts, write
 from agent.reports.formats import SettingsFormat, Verbosity
 from agent.reports.repair_texts import patch_command
@@ -49,11 +49,10 @@ def summary(impact: Impact) -> str:
     return f"result {int(impact.exit_code)}: {counts or 'nothing breaks'}"
 
 
-def _settings(impact: Impact) -> Iterator[str]:
-    """Yield the lines of the settings with all rules."""
-    yield "network-policies:" if impact.allow else "# no rule is needed"
-    yield from ("  allow:",) if impact.allow else ()
-    yield from (f"    - {rule.setting}" for rule in impact.allow)
+def _settings(impact: Impact) -> list[str]:
+    """Return the lines of the settings with all rules."""
+    rules = [f"    - {rule.setting}" for rule in impact.allow]
+    return ["network-policies:", "  allow:", *rules] if rules else ["# no rule is needed"]
 
 
 def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:
@@ -114,7 +113,7 @@ def _at_first(repair: Repair) -> Repair:
 def _when(entry: Break) -> str:
     if entry.accepted and entry.is_accepted:
         return f"{ACCEPTED} until {entry.accepted.expires}"
-    return str(entry.when) if entry.is_certain else f"{UNDETERMINED}: {entry.when}"
+    return str(entry.when) if entry.is_certain else f"may break {entry.when}"
 
 
 def _why(entry: Break, *, is_verbose: bool) -> str:

@@ -170,6 +170,8 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         # The found value is often the only observation; then its location is enough.
         texts = (shown.origin if shown.observation == verdict.found else shown.line for shown in some)
         yield from (("evidence", text) for text in (*texts, others))
+    if verdict.is_open or verbosity is Verbosity.VERBOSE:
+        yield "mark", verdict.mark
     yield "reason", verdict.reason
     if verdict.waiver:
         yield "waiver", verdict.accepted
