@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.model import Location
 from agent.base.repair import Edit, Set
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, operators_plugins
+from agent.harden.guide.k3s_options import AUDIT_RECEIVER
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.config import component_argument, string_slice
@@ -103,8 +104,15 @@ def in_quotes(situation: Situation, at: Location, whole: str) -> Edit:
     return Edit(at, written[0] if written else whole, f"'{whole}'")
 
 
-def without_argument(situation: Situation, key: str, name: str, at: Location) -> tuple[Edit, ...]:
-    """Return the edits that remove an argument of a component from a line."""
+def without_argument(situation: Situation, key: str, name: str, at: Location) -> tuple[Edit | Set, ...]:
+    """Return the edits that remove an argument of a component from a line, or the setting by which it is there."""
+    # An edit of the drop-in would be undone by the next apply.
+    if name == AUDIT_RECEIVER.name and at.path == situation.facts.dropin_path:
+        return (setting_to(situation, "audit.webhook", ""),)
+    return _without_argument(situation, key, name, at)
+
+
+def _without_argument(situation: Situation, key: str, name: str, at: Location) -> tuple[Edit, ...]:
     return without(situation, key, at, situation.facts.merged_config.arguments_at(key, name, at))
 
 
@@ -205,7 +213,7 @@ def plugins_joined(situation: Situation, value: str) -> tuple[Edit, ...]:
         return ()
     others = sorted(locations[1:], key=lambda at: (str(at.path), -at.line))
     removals = [
-        edit for at in others for edit in without_argument(situation, _PLUGINS_KEY, ADMISSION_PLUGINS_ARGUMENT, at)
+        edit for at in others for edit in _without_argument(situation, _PLUGINS_KEY, ADMISSION_PLUGINS_ARGUMENT, at)
     ]
     return (*_with_plugins(situation, value, locations[0]), *removals)
 

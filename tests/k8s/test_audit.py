@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,16 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 
 LOG = "/var/lib/rancher/k3s/server/logs/audit.log"
 SECRET = "correct-horse-battery-staple"  # noqa: S105 - the test searches the log for it
+
+
+RECEIVER = """apiVersion: v1
+kind: Config
+clusters: [{name: receiver, cluster: {server: "https://127.0.0.1:9"}}]
+contexts: [{name: receiver, context: {cluster: receiver, user: node}}]
+users: [{name: node, user: {token: x}}]
+current-context: receiver
+"""
+"""A kubeconfig of an address at which nobody listens."""
 
 
 def events(node: Node, name: str) -> list[dict[str, Any]]:
@@ -72,3 +82,19 @@ def test_log_is_private(server: Node) -> None:
     """The API server creates the log with mode 0600, in a directory with mode 0700."""
     assert stat.S_IMODE(server.path(LOG).stat().st_mode) == 0o600
     assert stat.S_IMODE(server.path(LOG).parent.stat().st_mode) == 0o700
+
+
+def test_a_receiver_of_events_that_is_down_does_not_stop_the_api_server(new_node: Callable[..., Node]) -> None:
+    """Requests are answered, and their events are in the log of the server."""
+    node = new_node()
+    node.write("/etc/k3s-harden/config.yaml", "audit: {webhook: /etc/k3s-harden/receiver.yaml}\n")
+    assert "`audit.webhook` in the settings names it" in node.harden("apply").stderr
+    node.write("/etc/k3s-harden/receiver.yaml", RECEIVER)
+    done = node.harden("apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    node.start_server()
+    node.wait_until_ready()
+    for number in range(20):
+        node.kubectl("create", "configmap", f"audited-{number}")
+    node.until("the events are written", lambda: bool(events(node, "audited-19")))
+    assert node.kubectl("get", "configmap", "audited-0", "--output=name").strip() == "configmap/audited-0"

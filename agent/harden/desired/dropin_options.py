@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.harden.guide.criteria import ListIncludes
 from agent.harden.guide.k3s_options import (
+    AUDIT_BATCHES,
+    AUDIT_RECEIVER,
     ON_REQUEST,
     OPTIONS,
     POD_MAX_PIDS,
@@ -96,6 +98,8 @@ def expected_options(settings: Settings, facts: HostFacts) -> tuple[ExpectedOpti
         SECRETS_ENCRYPTION: encrypts(settings, facts),
         POD_MAX_PIDS: settings.pod_max_pids is not None,
         SECCOMP_DEFAULT: settings.seccomp_default,
+        AUDIT_RECEIVER: settings.audit_webhook is not None,
+        AUDIT_BATCHES: settings.audit_webhook is not None,
     }
     rows = (
         row for row in (*OPTIONS, *ON_REQUEST) if row.applies.to(facts.role, facts.version) and is_on.get(row, True)
@@ -267,15 +271,16 @@ def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
             if is_on and setting_row(key).applies.to(facts.role, facts.version)
         )
         return ",".join([row.value, *enabled])
-    own_numbers = {
+    chosen = {
         "audit-log-maxage": settings.audit_max_age,
         "audit-log-maxbackup": settings.audit_max_backups,
         "audit-log-maxsize": settings.audit_max_size,
         "terminated-pod-gc-threshold": settings.terminated_pod_gc_threshold,
         POD_MAX_PIDS.name: settings.pod_max_pids,
+        AUDIT_RECEIVER.name: settings.audit_webhook,
     }
-    number = own_numbers.get(row.name)
-    return row.text(facts.data_dir) if number is None else str(number)
+    value = chosen.get(row.name)
+    return row.text(facts.data_dir) if value is None else str(value)
 
 
 def _required_plugins(option: ExpectedOption) -> set[str]:

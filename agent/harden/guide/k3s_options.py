@@ -290,7 +290,12 @@ SECCOMP_DEFAULT = _on_request(
     versions=VersionRange(first=25),
 )
 
-ON_REQUEST: tuple[OptionRow, ...] = (POD_MAX_PIDS, SECCOMP_DEFAULT)
+_FOR_RECEIVER = Origin(guide_row.AUDIT, beyond="Kubernetes' own documentation")
+AUDIT_RECEIVER = _api_server("audit-webhook-config-file", "", AbsolutePath("a kubeconfig"), origin=_FOR_RECEIVER)
+AUDIT_BATCHES = _api_server("audit-webhook-mode", "batch", ListSubsetOf(("batch",)), origin=_FOR_RECEIVER)
+"""In the other modes a request waits for the receiver, or fails without it."""
+
+ON_REQUEST: tuple[OptionRow, ...] = (POD_MAX_PIDS, SECCOMP_DEFAULT, AUDIT_RECEIVER, AUDIT_BATCHES)
 """Arguments that are not in the guide. Each is set only if its setting enables it."""
 
 OPTIONS: tuple[OptionRow, ...] = (

@@ -204,6 +204,7 @@ class Settings(Value):
     audit_max_size: int | None = _row(
         "audit.max-size", optional(number_between(1, 10_240, "MiB")), _AUDIT, default=None
     )
+    audit_webhook: PurePosixPath | None = _row("audit.webhook", PATH, _AUDIT, default=None)
     network_policy_namespaces: tuple[str, ...] = _row("network-policies.namespaces", NAMESPACES, _NETWORK, default=())
     new_namespaces: bool = _row("network-policies.new-namespaces", BOOLEAN, _NETWORK, default=False)
     network_policy_allow: tuple[AllowRule, ...] = _row("network-policies.allow", ALLOW_RULES, _NETWORK, default=())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import pytest
 
 from agent.base.linux import file_systems
@@ -70,6 +72,7 @@ STRICT = replace(
     deny_service_external_ips=True,
     event_rate_limit=EventRateLimit(5000, 20_000),
     always_pull_images=True,
+    audit_webhook=PurePosixPath("/etc/k3s-harden/audit-webhook.yaml"),
     pod_max_pids=4096,
     seccomp_default=True,
 )
@@ -92,7 +95,9 @@ def test_plugins_and_arguments_are_those_that_the_version_allows(minor: int, plu
     server, agent = (k3s_config(STRICT, assumed_facts(role, Version(1, minor, 0))).decode() for role in Role)
     (line,) = (line for line in server.splitlines() if "enable-admission-plugins=" in line)
     assert line.endswith(f",ServiceAccount{plugins}")
+    assert "  - audit-webhook-config-file=/etc/k3s-harden/audit-webhook.yaml\n  - audit-webhook-mode=batch\n" in server
     assert "enable-admission-plugins" not in agent
+    assert "audit-webhook" not in agent
     for text in (server, agent):
         assert "  - pod-max-pids=4096\n" in text
         assert ("  - seccomp-default=true\n" in text) is (minor >= 25)
