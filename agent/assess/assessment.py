@@ -127,8 +127,16 @@ class Verdict(NamedTuple):
     """The file, or line of it, that has to be corrected before there is evidence."""
     is_reviewed: bool = False
     """Whether the waiver is the result of a person's review of a manual control."""
+    configured: ControlStatus | None = None
+    """The status by the configuration alone, without a waiver."""
     in_force: ControlStatus | None = None
-    """Whether what the running node shows agrees with the configuration; None if nothing shows it."""
+    """Whether what the running node shows meets the control; None if nothing shows it."""
+
+    @property
+    def mark(self) -> str:
+        """The status by the configuration, and by what the running node shows if anything does."""
+        parts = {"configured": self.configured, "in force": self.in_force}
+        return ", ".join(f"{name}: {status}" for name, status in parts.items() if status) if self.in_force else ""
 
     @property
     def shown_number(self) -> str:

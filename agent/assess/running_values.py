@@ -10,17 +10,13 @@ from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidenc
 from agent.assess.checks.answer import NO_ANSWER, WORST_FIRST, Answer
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.checks.host_paths import AUDIT_LOG_ARGUMENT
-from agent.base.errors import InputError
-from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, Restart
 from agent.base.report import NODE_UID, Fact
 from agent.base.value import replace
 from agent.cluster.kubernetes.objects import as_mapping
 from agent.cluster.kubernetes.queries import Query
-from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.harden.node.facts import not_run
-from agent.k3s.audit_policy import audit_gaps
 from agent.k3s.components.effective_arguments import FEATURE_GATES, GivenBy
 from agent.k3s.components.files.decoding import kind_of_value, path_of_argument
 from agent.k3s.components.tables import LAST_MINOR
@@ -49,8 +45,6 @@ _HIDE = Repair((Instruction("replace the secret, and set it in K3s' configuratio
 _MOST_NOTES = 20
 RANCHER = "cattle-system"
 """The namespace of Rancher's own agents."""
-_LONGEST_DELAY = 120.0
-"""Seconds; with audit-log-mode=batch, the API server writes an event after at most 30."""
 
 
 class _Running(NamedTuple):
@@ -108,8 +102,6 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     if why and answer.status is ControlStatus.PASS:
         unread = (Evidence(problem, source=node.cluster.server) for problem in sorted(why))
         return NO_ANSWER._replace(evidence=(*unread, *answer.evidence))
-    if any(argument.name == AUDIT_LOG_ARGUMENT for argument in check.arguments):
-        answer = _growing(answer, node, node.cluster)
     found = [(item, _running(item.component, item.name, node)) for item in check.arguments]
     shown = [(requirement, running) for requirement, running in found if running is not None]
     evidence = (Evidence(running.observation, source=running.source) for _, running in shown)
@@ -172,26 +164,6 @@ def audit_log(node: AssessedNode, cluster: Cluster) -> PurePosixPath | None:
     argument = node.arguments(Component.API_SERVER).get(AUDIT_LOG_ARGUMENT)
     value = (cluster.flags or {}).get(AUDIT_LOG_ARGUMENT) or (argument.value if argument else "")
     return PurePosixPath(value) if value.startswith("/") and not cluster.problem else None
-
-
-def _growing(answer: Answer, node: AssessedNode, cluster: Cluster) -> Answer:
-    """Return the answer about the audit log: FAIL if it lacks requests of this assessment that the policy logs."""
-    age, policy = cluster.audit_log_age, node.arguments(Component.API_SERVER).get(AUDIT_POLICY_ARGUMENT)
-    if answer.status is not ControlStatus.PASS or age is None or age < _LONGEST_DELAY or policy is None:
-        return answer
-    path = PurePosixPath(policy.value)
-    try:
-        gaps = audit_gaps(node.situation.k3s_files.contents.get(path) or b"", path)
-    except InputError:
-        return answer
-    if any(gap.requests == "list secrets" for gap in gaps):
-        return answer
-    log = audit_log(node, cluster) or PurePosixPath()
-    found = f"the last event of {log} is {age / 60:.0f} minutes old, although the API server answers"
-    evidence = (*answer.evidence, Evidence(found, Location(log)))
-    step = Instruction(f"find out why {log} does not grow, such as a full disk or another file with its name")
-    repair = Repair((step,), Restart.K3S)
-    return answer._replace(status=ControlStatus.FAIL, found=found, evidence=evidence, repair=repair)
 
 
 def notes_about_cluster(

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _WAIVABLE = (ControlStatus.FAIL, ControlStatus.MANUAL)
 """A waiver of a manual control records the result of the review. Nobody knows what a waiver of UNKNOWN would accept."""
 
+_SHOWN = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS)
+"""What a running node shows, the worst first."""
+
 _MOST_EVIDENCE = 100
 
 _ROLE = {Role.SERVER: "a server", Role.AGENT: "an agent"}
@@ -42,15 +45,18 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
     check = control.check_of(benchmark)
     mismatch = "" if isinstance(check, NotInK3s) else _mismatch(control, node)
     answer = Answer(ControlStatus.NOT_APPLICABLE, reason=mismatch) if mismatch else check.answer(node)
+    configured, shown = answer.status, [answer.status] if node.effects and check.shows_effect else []
     if node.cluster is not None and not mismatch:
         from agent.assess.running_values import confirmed
 
-        answer = confirmed(check, answer, node)
-    in_force = None
+        running = confirmed(check, answer, node)
+        shown += [running.status] if running is not answer else []
+        answer = running
     if node.effects and not mismatch:
         from agent.assess.checks.answer import observed
 
-        answer, in_force = observed(control.id, answer, node.effects)
+        answer, found = observed(control.id, answer, node.effects)
+        shown += [found] if found else []
     if node.situation.k3s_files.policies and not mismatch:
         from agent.assess.checks.policy_checks import evidence_for
 
@@ -76,7 +82,8 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         awaits_start=answer.awaits_start,
         awaits_correction_of=answer.awaits,
         is_reviewed=is_waived and answer.status is ControlStatus.MANUAL,
-        in_force=in_force,
+        configured=configured,
+        in_force=min((status for status in shown if status in _SHOWN), key=_SHOWN.index, default=None),
     )
 
 

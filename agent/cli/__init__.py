@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from agent.base.errors import AccessDeniedError, ExitCode, HardenError, InputError, RootRequiredError
 from agent.cli import interrupts
+from agent.cli.commands import COMMANDS
 from agent.cli.streams import discard, open_standard_streams, print_error
-from agent.cli.verbs_without_options import VERBS_WITHOUT_OPTIONS
 
 
 def main() -> None:
@@ -34,9 +34,10 @@ def main() -> None:
 
 def _run(words: list[str]) -> None:
     """Run a verb without options at once; every other command line is read by Typer."""
-    if len(words) == 1 and words[0] in VERBS_WITHOUT_OPTIONS:
+    command = COMMANDS.get(words[0]) if len(words) == 1 else None
+    if command is not None and command.needs_no_words:
         interrupts.raise_interrupts()
-        VERBS_WITHOUT_OPTIONS[words[0]]()
+        command.function()
         return
     from agent.cli import command_line
 

@@ -1,6 +1,6 @@
 """A command line that Typer reads, and the errors of one that it rejects."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: Typer evaluates the annotations.
 
 import os
 import re
@@ -8,16 +8,20 @@ import sys
 from contextlib import redirect_stdout
 from copy import copy
 from functools import cache
+from inspect import getdoc
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
-from typer.main import get_command, get_command_name
+from typer.main import get_command
 
+from agent import __version__
 from agent.base.errors import ExitCode, UsageError
 from agent.cli.caller import REPEATED_OPTIONS
-from agent.cli.commands import app
-from agent.cli.help_text import PROGRAM
+from agent.cli.commands import COMMANDS
+from agent.cli.help_text import PROGRAM, Grouped, epilog, summary
+from agent.cli.shared_options import expand
+from agent.cli.streams import print_text
 from agent.k3s.roles_and_versions import OTHER_ROLES
 
 if TYPE_CHECKING:
@@ -30,6 +34,32 @@ _OTHER_NAMES = {
     "status": f"run {PROGRAM} check, or {PROGRAM} assess for the CIS benchmark",
 }
 """What to run instead of a command with a former or an expected name."""
+
+_app = typer.Typer(
+    name=PROGRAM,
+    cls=Grouped,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,  # `install` writes the scripts; Typer's option would edit files of the user
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"{PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command.",
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print_text(f"{PROGRAM} {__version__}\n")
+        raise typer.Exit
+
+
+@_app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Harden a K3s host by its hardening guide, assess it by CIS benchmarks, and undo the changes."""
 
 
 def run(words: list[str]) -> NoReturn:
@@ -56,15 +86,16 @@ def run(words: list[str]) -> NoReturn:
         raise _usage_error(error, words) from error
 
 
+@cache
 def whole_program() -> typer.Typer:
     """Return the program with all commands."""
-    if not app.registered_groups:
-        from agent.cli.render import documents
-        from agent.cli.settings_commands import settings
+    from agent.cli.render import documents
+    from agent.cli.settings_commands import settings
 
-        app.add_typer(documents)
-        app.add_typer(settings)
-    return app
+    program = _with_commands(*COMMANDS)
+    program.add_typer(documents)
+    program.add_typer(settings)
+    return program
 
 
 @cache
@@ -76,22 +107,29 @@ def repeated_options(verb: str) -> frozenset[str]:
     return names - {"--k3s-version"} if verb == "preflight" else names
 
 
-def _program(words: Sequence[str]) -> typer.Typer:
+def _program(words: "Sequence[str]") -> typer.Typer:
     """Return the program with the command that a command line runs. Typer takes 1 ms to build each command."""
-    first = words[0] if words else ""
-    named = [
-        command
-        for command in app.registered_commands
-        if command.callback and (command.name or get_command_name(command.callback.__name__)) == first
-    ]
-    if not named:
-        return whole_program()
-    program = copy(app)
-    program.registered_commands = named
+    return _with_commands(words[0]) if words and words[0] in COMMANDS else whole_program()
+
+
+def _with_commands(*names: str) -> typer.Typer:
+    program = copy(_app)
+    program.registered_commands, program.registered_groups = [], []
+    for name in names:
+        command = COMMANDS[name]
+        text = command.help or getdoc(command.function) or ""
+        program.command(
+            name,
+            help=text,
+            short_help=summary(text),
+            epilog=epilog(command.example, command.codes, command.success, command.own),
+            hidden=command.hidden,
+            context_settings=dict(command.context),
+        )(expand(command.function, command.without))
     return program
 
 
-def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN401 - as above
+def _usage_error(error: Any, words: "Sequence[str]") -> UsageError:  # noqa: ANN401 - as above
     """Return the error of a command line that Typer rejects, with a similar command or option."""
     import difflib
 

@@ -1,115 +1,162 @@
-"""The commands, their options and their help, as Typer declares them."""
+"""The commands: their options, their help and what they call.
 
-# Without `from __future__ import annotations`: Typer evaluates the annotations.
+The annotations are text, so that a run without options needs no Typer, whose import takes longer than such a run.
+`shared_options` evaluates those of the command that a command line with options runs, among its own names.
+"""
+
+from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Any
 
-import typer
-from typer import Argument, Option
-
-from agent import __version__
-from agent.assess.frameworks import Framework
-from agent.base.errors import ExitCode
+from agent.base.errors import ExitCode, UsageError
 from agent.base.report import Wording
-from agent.base.value import replace
-from agent.cli import verbs_without_options
-from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, Grouped, epilog, set_summaries
+from agent.base.value import Value, replace
 from agent.cli.host_options import HostOptions, absolute
-from agent.cli.report_options import ReportOptions
-from agent.cli.shared_options import (
-    HOST,
-    HOURS,
-    LIVE,
-    REPORT,
-    SERVICE,
-    TREE,
-    Config,
-    FleetFormat,
-    Force,
-    ImpactFormat,
-    Node,
-    Profile,
-    Program,
-    Services,
-    a_number,
-    benchmarks,
-    expand,
-    topics,
-    versions,
-)
-from agent.cli.streams import columns, print_text, printing, progress
-from agent.cli.verbs_without_options import GATE_WORDING, SERVICE_VARIABLE
-from agent.k3s.roles_and_versions import EXAMPLE_MINOR
+from agent.cli.report_options import AssessmentOptions, ReportOptions
+from agent.cli.streams import columns, print_text, progress, repeat
+from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
 from agent.reports.formats import Format
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Annotated, Optional
+
+    from typer import Argument, Option
+
+    from agent.assess.assessment import Assessment
     from agent.base.host import Host
+    from agent.cli.shared_options import (
+        HOURS,
+        Assessed,
+        AssessedNode,
+        ConfigOnly,
+        FleetFormat,
+        Force,
+        HostTree,
+        ImpactReport,
+        Live,
+        OfCluster,
+        Program,
+        Report,
+        Service,
+        Services,
+        Tree,
+        a_number,
+        benchmarks,
+        topics,
+        versions,
+    )
     from agent.verbs.installation import Installation
 
-app = typer.Typer(
-    name=PROGRAM,
-    cls=Grouped,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,  # `install` writes the scripts; Typer's option would edit files of the user
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"{PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command.",
-)
+CHANGES = tuple(ExitCode)
+"""Exit codes of a verb that changes the host."""
+READS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.NOT_COMPLIANT)
+"""Exit codes of a verb that compares the host and makes no changes."""
+RENDERS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE)
+"""Exit codes of a verb that does not read the host."""
+_STORES = (*RENDERS, ExitCode.LOCKED)
+
+SERVICE_VARIABLE = "K3S_HARDEN_SERVICE"
+"""Environment variable of the gate and its confirmation: the K3s service that is about to start, or has started."""
+
+_THIS_HOST = HostOptions()
+_REPORT = ReportOptions()
+_ASSESSMENT = AssessmentOptions()
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        print_text(f"{PROGRAM} {__version__}\n")
-        raise typer.Exit
+class Command(Value):
+    """A command: its function, whose docstring is the help, and the end of its help."""
+
+    function: Callable[..., None]
+    example: str
+    codes: Sequence[ExitCode]
+    success: str = ExitCode.COMPLIANT.meaning
+    """The meaning of exit code 0."""
+    own: Mapping[ExitCode, str] = {}
+    """The other meanings that differ for this command."""
+    hidden: bool = False
+    without: Sequence[str] = ()
+    """The options of the function that this command does not have."""
+    help: str | None = None
+    context: Mapping[str, Any] = {}
+
+    @property
+    def needs_no_words(self) -> bool:
+        """Whether it runs without arguments and options."""
+        return len(self.function.__defaults__ or ()) == self.function.__code__.co_argcount
 
 
-@app.callback()
-def _program(
+COMMANDS: dict[str, Command] = {}
+
+
+def _command(*words: Any, name: str = "", **fields: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:  # noqa: ANN401 - fields of Command
+    """Return a decorator that adds a command, with the fields of its Command after the function."""
+
+    def added(function: Callable[..., None]) -> Callable[..., None]:
+        COMMANDS[name or function.__name__.replace("_", "-")] = Command(function, *words, **fields)
+        return function
+
+    return added
+
+
+@_command("sudo k3s-harden apply --role server", CHANGES)
+def apply(
     *,
-    version: Annotated[
-        bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    force: Force = False,
+    accept_impact: Annotated[
+        bool, Option("--accept-impact", help="Apply even if objects of the cluster break.")
     ] = False,
+    options: Service = _THIS_HOST,
+    printed: Report = _REPORT,
 ) -> None:
-    """Harden a K3s host by its hardening guide, assess it by CIS benchmarks, and undo the changes."""
+    """Apply the hardening guide to this host.
+
+    Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
+    changes if the host is already compliant. Starts a K3s that the gate of `install` blocked. `revert` undoes all
+    changes. On a server where K3s runs, a run that changes NetworkPolicies or Pod Security makes no changes and ends
+    with 3 if objects of the cluster would break; `impact` lists them.
+    """
+    from agent.verbs import check_and_apply
+
+    host = options.host()
+    with progress("apply", quiet=printed.quiet) as shown:
+        report = check_and_apply.apply(host, options.request(force=force), shown, accept_impact=accept_impact)
+    printed.finish(report, options.caller)
 
 
-def _declare(verb: Callable[..., None], epilog: str, *, hidden: bool = False, **options: object) -> None:
-    """Add a verb that also runs without options: its parameters with their types or groups of options."""
-    app.command(epilog=epilog, hidden=hidden)(expand(**options)(verb))
+@_command("sudo k3s-harden check", READS)
+def check(*, options: Service = _THIS_HOST, printed: Report = _REPORT) -> None:
+    """Check this host against the hardening guide.
+
+    Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
+    no changes. `assess` reports the controls of the CIS benchmark.
+    """
+    from agent.verbs import check_and_apply
+
+    printed.finish(check_and_apply.check(options.host(), options.request()), options.caller)
 
 
-_declare(
-    verbs_without_options.apply,
-    epilog("sudo k3s-harden apply --role server", CHANGES),
-    force=Force,
-    accept_impact=Annotated[bool, Option("--accept-impact", help="Apply even if objects of the cluster break.")],
-    options=SERVICE,
-    printed=REPORT,
+@_command(f"k3s-harden diff --role server --k3s-version {EXAMPLE_MINOR}", READS)
+def diff(*, force: Force = False, options: Service = _THIS_HOST, printed: Report = _REPORT) -> None:
+    """Show what apply would change.
+
+    Prints each difference, for files as a unified diff. Makes no changes.
+    """
+    from agent.verbs import check_and_apply
+
+    printed.finish(check_and_apply.diff(options.host(), options.request(force=force)), options.caller)
+
+
+@_command(
+    f"sudo k3s-harden preflight v{EXAMPLE_MINOR}",
+    READS,
+    "nothing known prevents K3s of that version from starting, and apply can do the rest",
+    {ExitCode.NOT_COMPLIANT: "K3s would not start, or something would be left that apply cannot fix"},
 )
-_declare(verbs_without_options.check, epilog("sudo k3s-harden check", READS), options=SERVICE, printed=REPORT)
-_declare(
-    verbs_without_options.diff,
-    epilog(f"k3s-harden diff --role server --k3s-version {EXAMPLE_MINOR}", READS),
-    force=Force,
-    options=SERVICE,
-    printed=REPORT,
-)
-
-
-@app.command(
-    epilog=epilog(
-        f"sudo k3s-harden preflight v{EXAMPLE_MINOR}",
-        READS,
-        "nothing known prevents K3s of that version from starting, and apply can do the rest",
-        {ExitCode.NOT_COMPLIANT: "K3s would not start, or something would be left that apply cannot fix"},
-    )
-)
-@expand(options=SERVICE, printed=REPORT)
 def preflight(
     version: Annotated[
         str,
@@ -120,8 +167,8 @@ def preflight(
         ),
     ],
     *,
-    options: HostOptions,
-    printed: ReportOptions,
+    options: Service = _THIS_HOST,
+    printed: Report = _REPORT,
 ) -> None:
     """Check a K3s upgrade before it is made.
 
@@ -136,157 +183,241 @@ def preflight(
     target = verb.target_version(version)
     result = verb.preflight(options.host(), options.request(), target)
     for_target = replace(options, k3s_version=result.target)
-    with printing(result.exit_code):
-        present_preflight(result, printed.output_format, printed.verbosity, sys.stdout, for_target.caller)
-    sys.exit(int(result.exit_code))
+    printed.finish_as(partial(present_preflight, result, caller=for_target.caller), result.exit_code)
 
 
-_assess_epilog = partial(
-    epilog,
-    codes=(*READS, ExitCode.ENVIRONMENT),
-    success="no control without a waiver failed or is undetermined",
-    own={
+_ASSESSES: dict[str, Any] = {
+    "codes": (*READS, ExitCode.ENVIRONMENT),
+    "success": "no control without a waiver failed or is undetermined",
+    "own": {
         ExitCode.NOT_COMPLIANT: "a control without a waiver failed or is undetermined",
         ExitCode.ENVIRONMENT: "the report cannot be written there, such as on a read-only mount",
     },
+}
+
+
+@_command(
+    "sudo k3s-harden assess --role server --format html --output report.html",
+    **_ASSESSES,
+    without=("every", "report_to_api", "node"),
 )
-_ASSESS: dict[str, Any] = {
-    "benchmark": Annotated[
+@_command(
+    "k3s-harden assess-node --root /host --node worker-1",
+    **_ASSESSES,
+    name="assess-node",
+    hidden=True,
+    help="Assess the node of a pod.\n\nThe pods of `render assessment-job` run it, as `assess`.",
+)
+def assess(
+    *,
+    benchmark: Annotated[
         str,
         Option(
             help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.",
             metavar="VERSION",
             autocompletion=benchmarks,
         ),
-    ],
-    "baseline": Annotated[
+    ] = "auto",
+    baseline: Annotated[
         Optional[Path],
         Option(
             help="Earlier JSON report; what failed or was undetermined in it does not fail this run.", metavar="FILE"
         ),
-    ],
-    "allowed_signers": Annotated[
+    ] = None,
+    allowed_signers: Annotated[
         Optional[Path],
         Option(help="Verify the baseline's signature, BASELINE.sig, with the keys in FILE.", metavar="FILE"),
-    ],
-    "baseline_days": Annotated[
+    ] = None,
+    baseline_days: Annotated[
         int, Option(help="Age in days from which a baseline is rejected.", metavar="DAYS", min=1)
-    ],
-    "other_machine": Annotated[
+    ] = 366,
+    other_machine: Annotated[
         bool, Option("--other-machine", help="Accept a baseline of another machine, such as the one before a repair.")
-    ],
-    "compare": Annotated[
+    ] = False,
+    compare: Annotated[
         Optional[tuple[Path, Path]],
         Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
-    ],
-    "cluster": Annotated[
+    ] = None,
+    cluster: Annotated[
         bool,
         Option("--cluster", help="Also ask the API server of this host about objects and components of the cluster."),
-    ],
-    "probe": Annotated[
+    ] = False,
+    probe: Annotated[
         bool, Option("--probe", help="As --cluster, and with dry runs of pods that Pod Security has to reject.")
-    ],
-    "printed": {
-        "output_format": Annotated[
-            Format, Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
-        ],
-        "output": Annotated[
-            Optional[Path],
-            Option(help="File to write with mode 0600; its ending selects the format. [default: -]", metavar="FILE"),
-        ],
-        "sign": Annotated[
-            Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
-        ],
-        "framework": Annotated[
-            Optional[Framework],
-            Option(help="Only the controls of stig or nist, listed by the rules of that framework.", metavar="NAME"),
-        ],
-        "beyond": Annotated[bool, Option("--beyond", help="kube-bench: add the controls that CIS does not have.")],
-        "verbose": Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")],
-        "quiet": Annotated[bool, Option("--quiet", "-q", help="Print only failed and undetermined controls.")],
-    },
-}
-_declare(
-    verbs_without_options.assess,
-    _assess_epilog("sudo k3s-harden assess --role server --format html --output report.html"),
-    every=None,
-    report_to_api=None,
-    options=SERVICE,
-    **_ASSESS,
-)
-app.command(
-    "assess-node",
-    epilog=_assess_epilog("k3s-harden assess-node --root /host --node worker-1"),
-    hidden=True,
-    help="Assess the node of a pod.\n\nThe pods of `render assessment-job` run it, as `assess`.",
-)(
-    expand(
-        every=Annotated[Optional[float], Option(help="Assess again and again, after this time.", **HOURS)],
-        report_to_api=Annotated[
-            bool, Option("--report-to-api", help="Also write an OpenReports ClusterReport to the API server.")
-        ],
-        options={**SERVICE, "node": Node},
-        **_ASSESS,
-    )(verbs_without_options.assess)
-)
-_declare(
-    verbs_without_options.drift,
-    epilog(
-        "sudo k3s-harden drift",
-        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
-        "the assessment is stored, whatever its result",
-    ),
-    options=SERVICE,
-    test_notification=Annotated[
+    ] = False,
+    every: Annotated[Optional[float], Option(help="Assess again and again, after this time.", **HOURS)] = None,
+    report_to_api: Annotated[
+        bool, Option("--report-to-api", help="Also write an OpenReports ClusterReport to the API server.")
+    ] = False,
+    options: AssessedNode = _THIS_HOST,
+    printed: Assessed = _ASSESSMENT,
+) -> None:
+    """Assess this host against a CIS benchmark.
+
+    Reports the status of each control and its evidence. Makes no changes. The exit code is 3 if a control without a
+    waiver failed or could not be determined.
+    """
+    from agent.assess.evidence.host_assessment import Scope, assess_host, compared, load_baseline, require_use
+    from agent.verbs import assess as verb
+
+    printed = printed.with_format_of_output()
+    printed.refuse_contradictions()
+    if allowed_signers and not baseline:
+        raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
+    if report_to_api and not options.node:
+        raise UsageError("cannot use --report-to-api without --node: it is for pods", "pass --node NAME, or omit it")
+    if compare:
+        printed.finish_comparison(compared(*map(absolute, compare)))
+    if every is not None:
+        if options.node:
+            options.host()  # this process is confined, too: each assessment is a child with the same user
+        repeat(every)
+    chosen = verb.benchmark_named(benchmark)
+    earlier = None
+    if baseline is not None:
+        from agent.base.host import Host
+
+        signers = None if allowed_signers is None else absolute(allowed_signers)
+        earlier = load_baseline(Host.real(), absolute(baseline), signers)
+    if (cluster or probe) and options.root != "/":
+        raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
+    host, request = options.host(), options.request()
+    if earlier is not None:
+        require_use(host, earlier, baseline_days, of_another=other_machine)
+    scope = Scope(chosen, earlier, cluster or probe, probe, printed.has_frameworks)
+    with progress("assess", quiet=printed.quiet) as shown:
+        done = assess_host(host, request, scope, shown)
+    if scope.with_cluster and done.node.facts.role is Role.AGENT:
+        raise UsageError("cannot use --cluster on an agent: it has no API server", "run the command on a server")
+    printed.finish_assessment(verb.with_next_steps(host, done), options.caller, to_api=report_to_api)
+
+
+@_command("sudo k3s-harden drift", _STORES, "the assessment is stored, whatever its result")
+def drift(
+    *,
+    options: Service = _THIS_HOST,
+    test_notification: Annotated[
         bool, Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
-    ],
+    ] = False,
+) -> None:
+    """Report changes since the last assessment.
+
+    k3s-harden-check.service runs it every day. Stores the assessment and its metrics, and prints a line for each
+    change, then the next steps. The first run prints the result. With the setting drift.repair, it then runs apply.
+    """
+    from agent.assess.evidence.host_assessment import Scope, assess_host
+
+    host, request = options.host(), options.request()
+    if test_notification:
+        from agent.verbs.notify import send_test
+
+        print_text(f"{send_test(host, request, lambda: assess_host(host, request).assessment)}\n")
+        return
+    from agent.verbs.assess import with_next_steps
+    from agent.verbs.drift import drift as changes
+
+    def assess(scope: Scope) -> Assessment:
+        return with_next_steps(host, assess_host(host, request, scope))
+
+    for line in changes(host, request, assess, options.caller):
+        print_text(f"{line}\n")
+
+
+@_command(
+    "systemctl start k3s-harden-publish.service",
+    _STORES,
+    "the Node has the state of the last drift check, or there is nothing to publish",
 )
-_declare(
-    verbs_without_options.publish,
-    epilog(
-        "systemctl start k3s-harden-publish.service",
-        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
-        "the Node has the state of the last drift check, or there is nothing to publish",
-    ),
-    remove=Annotated[
+def publish(
+    *,
+    remove: Annotated[
         bool, Option("--remove", help="Remove what was published. The next drift check publishes it again.")
-    ],
+    ] = False,
+) -> None:
+    """Write the state of this node to its Node.
+
+    k3s-harden-publish.service runs it after each drift check, and every 15 to 30 minutes. With the setting `publish`,
+    it writes a condition and annotations with the kubelet's credential, if they have changed here or on the Node, and
+    otherwise every six hours. Without the setting, it removes them.
+    """
+    from agent.base.host import Host
+    from agent.verbs.publish import publish as verb
+
+    line = verb(Host.real(), remove=remove)
+    if line:
+        print_text(f"{line}\n")
+
+
+@_command(
+    "sudo k3s-harden record-traffic",
+    _STORES,
+    "the connections of this moment are recorded, or the recording has ended",
 )
-_declare(
-    verbs_without_options.record_traffic,
-    epilog(
-        "sudo k3s-harden record-traffic",
-        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
-        "the connections of this moment are recorded, or the recording has ended",
-    ),
-)
-_declare(
-    verbs_without_options.gate,
-    epilog(
-        "sudo systemctl start k3s-harden@k3s.service",
-        CHANGES,
-        GATE_WORDING.success,
-        {ExitCode.NOT_COMPLIANT: "K3s may not start: it would run unhardened"},
-    ),
+def record_traffic() -> None:
+    """Record who connects to pods of this node.
+
+    Up to the day in the setting `traffic.record-until`, k3s-harden-traffic.timer repeats the first run every minute.
+    Adds the connections that the kernel tracks to /var/lib/k3s-harden/connections.json. UDP, and what ended between two
+    runs, can be missing. `impact --connections` reads the records of all nodes. `revert` and `uninstall` remove it.
+    """
+    from agent.base.host import Host
+    from agent.verbs.record_traffic import record_traffic as verb
+
+    for line in verb(Host.real(), PurePosixPath(os.path.realpath(sys.argv[0]))):
+        print_text(f"{line}\n")
+
+
+GATE_WORDING = Wording("K3s may start")
+
+
+@_command(
+    "sudo systemctl start k3s-harden@k3s.service",
+    CHANGES,
+    GATE_WORDING.success,
+    {ExitCode.NOT_COMPLIANT: "K3s may not start: it would run unhardened"},
     hidden=True,
-    service=Annotated[
+)
+def gate(
+    *,
+    service: Annotated[
         str, Option(help=f"K3s service that is about to start. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
-    ],
-    options=LIVE,
-    printed=REPORT,
-)
-_declare(
-    verbs_without_options.confirm,
-    epilog(
-        "sudo systemctl start k3s-harden-started@k3s.service",
-        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE),
-        "K3s runs with the arguments that the gate judged, or that is not known",
-    ),
+    ] = "",
+    options: Live = _THIS_HOST,
+    printed: Report = _REPORT,
+) -> None:
+    """Run apply and decide if K3s may start.
+
+    k3s-harden@.service runs it before each start of a K3s service, whose name is in K3S_HARDEN_SERVICE. systemd starts
+    K3s only if it succeeds.
+    """
+    from agent.verbs import check_and_apply
+
+    service = service or os.environ.get(SERVICE_VARIABLE, "")
+    report = check_and_apply.gate(options.host(), options.request(service=service))
+    printed.finish(report, options.caller, GATE_WORDING)
+
+
+@_command(
+    "sudo systemctl start k3s-harden-started@k3s.service",
+    RENDERS,
+    "K3s runs with the arguments that the gate judged, or that is not known",
     hidden=True,
-    service=Annotated[
-        str, Option(help=f"K3s service that has started. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
-    ],
 )
+def confirm(
+    *,
+    service: Annotated[
+        str, Option(help=f"K3s service that has started. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
+    ] = "",
+) -> None:
+    """Confirm that K3s runs as its gate has judged.
+
+    k3s-harden-started@.service runs it after each start of a K3s service. It waits for up to ten minutes, and
+    compares what K3s logged for this start with what the gate judged. It changes and stops nothing.
+    """
+    from agent.base.host import Host
+    from agent.harden.gate.confirmation import confirm as verb
+
+    print_text(f"{verb(Host.real(), service or os.environ.get(SERVICE_VARIABLE, ''))}\n")
 
 
 _BYPASS = Wording(
@@ -294,8 +425,7 @@ _BYPASS = Wording(
 )
 
 
-@app.command(epilog=epilog("sudo k3s-harden bypass --for 2h", CHANGES, _BYPASS.success))
-@expand(printed=REPORT)
+@_command("sudo k3s-harden bypass --for 2h", CHANGES, _BYPASS.success)
 def bypass(
     *,
     duration: Annotated[
@@ -305,7 +435,7 @@ def bypass(
         int, Option(help="Without --for: minutes until an unused bypass ends.", metavar="MINUTES", min=1, max=1440)
     ] = 15,
     unit: Services = None,
-    printed: ReportOptions,
+    printed: Report = _REPORT,
 ) -> None:
     """Let K3s start without its gate.
 
@@ -317,9 +447,7 @@ def bypass(
     from agent.verbs import bypass as verb
 
     minutes = expires_in if duration is None else verb.minutes_of(duration)
-    printed.finish(
-        verb.bypass(Host.real(), unit or (), minutes, each=duration is not None), HostOptions().caller, _BYPASS
-    )
+    printed.finish(verb.bypass(Host.real(), unit or (), minutes, each=duration is not None), _THIS_HOST.caller, _BYPASS)
 
 
 _REVERT = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
@@ -332,14 +460,13 @@ _NOT_REVERTED = {
 }
 
 
-@app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, _REVERT.success, _NOT_REVERTED))
-@expand(options=TREE, printed=REPORT)
+@_command("sudo k3s-harden revert", CHANGES, _REVERT.success, _NOT_REVERTED)
 def revert(
     *,
     last: Annotated[bool, Option("--last", help="Undo only the newest run.")] = False,
     force: Force = False,
-    options: HostOptions,
-    printed: ReportOptions,
+    options: Tree = _THIS_HOST,
+    printed: Report = _REPORT,
 ) -> None:
     """Undo the changes of apply.
 
@@ -351,13 +478,11 @@ def revert(
     printed.finish(verb(options.host(), last=last, force=force), options.caller, _REVERT)
 
 
-@app.command(
-    epilog=epilog(
-        "k3s-harden fleet --require compliant --max-age 26h --expect 5",
-        READS,
-        "the nodes were printed, and what is required of them holds",
-        {ExitCode.NOT_COMPLIANT: "a requirement does not hold, or the cluster has no nodes"},
-    )
+@_command(
+    "k3s-harden fleet --require compliant --max-age 26h --expect 5",
+    READS,
+    "the nodes were printed, and what is required of them holds",
+    {ExitCode.NOT_COMPLIANT: "a requirement does not hold, or the cluster has no nodes"},
 )
 def fleet(
     sources: Annotated[
@@ -414,20 +539,16 @@ def fleet(
             signers=None if allowed_signers is None else absolute(allowed_signers),
             before=None if since is None else verb.snapshot(absolute(since)),
         )
-    with printing(fleet.exit_code):
-        present_fleet(fleet, output_format, sys.stdout, results)
-    sys.exit(int(fleet.exit_code))
+    show = partial(present_fleet, fleet, only=results)
+    ReportOptions(output_format).finish_as(show, fleet.exit_code)
 
 
-@app.command(
-    epilog=epilog(
-        "sudo k3s-harden impact",
-        READS,
-        "nothing breaks",
-        {ExitCode.NOT_COMPLIANT: "something breaks, or could not be determined"},
-    )
+@_command(
+    "sudo k3s-harden impact",
+    READS,
+    "nothing breaks",
+    {ExitCode.NOT_COMPLIANT: "something breaks, or could not be determined"},
 )
-@expand(options={"config": Config, "profile": Profile}, printed={**REPORT, "output_format": ImpactFormat})
 def impact(
     *,
     kubeconfig: Annotated[
@@ -442,8 +563,8 @@ def impact(
     connections: Annotated[
         Optional[Path], Option(help="Directory with the records of `record-traffic` of all nodes.", metavar="DIR")
     ] = None,
-    options: HostOptions,
-    printed: ReportOptions,
+    options: OfCluster = _THIS_HOST,
+    printed: ImpactReport = _REPORT,
 ) -> None:
     """Show what hardening breaks in the cluster.
 
@@ -462,14 +583,14 @@ def impact(
         found = verb.impact(
             *(options.host(), options.request(), os.environ, shown), kubectl=kubectl, probe=probe, records=records
         )
-    with printing(found.exit_code):
-        present_impact(found, printed.output_format, printed.verbosity, sys.stdout)
-    sys.exit(int(found.exit_code))
+    printed.finish_as(partial(present_impact, found), found.exit_code)
 
 
-@app.command(
-    epilog=epilog("k3s-harden explain audit-log-maxage", RENDERS, "the explanation was printed"),
-    context_settings={"ignore_unknown_options": True},  # `explain --anonymous-auth`
+@_command(
+    "k3s-harden explain audit-log-maxage",
+    RENDERS,
+    "the explanation was printed",
+    context={"ignore_unknown_options": True},  # `explain --anonymous-auth`
 )
 def explain(
     topic: Annotated[
@@ -499,14 +620,11 @@ _SERVICE_ACCOUNTS = Wording(
 _UNDO = Wording(_SERVICE_ACCOUNTS.success, "Restored", "Nothing to restore", "restored")
 
 
-@app.command(
-    epilog=epilog(
-        "sudo k3s-harden service-accounts --wait 300",
-        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
-        _SERVICE_ACCOUNTS.success,
-    )
+@_command(
+    "sudo k3s-harden service-accounts --wait 300",
+    (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
+    _SERVICE_ACCOUNTS.success,
 )
-@expand(options={"config": Config}, printed=REPORT)
 def service_accounts(
     *,
     kubeconfig: Annotated[
@@ -521,10 +639,12 @@ def service_accounts(
     ] = 0,
     dry_run: Annotated[bool, Option("--dry-run", help="Show the changes, and make none.")] = False,
     undo: Annotated[bool, Option("--undo", help="Restore the values before the first run.")] = False,
-    options: HostOptions,
-    printed: ReportOptions,
+    options: ConfigOnly = _THIS_HOST,
+    printed: Report = _REPORT,
 ) -> None:
     """Disable default ServiceAccount tokens.
+
+    With the setting network-policies.new-namespaces, it also creates the NetworkPolicies of new namespaces.
 
     Sets automountServiceAccountToken to false on the default ServiceAccount of each namespace, except those in the
     setting service-accounts.exempt. An annotation on the account holds the earlier value, which --undo restores. Run it
@@ -538,14 +658,13 @@ def service_accounts(
     access = KubectlAccess(None if kubeconfig is None else str(absolute(kubeconfig)), timeout, wait)
     with progress("service-accounts", quiet=printed.quiet) as shown:
         report = change_default_tokens(host, settings, access, undo=undo, dry_run=dry_run, progress=shown)
-    printed.finish(report, HostOptions().caller, _UNDO if undo else _SERVICE_ACCOUNTS)
+    printed.finish(report, _THIS_HOST.caller, _UNDO if undo else _SERVICE_ACCOUNTS)
 
 
 _INSTALL = Wording("everything is installed", "Installed", "Already installed; nothing was changed", "installed")
 
 
-@app.command(epilog=epilog("sudo k3s-harden install", CHANGES, _INSTALL.success))
-@expand(options=HOST, printed=REPORT)
+@_command("sudo k3s-harden install", CHANGES, _INSTALL.success)
 def install(
     *,
     unit: Services = None,
@@ -553,8 +672,8 @@ def install(
     enforce: Annotated[
         bool, Option("--enforce", help="Install the gate on a cluster that apply never hardened.")
     ] = False,
-    options: HostOptions,
-    printed: ReportOptions,
+    options: HostTree = _THIS_HOST,
+    printed: Report = _REPORT,
 ) -> None:
     """Install the gate, timers and completions.
 
@@ -572,9 +691,8 @@ def install(
 _UNINSTALL = Wording("everything is removed", "Uninstalled", "Nothing to uninstall", "uninstalled")
 
 
-@app.command(epilog=epilog("sudo k3s-harden uninstall", CHANGES, _UNINSTALL.success))
-@expand(options=HOST, printed=REPORT)
-def uninstall(*, program: Program = None, options: HostOptions, printed: ReportOptions) -> None:
+@_command("sudo k3s-harden uninstall", CHANGES, _UNINSTALL.success)
+def uninstall(*, program: Program = None, options: HostTree = _THIS_HOST, printed: Report = _REPORT) -> None:
     """Remove what install installed.
 
     The host stays hardened; `revert` undoes the hardening.
@@ -586,9 +704,7 @@ def uninstall(*, program: Program = None, options: HostOptions, printed: ReportO
     printed.finish(report, partial(options.caller, program), _UNINSTALL)
 
 
-@app.command(
-    epilog=epilog("k3s-harden upgrade-node", CHANGES, "the node has this version, and check succeeded"), hidden=True
-)
+@_command("k3s-harden upgrade-node", CHANGES, "the node has this version, and check succeeded", hidden=True)
 def upgrade_node() -> None:
     """Replace the program of a node by this one.
 
@@ -604,14 +720,9 @@ def upgrade_node() -> None:
     sys.exit(verb(host, bundle, partial(run_below, host.root), lambda line: print_text(f"{line}\n")))
 
 
-def _installation(
-    host: "Host", options: HostOptions, services: Sequence[str], program: Optional[Path]
-) -> "Installation":
+def _installation(host: Host, options: HostOptions, services: Sequence[str], program: Path | None) -> Installation:
     """Return the installation of this program, or of the named one, on this host."""
     from agent.verbs.installation import installation_for
 
     path = program or os.path.realpath(absolute(Path(sys.argv[0])))
     return installation_for(host, options.request(), services, PurePosixPath(path))
-
-
-set_summaries(app)

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "k3s-harden"
 
-CHANGES = tuple(ExitCode)
-"""Exit codes of a verb that changes the host."""
-READS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.NOT_COMPLIANT)
-"""Exit codes of a verb that compares the host and makes no changes."""
-RENDERS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE)
-"""Exit codes of a verb that does not read the host."""
 _FAILED = "error; nothing was changed"
 """The meaning of 1 for a verb that does not change the host."""
 
@@ -96,7 +90,12 @@ class Grouped(TyperGroup):
                 formatter.write_dl([(name.ljust(longest), one.get_short_help_str(_WIDTH)) for name, one in commands])
 
 
+def summary(text: str) -> str:
+    """Return the first line of a command's help, its text in the list of commands."""
+    return text.partition("\n")[0]
+
+
 def set_summaries(app: typer.Typer) -> None:
     """Use the first line of each command's docstring as its text in the list of commands."""
     for command in app.registered_commands:
-        command.short_help = (command.help or getdoc(command.callback) or "").partition("\n")[0]
+        command.short_help = summary(command.help or getdoc(command.callback) or "")

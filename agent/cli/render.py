@@ -10,7 +10,8 @@ import typer
 from typer import Option
 
 from agent.base.errors import UsageError
-from agent.cli.help_text import RENDERS, epilog, set_summaries
+from agent.cli.commands import RENDERS
+from agent.cli.help_text import epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import print_or_write
 from agent.cli.shared_options import HOURS, Image, expand, versions
@@ -52,6 +53,9 @@ OPTIONS = {
     ],
 }
 """The options of the host that a document is for, which is not read."""
+_NewHost = Annotated[HostOptions, OPTIONS]
+_NewExtension = Annotated[HostOptions, {name: OPTIONS[name] for name in ("config", "role", "data_dir")}]
+_OfVersion = Annotated[HostOptions, {"k3s_version": OPTIONS["k3s_version"]}]
 
 _OMIT = "omit a password: user-data is not secret"
 _HOURS = 24
@@ -66,8 +70,8 @@ def _add_file(name: str, summary: str) -> None:
     """Add the command for a document that depends only on the settings."""
 
     @documents.command(name, help=summary, epilog=_epilog(f"{name} --k3s-version {EXAMPLE_MINOR}"))
-    @expand(options=OPTIONS)
-    def _file(*, output: Output = None, options: HostOptions) -> None:
+    @expand
+    def _file(*, output: Output = None, options: _NewHost) -> None:
         print_or_write(rendered(name, options.settings_file, options.overrides), output)
 
 
@@ -76,7 +80,7 @@ for _name, _document in DOCUMENTS.items():
 
 
 @documents.command(epilog=_epilog('cloud-init --url "$URL" --sha256 "$SHA256"'))
-@expand(options=OPTIONS)
+@expand
 def cloud_init(
     *,
     url: Annotated[Optional[str], Option(help="URL of the program as a single file.", metavar="URL")] = None,
@@ -92,7 +96,7 @@ def cloud_init(
     token_file: Annotated[str, Option(help="File on the host with the cluster's token.", metavar="PATH")] = "",
     embed_token: Annotated[Optional[Path], Option(help="File here whose token to include.", metavar="FILE")] = None,
     output: Output = None,
-    options: HostOptions,
+    options: _NewHost,
 ) -> None:
     """Print user-data for cloud-init.
 
@@ -123,13 +127,13 @@ def cloud_init(
 
 
 @documents.command(epilog=_epilog('ignition --role server --url "$URL" --sha256 "$SHA256"'))
-@expand(options={name: OPTIONS[name] for name in ("config", "role", "data_dir")})
+@expand
 def ignition(
     *,
     url: Annotated[Optional[str], Option(help="URL of the system extension.", metavar="URL")] = None,
     sha256: Annotated[Optional[str], Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
     output: Output = None,
-    options: HostOptions,
+    options: _NewExtension,
 ) -> None:
     """Print an Ignition config.
 
@@ -147,7 +151,7 @@ def ignition(
 
 
 @documents.command(epilog=_epilog("assessment-job --all-nodes >nodes.yaml"))
-@expand(options={"k3s_version": OPTIONS["k3s_version"]})
+@expand
 def assessment_job(
     *,
     node: Annotated[str, Option(help="Assess this node once, by a Job.", metavar="NAME")] = "",
@@ -160,7 +164,7 @@ def assessment_job(
     image: Image = IMAGE,
     report_to_api: Annotated[bool, Option("--report-to-api", help="Also write OpenReports' ClusterReports.")] = False,
     output_format: Annotated[Format, Option("--format", help="Format of the report.", metavar="FORMAT")] = Format.AUTO,
-    options: HostOptions,
+    options: _OfVersion,
     output: Output = None,
 ) -> None:
     """Print a Job that assesses a node.

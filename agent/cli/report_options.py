@@ -17,11 +17,12 @@ from agent.reports.formats import ENDINGS, OF_AUDITORS, REPORT_FORMATS, Format, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
     from agent.assess.assessment import Assessment
     from agent.assess.baseline import Comparison
     from agent.assess.frameworks import Framework
+    from agent.base.errors import ExitCode
     from agent.base.report import Report, Wording
     from agent.reports.repair_texts import Caller
 
@@ -49,6 +50,12 @@ class ReportOptions(Value):
         with printing(report.exit_code, changed=report.has_changed, decides=report.verb != GATE_VERB):
             present(report, self.output_format, self.verbosity, sys.stdout, caller)
         sys.exit(int(report.exit_code))
+
+    def finish_as(self, present_: Callable[[Format, Verbosity, TextIO], None], exit_code: ExitCode) -> NoReturn:
+        """Print a result that is no report, and exit with its exit code."""
+        with printing(exit_code):
+            present_(self.output_format, self.verbosity, sys.stdout)
+        sys.exit(int(exit_code))
 
 
 class AssessmentOptions(ReportOptions):

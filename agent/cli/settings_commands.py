@@ -8,7 +8,8 @@ from typing import Annotated, Optional
 import typer
 from typer import Argument
 
-from agent.cli.help_text import RENDERS, epilog, set_summaries
+from agent.cli.commands import RENDERS
+from agent.cli.help_text import epilog, set_summaries
 from agent.cli.host_options import absolute
 from agent.cli.render import Output
 from agent.cli.report_options import print_or_write

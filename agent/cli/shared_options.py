@@ -2,22 +2,26 @@
 
 # Without `from __future__ import annotations`: the aliases are values, and Python 3.9 has no `X | None`.
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+from typer import Argument as Argument  # noqa: PLC0414 - for annotations of commands
 from typer import Option
 
+from agent.assess.frameworks import Framework
 from agent.base.model import StrEnum
-from agent.base.value import Value
 from agent.cli.host_options import HostOptions, RoleChoice
-from agent.cli.report_options import ReportOptions
+from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 from agent.reports.formats import FLEET_FORMATS, IMPACT_FORMATS, REPORT_FORMATS, Format
+
+if TYPE_CHECKING:
+    from agent.base.value import Value
 
 
 def _format_option(choices: Sequence[StrEnum]) -> Any:  # noqa: ANN401 - what typer.Option returns
@@ -113,52 +117,76 @@ Program = Annotated[
     Optional[Path], Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
 ]
 
-TREE: dict[str, Any] = {"root": Root, "allow_empty_root": AllowEmptyRoot}
-LIVE: dict[str, Any] = {"config": Config, "role": Role, "k3s_version": K3sVersion, "data_dir": DataDir}
-HOST = {**TREE, **LIVE}
-SERVICE = {**HOST, "unit": Unit}
-REPORT: dict[str, Any] = {"output_format": OutputFormat, "verbose": Verbose, "quiet": Quiet}
-"""Groups of options with their types, by the names of fields of HostOptions and ReportOptions."""
+_TREE: dict[str, Any] = {"root": Root, "allow_empty_root": AllowEmptyRoot}
+_LIVE: dict[str, Any] = {"config": Config, "role": Role, "k3s_version": K3sVersion, "data_dir": DataDir}
+_SERVICE = {**_TREE, **_LIVE, "unit": Unit}
+_REPORT: dict[str, Any] = {"output_format": OutputFormat, "verbose": Verbose, "quiet": Quiet}
+# A parameter that is a group of options has their types by the names of its fields.
+Tree = Annotated[HostOptions, _TREE]
+Live = Annotated[HostOptions, _LIVE]
+HostTree = Annotated[HostOptions, {**_TREE, **_LIVE}]
+Service = Annotated[HostOptions, _SERVICE]
+AssessedNode = Annotated[HostOptions, {**_SERVICE, "node": Node}]
+ConfigOnly = Annotated[HostOptions, {"config": Config}]
+OfCluster = Annotated[HostOptions, {"config": Config, "profile": Profile}]
+Report = Annotated[ReportOptions, _REPORT]
+ImpactReport = Annotated[ReportOptions, {**_REPORT, "output_format": ImpactFormat}]
+Assessed = Annotated[
+    AssessmentOptions,
+    {
+        "output_format": Annotated[
+            Format, Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
+        ],
+        "output": Annotated[
+            Optional[Path],
+            Option(help="File to write with mode 0600; its ending selects the format. [default: -]", metavar="FILE"),
+        ],
+        "sign": Annotated[
+            Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
+        ],
+        "framework": Annotated[
+            Optional[Framework],
+            Option(help="Only the controls of stig or nist, listed by the rules of that framework.", metavar="NAME"),
+        ],
+        "beyond": Annotated[bool, Option("--beyond", help="kube-bench: add the controls that CIS does not have.")],
+        "verbose": Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")],
+        "quiet": Annotated[bool, Option("--quiet", "-q", help="Print only failed and undetermined controls.")],
+    },
+]
 
-_VALUES: dict[str, Value] = {"options": HostOptions(), "printed": ReportOptions()}
 
+def expand(function: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
+    """Return a command whose groups of options are options, such as --root, and whose annotations are values.
 
-def expand(**declared: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator for a command: a parameter that is a group becomes its options, another gets its type.
-
-    A parameter that is declared as None is no option of this command, and has its default.
-
-    `@expand(options=HOST)` gives `def check(*, options: HostOptions)` the options --root, --config and so on, as if
-    each were a parameter, and passes their values to it as one HostOptions.
+    The function gets the values of a group as one, such as HostOptions. The options `without` have their defaults.
     """
-
-    def expanded(function: Callable[..., None]) -> Callable[..., None]:
-        parameters: list[Parameter] = []
-        groups: dict[str, tuple[type[Value], Collection[str]]] = {}
-        for name, parameter in signature(function).parameters.items():
-            declaration = declared.get(name, parameter.annotation)
-            if declaration is None:
-                continue
-            if not isinstance(declaration, Mapping):
-                parameters.append(parameter.replace(annotation=declaration))
-                continue
-            defaults = _VALUES[name] if parameter.default is Parameter.empty else parameter.default
-            groups[name] = type(defaults), declaration
+    parameters: list[Parameter] = []
+    groups: dict[str, tuple[type[Value], list[str]]] = {}
+    for name, parameter in signature(function).parameters.items():
+        declared: Any = parameter.annotation
+        if isinstance(declared, str):
+            declared = eval(declared, {**function.__globals__, **globals()})  # noqa: S307 - the program's own text
+        options = getattr(declared, "__metadata__", ())[-1:]
+        if options and isinstance(options[0], dict):
+            kind: type[Value] = declared.__origin__
+            defaults = kind() if parameter.default is Parameter.empty else parameter.default
+            shown = {key: option for key, option in options[0].items() if key not in without}
+            groups[name] = kind, list(shown)
             parameters += [
-                Parameter(key, Parameter.KEYWORD_ONLY, default=getattr(defaults, key), annotation=annotation)
-                for key, annotation in declaration.items()
+                Parameter(key, Parameter.KEYWORD_ONLY, default=getattr(defaults, key), annotation=option)
+                for key, option in shown.items()
             ]
+        elif name not in without:
+            parameters.append(parameter.replace(annotation=declared))
 
-        @wraps(function)
-        def command(**given: object) -> None:
-            values = {name: kind(**{key: given.pop(key) for key in keys}) for name, (kind, keys) in groups.items()}
-            for value in values.values():
-                if isinstance(value, ReportOptions):
-                    value.refuse_contradictions()
-            function(**given, **values)
+    @wraps(function)
+    def command(**given: object) -> None:
+        values = {name: kind(**{key: given.pop(key) for key in keys}) for name, (kind, keys) in groups.items()}
+        for value in values.values():
+            if isinstance(value, ReportOptions):
+                value.refuse_contradictions()
+        function(**given, **values)
 
-        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # Typer reads it
-        command.__annotations__ = {}
-        return command
-
-    return expanded
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # Typer reads it
+    command.__annotations__ = {}
+    return command

@@ -362,8 +362,8 @@ def read_role() -> dict[str, Any]:
     return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}
 
 
-def read_running(client: ApiClient, omitted: Collection[str] = ()) -> Running:
-    """Read all lists without the omitted ones. Raises HostError if the API server cannot be read at all."""
+def read_running(client: ApiClient, names: Collection[str] = tuple(_LISTS)) -> Running:
+    """Read these lists. Raises HostError if the API server cannot be read at all."""
     reader = Reader(client)
     version = reader.version()
     groups = reader.groups()
@@ -385,7 +385,7 @@ def read_running(client: ApiClient, omitted: Collection[str] = ()) -> Running:
         answers = {
             name: (request.path, pool.submit(listed, request, parse))
             for name, (request, parse) in _LISTS.items()
-            if not (name in omitted or (request.may_be_missing and groups and request.path.split("/")[2] not in groups))
+            if name in names and not (request.may_be_missing and groups and request.path.split("/")[2] not in groups)
         }
         wait([answer for _, answer in answers.values()])
     finally:

@@ -38,7 +38,8 @@ ACCOUNTS_REMAIN = register(
     Level.NOTE,
     explanation="""After a revert, default ServiceAccounts are as service-accounts has changed them.
 
-    They are objects of the cluster, not files of a server. Without a K3s that runs it is not known which these are.
+    They are objects of the cluster, not files of a server. Without a K3s that runs it is not known which these are, and
+    NetworkPolicies of new namespaces stay, too.
     """,
     repair="run `sudo k3s-harden service-accounts --undo` on one server",
 )

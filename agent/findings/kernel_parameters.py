@@ -12,7 +12,7 @@ from agent.findings.config_edits import setting_to, without, without_argument
 from agent.findings.registry import Problem, error, k3s_exits, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
-from agent.harden.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.plan.plan import describe_state
 from agent.k3s.roles_and_versions import Component
 
@@ -120,7 +120,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
         if row.key not in waived or row.key in differing or not row.compared:
             continue
         line, waiver = lines[row.key], waived[row.key]
-        value = KERNEL_DEFAULTS.get(row.key, row.value) if line is None or line.is_rejected else line.value
+        value = row.default if line is None or line.is_rejected else line.value
         if same_value(value, row.value):
             continue
         unless = f" unless another program sets {row.key}" if line is None else ""

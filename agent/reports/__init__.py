@@ -8,7 +8,9 @@ from agent.base.value import replace
 from agent.reports.formats import Format, fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from rich.console import Console
 
     from agent.base.report import Report
     from agent.reports.formats import Verbosity
@@ -34,17 +36,30 @@ def present(
         items = addressed_items(report.items, called)
         steps = addressed_steps(report.next_steps, called)
         report = replace(report, items=items, findings=tuple(findings), next_steps=steps)
+    from agent.reports.json_report import report_json, report_lines
+
+    def show(console: Console) -> None:
+        from agent.reports.table_report import print_report
+
+        print_report(console, report, verbosity)
+
+    write(stream, output_format, lambda: report_json(report), lambda: report_lines(report, verbosity), show)
+
+
+def write(
+    stream: TextIO,
+    output_format: Format,
+    as_json: Callable[[], str],
+    as_lines: Callable[[], Iterable[str]],
+    show: Callable[[Console], None],
+) -> None:
+    """Write a result to `stream` as JSON, as printable lines, or as what `show` prints to a terminal."""
     output_format = output_format.on(stream)
     if output_format is Format.JSON:
-        from agent.reports.json_report import report_json
+        stream.write(as_json())
+    elif output_format is Format.TABLE:
+        from agent.reports.layout import write_captured
 
-        stream.write(report_json(report))
-        return
-    if output_format is Format.TABLE:
-        from agent.reports.table_report import report_table
-
-        report_table(report, verbosity, stream)
+        write_captured(stream, show)
     else:
-        from agent.reports.json_report import report_lines
-
-        stream.write(fitting(report_lines(report, verbosity), stream))
+        stream.write(fitting("".join(f"{line}\n" for line in as_lines()), stream))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from agent.cluster.fleet.members import Fleet
     from agent.cluster.fleet.published import FleetNode
+    from agent.reports.formats import Verbosity
 
 SCHEMA = 1
 _LEFT_OUT_FIRST = ("k3s-harden", "Drifting since", "K3s", "Role")
@@ -25,7 +26,11 @@ _NOT_IN_JSON = ("uid", "leaked", "compared", "published")
 
 
 def present_fleet(
-    fleet: Fleet, output_format: Format, stream: TextIO, only: Sequence[str] = tuple(PublishedResult)
+    fleet: Fleet,
+    output_format: Format,
+    _: Verbosity,
+    stream: TextIO,
+    only: Sequence[str] = tuple(PublishedResult),
 ) -> None:
     """Write the nodes to `stream`. Texts of nodes are escaped, and secrets in them are replaced.
 

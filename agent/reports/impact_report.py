@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.repair import Decide, Patch
 from agent.base.value import replace
-from agent.findings.impact import ACCEPTED, UNDETERMINED
-from agent.reports import repair_texts
-from agent.reports.formats import Format, SettingsFormat, Verbosity, fitting
+from agent.findings.impact import ACCEPTED
+from agent.reports import repair_texts, write
+from agent.reports.formats import SettingsFormat, Verbosity
 from agent.reports.repair_texts import patch_command
 from agent.reports.text import printable
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from agent.base.repair import Repair
     from agent.findings.impact import Break, Impact
+    from agent.reports.formats import Format
 
 SCHEMA = 2
 _MANY = 10
@@ -36,15 +38,9 @@ def present_impact(
     """Write the impact to `stream`. Texts of the cluster are escaped, and secrets in them are replaced."""
     if isinstance(output_format, SettingsFormat):
         stream.write("".join(f"{printable(line)}\n" for line in _settings(impact)))
-    elif output_format is Format.JSON:
-        stream.write(_as_json(impact))
-    elif output_format.on(stream) is Format.TABLE:
-        from agent.reports.table_report import write_captured
-
-        write_captured(stream, lambda console: _print(console, impact, verbosity))
-    else:
-        text = "".join(f"{line}\n" for line in _lines(impact, verbosity))
-        stream.write(fitting(text, stream))
+        return
+    show = partial(_print, impact=impact, verbosity=verbosity)
+    write(stream, output_format, partial(_as_json, impact), partial(_lines, impact, verbosity), show)
 
 
 def summary(impact: Impact) -> str:
@@ -53,11 +49,10 @@ def summary(impact: Impact) -> str:
     return f"result {int(impact.exit_code)}: {counts or 'nothing breaks'}"
 
 
-def _settings(impact: Impact) -> Iterator[str]:
-    """Yield the lines of the settings with all rules."""
-    yield "network-policies:" if impact.allow else "# no rule is needed"
-    yield from ("  allow:",) if impact.allow else ()
-    yield from (f"    - {rule.setting}" for rule in impact.allow)
+def _settings(impact: Impact) -> list[str]:
+    """Return the lines of the settings with all rules."""
+    rules = [f"    - {rule.setting}" for rule in impact.allow]
+    return ["network-policies:", "  allow:", *rules] if rules else ["# no rule is needed"]
 
 
 def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:
@@ -118,7 +113,7 @@ def _at_first(repair: Repair) -> Repair:
 def _when(entry: Break) -> str:
     if entry.accepted and entry.is_accepted:
         return f"{ACCEPTED} until {entry.accepted.expires}"
-    return str(entry.when) if entry.is_certain else f"{UNDETERMINED}: {entry.when}"
+    return str(entry.when) if entry.is_certain else f"may break {entry.when}"
 
 
 def _why(entry: Break, *, is_verbose: bool) -> str:

@@ -11,34 +11,37 @@ from agent.reports.repair_texts import location_object, next_step_object, repair
 from agent.reports.text import fields, fix, item_fixes, predictions, printable, result, title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.base.errors import ExitCode
-    from agent.base.report import Entry, Finding, Item, Report
+    from agent.base.report import Entry, Fact, Finding, Item, NextStep, Report
 
 
-def report_lines(report: Report, verbosity: Verbosity) -> str:
-    """Return one line for each entry; an item's unified diff follows its line. -q is only the result."""
+def report_lines(report: Report, verbosity: Verbosity) -> Iterator[str]:
+    """Yield one line for each entry; an item's unified diff follows its line."""
     last = f"result {int(report.exit_code)}: {result(report)}"
-    lines = [last] if verbosity is Verbosity.QUIET else list(_lines(report, last, verbosity))
-    return "".join(f"{printable(line)}\n" for line in lines)
+    return framed_lines(title(report), report.facts, _body(report, verbosity), last, report.next_steps, verbosity)
 
 
-def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
-    yield title(report)
-    if verbosity is Verbosity.VERBOSE:
-        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in report.facts)
+def _body(report: Report, verbosity: Verbosity) -> Iterator[str]:
     for entry in report.entries:
         yield entry_line(entry)
         for item in entry.items:
             yield from item.diff.removesuffix("\n").split("\n") if item.diff else ()
     if verbosity is Verbosity.VERBOSE:
         yield from predictions(report)
-    yield last
-    if report.next_steps:
-        from agent.reports.repair_texts import step_lines
 
-        yield from step_lines(report.next_steps)
+
+def framed_lines(  # noqa: PLR0913, PLR0917 - the parts of a report
+    head: str, facts: Iterable[Fact], body: Iterable[str], last: str, steps: Sequence[NextStep], verbosity: Verbosity
+) -> Iterator[str]:
+    """Yield the printable lines of a result between its title and its next steps; -q is only the last line."""
+    lines = [last]
+    if verbosity is not Verbosity.QUIET:
+        shown = facts if verbosity is Verbosity.VERBOSE else ()
+        sources = (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in shown)
+        lines = [head, *sources, *body, last, *(repair_texts.step_lines(steps) if steps else ())]
+    return map(printable, lines)
 
 
 def entry_line(entry: Entry) -> str:

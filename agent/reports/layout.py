@@ -6,12 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
-from agent.reports.text import printable
+from agent.reports.formats import fitting
+from agent.reports.text import printable, stripped
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Callable
+    from typing import TextIO
 
 NARROW = 80
 """A terminal with fewer columns gets details below their head, with a small indent."""
@@ -120,3 +123,12 @@ def _inside(plain: str, start: int, end: int, width: int) -> int:
     """Return where a word that is too long for a line can end, before the last column; 0 if nowhere."""
     ends = (start + part.end() for part in re.finditer(r"[/,](?=\S)", plain[start:end]))
     return max((end for end in ends if cell_len(plain[:end]) <= width and end - start > 1), default=0)
+
+
+def write_captured(stream: TextIO, show: Callable[[Console], None]) -> None:
+    """Write what `show` prints to a Rich console of the width of the stream's terminal."""
+    console = Console(file=stream, highlight=False)
+    console.width = console.width or 80  # with COLUMNS=0 Rich would print nothing
+    with console.capture() as captured:
+        show(console)
+    stream.write(fitting(stripped(captured.get()), stream))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.report import Entry, ItemStatus
-from agent.reports import repair_texts
-from agent.reports.formats import Format, Verbosity, fitting
-from agent.reports.text import count_of, printable
+from agent.reports import repair_texts, write
+from agent.reports.formats import Verbosity
+from agent.reports.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agent.harden.plan.preflight_result import Preflight
+    from agent.reports.formats import Format
     from agent.reports.repair_texts import Caller
 
 SCHEMA = 2
@@ -38,30 +40,17 @@ def present_preflight(
     steps = repair_texts.addressed_steps(result.next_steps, called)
     changes, left = (repair_texts.addressed_items(items, called) for items in (result.changes, result.left))
     result = result._replace(problems=shown, changes=changes, left=left, next_steps=steps)
-    output_format = output_format.on(stream)
-    if output_format is Format.JSON:
-        stream.write(_as_json(result))
-    elif output_format is Format.TABLE:
-        from agent.reports.table_report import write_captured
-
-        write_captured(stream, lambda console: print_preflight(console, result, verbosity))
-    else:
-        stream.write(fitting(_as_lines(result, verbosity), stream))
+    show = partial(print_preflight, result=result, verbosity=verbosity)
+    write(stream, output_format, partial(_as_json, result), partial(_as_lines, result, verbosity), show)
 
 
-def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
-    from agent.reports.json_report import entry_line
+def _as_lines(result: Preflight, verbosity: Verbosity) -> Iterator[str]:
+    from agent.reports.json_report import entry_line, framed_lines
 
+    body = [f"{start}{entry_line(entry)}" for start, _, entries in _parts(result) for entry in entries]
+    body += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
     last = f"result {int(result.exit_code)}: {_summary(result)}"
-    lines = [last]
-    if verbosity is not Verbosity.QUIET:
-        lines = [_title(result)]
-        if verbosity is Verbosity.VERBOSE:
-            lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in result.facts]
-        lines += [f"{start}{entry_line(entry)}" for start, _, entries in _parts(result) for entry in entries]
-        lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
-        lines += [last, *repair_texts.step_lines(result.next_steps)]
-    return "".join(f"{printable(line)}\n" for line in lines)
+    return framed_lines(_title(result), result.facts, body, last, result.next_steps, verbosity)
 
 
 def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -> None:

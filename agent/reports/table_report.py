@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from agent.base.errors import ExitCode
 from agent.base.report import ItemStatus, Level
 from agent.reports import repair_texts
-from agent.reports.formats import Verbosity, fitting
+from agent.reports.formats import Verbosity
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_command, print_line, styled
 from agent.reports.repair_texts import print_next_steps
-from agent.reports.text import count_of, fields, fix, item_fixes, predictions, result, stripped, title
+from agent.reports.text import count_of, fields, fix, item_fixes, predictions, result, title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
 
     from agent.base.repair import Repair
     from agent.base.report import Entry, Fact, Finding, Item, Report
@@ -40,20 +41,6 @@ _DETAIL_COLUMN = 40
 _LEVEL_STYLE = {Level.ERROR: "red", Level.WARNING: "magenta", Level.NOTE: "cyan"}
 _DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 """By the first character of a line of a diff."""
-
-
-def report_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
-    """Write the report to a terminal; characters that its encoding lacks are replaced (Rich would raise an error)."""
-    write_captured(stream, lambda console: print_report(console, report, verbosity))
-
-
-def write_captured(stream: TextIO, show: Callable[[Console], None]) -> None:
-    """Write what `show` prints to a Rich console of the width of the stream's terminal."""
-    console = Console(file=stream, highlight=False)
-    console.width = console.width or 80  # with COLUMNS=0 Rich would print nothing
-    with console.capture() as captured:
-        show(console)
-    stream.write(fitting(stripped(captured.get()), stream))
 
 
 def print_report(console: Console, report: Report, verbosity: Verbosity) -> None:

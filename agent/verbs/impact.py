@@ -22,7 +22,7 @@ from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
 from agent.cluster.pod_security_probe import probe_workloads
 from agent.cluster.reader import LIMITS, Reader, read_running
 from agent.findings.impact import Topic
-from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults, not_needed
+from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults, needed
 from agent.findings.impact.traffic import expected_policies, replaced_policies
 from agent.findings.manifest_files import name_taken
 from agent.findings.registry import KINDS
@@ -39,13 +39,16 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
+    from agent.cluster.connection import ApiClient
     from agent.cluster.kubernetes.running_objects import Running
     from agent.cluster.pod_security_probe import UnexpectedAnswer
     from agent.findings.impact import Impact
+    from agent.harden.settings.schema import Settings
     from agent.harden.situation import Request, Situation
 
 _AT_ONCE = Limits(request=2.0, total=2.0, body=8 << 20)
 _LIMITS = Limits(request=20.0, body=LIMITS.body)
+_MOST_NAMED = 3
 _SEARCHES = 20.0
 """Seconds for all searches in the audit log."""
 _DEFAULT_IS_ASSUMED = (
@@ -68,7 +71,7 @@ def impact(
 ) -> Impact:
     """Return what breaks. With options of kubectl, and where no server of K3s is, kubectl reads the cluster.
 
-    `records` is a directory with those of all nodes. By default that of this node is read.
+    `records` is a directory with those of all nodes. By default that of this server, or this node's record, is read.
 
     `probe` also asks the API server of this host about each pod template, in a temporary namespace. Raises HardenError
     if the API server cannot be read, and SettingsError if the settings accept an object that does not exist.
@@ -120,7 +123,7 @@ def impact_on_server(
     progress("reading the cluster")
     data_dir = situation.facts.data_dir
     with connect_as_admin(host, data_dir, _LIMITS) as client:
-        running = read_running(client, not_needed(topics))
+        running = read_running(client, needed(topics))
     seen = _seen(host, running, records)
     version = _version(running.version)
     tomorrow = pod_security_defaults(observe_after_apply(host, request, situation))
@@ -151,6 +154,22 @@ def impact_on_server(
             notes=tuple(notes),
         )
     )
+
+
+def cut_by_policies(client: ApiClient, settings: Settings, namespaces: Collection[str]) -> Mapping[str, str]:
+    """Return what breaks with the guide's NetworkPolicy in each of these namespaces. Raises HardenError."""
+    running = read_running(client, needed((Topic.NETWORK_POLICIES,)))
+    settings = replace(settings, network_policy_namespaces=(*settings.network_policy_namespaces, *namespaces))
+    version, day = _version(running.version), timestamp(time.time())[:10]
+    inputs = Inputs(
+        "", running, settings, version, PodSecurityDefaults(None), expected_defaults(settings, version), day
+    )
+    found: dict[str, list[str]] = {}
+    for entry in evaluate(inputs).breaks:
+        if entry.topic is Topic.NETWORK_POLICIES and entry.object.namespace in namespaces:
+            verb = "breaks" if entry.is_certain else "may break"
+            found.setdefault(entry.object.namespace, []).append(f"{entry.object} {verb}: {entry.reasons[0]}")
+    return {namespace: "; ".join(texts[:_MOST_NAMED]) for namespace, texts in found.items()}
 
 
 def taken_names(host: Host, situation: Situation) -> Iterator[Finding]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent import findings
-from agent.base.errors import UsageError
+from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.running_effects import rotation_effects
+from agent.base.errors import HardenError, UsageError
 from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, Run, RunVerb, Set
 from agent.base.report import ItemStatus, NextStep
 from agent.base.value import replace
+from agent.cluster.kubernetes.objects import ClusterNode
+from agent.cluster.kubernetes.queries import REQUESTS, Query
+from agent.cluster.node_status import ENCRYPTION_HASH, parse_node
 from agent.findings.argument_predictions import accepts_cgroup_v1
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.harden.node.site_files import read_settings
@@ -18,7 +24,7 @@ from agent.harden.plan.preflight_result import Preflight, compared_findings, not
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s import upgrade_notes
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, NEWEST_PREVIEW, Version
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, NEWEST_PREVIEW, Role, Version
 from agent.verbs.advice import next_steps
 from agent.verbs.check_and_apply import items_of
 from agent.verbs.k3s_state import installed_k3s
@@ -97,7 +103,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         notes=upgrade_notes.notes_for_upgrade(current, target, before.facts.role, [*_features(host, before)]),
     )
     k3s = installed_k3s(host, now.facts)
-    first = (*_first(result, k3s, before.facts), *_setting(host, request, target))
+    first = (*_rotation(host, now.facts), *_first(result, k3s, before.facts), *_setting(host, request, target))
     if current is None:
         earlier = f"v{target.major}.{target.minor - 1}"
         with_current = RunVerb("preflight", (result.target, f"--k3s-version {earlier}"))
@@ -121,6 +127,26 @@ def _features(host: Host, situation: Situation) -> Iterator[str]:
         yield upgrade_notes.TRAEFIK
     if not host.has_kernel and not accepts_cgroup_v1(situation):  # otherwise cgroup-v1-refused tells
         yield upgrade_notes.CGROUP_V1
+
+
+def _rotation(host: Host, facts: HostFacts) -> Iterator[NextStep]:
+    """Yield how to finish a rotation of the keys of Secrets, by what all servers publish, or by this one's file."""
+    if facts.role is not Role.SERVER:
+        return
+    nodes: tuple[ClusterNode, ...] = ()
+    with suppress(HardenError):
+        # K3s writes the same text as its annotation (pkg/secretsencrypt/config.go).
+        text = host.tree.read_text(facts.data_dir / "server/cred/encryption-state.json")
+        nodes = (ClusterNode("this server", is_ready=True, is_server=True, annotations={ENCRYPTION_HASH: text}),)
+    if host.is_live:
+        from agent.cluster.connection import connect_as_admin
+        from agent.cluster.reader import LIMITS, Reader
+
+        with suppress(HardenError), connect_as_admin(host, facts.data_dir, LIMITS) as client:
+            nodes = Reader(client).listed(REQUESTS[Query.NODES], parse_node) or nodes
+    for effect in rotation_effects(facts, nodes):
+        if effect.status is ControlStatus.FAIL:
+            yield from (NextStep(step, f"finish the rotation first: {effect.observed}") for step in effect.steps)
 
 
 def _first(result: Preflight, k3s: InstalledK3s, facts: HostFacts) -> Iterator[NextStep]:

@@ -34,7 +34,7 @@ from agent.reports.text import count_of
 from agent.verbs.advice import next_steps
 from agent.verbs.k3s_state import configured_k3s
 from agent.verbs.record_traffic import remove_record
-from agent.verbs.service_accounts import changed_accounts
+from agent.verbs.service_accounts import changed_accounts, withdrawn_policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,6 +112,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     left_in_cluster = after_apply_or_revert.LeftInCluster()
     if has_started:
         accounts = changed_accounts(host, k3s.data_dir) if host.is_live else ()
+        items = (*items, *(withdrawn_policies(host) if host.is_live and not last else ()))
         left_in_cluster = after_apply_or_revert.LeftInCluster(objects if is_lost else (), accounts)
     found = after_apply_or_revert.after_revert(
         undone, gates, k3s_runs=runs_k3s, left=left_in_cluster, settings=k3s.settings

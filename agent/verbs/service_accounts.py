@@ -1,4 +1,4 @@
-"""Automatic tokens of the default ServiceAccounts (guide: CIS 5.1.5).
+"""Automatic tokens of the default ServiceAccounts (guide: CIS 5.1.5), and NetworkPolicies of new namespaces.
 
 Uses kubectl, which reaches the API on every server with the credentials that K3s keeps for root.
 """
@@ -15,16 +15,18 @@ from agent.base.repair import Cause, words
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cluster.kubernetes.objects import as_list, as_mapping
+from agent.harden.settings.schema import Settings
 from agent.verbs.advice import next_steps
+from agent.verbs.new_namespaces import policed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.base.report import Progress
     from agent.cluster.connection import Kubectl
     from agent.cluster.kubernetes.objects import Json
-    from agent.harden.settings.schema import Settings
+    from agent.verbs.new_namespaces import Namespaces
 
 _PAUSE = 3.0
 _LARGEST_ANSWER = 64 << 20
@@ -103,16 +105,17 @@ def change_default_tokens(
 ) -> Report:
     """Disable the token of each default ServiceAccount, or undo that; a failure does not stop the others.
 
-    An account that the settings exempt gets its earlier value back. Raises HostError if there is no kubectl, another
-    user can change it or its kubeconfig, or the API server does not answer.
+    The same for the NetworkPolicies of new namespaces. An account that the settings exempt gets its earlier value back.
+    Raises HostError if there is no kubectl, another user can change it or its kubeconfig, or the API server does not
+    answer.
     """
-    if not undo and not settings.stage_service_accounts:
-        detail = f"off; until {settings.stages_until}"
-        item = Item("stages.service-accounts", ItemStatus.POSTPONED, detail, until=settings.stages_until or "")
-        return Report(verb="service-accounts", writes=not dry_run, facts=(), items=(item,), findings=())
     kubectl = _kubectl(host, access)
     progress("reading the ServiceAccounts" if not access.wait else "waiting for the API server")
-    before = _first_accounts(host, kubectl, host.now() + access.wait)
+    namespaces, before = _first_answer(host, kubectl, host.now() + access.wait)
+    items = []
+    if not undo and not settings.stage_service_accounts:
+        detail, before = f"off; until {settings.stages_until}", {}
+        items.append(Item("stages.service-accounts", ItemStatus.POSTPONED, detail, until=settings.stages_until or ""))
     exempt = {name.partition("/")[0] for name in settings.exempt_accounts}
     changes = {
         namespace: change
@@ -120,7 +123,6 @@ def change_default_tokens(
         if account is not None and (change := _change(account, undo=undo, is_exempt=namespace in exempt)) is not None
     }
     bound = _bound(kubectl) if any(not change.expected for change in changes.values()) else {}
-    items = []
     for number, (namespace, account) in enumerate(before.items(), 1):
         change = changes.get(namespace)
         if change is None:
@@ -133,11 +135,21 @@ def change_default_tokens(
         else:
             progress(f"patching {namespace}/default", number, len(before))
             items.append(_patched(kubectl, namespace, change))
+    items += policed(host, kubectl, settings, namespaces, undo=undo, dry_run=dry_run)
     facts = (Fact("command", " ".join(kubectl.command), "first of k3s kubectl and kubectl"),)
     report = Report(verb="service-accounts", writes=not dry_run, facts=facts, items=tuple(items), findings=())
     if dry_run:
         return report
     return replace(report, next_steps=next_steps.steps_after_service_accounts(report, undo=undo))
+
+
+def withdrawn_policies(host: Host) -> tuple[Item, ...]:
+    """Remove the NetworkPolicies of new namespaces after a revert; nothing if the API server does not answer."""
+    try:
+        kubectl = _kubectl(host, KubectlAccess())
+        return tuple(policed(host, kubectl, Settings(), _namespaces(kubectl), undo=False, dry_run=False))
+    except HostError:
+        return ()
 
 
 def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
@@ -212,10 +224,11 @@ def _patched(kubectl: Kubectl, namespace: str, change: _Change) -> Item:
     return Item(name, ItemStatus.CHANGED, change.detail)
 
 
-def _first_accounts(host: Host, kubectl: Kubectl, deadline: float) -> dict[str, _Account | None]:
+def _first_answer(host: Host, kubectl: Kubectl, deadline: float) -> tuple[Namespaces, dict[str, _Account | None]]:
     while True:
         try:
-            return _accounts(kubectl)
+            namespaces = _namespaces(kubectl)
+            return namespaces, _accounts(kubectl, namespaces)
         except _DistrustedError:
             raise
         except HostError:
@@ -224,9 +237,19 @@ def _first_accounts(host: Host, kubectl: Kubectl, deadline: float) -> dict[str, 
             host.sleep(_PAUSE)
 
 
-def _accounts(kubectl: Kubectl) -> dict[str, _Account | None]:
+def _namespaces(kubectl: Kubectl) -> Namespaces:
+    """Return the annotations of each namespace that is not being deleted."""
+    listed = _items(kubectl("get", "namespaces", "--output=json"), "namespaces")
+    found = (as_mapping(namespace.get("metadata")) for namespace in listed)
+    return {
+        str(metadata.get("name")): as_mapping(metadata.get("annotations"))
+        for metadata in found
+        if "deletionTimestamp" not in metadata
+    }
+
+
+def _accounts(kubectl: Kubectl, namespaces: Iterable[str]) -> dict[str, _Account | None]:
     """Return the default ServiceAccount of each namespace; None if there is none yet."""
-    names = kubectl("get", "namespaces", "--output=name").split()
     selected = ("--all-namespaces", "--field-selector=metadata.name=default", "--output=json")
     found = {}
     for account in _items(kubectl("get", "serviceaccounts", *selected), "ServiceAccounts"):
@@ -238,7 +261,7 @@ def _accounts(kubectl: Kubectl) -> dict[str, _Account | None]:
         found[str(metadata["namespace"])] = _Account(
             account.get(_FIELD), before if before in ("true", _UNSET) else "", annotations.get(_EXEMPT) == "true"
         )
-    return {name.removeprefix("namespace/"): found.get(name.removeprefix("namespace/")) for name in names}
+    return {name: found.get(name) for name in namespaces}
 
 
 def _bound(kubectl: Kubectl) -> Mapping[str, Sequence[str]] | None:

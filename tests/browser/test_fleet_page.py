@@ -12,7 +12,7 @@ import pytest
 from agent.cluster.fleet.members import Requirement, make_fleet
 from agent.cluster.node_status import parse_node
 from agent.reports.fleet_report import present_fleet
-from agent.reports.formats import Format
+from agent.reports.formats import Format, Verbosity
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.cluster.fleet.sample_nodes import NOW, node
 
@@ -33,7 +33,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     items = [(name, node(f"work-{at}", **changes.get(at, {}))) for name in ("a", "b") for at in range(60)]
     nodes = [parse_node(item)._replace(cluster=name) for name, item in items]
     stream = io.StringIO()
-    present_fleet(make_fleet(nodes, NOW.timestamp(), Requirement(1e6)), Format.HTML, stream)
+    present_fleet(make_fleet(nodes, NOW.timestamp(), Requirement(1e6)), Format.HTML, Verbosity.NORMAL, stream)
     file = directory / "fleet.html"
     file.write_text(stream.getvalue(), encoding="ascii")
     with opened(program, directory / "profile") as found:
@@ -93,7 +93,9 @@ def test_many_nodes_without_a_problem_have_rows_on_request(page: Page, tmp_path:
     """They can then be filtered and sorted as others, and look the same."""
     items = [node(f"work-{at}", **(FAILED if at == 7 else {})) for at in range(300)]
     stream = io.StringIO()
-    present_fleet(make_fleet(map(parse_node, items), NOW.timestamp(), Requirement(1e6)), Format.HTML, stream)
+    present_fleet(
+        make_fleet(map(parse_node, items), NOW.timestamp(), Requirement(1e6)), Format.HTML, Verbosity.NORMAL, stream
+    )
     file = tmp_path / "many.html"
     file.write_text(stream.getvalue(), encoding="ascii")
     first = page.value("location.href")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
+from agent.harden.changes.state import hash_of_machine
 from agent.harden.guide.manifests import network_policies
+from agent.verbs.traffic_records import Record, record_content
 from tests.k8s import pods
 from tests.k8s.binaries import Binaries
 from tests.k8s.two_nodes import TwoNodes
@@ -82,6 +84,60 @@ ROWS = (
     # A policy of the site admits some, and cut others before.
     Row("shop/front", "guarded", 8080),
 )
+
+
+class App(NamedTuple):
+    """A published application in `default`, and the workload in `shop` that its documentation lets use it."""
+
+    name: str
+    port: int
+    way: str
+    """How the client has the name of the Service, or ingress."""
+    client: str = ""
+    text: str = ""
+
+    @property
+    def row(self) -> Row:
+        """Its connection. Nothing that may be read declares one that is configured by a Secret."""
+        if self.way == "ingress":
+            return Row("kube-system/traefik", self.name, self.port, f"default/Ingress/{self.name}")
+        return Row(f"shop/{self.client}", self.name, self.port, f"shop/Pod/{self.client}" * (self.way != "secret"))
+
+
+APPS = (
+    App("mariadb", 3306, "env", "wordpress", "mariadb.default:3306"),
+    App("postgresql", 5432, "env", "nextcloud", "postgresql.default.svc.cluster.local"),
+    App("redis-master", 6379, "env", "harbor-core", "redis://:pass@redis-master.default:6379/2"),
+    App("mongodb", 27017, "env", "rocketchat", "mongodb://u:p@mongodb.default:27017/rocketchat?replicaSet=rs0"),
+    App("kafka", 9092, "env", "akhq", "kafka-0.kafka.default.svc.cluster.local:9092,kafka-1.elsewhere.example:9092"),
+    App("vault", 8200, "env", "external-secrets", "http://vault.default:8200"),
+    App("jaeger-collector", 4317, "env", "hotrod", "http://jaeger-collector.default:4317"),
+    App("opensearch", 9200, "env", "graylog", "http://admin:x@opensearch.default:9200"),
+    App("consul", 8500, "env", "nomad", "consul.default.svc.cluster.local"),
+    App("nats", 4222, "wait", "benthos", "tcp:nats.default:4222"),
+    App("clickhouse", 8123, "wait", "plausible", "tcp:clickhouse.default.svc:8123"),
+    App("minio", 9000, "file", "velero", "s3:\n  endpoint: http://minio.default.svc:9000\n"),
+    App(
+        "elasticsearch",
+        9200,
+        "file",
+        "fluent-bit",
+        "[OUTPUT]\n  Name es\n  Host elasticsearch.default.svc\n  Port 9200\n",
+    ),
+    App("loki", 3100, "file", "promtail", "clients:\n  - url: http://loki.default:3100/loki/api/v1/push\n"),
+    App("thanos", 9090, "file", "grafana", "datasources:\n  - url: http://thanos.default:9090\n"),
+    App("etcd", 2379, "file", "apisix", "etcd:\n  host:\n    - http://etcd.default:2379\n"),
+    App("memcached", 11211, "alias", "mastodon", "memcached:11211"),
+    App("mysql", 3306, "slice", "keycloak", "jdbc:mysql://mysql/keycloak"),
+    App("cnpg-rw", 5432, "secret", "miniflux", "postgresql://app:pass@cnpg-rw.default:5432/app"),
+    App("rabbitmq", 5672, "secret", "celery", "amqp://app:pass@rabbitmq.default:5672"),
+    App("gitea", 3000, "ingress"),
+    App("argocd-server", 8080, "ingress"),
+    App("dex", 5556, "ingress"),
+    App("oncall", 8080, "ingress"),
+    App("vaultwarden", 8080, "ingress"),
+)
+APP_ROWS = tuple(app.row for app in APPS)
 BEHIND = {
     ("10.43.1.1", 80): ("web", 8080),
     ("10.99.0.1", 30080): ("web", 8080),
@@ -90,6 +146,7 @@ BEHIND = {
     (VIP, 80): ("web", 8080),
 }
 """The pod and port behind other addresses."""
+_NETWORKING = "networking.k8s.io/v1"
 _LB = "svccontroller.k3s.cattle.io/svcname"
 
 
@@ -136,7 +193,7 @@ def objects() -> list[Mapping[str, Any]]:
         service("shop", "shop", 80, 8080, type="NodePort", node_port=30081),
         service("nat", "shop", 8090, 8080, app="shop", type="LoadBalancer"),
         {
-            "apiVersion": "networking.k8s.io/v1",
+            "apiVersion": _NETWORKING,
             "kind": "Ingress",
             "metadata": {"name": "site", "namespace": "default"},
             "spec": {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]},
@@ -197,6 +254,38 @@ def objects() -> list[Mapping[str, Any]]:
     ]
 
 
+def apps() -> Iterator[Mapping[str, Any]]:
+    """Yield their objects; the addresses of a Service without a selector come later."""
+    for at, app in enumerate(APPS):
+        yield service(app.name, "default", app.port, app.port)
+        yield pod(app.name, "default", f"tcp:{app.port}", on=1 + at % 2)
+        metadata = {"name": app.name, "namespace": "shop"}
+        if app.way == "ingress":
+            backend = {"service": {"name": app.name, "port": {"number": app.port}}}
+            rules = [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]
+            metadata["namespace"] = "default"
+            yield {"apiVersion": _NETWORKING, "kind": "Ingress", "metadata": metadata, "spec": {"rules": rules}}
+            continue
+        client = pod(app.client, "shop", on=2 - at % 2, env=app.text * (app.way in {"env", "slice"}))
+        container = client["spec"]["containers"][0]
+        if app.way == "wait":
+            client["spec"]["initContainers"] = [{**container, "name": "wait", "args": ["connect", app.text]}]
+        elif app.way == "file":
+            yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config": app.text}}
+            client["spec"]["volumes"] = [{"name": "config", "configMap": {"name": app.name}}]
+        elif app.way == "secret":
+            yield {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"uri": app.text}}
+            container["env"] = [{"name": "URI", "valueFrom": {"secretKeyRef": {"name": app.name, "key": "uri"}}}]
+        elif app.way == "alias":
+            container["env"] = [{"name": "CACHE_HOST", "value": app.text}]
+            spec = {"type": "ExternalName", "externalName": f"{app.name}.default.svc.cluster.local"}
+            yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+        elif app.way == "slice":
+            ports = [{"port": app.port}]
+            yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}}
+        yield client
+
+
 class Network:
     """The running cluster."""
 
@@ -207,8 +296,10 @@ class Network:
 
     def start(self) -> None:
         self.server.create_namespaces("shop")
-        self.server.apply(*(item for item in objects() if item["kind"] != "Pod"))
-        self.addresses = self.server.run_pods(*(item for item in objects() if item["kind"] == "Pod"))
+        everything = [*objects(), *apps()]
+        self.server.apply(*(item for item in everything if item["kind"] != "Pod"))
+        self.addresses = self.server.run_pods(*(item for item in everything if item["kind"] == "Pod"))
+        self.server.apply(*(self._slice(app) for app in APPS if app.way == "slice"))
         for name, own, address in (
             ("balanced", "default", VIP),
             ("nat", "shop", BEHIND_NAT),
@@ -222,10 +313,24 @@ class Network:
             self.server.kubectl("annotate", "node", name, 'k3s.io/node-args=["server"]')
         self.server.kubectl("label", "node", "node-1", "node-role.kubernetes.io/control-plane=true")
 
-    def reached(self) -> dict[Row, bool]:
+    def _slice(self, app: App) -> Mapping[str, Any]:
+        return {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": app.name,
+                "namespace": "shop",
+                "labels": {"kubernetes.io/service-name": app.name},
+            },
+            "addressType": "IPv4",
+            "ports": [{"port": app.port}],
+            "endpoints": [{"addresses": [self.addresses[app.name]]}],
+        }
+
+    def reached(self, wanted: Iterable[Row] = ROWS) -> dict[Row, bool]:
         found: dict[Row, bool] = {}
-        for client in dict.fromkeys(row.client for row in ROWS):
-            rows = {self._address(row): row for row in ROWS if row.client == client}
+        for client in dict.fromkeys(row.client for row in wanted):
+            rows = {self._address(row): row for row in wanted if row.client == client}
             answers = dict(line.split() for line in self._connect(client, [*rows]).splitlines())
             found |= {row: answers[address] == "true" for address, row in rows.items()}
         return found
@@ -234,22 +339,36 @@ class Network:
         """Wait until these connections succeed or fail, and return what does."""
         deadline = time.monotonic() + 60
         while True:
-            found = self.reached()
+            found = self.reached(expected)
             different = {row for row, admitted in expected.items() if found[row] != admitted}
             if not different:
                 return found
             assert time.monotonic() < deadline, different
 
+    def breaks(self, *options: str) -> list[dict[str, Any]]:
+        """Return what NetworkPolicies break."""
+        done = self.server.harden("impact", "--format", "json", *options)
+        assert done.returncode == 3, done.stderr
+        return [item for item in json.loads(done.stdout)["breaks"] if item["topic"] == "NetworkPolicies"]
+
     def impact(self) -> dict[str, list[Any]]:
         """Return the rules that `impact` proposes, by object; an object can break at several times."""
-        done = self.server.harden("impact", "--format", "json")
-        assert done.returncode == 3, done.stderr
         found: dict[str, list[Any]] = {}
-        for item in json.loads(done.stdout)["breaks"]:
+        for item in self.breaks():
             if item["allow"]:
-                name = "/".join(filter(None, (item["namespace"], item["kind"], item["name"])))
-                found.setdefault(name, []).extend(item["allow"])
+                found.setdefault(title(item), []).extend(item["allow"])
         return found
+
+    def record(self) -> str:
+        """Write records of a day of both nodes, with the connections that only a Secret declares."""
+        now, place = int(time.time()), "/root/records"
+        for item in self.server.get("nodes")["items"]:
+            machine = hash_of_machine(item["status"]["nodeInfo"]["machineID"])
+            chosen = [app for app in APPS if app.way == "secret"]
+            seen = {(f"shop/{app.client}", f"default/{app.name}", app.port, "TCP"): (now - 60, now) for app in chosen}
+            record = Record(item["metadata"]["name"], machine, now - 90_000, now, 86_400, connections=seen)
+            self.server.write(f"{place}/{record.node}.json", record_content(record), mode=0o600)
+        return place
 
     def _address(self, row: Row) -> str:
         return f"{row.protocol}:{self.addresses.get(row.target, row.target)}:{row.port}"
@@ -271,10 +390,44 @@ def network(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield found
 
 
+def title(item: Mapping[str, Any]) -> str:
+    return "/".join(filter(None, (item["namespace"], item["kind"], item["name"])))
+
+
+def test_published_applications_are_cut_as_announced_and_come_back_by_the_proposed_rules(network: Network) -> None:
+    """What only a Secret declares is named by connection tracking, and listed as not determined in any case."""
+    secret = {f"default/Pod/{app.name}" for app in APPS if app.way == "secret"}
+    declared = {row.object for row in (*ROWS, *APP_ROWS)} - {"", "default/Pod/quiet"}
+    network.until(dict.fromkeys(APP_ROWS, True))
+    breaks = network.breaks()
+    assert {title(item) for item in breaks if item["allow"]} - secret - {"default/Pod/quiet"} == declared
+    undetermined = {title(item) for item in breaks if not item["determined"]}
+    assert undetermined >= {f"default/Pod/{app.name}" for app in APPS}
+    breaks = network.breaks("--connections", network.record())
+    assert {title(item) for item in breaks if item["allow"]} - {"default/Pod/quiet"} == declared | secret
+    assert {title(item) for item in breaks if not (item["determined"] or item["allow"])} == {"default/Pod/resolver"}
+    policies = [item for item in yaml.safe_load_all(network_policies()) if item]
+    for item in policies:
+        # As K3s' deploy controller creates them.
+        item["metadata"]["annotations"] = {"objectset.rio.cattle.io/owner-name": "policy"}
+    network.server.apply(*policies)
+    network.until(dict.fromkeys(APP_ROWS, False))
+    cut = network.breaks()
+    assert {title(item) for item in cut if item["when"] == "now"} == declared
+    rules = [rule["network_policy"] for item in breaks for rule in item["allow"]]
+    network.server.apply(*rules)
+    network.until(dict.fromkeys(APP_ROWS, True))
+    assert not [item for item in network.breaks() if item["when"] == "now"]
+    for item in (*policies, *rules):
+        name, own = item["metadata"]["name"], item["metadata"]["namespace"]
+        network.server.kubectl("delete", "networkpolicy", name, "-n", own, "--ignore-not-found")
+
+
 def test_what_impact_names_is_cut_and_its_rules_admit_it(network: Network) -> None:
     network.until(dict.fromkeys(ROWS, True))
     named = network.impact()
-    assert set(named) == {row.object for row in ROWS} - {""}
+    assert set(named) == {row.object for row in (*ROWS, *APP_ROWS)} - {""}
+    named = {name: rules for name, rules in named.items() if any(row.object == name for row in ROWS)}
     network.server.apply(*(item for item in yaml.safe_load_all(network_policies()) if item))
     hardened = {row: not row.object for row in ROWS}
     network.until(hardened)

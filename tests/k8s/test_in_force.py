@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.k8s import pods
-from tests.k8s.assessments import assessed
+from tests.k8s.assessments import AUDIT_LOG, assessed
 from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
@@ -71,6 +71,30 @@ def test_a_policy_without_its_chain_fails(policed: Node) -> None:
     finally:
         policed.kubectl("delete", "networkpolicy", "--namespace=default", "later")
         policed.run("kill", "-CONT", kube_router, check=True)
+
+
+def test_a_request_is_in_the_audit_log_that_the_api_server_has_open(policed: Node) -> None:
+    """Its log is moved away, and then is an empty file, or a link to /dev/null."""
+    report = assessed(policed)
+    subject = "Requests in the audit log"
+    found = {effect["subject"]: effect for effect in report.json["in_force"]}
+    assert (found[subject]["status"], found["Size of the audit log"]["status"]) == ("PASS", "PASS"), found
+    control = report.of("audit-log-path")
+    assert (control["configured_status"], control["in_force"], control["status"]) == ("PASS", "PASS", "PASS")
+    log = policed.path(AUDIT_LOG)
+    log.rename(log.with_suffix(".moved"))
+    try:
+        log.touch(0o600)
+        report = assessed(policed)
+        assert report.of("audit-log-path")["found"].endswith(f"was answered, and is not in {AUDIT_LOG}")
+        log.unlink()
+        log.symlink_to("/dev/null")
+        control = assessed(policed).of("audit-log-path")
+        assert (control["in_force"], control["status"]) == ("FAIL", "FAIL")
+        assert f"Requests in the audit log: {AUDIT_LOG} leads to a character device" in str(control["evidence"])
+    finally:
+        log.unlink()
+        log.with_suffix(".moved").rename(log)
 
 
 def test_the_rows_of_the_datastore_are_encrypted(policed: Node) -> None:

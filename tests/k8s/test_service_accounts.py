@@ -60,3 +60,49 @@ def test_stopped_api_server_is_an_error(new_node: Callable[..., Node]) -> None:
     done = new_node().harden("service-accounts", "--timeout", "30")
     assert done.returncode == 1
     assert "cannot get namespaces" in done.stderr
+
+
+def test_new_namespaces_get_a_policy_before_their_first_pod(new_node: Callable[..., Node]) -> None:
+    """One with a pod is reported with what impact finds, until it is accepted. Removing the setting removes all."""
+    node = new_node()
+    node.harden("apply", "--role", "server")
+    node.start_server("--disable-agent")
+    node.wait_for_api()
+    settings = node.path("/etc/k3s-harden/config.yaml")
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("network-policies: {new-namespaces: true}\n", encoding="utf-8")
+
+    def run(*words: str) -> dict[str, dict[str, str]]:
+        done = node.harden("service-accounts", "--wait", "60", "--format", "json", *words)
+        items = {item["id"]: item for item in json.loads(done.stdout)["items"]}
+        return {name: item for name, item in items.items() if not name.endswith("/default")}
+
+    def statuses(*words: str) -> dict[str, str]:
+        return {name.partition(" of ")[0]: item["status"] for name, item in run(*words).items()}
+
+    empty, used = (f"NetworkPolicy {name}/intra-namespace" for name in ("empty", "used"))
+    node.create_namespaces("empty", "used", "own")
+    node.apply(pods.pod("web", "used"))
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}}
+    node.apply({**policy, "metadata": {"namespace": "own", "name": "of-the-site"}})
+    found = run()
+    assert "not created, because the namespace has pods: " in found.pop(used)["detail"]
+    assert {item["status"] for item in found.values()} == {"changed"}
+    assert found.keys() > {empty}
+    assert len(found) == 2
+    made = node.get("networkpolicy", "intra-namespace", "--namespace=empty")
+    assert made["metadata"]["labels"] == {"k3s-harden.internal/new-namespace": "true"}
+    node.kubectl("annotate", "namespace", "used", "k3s-harden.internal/network-policies=accepted")
+    assert statuses() == {used: "changed"}
+    assert statuses() == {}
+    settings.unlink()
+    assert statuses() == {empty: "changed", used: "changed", "record": "changed"}
+    left = {item["metadata"]["namespace"] for item in node.get("networkpolicies", "--all-namespaces")["items"]}
+    assert "own" in left
+    assert left.isdisjoint({"empty", "used"})
+    assert statuses() == {}
+    settings.write_text("network-policies: {new-namespaces: true}\n", encoding="utf-8")
+    assert statuses() == {empty: "changed", used: "changed", "record": "changed"}
+    done = node.harden("revert", "--format", "json")
+    items = {item["id"]: item["status"] for item in json.loads(done.stdout)["items"]}
+    assert (items[empty], items[used]) == ("changed", "changed"), done.stdout

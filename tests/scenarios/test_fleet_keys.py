@@ -20,7 +20,7 @@ from agent.base.report import no_progress
 from agent.cluster.fleet.members import Fleet, Requirement
 from agent.cluster.fleet.snapshot import Record, Snapshot, node_of_record, parse_keys
 from agent.reports.fleet_report import present_fleet
-from agent.reports.formats import Format
+from agent.reports.formats import Format, Verbosity
 from agent.verbs.fleet import Sources, snapshot
 from agent.verbs.fleet import fleet as verb
 from tests.unit.cluster.fleet.sites import Sites
@@ -104,7 +104,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
 def snapshot_of(fleet: Fleet, directory: Path) -> Snapshot:
     """Return the result as a later run reads it."""
     with (directory / "before").open("w") as file:
-        present_fleet(fleet, Format.JSON, file)
+        present_fleet(fleet, Format.JSON, Verbosity.NORMAL, file)
     return snapshot(PurePosixPath(directory / "before"))
 
 

@@ -347,3 +347,17 @@ def test_the_current_version_is_asked_for_first_if_it_is_unknown(hardened: Harde
     first = preflight(host, "1.36")["next_steps"][0]
     assert first["text"] == "if K3s v1.35 runs now, see what changes after it"
     assert first["command"] == f"k3s-harden preflight v1.36 --k3s-version v1.35 --root {host.root} --role server"
+
+
+@pytest.mark.parametrize(
+    ("stage", "follows"),
+    [("prepare", "sudo k3s secrets-encrypt rotate"), ("rotate", "sudo k3s secrets-encrypt reencrypt"), ("start", "")],
+)
+def test_a_rotation_that_is_not_finished_comes_first(hardened: Hardened, stage: str, follows: str) -> None:
+    host = hardened()
+    host.write(f"{DATA_DIR}/server/cred/encryption-state.json", f"{stage}-{'0' * 64}")
+    steps = preflight(host, "1.35")["next_steps"]
+    first = [step["command"] for step in steps if step["text"].startswith("finish the rotation first")]
+    expected = ["k3s secrets-encrypt status", "systemctl restart k3s.service", follows.removeprefix("sudo ")]
+    assert [*map(str.endswith, first, expected)] == [True] * (3 if follows else 0)
+    assert steps[: len(first)] == [step for step in steps if step["command"] in first]

@@ -95,8 +95,8 @@ def test_a_script_that_starts_k3s_blocks_it_until_a_setting_names_the_configurat
     node.put(f"{SITE}/config.yaml", "node-label: [way=script]\n", "0600")
     node.put(DROPIN, _site_unit("ExecStart=/usr/local/bin/start-k3s server"))
     node.systemctl("daemon-reload")
-    assert "set `k3s-config`" in node.harden("install").out
-    for settings, reason in (("{}\n", "which cannot be followed"), ("role: server\n", "set `k3s-config`")):
+    assert "set `k3s-config: " in node.harden("install").out
+    for settings, reason in (("{}\n", "which cannot be followed"), ("role: server\n", "set `k3s-config: ")):
         node.put("/etc/k3s-harden/config.yaml", settings)
         node.systemctl("start", SERVER, check=False)
         assert node.starts() == []
@@ -213,7 +213,7 @@ def test_a_configuration_among_credentials_blocks_k3s(node: Node) -> None:
         node.systemctl("daemon-reload")
         node.systemctl("restart", SERVER, check=False)
         assert len(node.starts()) == number, command
-    assert "set `k3s-config`" in node.journal(GATE)
+    assert "set `k3s-config: " in node.journal(GATE)
 
 
 BYPASSES = {

@@ -135,4 +135,7 @@ def rows_of(table: str) -> dict[str, dict[str, str]]:
 
 @cache
 def _rows() -> dict[str, dict[str, str]]:
-    return {name: row for table in _TABLES for name, row in rows_of(table).items()}
+    # Their texts are the guide's.
+    parameters = package_data.records("k3s", "cis", "kernel_parameters.txt")
+    rated = {row["control"]: {name: row[name] for name in ("severity", "source")} for row in parameters}
+    return {**rated, **{name: row for table in _TABLES for name, row in rows_of(table).items()}}

@@ -63,6 +63,9 @@ class Check(Value, ABC):
     setting = ""
     """The key of the settings that makes `apply` meet the requirement."""
 
+    shows_effect = False
+    """Whether the answer is what the node does and has now, and not only what is configured."""
+
     @property
     def provider(self) -> str:
         """Who meets the requirement on a host if neither `apply` nor a setting does."""
@@ -97,6 +100,10 @@ class AllOf(Check):
     """All of these checks must pass."""
 
     checks: tuple[Check, ...]
+
+    @property
+    def shows_effect(self) -> bool:  # type: ignore[override]
+        return all(check.shows_effect for check in self.checks)
 
     def answer(self, node: AssessedNode) -> Answer:
         answers = [check.answer(node) for check in self.checks]

@@ -60,6 +60,8 @@ class OnlyRoot(Check):
     create it.
     """
 
+    shows_effect = True
+
     paths: tuple[str, ...] | HostPaths = ()
     """As files.FileCheck.paths."""
     directories: tuple[str, ...] | HostPaths = ()

@@ -52,6 +52,7 @@ class FileCheck(Check):
     """Names of files that are left out."""
     directories: bool = False
     """Whether the paths are directories."""
+    shows_effect = True
     setting: str = ""
     """The key of the settings that makes apply meet the requirement."""
     named_by: tuple[tuple[Component, str], ...] = ()

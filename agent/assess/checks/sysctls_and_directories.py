@@ -43,6 +43,7 @@ class KernelParameter(Check):
     row: SysctlRow
 
     provider = "the kernel's default"
+    shows_effect = True
 
     def answer(self, node: AssessedNode) -> Answer:
         row = self.row
@@ -94,6 +95,7 @@ class GuideDirectory(Check):
     row: DirectoryRow
 
     is_of_directories = True
+    shows_effect = True
 
     def answer(self, node: AssessedNode) -> Answer:
         path = node.facts.data_dir / self.row.path

@@ -112,7 +112,7 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
     if scope.with_cluster and host.is_live:
         progress("reading the API server")
         node.cluster = _cluster(host, node)
-        if not host.pod_node and (node.facts.running_since is not None or not node.cluster.problem):
+        if node.facts.running_since is not None or not node.cluster.problem:
             from agent.assess.evidence.observed_effects import read_effects
 
             progress("looking at what is in force")
@@ -191,7 +191,6 @@ def _cluster(host: Host, node: AssessedNode) -> Cluster:
     """Read the cluster, and ask the API server who may do what."""
     from functools import partial
 
-    from agent.assess import running_values
     from agent.assess.checks.cluster.access_rules import reviews
     from agent.cluster import reader as cluster_reader
     from agent.cluster.kubernetes.queries import Cluster
@@ -201,9 +200,7 @@ def _cluster(host: Host, node: AssessedNode) -> Cluster:
     cluster = cluster_reader.read_cluster(host, node.facts.data_dir, reviews=partial(reviews, node))
     if node.situation.k3s_files.policies and not cluster.problem:
         cluster = cluster_reader.with_loaded_policies(host, node.facts.data_dir, cluster)
-    log = running_values.audit_log(node, cluster)
-    times = host.tree.times(log) if log else None
-    return cluster._replace(audit_log_age=host.now() - times.written if times else None)
+    return cluster
 
 
 def _probed(host: Host, node: AssessedNode, cluster: Cluster) -> Cluster:

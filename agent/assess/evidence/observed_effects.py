@@ -20,29 +20,35 @@ from agent.assess.checks.running_effects import (
     NodeNetwork,
     Tried,
     addon_effect,
+    audit_effects,
     encryption_effect,
     endpoints,
+    must_log,
     network_policy_effect,
     port_effects,
     rotation_effects,
 )
-from agent.assess.running_values import own_node
+from agent.assess.running_values import audit_log, own_node
 from agent.base.errors import HardenError, HostError
+from agent.base.host import machine
+from agent.base.host.directories import DirectoryEntry
 from agent.base.host.https import TLS_1_1, TLS_1_2, Limits, anonymous_answer, own_address, tls_answer
 from agent.base.host.node_state import filter_rules, read_rows
 from agent.base.host.systemd import Systemd
-from agent.cluster.connection import KUBECONFIGS, accepted, connect, read_json
+from agent.base.model import Absent
+from agent.cluster.connection import KUBECONFIGS, accepted, connect, connect_as_admin, read_json
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.objects import as_string, at
-from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, ApiRequest, Query
+from agent.cluster.kubernetes.queries import METADATA, OBJECTS, REQUESTS, ApiRequest, Query
 from agent.cluster.kubernetes.running_objects import network_pod
 from agent.cluster.reader import Reader
 from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.node.datastore import Datastore, sqlite_database
-from agent.k3s.roles_and_versions import Role
+from agent.k3s.roles_and_versions import Component, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import PurePosixPath
 
     from agent.assess.checks.answer import Effect
     from agent.assess.checks.assessed_node import AssessedNode
@@ -64,10 +70,22 @@ _APPLIED = 60.0
 _SYNCHRONIZED = 5.0
 """Seconds in which the controller writes the rules of a new pod, also on a busy node."""
 _LIMITS = Limits(request=2.0, total=4.0, body=8 << 20)
+_LOGGED, _PAUSE = 1.0, 0.02
+"""Seconds until an event is in the audit log, and between two looks."""
+_RECENT = 1 << 20
+"""Bytes at the end of the audit log that are searched."""
 
 
 def read_effects(host: Host, node: AssessedNode) -> Iterator[Effect]:
     """Yield the effects that this node shows. Raises no exception: failures are reasons in the effects."""
+    if node.cluster is not None and (log := audit_log(node, node.cluster)) and must_log(node, "list secrets"):
+        names = host.tree.names(log.parent)
+        files = [log.parent / name for name in names if name.startswith(log.stem) and name.endswith(log.suffix)]
+        sizes = [end[1] for file in files if not isinstance(end := _or_problem(partial(host.tree.end, file, 0)), str)]
+        space = machine.space(host.root, log.parent)
+        yield from audit_effects(node, log, _audited(host, node, log), sum(sizes), space.free if space else None)
+    if host.pod_node:
+        return
     if not node.facts.merged_config.boolean("disable-agent"):
         found = network_policy_effect(node.facts, _network(host, node))
         if found.status is ControlStatus.FAIL:
@@ -80,6 +98,28 @@ def read_effects(host: Host, node: AssessedNode) -> Iterator[Effect]:
         yield from _addon(host, node.facts)
         yield encryption_effect(node.facts, _stored_secrets(host, node.facts))
         yield from rotation_effects(node.facts, node.cluster.objects.get(Query.NODES, ()))
+
+
+def _audited(host: Host, node: AssessedNode, log: PurePosixPath) -> tuple[ControlStatus, str]:
+    """Return whether the API server logs a request: that for one Secret with a name that nothing else has."""
+    mode = node.arguments(Component.API_SERVER).get("audit-log-mode")
+    if mode is not None and mode.value == "batch":
+        return ControlStatus.UNKNOWN, "with --audit-log-mode=batch, an event is written up to 30 seconds later"
+    name, found = f"k3s-harden-{time.time_ns()}", host.tree.stat(log)
+    kind = found.kind if isinstance(found, DirectoryEntry) else ""
+    if isinstance(found, Absent) or kind not in ("regular file", ""):
+        return ControlStatus.FAIL, f"{log} leads to a {kind}" if kind else f"{log} does not exist"
+    try:
+        with connect_as_admin(host, node.facts.data_dir, _LIMITS) as client:
+            path = f"/api/v1/secrets?limit=1&fieldSelector=metadata.name%3D{name}"
+            accepted(client.get(path, METADATA), "list Secrets", 200)
+        end = time.monotonic() + _LOGGED
+        while not (is_there := name.encode() in host.tree.end(log, _RECENT)[0]) and time.monotonic() < end:
+            host.sleep(_PAUSE)
+    except HardenError as error:
+        return ControlStatus.UNKNOWN, error.message
+    words = "is in" if is_there else "was answered, and is not in"
+    return ControlStatus.PASS if is_there else ControlStatus.FAIL, f"a request of this assessment {words} {log}"
 
 
 def _addon(host: Host, facts: HostFacts) -> Iterator[Effect]:

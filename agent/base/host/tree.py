@@ -235,6 +235,15 @@ class Tree(DirectoryTree):
         except OSError as error:
             raise host_error(f"cannot read {path}", error) from error
 
+    def end(self, path: PurePosixPath, most: int) -> tuple[bytes, int]:
+        """Return at most this many last bytes of a file, and its size. Raises HostError as `read` does."""
+        try:
+            with self._resolved(path, "follow") as node, opened_file(node) as descriptor:
+                size = os.fstat(descriptor).st_size
+                return os.pread(descriptor, most, max(size - most, 0)), size
+        except OSError as error:
+            raise host_error(f"cannot read {path}", error) from error
+
     def program_identity(self, path: PurePosixPath) -> str:
         """Return a text that changes when the program at `path` is replaced or written; empty for other files.
 

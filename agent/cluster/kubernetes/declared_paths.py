@@ -123,7 +123,7 @@ class DeclaredPaths:
         if not pods or (not others and direct):
             return
         is_proxy = bool(service.balanced) and not direct
-        condition = f"packets for {', '.join(others)}, which status.loadBalancer does not have" if others else ""
+        condition = f"for packets to {', '.join(others)}, which status.loadBalancer does not have" if others else ""
         ends = tuple(
             Target(pod, found.number, found.protocol)
             for pod in pods

@@ -160,8 +160,6 @@ class Cluster(NamedTuple):
     """What the API server answered about access."""
     probes: Mapping[tuple[str, str], Probe] = {}
     """By namespace and control."""
-    audit_log_age: float | None = None
-    """Seconds since the last event of the audit log after all requests; None if the log was not looked at."""
     problem: str = ""
     """Why the API server could not be queried at all."""
     registry: str = ""

@@ -19,7 +19,7 @@ from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.admission_policies import rejected_again
 from agent.findings.impact.pod_security_repairs import Stage
 from agent.findings.impact.rejected_pods import Levels, answered_otherwise, pod_security_breaks
-from agent.findings.impact.traffic import expected_policies, traffic_breaks
+from agent.findings.impact.traffic import ADDON, expected_policies, traffic_breaks
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY
 from agent.harden.guide.manifests import exempt_namespaces
 from agent.harden.settings.schema import DEFAULT_SETTINGS
@@ -52,6 +52,7 @@ _PLUGINS = {
 """CNI plugins that enforce NetworkPolicies, by the name of their DaemonSet."""
 _REFUSED = (401, 403)
 _ROLE = RunVerb("render", ("impact-role",), piped_to="kubectl apply -f -")
+_UNSEEN = "the NetworkPolicies in effect can cut more: a client with an address in a Secret is not known"
 _STAGE = 90 * 86_400
 """Seconds of a stage that is proposed."""
 
@@ -137,7 +138,8 @@ def evaluate(inputs: Inputs) -> Impact:
     listed = {"Pod": PODS, "Service": "services", **{kind: str(query) for query, kind in CONTROLLERS.items()}}
     kinds = {kind for kind, name in listed.items() if name in objects}
     unknown_objects = (accepted[name] for name in sorted(unused - existing) if name.split("/")[-2] in kinds)
-    notes = (f"`impact.accepted` names {name}, which does not break" for name in sorted(unused))
+    notes = [f"`impact.accepted` names {name}, which does not break" for name in sorted(unused)]
+    notes += [_UNSEEN] * any(policy.addon == ADDON for policy in cluster.policies)
     proposed = (rule for entry in found for rule in entry.allow)
     rules = merged_rules((*inputs.settings.network_policy_allow, *proposed))
     return Impact(inputs.server, found, (*inputs.notes, *notes), rules, tuple(unknown_objects))
@@ -163,10 +165,9 @@ _NEEDED = {
 """The lists that each topic needs."""
 
 
-def not_needed(topics: Iterable[Topic]) -> frozenset[str]:
-    """Return the lists that none of these topics needs."""
-    needed = {name for topic in topics for name in _NEEDED[topic]}
-    return frozenset(name for names in _NEEDED.values() for name in names) - needed
+def needed(topics: Iterable[Topic]) -> frozenset[str]:
+    """Return the lists that these topics need."""
+    return frozenset(name for topic in topics for name in _NEEDED[topic])
 
 
 def _unread(name: str, problem: HostError) -> Break:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.k3s.allow_rule import Labels
 
 ALLOW, ACCEPTED = "network-policies.allow", "impact.accepted"
-_ADDON = "policy"
+ADDON = "policy"
 """The Addon of policy.yaml."""
 _PREFERRED = ("app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/instance", "app.kubernetes.io/component")
 _MOST_ADDRESSES = 8
@@ -59,10 +59,10 @@ def traffic_breaks(
     `unknown` is why it is not known whether the cluster enforces them; empty if K3s' own controller does.
     """
     # K3s deletes the objects of its Addon that the file does not have any more.
-    theirs = [policy for policy in cluster.policies if policy.addon != _ADDON]
+    theirs = [policy for policy in cluster.policies if policy.addon != ADDON]
     after = {(policy.namespace, policy.name): policy for policy in (*theirs, *expected)}
     then = Policies(after.values(), cluster.namespaces)
-    ours = [policy for policy in cluster.policies if policy.addon == _ADDON]
+    ours = [policy for policy in cluster.policies if policy.addon == ADDON]
     cut_now = _Comparison(cluster, ours, Policies(theirs, cluster.namespaces), planned=then) if ours else None
     coming = _Comparison(cluster, expected, then=then)
     observed = tuple(connections or ())
@@ -84,7 +84,7 @@ def replaced_policies(existing: Iterable[NetworkPolicy], expected: Iterable[Netw
     ours = {(policy.namespace, policy.name): policy for policy in expected}
     for policy in existing:
         expected_policy = ours.get((policy.namespace, policy.name))
-        if expected_policy and policy.addon != _ADDON and _complete(policy) != _complete(expected_policy):
+        if expected_policy and policy.addon != ADDON and _complete(policy) != _complete(expected_policy):
             yield policy
 
 
@@ -296,9 +296,9 @@ class _Comparison:
                     found.setdefault(self._cluster.title(pod), {}).update(dict.fromkeys(judged[key]))
             for name, cut in found.items():
                 ports_text = ", ".join(map(str, sorted(cut)))
-                reason = Reason("ports", f"{ports_text}, of which not all clients are known", "known clients")
+                reason = Reason("ports", f"{ports_text}, which unknown clients can use", "only known clients")
                 fix = advice(
-                    "find out who connects to these ports from other namespaces",
+                    "find out who connects to these ports from other namespaces, such as by `traffic.record-until`",
                     f"if nobody does, add the object to `{ACCEPTED}` of the settings",
                 )
                 yield _at_once(name, reason, fix, is_certain=False)
@@ -307,10 +307,9 @@ class _Comparison:
         """Return the ports of pods, by their identity, that are behind Services: pods need not declare them."""
         found: dict[int, list[AllowedPort]] = {}
         for service in self._cluster.services:
-            if service.namespace in self._policed:
-                for port in service.ports:
-                    for pod, number, protocol in self._cluster.targets(service, port):
-                        found.setdefault(id(pod), []).append(AllowedPort(number, protocol))
+            for port in service.ports:
+                for pod, number, protocol in self._cluster.targets(service, port):
+                    found.setdefault(id(pod), []).append(AllowedPort(number, protocol))
         return found
 
 
@@ -335,11 +334,10 @@ def _merged(breaks: Iterable[Break]) -> Iterator[Break]:
     found: dict[tuple[object, ...], list[Break]] = {}
     for entry in breaks:
         found.setdefault((entry.object, entry.when, entry.is_certain, entry.condition), []).append(entry)
-    for first, *more in found.values():
-        everything = (first, *more)
-        rules = tuple(dict.fromkeys(rule for entry in everything for rule in entry.allow))
-        reasons = tuple(dict.fromkeys(reason for entry in everything for reason in entry.reasons))
-        yield replace(first, reasons=reasons, repair=_allowing(rules) if rules else first.repair, allow=rules)
+    for same in found.values():
+        rules = tuple(dict.fromkeys(rule for entry in same for rule in entry.allow))
+        reasons = tuple(dict.fromkeys(reason for entry in same for reason in entry.reasons))
+        yield replace(same[0], reasons=reasons, repair=_allowing(rules) if rules else same[0].repair, allow=rules)
 
 
 def _allowing(rules: Sequence[AllowRule]) -> Repair:

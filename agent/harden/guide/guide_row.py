@@ -59,13 +59,13 @@ class GuideControl(Row):
         return self._texts.deviation
 
     @property
-    def _texts(self) -> _Texts:
+    def _texts(self) -> Texts:
         table = _table()
         return table.get(f"{self.id} {self.applies.versions}") or table[self.id]
 
 
-class _Texts(Value):
-    """The columns of controls.tsv after the first one."""
+class Texts(Value):
+    """The texts of a requirement: the columns of controls.tsv after the first one."""
 
     title: str
     rationale: str
@@ -74,10 +74,10 @@ class _Texts(Value):
 
 
 @cache
-def _table() -> dict[str, _Texts]:
+def _table() -> dict[str, Texts]:
     """Return the texts in controls.tsv by the ID of the control, or by ID and versions if rows with the ID differ."""
     table = package_data.rows("harden", "guide", "controls.tsv")
-    return {name: _Texts(*("" if text == "-" else text for text in texts)) for name, *texts in table}
+    return {name: Texts(*("" if text == "-" else text for text in texts)) for name, *texts in table}
 
 
 PROTECT_KERNEL_DEFAULTS: Final = "Ensure protect-kernel-defaults is set"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from agent.base import package_data
 from agent.harden.guide import guide_row
-from agent.harden.guide.guide_row import GuideControl, Origin
+from agent.harden.guide.guide_row import GuideControl, Origin, Texts
 from agent.k3s.roles_and_versions import EVERYWHERE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class SysctlRow(GuideControl):
-    """A kernel parameter."""
+    """A kernel parameter, from a record of kernel_parameters.txt, which has its texts."""
 
     key: str
     """With dots, as in sysctl(8)."""
@@ -21,6 +27,13 @@ class SysctlRow(GuideControl):
 
     (kubernetes, pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables)
     """
+    default: str
+    """What a kernel has if no file sets it. kernel.panic_on_oops has `value`: some kernels are built with 1."""
+    texts: Texts
+
+    @property
+    def _texts(self) -> Texts:
+        return self.texts
 
     @property
     def why(self) -> str:
@@ -41,41 +54,31 @@ PARAMETERS_FILE = "/etc/sysctl.d/90-kubelet.conf"
 """The guide's file. It sorts before 99-sysctl.conf, through which /etc/sysctl.conf can override it."""
 
 
-_KUBELET = "kubelet (kubernetes, component-helpers/node/util/sysctl/sysctl.go)"
-
-
-def _written(key: str, value: str, beyond: str = "") -> SysctlRow:
-    """Return a parameter of the guide, all of which kubelet compares, or of another source, which is `beyond`."""
+def _row(record: Mapping[str, str]) -> SysctlRow:
+    key, value, beyond = record["control"], record["value"], record.get("beyond", "")
+    is_written = record.get("written") != "no"
     by_hand = (
         f"Put the line '{key}={value}' into {PARAMETERS_FILE} and run 'sudo sysctl --system'. Then 'sysctl {key}' must"
         f" print {value}; otherwise a file that sorts later overrides it at boot."
-    )
-    origin = Origin(guide_row.KERNEL_PARAMETERS, beyond=beyond)
-    return SysctlRow(key, origin, by_hand, EVERYWHERE, key, value, written=True, compared=not beyond)
-
-
-def _verified(key: str, value: str) -> SysctlRow:
-    by_hand = (
-        f"{value} is the kernel's default. Find the file that changes it with"
+        if is_written
+        else f"{value} is the kernel's default. Find the file that changes it with"
         f" 'grep -rs {key.rpartition('.')[2]} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d',"
         f" remove the line and run 'sudo sysctl -w {key}={value}'."
     )
-    origin = Origin(guide_row.KERNEL_PARAMETERS, beyond=_KUBELET)
-    return SysctlRow(key, origin, by_hand, EVERYWHERE, key, value, written=False, compared=True)
+    return SysctlRow(
+        key,
+        Origin(guide_row.KERNEL_PARAMETERS, beyond=beyond),
+        by_hand,
+        EVERYWHERE,
+        key,
+        value,
+        written=is_written,
+        # A parameter that is beyond the guide is written because of another source, or verified for the kubelet.
+        compared=not (beyond and is_written),
+        default=record.get("default", value),
+        texts=Texts(record["title"], record["rationale"], record["risk"], record.get("deviation", "")),
+    )
 
 
-SYSCTLS: tuple[SysctlRow, ...] = (
-    _written("vm.panic_on_oom", "0"),
-    _written("vm.overcommit_memory", "1"),
-    _written("kernel.panic", "10"),
-    _written("kernel.panic_on_oops", "1"),
-    _verified("kernel.keys.root_maxkeys", "1000000"),
-    _verified("kernel.keys.root_maxbytes", "25000000"),
-)
+SYSCTLS = tuple(map(_row, package_data.records("k3s", "cis", "kernel_parameters.txt")))
 """In the guide's order; the two that the guide does not name are last."""
-
-KERNEL_DEFAULTS = {"vm.overcommit_memory": "0", "kernel.panic": "0"}
-"""Values that a kernel has if no file sets them, where the guide has another one.
-
-kernel.panic_on_oops is not listed: kernels of some distributions are built with 1 (CONFIG_PANIC_ON_OOPS).
-"""

@@ -51,6 +51,7 @@ PRESETS: Mapping[Profile, tuple[Preset, ...]] = {
         Preset("admission-policies.network-policies", "deny"),
         Preset("admission-policies.bindings", "deny"),
         Preset("admission-policies.service-accounts", "on"),
+        Preset("network-policies.new-namespaces", "true"),
         Preset("cni.file-permissions", '"0600"'),
         Preset("waivers-must", "{expire-within: 366, approver: true}"),
     ),

@@ -205,6 +205,7 @@ class Settings(Value):
         "audit.max-size", optional(number_between(1, 10_240, "MiB")), _AUDIT, default=None
     )
     network_policy_namespaces: tuple[str, ...] = _row("network-policies.namespaces", NAMESPACES, _NETWORK, default=())
+    new_namespaces: bool = _row("network-policies.new-namespaces", BOOLEAN, _NETWORK, default=False)
     network_policy_allow: tuple[AllowRule, ...] = _row("network-policies.allow", ALLOW_RULES, _NETWORK, default=())
     exempt_namespaces: tuple[str, ...] = _row("pod-security.exempt-namespaces", NAMESPACES, _POD_SECURITY, default=())
     exempt_rancher: bool = _row("pod-security.exempt-rancher", BOOLEAN, _POD_SECURITY, default=True)

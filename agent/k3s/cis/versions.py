@@ -113,7 +113,8 @@ def numbers_of(benchmark: Benchmark) -> Mapping[str, Number]:
 @cache
 def beyond_benchmarks() -> tuple[str, ...]:
     """Return the IDs of the controls that no benchmark has, in the order of reports."""
-    return tuple(control for (control,) in package_data.rows("k3s", "cis", "outside_benchmarks.tsv"))
+    parameters = (row["control"] for row in package_data.records("k3s", "cis", "kernel_parameters.txt"))
+    return (*parameters, *(control for (control,) in package_data.rows("k3s", "cis", "outside_benchmarks.tsv")))
 
 
 @cache

@@ -70,6 +70,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "severity_reason": rated.reason,
         "status": str(verdict.status),
         "is_open": verdict.is_open,
+        "configured_status": str(verdict.configured or ""),
         "in_force": str(verdict.in_force or ""),
         "in_baseline": assessment.is_in_baseline(verdict),
         "is_new_control": verdict.control.id in assessment.not_in_baseline,

@@ -60,6 +60,8 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
     elif verdict.evidence:
         some, others = common.few(verdict.evidence)
         parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(shown.origin for shown in some), others)))}")
+    if verdict.mark:
+        parts.append(verdict.mark)
     if verdict.reason:
         parts.append(f"reason {verdict.reason}")
     if verdict.waiver:

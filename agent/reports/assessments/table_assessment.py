@@ -14,9 +14,9 @@ from agent.base.repair import FixOwner
 from agent.reports import repair_texts
 from agent.reports.assessments import common
 from agent.reports.formats import Verbosity
-from agent.reports.layout import NARROW, indent_of, joined, padded, print_line, styled
+from agent.reports.layout import NARROW, indent_of, joined, padded, print_line, styled, write_captured
 from agent.reports.repair_texts import print_next_steps
-from agent.reports.table_report import print_facts, print_fix, print_result, write_captured
+from agent.reports.table_report import print_facts, print_fix, print_result
 from agent.reports.text import stripped
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         # The found value is often the only observation; then its location is enough.
         texts = (shown.origin if shown.observation == verdict.found else shown.line for shown in some)
         yield from (("evidence", text) for text in (*texts, others))
+    if verdict.is_open or verbosity is Verbosity.VERBOSE:
+        yield "mark", verdict.mark
     yield "reason", verdict.reason
     if verdict.waiver:
         yield "waiver", verdict.accepted

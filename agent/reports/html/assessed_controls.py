@@ -239,6 +239,7 @@ def _control(shown: ControlRow) -> Element:
                 element("small", f"severity {rated.severity}") if verdict.is_open else None,
                 element("small", f"Level {verdict.control.level}", class_="level") if verdict.number else None,
                 element("small", waiver.expiry) if waiver else None,
+                element("small", verdict.mark) if verdict.mark else None,
                 class_=f"status {verdict.status}",
             ),
             values,

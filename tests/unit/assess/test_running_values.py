@@ -292,27 +292,3 @@ def test_servers_that_differ_have_a_note_and_so_have_secrets_that_all_can_read(h
         ),
         "server server-3: --flannel-backend is not set, most have none",
     ]
-
-
-@pytest.mark.parametrize(("age", "expected"), [(None, "PASS"), (5.0, "PASS"), (600.0, "FAIL")])
-def test_an_audit_log_has_to_grow_while_the_api_server_answers(
-    host: CheckedNode, age: float | None, expected: str
-) -> None:
-    """Its last event is at least as new as the requests of this assessment, all of which the guide's policy logs."""
-    host.harden()
-    at = assessed(host)
-    assert at.cluster is not None
-    at.cluster = at.cluster._replace(audit_log_age=age)
-    found = judged("audit-log-path", at)
-    assert found.status == expected
-    assert ("the last event of" in found.found) is (expected == "FAIL")
-
-
-def test_an_audit_log_that_records_no_reads_may_rest(host: CheckedNode) -> None:
-    rules = "- {level: None, verbs: [get, list, watch]}\n- level: Metadata\n"
-    host.put("/etc/audit.yaml", f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n{rules}")
-    host.config("kube-apiserver-arg: [audit-policy-file=/etc/audit.yaml, audit-log-path=/var/log/audit.log]\n")
-    at = assessed(host)
-    assert at.cluster is not None
-    at.cluster = at.cluster._replace(audit_log_age=600.0)
-    assert judged("audit-log-path", at).status is ControlStatus.PASS

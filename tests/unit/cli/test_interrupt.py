@@ -28,6 +28,7 @@ main()
 INTERRUPTED_VERB = """
 import os, signal, sys
 from agent import cli
+from agent.base.value import replace
 class Field:
     def __set_name__(self, owner, name):
         os.kill(os.getpid(), signal.SIGINT)
@@ -41,7 +42,7 @@ def verb():
         pass
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 sys.argv[1:] = ["check"]
-cli.VERBS_WITHOUT_OPTIONS["check"] = verb
+cli.COMMANDS["check"] = replace(cli.COMMANDS["check"], function=verb)
 cli.main()
 """
 

@@ -16,7 +16,7 @@ from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.node_status import PublishedResult, parse_node
 from agent.k3s.roles_and_versions import ended_on
 from agent.reports.fleet_report import present_fleet
-from agent.reports.formats import FLEET_FORMATS, Format
+from agent.reports.formats import FLEET_FORMATS, Format, Verbosity
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/fleet.schema.json").read_bytes())
@@ -33,7 +33,7 @@ def fleet(*items: object, **required: Any) -> Fleet:  # noqa: ANN401 - fields of
 
 def shown(found: Fleet, output_format: Format = Format.PLAIN) -> str:
     stream = io.StringIO()
-    present_fleet(found, output_format, stream)
+    present_fleet(found, output_format, Verbosity.NORMAL, stream)
     return stream.getvalue()
 
 
@@ -101,7 +101,7 @@ def test_waivers_that_end_this_month_are_named() -> None:
 
 def test_postponed_nodes_can_be_selected() -> None:
     stream = io.StringIO()
-    present_fleet(SITES, Format.PLAIN, stream, ("postponed",))
+    present_fleet(SITES, Format.PLAIN, Verbosity.NORMAL, stream, ("postponed",))
     assert [line.split("\t")[1] for line in stream.getvalue().splitlines() if "\t" in line] == ["o-2"]
 
 
@@ -237,7 +237,7 @@ def test_each_format_shows_a_cluster_without_nodes(output_format: Format) -> Non
 
 def test_only_some_results_are_shown_and_all_are_counted() -> None:
     stream = io.StringIO()
-    present_fleet(MIXED, Format.PLAIN, stream, [PublishedResult.UNKNOWN])
+    present_fleet(MIXED, Format.PLAIN, Verbosity.NORMAL, stream, [PublishedResult.UNKNOWN])
     first, *others = stream.getvalue().splitlines()
     assert first.split("\t")[1] == "a-4"
     assert [line for line in others if "\t" in line] == []

@@ -22,7 +22,7 @@ from tests.k3s_tree import put
 
 KUBECTL = "/usr/bin/kubectl"
 LIMIT = "--request-timeout=5s"
-NAMESPACES = (KUBECTL, "get", "namespaces", "--output=name", LIMIT)
+NAMESPACES = (KUBECTL, "get", "namespaces", "--output=json", LIMIT)
 ACCOUNTS = (
     *(KUBECTL, "get", "serviceaccounts", "--all-namespaces"),
     *("--field-selector=metadata.name=default", "--output=json", LIMIT),
@@ -32,6 +32,10 @@ ANSWER = "--output=jsonpath={.automountServiceAccountToken}"
 DEEP = 200_000
 K3S = "/usr/local/bin/k3s"
 KUBECONFIG = "etc/rancher/k3s/k3s.yaml"
+
+
+def namespaces(*names: str) -> Completed:
+    return Completed(0, json.dumps({"items": [{"metadata": {"name": name}} for name in names]}), "")
 
 
 def disable(host: Host, access: KubectlAccess = KubectlAccess(), **options: Any) -> Report:  # noqa: B008, ANN401 - immutable; as the verb
@@ -59,7 +63,7 @@ def host() -> Iterator[Host]:
     ],
 )
 def test_output_that_is_not_a_list_of_accounts_is_an_error(output: str, host: Host) -> None:
-    programs = Programs({NAMESPACES: Completed(0, "namespace/default\n", ""), ACCOUNTS: Completed(0, output, "")})
+    programs = Programs({NAMESPACES: namespaces("default"), ACCOUNTS: Completed(0, output, "")})
     host = replace(host, run=programs)
     with pytest.raises(HostError, match=r"^cannot read the output of kubectl: expected a list of ServiceAccounts$"):
         disable(host)
@@ -75,7 +79,7 @@ def test_only_the_value_false_counts_as_protected(value: str, host: Host) -> Non
     body = f'{{"metadata":{metadata},"automountServiceAccountToken":false}}'
     patch = ("patch", "serviceaccount", "default", "--namespace=a", f"--patch={body}", ANSWER)
     answers = {
-        NAMESPACES: Completed(0, "namespace/a\n", ""),
+        NAMESPACES: namespaces("a"),
         ACCOUNTS: Completed(0, account, ""),
         (*BINDINGS, LIMIT): Completed(0, '{"items": []}', ""),
         (KUBECTL, *patch, LIMIT): Completed(0, "true", ""),
@@ -131,7 +135,9 @@ class Cluster:
         if not self.is_up:
             return Completed(1, "", "The connection to the server was refused\n")
         if argv[2] == "namespaces":
-            return Completed(0, "".join(f"namespace/{name}\n" for name in self.namespaces), "")
+            return namespaces(*self.namespaces)
+        if argv[2] == "networkpolicies":
+            return Completed(0, "", "")
         if argv[1] == "get":
             accounts = [
                 {**account, "metadata": {"namespace": name, "annotations": account.get("annotations", {})}}
@@ -242,11 +248,11 @@ def test_a_binding_that_names_an_account_is_shown(host: Host) -> None:
     assert billing.detail == "automountServiceAccountToken → false"
 
 
-def test_a_stage_postpones_all_accounts_without_a_request(host: Host) -> None:
+def test_a_stage_postpones_all_accounts(host: Host) -> None:
     settings = replace(Settings(), stage_service_accounts=False, stages_until="2027-03-31")
     cluster = Cluster(shop=True)
     assert statuses(host, cluster, settings=settings) == (0, {"stages.service-accounts": "POSTPONED"})
-    assert cluster.asked == []
+    assert cluster.accounts == {"shop": {"automountServiceAccountToken": True}}
 
 
 def _is_killed(_: Cluster) -> str:

@@ -31,6 +31,8 @@ def cluster_rules() -> Mapping[str, ClusterRule]:
 class ClusterCheck(Manual):
     """Objects of the cluster determine the status, or are listed for a review, which is manual if they are not read."""
 
+    shows_effect = True
+
     rule: str = ""
     """The name of its rule in `cluster_rules`, which are imported only if the cluster is assessed."""
 

@@ -16,13 +16,18 @@ from agent.assess.benchmark.outside_benchmarks import BEYOND, NODE_ACCESS, ONLY_
 from agent.assess.checks.check import Manual
 from agent.base import package_data
 from agent.harden.guide.controls import CONTROLS
+from agent.harden.guide.sysctls import SYSCTLS
 from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 
 TABLES = {
     "cluster_policies": MANUAL,
     "component_files": COMPONENT_FILES,
     "component_settings": (*API_SERVER, *CONTROLLER_MANAGER_AND_SCHEDULER, *ETCD, *KUBELET),
-    "outside_benchmarks": (*(row for row in BEYOND if row not in NODE_ACCESS), *NODE_ACCESS, *ONLY_IN_FRAMEWORKS),
+    "outside_benchmarks": (
+        *(row for row in BEYOND[len(SYSCTLS) :] if row not in NODE_ACCESS),
+        *NODE_ACCESS,
+        *ONLY_IN_FRAMEWORKS,
+    ),
 }
 """The controls of each module, by the name of the table beside it."""
 

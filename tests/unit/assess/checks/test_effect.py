@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.answer import Effect
 from agent.assess.checks.assessed_node import AssessedNode
@@ -44,7 +45,7 @@ def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, status: C
     at.effects = (replace(EFFECT, status=status),)
     (control,) = catalogue.controls_named("apiserver-profiling")
     judged = verdict(control, Benchmark.CIS_2_0, at, None)
-    assert judged.in_force is status
+    assert (judged.configured, judged.in_force) == (ControlStatus.PASS, status)
     assert (judged.evidence[-1].observation, judged.evidence[-1].repeated_by) == (
         f"{EFFECT.subject}: {EFFECT.observed}",
         EFFECT.command,
@@ -54,6 +55,39 @@ def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, status: C
         assert fix(judged) == "sudo systemctl restart k3s.service"
     else:
         assert judged.status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize(
+    ("control", "expected"),
+    [("kernel.panic", ControlStatus.FAIL), ("apiserver-profiling", None)],
+)
+def test_what_is_looked_at_on_the_node_itself_is_in_force(
+    tmp_path: Path, control: str, expected: ControlStatus | None
+) -> None:
+    host = node(tmp_path / "node", K3s())
+    host.harden()
+    host.write("/proc/sys/kernel/panic", "0\n")
+    situation = observe_situation(host.host(), host.request())
+    at = AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()))
+    (row,) = catalogue.controls_named(control)
+    assert verdict(row, Benchmark.CIS_2_0, at, None).in_force is None
+    at.effects = (replace(EFFECT, controls=()),)
+    assert verdict(row, Benchmark.CIS_2_0, at, None).in_force is expected
+
+
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE, Format.HTML, Format.JSON])
+def test_each_control_has_marks_of_what_is_configured_and_in_force(output_format: Format) -> None:
+    def marked(verdict: Verdict) -> Verdict:
+        return verdict._replace(configured=ControlStatus.PASS, in_force=ControlStatus.FAIL)
+
+    text = assessment_text(replace(FULL, verdicts=tuple(map(marked, FULL.verdicts))), output_format)
+    if output_format is Format.JSON:
+        assert {(row["configured_status"], row["in_force"]) for row in json.loads(text)["verdicts"]} == {
+            ("PASS", "FAIL")
+        }
+    else:
+        assert "configured: PASS, in force: FAIL" in text
+        assert "configured: " not in assessment_text(FULL, output_format)
 
 
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE, Format.HTML, Format.JSON])

@@ -1,11 +1,11 @@
-"""Effects of a node whose log says that K3s enforces no NetworkPolicies."""
+"""Effects that are read from the logs of K3s and of its API server, and from its Addon."""
 
 from __future__ import annotations
 
 import json
 import os
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -13,13 +13,14 @@ from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.running_effects import ADDON
 from agent.assess.evidence import file_evidence
-from agent.assess.evidence.observed_effects import _addon, read_effects
+from agent.assess.evidence.observed_effects import _addon, _audited, read_effects
 from agent.base.host.process import Completed
+from agent.cluster.kubernetes.queries import Cluster
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import node
-from tests.unit.cluster.api_server import ApiServer
+from tests.unit.cluster.api_server import ApiServer, Handler
 
 SHOW = ("/usr/bin/systemctl", "show", "--property=InvocationID", "--", "k3s.service")
 LOG = (
@@ -81,3 +82,47 @@ def test_the_policies_of_another_server_in_the_cluster_fail(
         found = list(_addon(host, situation.facts))
     assert [effect.status for effect in found] == expected
     assert all("namespaces-network-policies" in effect.controls for effect in found)
+
+
+LOG_FILE = "/var/lib/rancher/k3s/server/logs/audit.log"
+
+
+@pytest.mark.parametrize(
+    ("log", "status", "says"),
+    [
+        ("grows", ControlStatus.PASS, "a request of this assessment is in"),
+        ("rests", ControlStatus.FAIL, "a request of this assessment was answered, and is not in"),
+        ("is missing", ControlStatus.FAIL, "does not exist"),
+        ("is a FIFO", ControlStatus.FAIL, "leads to a FIFO"),
+        ("rests, and the API server is down", ControlStatus.UNKNOWN, "cannot"),
+        ("rests, and events are written later", ControlStatus.UNKNOWN, "--audit-log-mode=batch"),
+    ],
+)
+def test_the_audit_log_has_a_request_of_the_assessment(
+    tmp_path: Path, log: str, status: ControlStatus, says: str
+) -> None:
+    """The API server appends what was requested, as it does for an event."""
+    tree = node(tmp_path / "node", K3s())
+    tree.config("kube-apiserver-arg: [audit-log-mode=batch]\n" if "later" in log else "debug: false\n")
+    tree.harden()
+    path = tree.write(LOG_FILE, "an event of another request\n", 0o600)
+    if log in ("is missing", "is a FIFO"):
+        path.unlink()
+    if log == "is a FIFO":
+        os.mkfifo(path)
+    situation = observe_situation(tree.host(), tree.request())
+    at = AssessedNode(situation, file_evidence.read_evidence(tree.host(), situation.facts, ()))
+    at.cluster = Cluster("", {}, {})
+
+    def answer(handler: Handler) -> None:
+        if log == "grows":
+            with path.open("a") as file:
+                file.write(f'{{"requestURI":"{handler.path}"}}\n')
+        handler.send(500 if "down" in log else 200, b'{"items":[]}')
+
+    with ApiServer(answers={"/api/v1/secrets": answer}).running() as api:
+        tree.write(f"{situation.facts.data_dir}/server/cred/admin.kubeconfig", api.kubeconfig(embedded=True), 0o600)
+        found = _audited(tree.host(), at, PurePosixPath(LOG_FILE))
+    assert found[0] is status
+    assert says in found[1]
+    assert all("metadata.name%3Dk3s-harden-" in asked[1] for asked in api.asked)

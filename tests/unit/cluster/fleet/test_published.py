@@ -26,7 +26,7 @@ from agent.harden.settings.schema import Publish, Settings
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.roles_and_versions import ALL_VERSIONS, Role
 from agent.reports.fleet_report import present_fleet
-from agent.reports.formats import FLEET_FORMATS
+from agent.reports.formats import FLEET_FORMATS, Verbosity
 from agent.verbs.node_publication import node_annotations, node_condition
 from tests.fake import in_memory
 from tests.unit.assess.checks.nodes import node as checked_node
@@ -211,7 +211,7 @@ def test_a_secret_fails_the_node_and_is_never_printed(words: list[str], option: 
     assert bool(fleet.exit_code) is bool(option)
     for output_format in FLEET_FORMATS:
         stream = io.StringIO()
-        present_fleet(fleet, output_format, stream)
+        present_fleet(fleet, output_format, Verbosity.NORMAL, stream)
         assert SECRET not in stream.getvalue()
 
 

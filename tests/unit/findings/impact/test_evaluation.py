@@ -19,7 +19,7 @@ from agent.cluster.kubernetes.running_objects import ObjectName
 from agent.cluster.pod_security_probe import UnexpectedAnswer
 from agent.cluster.reader import read_role, read_running
 from agent.findings.impact import Reason, Topic, When
-from agent.findings.impact.evaluation import not_needed
+from agent.findings.impact.evaluation import needed
 from agent.findings.impact.rejected_pods import answered_otherwise
 from agent.harden.settings.loading import SettingsError, load_settings
 from agent.harden.settings.schema import Settings
@@ -194,7 +194,7 @@ def test_groups_that_the_api_server_does_not_have_are_not_asked_for() -> None:
             return Response(200, json.dumps(groups).encode()) if path == "/apis" else answer
 
     api = WithGroups(BASE)
-    running = read_running(api, not_needed([Topic.NETWORK_POLICIES]))
+    running = read_running(api, needed([Topic.NETWORK_POLICIES]))
     asked = {path.partition("?")[0].rpartition("/")[2] for path in api.asked}
     assert {"ingressroutes", "servicemonitors", "deployments"} <= asked
     assert not {"httproutes", "serviceaccounts", "rolebindings", "events"} & asked

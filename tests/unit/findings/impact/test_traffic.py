@@ -325,6 +325,8 @@ def test_pods_that_others_could_use_are_named_one_by_one() -> None:
 def test_a_port_that_only_a_service_names_is_one() -> None:
     web = pod("web", "default", "10.42.1.5", {"name": "x", "image": "x"})
     assert unknown(web, *WEB[1:], STRANGER) == {"default/Pod/web": "8080"}
+    elsewhere = (service("web", "shop", selector={}), endpoints("web", "shop", "10.42.1.5"))
+    assert unknown(web, *elsewhere, STRANGER) == {"default/Pod/web": "8080"}
 
 
 def test_a_known_client_hides_no_other_one() -> None:
@@ -392,6 +394,11 @@ def test_a_path_that_is_cut_now_has_the_rule_that_admits_it_or_the_apply_that_ad
     (removed,) = impact(*WEB, FRONT, *in_effect(), settings=postponed).breaks
     assert [entry.repair.steps for entry in (left, removed)] == [(RunVerb("apply"),)] * 2
     assert impact(*WEB, FRONT, *in_effect(allowing), settings=allowing).breaks == ()
+
+
+def test_it_is_said_that_policies_in_effect_can_cut_clients_that_only_a_secret_names() -> None:
+    said = [any("address in a Secret" in note for note in impact(*WEB, *more).notes) for more in ([], in_effect())]
+    assert said == [False, True]
 
 
 def test_an_open_connection_that_survived_the_policies_breaks_when_it_is_opened_again() -> None:

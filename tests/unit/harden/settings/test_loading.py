@@ -59,7 +59,7 @@ def test_the_example_of_the_reference_is_valid() -> None:
         expires="2027-06-30",
         role=Role.AGENT,
         host="db-*",
-        location=Location(PATH, 50),
+        location=Location(PATH, 51),
         approved_by="Security team, SEC-1042",
     )
 
@@ -372,6 +372,7 @@ OFF = {
     "deny-service-external-ips": "false",
     "event-rate-limit": "off",
     "always-pull-images": "false",
+    "network-policies.new-namespaces": "false",
     "pod-max-pids": "off",
     "seccomp-default": "false",
     "admission-policies.pod-security": "off",
@@ -430,7 +431,8 @@ def test_each_preset_is_the_setting_of_a_control() -> None:
     """The profile is for controls that are open with the guide, for the waivers of the others, and for policies."""
     controls = {control.setting for control in all_controls()}
     others = {preset.setting for preset in STRICT} - controls
-    assert {setting for setting in others if not setting.startswith("admission-policies.")} == {"waivers-must"}
+    of_others = {"waivers-must", "network-policies.new-namespaces"}
+    assert {setting for setting in others if not setting.startswith("admission-policies.")} == of_others
 
 
 def test_several_errors_name_the_topic_of_each_key() -> None:
