@@ -158,7 +158,6 @@ release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/test
 	@$(MAKE) --no-print-directory image ARCH=aarch64
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test T=pod_security
 	@POLICY_VARIANTS=300 $(MAKE) --no-print-directory k8s-test T=test_static_policies
-	@ACCESS_GRANTS=2000 $(MAKE) --no-print-directory k8s-test T=test_generated_access
 	@REACH_STATES=2000 $(MAKE) --no-print-directory test TESTS=tests/unit/base/host/test_reach.py
 	@.ci/host-packages k8s/modules/ignition-apply-2.24.0
 	@IGNITION_APPLY=1 $(MAKE) --no-print-directory k8s-test T=ignition
