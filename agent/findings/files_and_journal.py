@@ -124,12 +124,12 @@ def left_over(situation: Situation) -> Iterator[Problem]:
     """
     for path, content in situation.obsolete.items():
         message = "k3s-harden wrote this file, but this host should not have it"
-        detected = f"{situation.facts.role} of K3s {situation.facts.version}"
         kept = "pass `--role` or `--k3s-version`, with which the host should have the file"
         is_named = any(named.path == path for named in situation.k3s_files.named_paths)
         removal = (*(APPLY.steps if is_named else ()), rm_command(path))
         answers = (Answer("Yes", "K3s does not need it", removal), Answer("No", kept, ()))
-        fix = steps(Decide(f"Is this host a {detected}?", answers))
+        question = f"Is this host meant to run K3s {situation.facts.version} as {situation.facts.role}?"
+        fix = steps(Decide(question, answers))
         yield Problem(message, found=f"{len(content)} bytes", location=Location(path), repair=fix)
 
 

@@ -42,7 +42,7 @@ def test_a_downgrade_restores_pod_security_policies_and_reports_psa_yaml(hardene
     seen = host.seen("check")
     assert (seen.code, seen.ids) == (0, {"left-over"})
     assert seen.only("left-over").location == PSA
-    assert seen.only("left-over").repair.startswith("Is this host a server of K3s v1.24.0? Yes (")
+    assert seen.only("left-over").repair.startswith("Is this host meant to run K3s v1.24.0 as server? Yes (")
     host[PSA].unlink()
     assert host.seen("check").findings == ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
-from agent.base.repair import Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import Cause, Decide, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import Value, replace
 from agent.harden.node.version import question
@@ -243,7 +243,8 @@ def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
         repair = finding.repair
         if repair.steps == (done,):
             continue
-        has_command = any(not isinstance(step, Instruction) for step in repair.steps)
+        # A note that only asks something stands above.
+        has_command = any(not isinstance(step, (Instruction, Decide)) for step in repair.steps)
         if finding.level is not Level.NOTE or has_command or report.verb == _REVERT:
             yield finding
 
