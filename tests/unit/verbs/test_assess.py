@@ -303,6 +303,14 @@ def test_a_benchmark_for_another_version_has_a_note(server: CheckedNode) -> None
     assert "cis-2.0" in fix(notice)
 
 
+def test_a_kernel_in_fips_mode_has_a_note(server: CheckedNode) -> None:
+    for value, notes in (("0\n", []), ("1\n", ["/proc/sys/crypto/fips_enabled"])):
+        server.put("/proc/sys/crypto/fips_enabled", value)
+        found = notices(server)
+        assert [str(note.location) for note in found] == notes
+    assert "K3s has no validated cryptographic module" in found[0].message
+
+
 def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: CheckedNode) -> None:
     """Its open controls are not comparable."""
     same = report(frozenset())
