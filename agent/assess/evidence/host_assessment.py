@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import findings
@@ -21,7 +22,7 @@ from agent.assess.provenance import (
 )
 from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
-from agent.base.model import File
+from agent.base.model import File, Location, Sysctl
 from agent.base.repair import Repair, RunVerb
 from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
@@ -37,7 +38,6 @@ from agent.k3s.roles_and_versions import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import PurePosixPath
 
     from agent.assess.baseline import Baseline, Comparison
     from agent.assess.benchmark.control import BenchmarkControl
@@ -141,6 +141,7 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
         notes=(
             *baseline.not_installed(node, verdicts),
             *baseline.not_asked(in_a_pod=bool(host.pod_node)),
+            *_fips_mode(host),
             *_limits(found, situation.facts.version, benchmark),
             *(baseline.differences(earlier, node, controls, benchmark) if earlier else ()),
             *baseline.of_stages(situation, settings_file),
@@ -251,6 +252,14 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
         message = f"{benchmark} is for K3s {benchmark.fits}, and this is {version}"
         step = RunVerb("assess", (f"--benchmark {fitting_benchmark(version)}",))
         yield Note(message, None, Repair((step,)))
+
+
+def _fips_mode(host: Host) -> Iterator[Note]:
+    """Yield a note if the kernel is in FIPS mode, which K3s does not read."""
+    mode = host.sysctl("crypto.fips_enabled")
+    if isinstance(mode, Sysctl) and mode.value == "1":
+        message = "the kernel is in FIPS mode, but K3s has no validated cryptographic module"
+        yield Note(message, Location(PurePosixPath("/proc/sys/crypto/fips_enabled")))
 
 
 def _limits_assessment(kind: FindingKind) -> bool:

@@ -303,6 +303,15 @@ def test_a_benchmark_for_another_version_has_a_note(server: CheckedNode) -> None
     assert "cis-2.0" in fix(notice)
 
 
+def test_a_kernel_in_fips_mode_has_a_note(server: CheckedNode) -> None:
+    server.put("/proc/sys/crypto/fips_enabled", "0\n")
+    assert not notices(server)
+    server.put("/proc/sys/crypto/fips_enabled", "1\n")
+    (note,) = notices(server)
+    assert str(note.location) == "/proc/sys/crypto/fips_enabled"
+    assert "K3s has no validated cryptographic module" in note.message
+
+
 def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: CheckedNode) -> None:
     """Its open controls are not comparable."""
     same = report(frozenset())
