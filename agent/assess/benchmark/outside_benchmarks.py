@@ -136,7 +136,7 @@ NODE_ACCESS: tuple[BenchmarkControl, ...] = (
     _row("etcd-data-access", host_paths.ETCD, host_paths.ETCD_DIRECTORIES, secret=True, applies=ON_SERVERS),
     _row("sqlite-data-access", host_paths.SQLITE, host_paths.SQLITE_DIRECTORY, secret=True, applies=ON_SERVERS),
     _row("snapshots-access", host_paths.SNAPSHOTS, host_paths.SNAPSHOT_DIRECTORY, secret=True, applies=ON_SERVERS),
-    _row("audit-policy-access", host_paths.AUDIT_POLICY, applies=ON_SERVERS),
+    _row("audit-policy-access", host_paths.AUDIT_POLICY, secret=host_paths.AUDIT_RECEIVER, applies=ON_SERVERS),
     _row("pod-security-admission-access", host_paths.POD_SECURITY, applies=ON_SERVERS),
     _row("policy-manifest-access", ("server/manifests/policy.yaml",), applies=ON_SERVERS),
     _row("audit-log-access", host_paths.AUDIT_LOGS, host_paths.AUDIT_LOG_DIRECTORY, secret=True, applies=ON_SERVERS),

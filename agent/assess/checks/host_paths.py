@@ -227,7 +227,17 @@ ENCRYPTION = HostPaths(
     "the configuration with the keys that encrypt Secrets",
     _or_argument("server/cred/encryption-config.json", "encryption-provider-config"),
 )
-AUDIT_POLICY = HostPaths("the audit policy", _or_argument("server/audit.yaml", "audit-policy-file"))
+AUDIT_RECEIVER = HostPaths(
+    "the kubeconfig of a receiver of audit events",
+    lambda facts: filter(None, (named_by_argument("audit-webhook-config-file", facts),)),
+)
+AUDIT_POLICY = HostPaths(
+    "the audit policy and the kubeconfig of a receiver",
+    lambda facts: (
+        *_or_argument("server/audit.yaml", "audit-policy-file")(facts),
+        *paths_on(AUDIT_RECEIVER, facts),
+    ),
+)
 POD_SECURITY = HostPaths(
     "the admission configuration", _or_argument("server/psa.yaml", "admission-control-config-file")
 )

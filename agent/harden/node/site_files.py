@@ -68,7 +68,7 @@ def _problem(host: Host, argument: str, path: PurePosixPath, version: Version | 
     return ""
 
 
-_POLICY, _WAIVERS, _WEBHOOK = "audit.policy-file", "waivers-file", "audit.webhook"
+_POLICY, _WAIVERS = "audit.policy-file", "waivers-file"
 _TRUST = "root runs with these settings"
 """The settings that name files."""
 
@@ -94,8 +94,6 @@ def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> S
     where, data = path or DEFAULT_SETTINGS, _settings_data(host, path)
     site = _site(where, {} if data is None else {where: data}, overrides, partial(_named_file, host))
     _require_known(site.waivers)
-    if site.settings.audit_webhook is not None:
-        _named_file(host, site.settings.audit_webhook, _WEBHOOK)
     return replace(site, ignored=tuple(_ignored(host, site)) if path is None else ())
 
 

@@ -97,6 +97,8 @@ def _observe(
     if host_facts.version_is_known and not request.for_gate:
         require_covered(host_facts.version)  # the gate hardens an older K3s, too, which runs already
     _require_supported(settings, host_facts)
+    if settings.audit_webhook is not None and host_facts.role is Role.SERVER:
+        host.tree.read_input(settings.audit_webhook, "`audit.webhook` in the settings names it")
     _require_service(request, host_facts)
     today = run_record.date_for_waivers(host, last)
     expiry_day = run_record.expiry_day(last, today, for_gate=request.for_gate)
