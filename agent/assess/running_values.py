@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
-from agent.assess.checks.answer import NO_ANSWER
+from agent.assess.checks.answer import NO_ANSWER, WORST_FIRST, Answer
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.checks.host_paths import AUDIT_LOG_ARGUMENT
 from agent.base.repair import Instruction, Repair, Restart
@@ -17,7 +17,7 @@ from agent.cluster.kubernetes.objects import as_mapping
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.harden.node.facts import not_run
-from agent.k3s.components.effective_arguments import FEATURE_GATES
+from agent.k3s.components.effective_arguments import FEATURE_GATES, GivenBy
 from agent.k3s.components.files.decoding import kind_of_value, path_of_argument
 from agent.k3s.components.tables import LAST_MINOR
 from agent.k3s.components.values import parse
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.check import Check
     from agent.cluster.kubernetes.objects import Json
     from agent.cluster.kubernetes.queries import Cluster
+    from agent.harden.guide.criteria import Criterion
     from agent.k3s.cis.versions import Benchmark
 
 _COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
@@ -45,11 +45,6 @@ _HIDE = Repair((Instruction("replace the secret, and set it in K3s' configuratio
 _MOST_NOTES = 20
 RANCHER = "cattle-system"
 """The namespace of Rancher's own agents."""
-_NOT_SHOWN = frozenset({FEATURE_GATES, SECCOMP_DEFAULT.name})
-"""Arguments of the kubelet whose field in /configz can differ from the effective argument.
-
-The field seccompDefault is only that of a file (kubernetes, cmd/kubelet/app/options/options.go).
-"""
 
 
 class _Running(NamedTuple):
@@ -67,6 +62,15 @@ class _Running(NamedTuple):
     def differs(self) -> bool:
         """Whether the component runs with another value than it will have after its next start."""
         return self.configured is not None and self._meaning(self.value) != self._meaning(self.configured)
+
+    def meets(self, criterion: Criterion, status: ControlStatus) -> bool:
+        """Return whether the component runs as it is required, or with the configuration that has this status."""
+        is_as_configured = not self.value if self.configured is None else not self.differs
+        if is_as_configured and status is ControlStatus.PASS:
+            return True
+        kind = kind_of_value(self.component, self.name, LAST_MINOR) or ""
+        zero = {"bool": "false", "int": "0"}.get(kind.strip("u0123456789"), "")
+        return criterion.accepts(self.value or zero)
 
     @property
     def observation(self) -> str:
@@ -88,29 +92,42 @@ class _Running(NamedTuple):
 def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     """Return the answer of a check with what the running component shows.
 
-    A control that passes by its configuration fails if the running component has a value that does not meet it.
+    A control that passes by its configuration fails if the running component has a value that does not meet it. A
+    running kubelet also decides what its files do not show, or show otherwise, unless they changed after its start.
     """
-    if node.cluster is None or answer.status not in (ControlStatus.PASS, ControlStatus.FAIL):
+    if node.cluster is None or answer.status not in WORST_FIRST[:3]:
         return answer
     silent = _silent(node, node.cluster)
     why = {silent[argument.component] for argument in check.arguments if argument.component in silent}
     if why and answer.status is ControlStatus.PASS:
         unread = (Evidence(problem, source=node.cluster.server) for problem in sorted(why))
         return NO_ANSWER._replace(evidence=(*unread, *answer.evidence))
-    for requirement in check.arguments:
-        running = _running(requirement.component, requirement.name, node)
-        if running is not None:
-            answer = answer._replace(evidence=(*answer.evidence, Evidence(running.observation, source=running.source)))
-            is_default = running.configured is None and not running.value
-            is_same = running.configured is not None and not running.differs
-            is_met = is_default or is_same or requirement.criterion.accepts(running.value)
-            if answer.status is ControlStatus.PASS and not is_met:
-                answer = answer._replace(
-                    status=ControlStatus.FAIL,
-                    found=f"--{running.name}={running.value} in the running {requirement.component}",
-                    repair=_RESTART,
-                )
+    found = [(item, _running(item.component, item.name, node)) for item in check.arguments]
+    shown = [(requirement, running) for requirement, running in found if running is not None]
+    evidence = (Evidence(running.observation, source=running.source) for _, running in shown)
+    answer = answer._replace(evidence=(*answer.evidence, *evidence))
+    unmet = [running for requirement, running in shown if not running.meets(requirement.criterion, answer.status)]
+    if unmet and answer.status is not ControlStatus.FAIL:
+        text = f"--{unmet[0].name}={unmet[0].value} in the running {unmet[0].component}"
+        repair = _RESTART if answer.status is ControlStatus.PASS else answer.repair
+        return answer._replace(status=ControlStatus.FAIL, found=text, reason="", repair=repair)
+    if shown and len(shown) == len(found) and not unmet and _is_decided_by_kubelet(check, answer, node):
+        text = ", ".join(f"--{running.name}={running.value}" for _, running in shown)
+        by = GivenBy.KUBELET_FILE
+        return Answer(ControlStatus.PASS, f"{text} in the running kubelet", answer.evidence, given_by=by)
     return answer
+
+
+def _is_decided_by_kubelet(check: Check, answer: Answer, node: AssessedNode) -> bool:
+    """Return whether the kubelet has read the files by which a control is open, so that they were misunderstood here.
+
+    What no file sets can have been in one that is gone, and applies at the next start.
+    """
+    if node.facts.running_since is None or node.situation.changed_since_start or not answer.status.is_open:
+        return False
+    arguments = node.arguments(Component.KUBELET)
+    is_set = all(arguments.get(item.name) or arguments.why_unknown(item.name) for item in check.arguments)
+    return is_set and all(item.component is Component.KUBELET for item in check.arguments)
 
 
 def with_cluster(
@@ -238,9 +255,10 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
     """Return the value of an argument in the component of this node; None if the component does not show it."""
     cluster = node.cluster
     arguments = node.arguments(component)
-    if cluster is None or cluster.problem or arguments.why_unknown(name) or not_run(component, node.facts):
+    is_unknown = component is not Component.KUBELET and arguments.why_unknown(name)
+    if cluster is None or cluster.problem or is_unknown or not_run(component, node.facts):
         return None
-    argument = arguments.get(name)
+    argument = arguments.get(name) if not arguments.why_unknown(name) else None
     configured = None if argument is None else argument.value
     if configured is not None and HIDDEN in configured:
         return None
@@ -250,10 +268,13 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
         value = without_secrets(name, flag[1:-1] if flag.startswith("[") and flag.endswith("]") else flag)
         return _Running(component, name, value, configured, f"{cluster.server}/flagz")
     own = own_node(node, cluster)
-    field = path_of_argument(component, name) if name not in _NOT_SHOWN else ""
-    if component is Component.KUBELET and own in cluster.kubelets and field:
-        value = _field(cluster.kubelets[own], field)
-        return _Running(component, name, value, configured, f"{cluster.server}/api/v1/nodes/{own}/proxy/configz")
+    field = path_of_argument(component, name) if name != FEATURE_GATES else ""  # of several files and arguments
+    found = cluster.kubelets.get(own)
+    is_seccomp = name == SECCOMP_DEFAULT.name
+    if component is Component.KUBELET and found is not None and field and (not is_seccomp or field in found):
+        page = "flagz" if is_seccomp and cluster.flags is not None else "configz"
+        source = f"{cluster.server}/api/v1/nodes/{own}/proxy/{page}"
+        return _Running(component, name, _field(found, field), configured, source)
     return None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -62,7 +63,7 @@ _PAGE = 250
 _MOST_OBJECTS = 100_000
 """Objects of one list."""
 _AT_ONCE = 6
-"""Lists of a running cluster that are read at the same time, because a slow answer is mostly waiting."""
+"""Lists of a running cluster, or reviews, that are requested at the same time: a slow answer is mostly waiting."""
 _MOST_NAMED = 3
 _MOST_UNANSWERED = 3
 """Requests without an answer after which no more requests are sent."""
@@ -129,13 +130,18 @@ def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessRev
     """Return the cluster with the answers to these reviews; without them all if one is missing."""
     query = Query.ACCESS_REVIEWS
     path = query.request.path
-    answers: dict[AccessReview, bool] = {}
+
+    def allowed(review: AccessReview) -> bool:
+        answer = accepted(client.post(path, json.dumps(review.body).encode()), f"read {path}", CREATED)
+        return at(decoded(answer, f"read {path}"), "status").get("allowed") is True
+
+    pool, asked = ThreadPoolExecutor(_AT_ONCE), tuple(reviews)
     try:
-        for review in reviews:
-            answer = accepted(client.post(path, json.dumps(review.body).encode()), f"read {path}", CREATED)
-            answers[review] = at(decoded(answer, f"read {path}"), "status").get("allowed") is True
+        answers = dict(zip(asked, pool.map(allowed, asked)))
     except HostError as error:
         return cluster._replace(problems={**cluster.problems, query.value: error.message})
+    finally:
+        pool.shutdown(cancel_futures=True)
     return cluster._replace(objects={**cluster.objects, query: tuple(answers)}, reviews=answers)
 
 
@@ -172,7 +178,8 @@ class Reader:
         if not any(self._objects.values()):
             # The credentials are rejected, or this is not an API server: each answer has the same reason.
             return Cluster("", {}, {}, problem=next(iter(self._problems.values()), "it has no objects"))
-        flags, kubelets = self._flags(), dict(self._kubelets())
+        flags = self._flags()
+        kubelets = dict(self._kubelets(have_flags=flags is not None))
         gaps = {query: self.gaps[request.path] for query, request in REQUESTS.items() if request.path in self.gaps}
         return Cluster("", self._objects, self._problems, flags, kubelets, gaps=gaps)
 
@@ -257,26 +264,36 @@ class Reader:
     def _flags(self) -> dict[str, str] | None:
         """Return the flags of the API server; None before Kubernetes 1.36."""
         try:
-            answer = as_mapping(self._json(queries.FLAGS))
+            return self._flags_of(queries.FLAGS)
         except HostError as error:
             if not isinstance(error, StatusError) or error.status != NOT_FOUND:
                 self._problems["/flagz"] = error.message
             return None
+
+    def _flags_of(self, request: ApiRequest) -> dict[str, str]:
+        answer = as_mapping(self._json(request))
         return {name: as_string(value) for name, value in as_mapping(answer.get("flags")).items()}
 
-    def _kubelets(self) -> Iterator[tuple[str, Any]]:
+    def _kubelets(self, *, have_flags: bool) -> Iterator[tuple[str, Json]]:
         """Yield the configuration of each kubelet whose node is ready, by the name of the node."""
         for node in self._objects.get(Query.NODES, ()):
             name = f"kubelet of {node.name}"
             if not node.is_ready:
                 self._problems[name] = f"cannot read the configuration of node {node.name}: the node is not ready"
                 continue
+            path = quote(node.name, safe="")
             try:
-                answer = as_mapping(self._json(queries.kubelet_configuration(quote(node.name, safe=""))))
+                answer = as_mapping(self._json(queries.of_kubelet(path, queries.CONFIGURATION)))
             except HostError as error:
                 self._problems[name] = error.message
                 continue
-            yield node.name, as_mapping(answer.get("kubeletconfig"))
+            found = dict(as_mapping(answer.get("kubeletconfig")))
+            if found.get("seccompDefault") is not True:
+                found.pop("seccompDefault", None)
+                with suppress(HostError):  # an older kubelet has no flags
+                    flags = self._flags_of(queries.of_kubelet(path, queries.FLAGS)) if have_flags else {}
+                    found.update({"seccompDefault": flags["seccomp-default"] == "true"} if flags else {})
+            yield node.name, found
 
     def _json(self, request: ApiRequest, parameters: str = "") -> Any:  # noqa: ANN401 - any JSON
         path = f"{request.path}?{parameters}" if parameters else request.path

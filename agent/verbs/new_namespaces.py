@@ -102,9 +102,19 @@ def policed(
 ) -> Iterator[Item]:
     """Create the policies that are missing, or remove those that this program created. Yield what was done.
 
-    With servers of different settings, those with the older record apply. Raises HostError if a list cannot be read.
+    With servers of different settings, those with the older record apply. A list that cannot be read is an item, too:
+    what the run has changed before has to be reported.
     """
-    cluster, own = _Cluster(kubectl, dry_run), host.name[:_LONGEST_NAME]
+    try:
+        yield from _policed(host, _Cluster(kubectl, dry_run), settings, namespaces, undo=undo)
+    except HostError as error:
+        yield Item(SETTING, ItemStatus.FAILED, error.message, words(error.hint))
+
+
+def _policed(
+    host: Host, cluster: _Cluster, settings: Settings, namespaces: Namespaces, *, undo: bool
+) -> Iterator[Item]:
+    own = host.name[:_LONGEST_NAME]
     on_system = namespaces.get(_SYSTEM, {}).items()
     records = {key[len(RECORDS) :]: str(value) for key, value in on_system if key.startswith(RECORDS)}
     if undo or not (settings.new_namespaces and settings.stage_network_policies):

@@ -233,7 +233,7 @@ def test_probes_of_a_hardened_server_find_pod_security_for_each_rule(api: Node) 
 def output_of(node: Node, command: str) -> str:
     """Run the command of an evidence on the node, which has no journal: K3s' own log has its lines."""
     log = "journalctl --identifier=k3s --output=cat"
-    own = command.replace("sudo ", "", 1).replace("k3s kubectl", "/usr/local/bin/k3s kubectl")
+    own = command.replace("sudo ", "").replace("k3s kubectl", "/usr/local/bin/k3s kubectl")
     done = node.run("sh", "-c", own.replace(log, f"cat {node.log}"))
     # `auth can-i` ends with 1 for no, and grep --count for 0.
     assert not done.returncode or "can-i" in command or done.stdout.strip().endswith("0"), f"{command}: {done.stderr}"

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from agent.k3s.cis.versions import Benchmark
 from tests.k8s import pods
-from tests.k8s.assessments import RBAC, assessed, binding, create, hardened_server, in_cluster, requests
-from tests.k8s.binaries import Binaries
+from tests.k8s.assessments import RBAC, Report, assessed, binding, create, hardened_server, in_cluster, requests
+from tests.k8s.binaries import Binaries, real_k3s
 from tests.k8s.namespaces import NAME
 from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("cluster")]
+
+DROPINS = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"
+KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
 LARGE = 100
 """Namespaces, with ten pods each."""
@@ -191,12 +197,21 @@ def test_the_number_of_requests_grows_with_pages_and_not_with_objects(api: Node)
     assert 0 < small < large <= small + MORE_PAGES
 
 
-def test_a_changed_configuration_of_the_kubelet_needs_a_restart(new_node: Callable[..., Node]) -> None:
-    """The kubelet shows the value with which it started."""
+def test_a_changed_configuration_of_the_kubelet_needs_a_restart(
+    new_node: Callable[..., Node], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The kubelet shows the value with which it started, also of a file that is too large to be read here."""
     node = new_node()
     assert node.harden("apply").returncode == 0
+    node.write(f"{DROPINS}/80-large.conf", f"{KUBELET}authentication: {{anonymous: null}}\n{'#' * (2 << 20)}\n")
     node.start_server()
     node.wait_until_ready()
+    if not real_k3s():  # whose name the components in its place do not have
+        node.run("cp", "/bin/sleep", "/opt/k3s-server", check=True)
+        become = "import os; os.execv('/opt/k3s-server', ['k3s server', '600'])"
+        process = node.start(sys.executable, "-c", become, log=tmp_path / "log")
+        request.addfinalizer(partial(node.kill, process))
+        node.until("its process runs", lambda: node.run("pgrep", "-x", "k3s-server").returncode == 0)
     node.config({"99-late.yaml": {"kubelet-arg+": ["streaming-connection-idle-timeout=7m"]}})
     report = assessed(node)
     assert report.status("streaming-connection-idle-timeout") == "PASS"
@@ -205,6 +220,16 @@ def test_a_changed_configuration_of_the_kubelet_needs_a_restart(new_node: Callab
         "kubelet runs with --streaming-connection-idle-timeout=5m0s, and --streaming-connection-idle-timeout=7m is"
         " configured"
     )
+    by_files = json.loads(node.harden("assess", "--format", "json").stdout)
+    assert Report(by_files).status("kubelet-authorization-mode") == "UNKNOWN"
+    assert report.status("kubelet-authorization-mode") == "UNKNOWN"
+    node.path("/etc/rancher/k3s/config.yaml.d/99-late.yaml").unlink()
+    assert assessed(node).status("kubelet-authorization-mode") == "PASS"
+    node.write(f"{DROPINS}/90-late.conf", f"{KUBELET}authentication: {{anonymous: {{enabled: true}}}}\n")
+    node.path(f"{DROPINS}/80-large.conf").unlink()
+    report = assessed(node)
+    assert (report.status("kubelet-anonymous-auth"), report.status("kubelet-authorization-mode")) == ("FAIL", "PASS")
+    assert any("90-late.conf changed after K3s started" in item for item in report.notes)
 
 
 @pytest.mark.xdist_group("server")

@@ -11,13 +11,14 @@ from agent.assess.checks.check import Manual, NotInK3s
 from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.cluster.rule import ClusterRule
 from agent.cluster.kubernetes.queries import (
+    CONFIGURATION,
     FLAGS,
     METADATA,
     OBJECTS,
     REQUESTS,
     TABLE,
     Query,
-    kubelet_configuration,
+    of_kubelet,
 )
 from agent.harden.guide import guide_row
 from agent.harden.guide.controls import CONTROLS
@@ -151,11 +152,12 @@ def cluster_controls() -> str:
         prose("""
             Requests are GET, except reviews of access, and with `--probe` dry runs of pods and ephemeral containers,
             which change nothing. At most 500 reviews are about everybody, and at most 2,000 about other accounts,
-            only with other authorization modes than Node and RBAC. At most 50 namespaces are probed, with about 85
-            requests each, in 60 seconds. Lists are read in pages of 250 objects. One request takes at most 5 seconds,
-            all of them 20 seconds, and an answer is at most 8 MiB. A page that is larger is read in smaller ones. An
-            object that is larger is named, and its controls are UNKNOWN, unless others fail. Of Secrets only the
-            columns of `kubectl get secrets` are requested, because annotations can repeat the content.
+            only with other authorization modes than Node and RBAC; six are asked at the same time. At most 50
+            namespaces are probed, with about 85 requests each, in 60 seconds. Lists are read in pages of 250 objects.
+            One request takes at most 5 seconds, all of them 20 seconds, and an answer is at most 8 MiB. A page that is
+            larger is read in smaller ones. An object that is larger is named, and its controls are UNKNOWN, unless
+            others fail. Of Secrets only the columns of `kubectl get secrets` are requested, because annotations can
+            repeat the content.
         """),
         table(
             ("name", "path", "format"),
@@ -163,7 +165,8 @@ def cluster_controls() -> str:
                 *((query.value, f"`{one.path}`", _FORMATS[one.accept]) for query, one in REQUESTS.items()),
                 ("flags of the API server", f"`{FLAGS.path}`", "flags, from Kubernetes 1.36 on"),
                 (Query.ACCESS_REVIEWS.value, f"`{Query.ACCESS_REVIEWS.request.path}`", "allowed or not"),
-                ("configuration of each kubelet", f"`{kubelet_configuration('NODE').path}`", "configuration"),
+                ("configuration of each kubelet", f"`{of_kubelet('NODE', CONFIGURATION).path}`", "configuration"),
+                ("flags of each kubelet", f"`{of_kubelet('NODE', FLAGS).path}`", "flags, from Kubernetes 1.36 on"),
             ),
         ),
     ]

@@ -258,7 +258,7 @@ def _fips_mode(host: Host) -> Iterator[Note]:
     """Yield a note if the kernel is in FIPS mode, which K3s does not read."""
     mode = host.sysctl("crypto.fips_enabled")
     if isinstance(mode, Sysctl) and mode.value == "1":
-        message = "the kernel is in FIPS mode, but K3s has no validated cryptographic module (docs/explanation/fips.md)"
+        message = "the kernel is in FIPS mode, but K3s has no validated cryptographic module"
         yield Note(message, Location(PurePosixPath("/proc/sys/crypto/fips_enabled")))
 
 

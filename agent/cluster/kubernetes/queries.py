@@ -119,12 +119,15 @@ REPOSITORIES = {
 MONITORS = {kind: f"/apis/monitoring.coreos.com/v1/{kind.lower()}s" for kind in ("ServiceMonitor", "PodMonitor")}
 
 FLAGS = ApiRequest("/flagz", "application/json;v=v1alpha1;g=config.k8s.io;as=Flagz")
-"""The effective flags of the API server, from Kubernetes 1.36 on."""
+"""The effective flags of a component, from Kubernetes 1.36 on."""
+
+CONFIGURATION = ApiRequest("/configz")
+"""The effective configuration of a kubelet, without its argument seccomp-default (cmd/kubelet/app/options)."""
 
 
-def kubelet_configuration(node: str) -> ApiRequest:
-    """Return the request for the effective configuration of a node's kubelet, which the API server passes on."""
-    return ApiRequest(f"/api/v1/nodes/{node}/proxy/configz")
+def of_kubelet(node: str, request: ApiRequest) -> ApiRequest:
+    """Return a request to a node's kubelet, which the API server passes on."""
+    return request._replace(path=f"/api/v1/nodes/{node}/proxy{request.path}")
 
 
 PROBES = "probes"
@@ -152,7 +155,7 @@ class Cluster(NamedTuple):
     flags: Mapping[str, str] | None = None
     """The effective flags of the API server; None if it does not return them."""
     kubelets: Mapping[str, Json] = {}
-    """The effective configuration of each kubelet, by the name of its node."""
+    """The effective configuration of each kubelet, by the name of its node; without seccompDefault if it is unknown."""
     reviews: Mapping[AccessReview, bool] = {}
     """What the API server answered about access."""
     probes: Mapping[tuple[str, str], Probe] = {}

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
     from agent.harden.changes.state import NotificationState
+    from agent.harden.node.arguments.effective import KubeletFiles
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.network_leases import NetworkLeases
     from agent.harden.node.site_files import Site
@@ -146,7 +147,7 @@ def _observe(
         sysctl_files=sysctl_files,
         k3s_files=files,
         obsolete=_obsolete(host, host_facts, expected),
-        changed_since_start=_changed_since_start(host, journal, state, host_facts),
+        changed_since_start=_changed_since_start(host, journal, state, host_facts, files.kubelet),
         machine=read_machine(host, host_facts),
         gate=found_gate,
         journal=state,
@@ -300,7 +301,9 @@ def _obsolete(host: Host, host_facts: HostFacts, expected: Sequence[Resource]) -
     return found
 
 
-def _changed_since_start(host: Host, journal: Journal, state: JournalState, host_facts: HostFacts) -> tuple[str, ...]:
+def _changed_since_start(
+    host: Host, journal: Journal, state: JournalState, host_facts: HostFacts, kubelet: KubeletFiles
+) -> tuple[str, ...]:
     """Return the files that K3s reads only when it starts, and that changed after that."""
     since = host_facts.running_since
     if since is None:
@@ -312,7 +315,8 @@ def _changed_since_start(host: Host, journal: Journal, state: JournalState, host
     runs = (run for run in state.runs if run.path not in state.damaged and run.started > since)
     by_us = (change.id for run in runs for change in journal.changes(run) if change.id in ours)
     units = () if host_facts.unit is None else (host_facts.unit.path,)
-    others = (path for path in (*units, *host_facts.configuration.files) if str(path) not in ours)
+    dropins = (file.path for file in kubelet.files if not file.is_written_by_k3s)
+    others = (path for path in (*units, *host_facts.configuration.files, *dropins) if str(path) not in ours)
     times = ((str(path), host.tree.times(path)) for path in others)
     by_others = (path for path, found in times if found is not None and found.changed > since)
     return tuple(dict.fromkeys((*by_us, *by_others)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,11 +14,13 @@ from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import file_evidence
 from agent.assess.verdict import verdict
+from agent.base.host.probe import K3sProcess
 from agent.cluster.kubernetes.objects import Json
 from agent.cluster.kubernetes.queries import Cluster, Query
 from agent.cluster.node_status import parse_node
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
+from agent.k3s.roles_and_versions import Role
 from agent.reports.assessments.common import noted
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
@@ -210,12 +213,67 @@ def test_lists_that_could_not_be_read_have_a_note(host: CheckedNode) -> None:
     assert notes(at) == ["cannot read /api/v1/pods: no"]
 
 
-def test_the_argument_seccomp_default_is_not_compared(host: CheckedNode) -> None:
-    """/configz shows only the field of a file, so it shows false although the argument is effective."""
+DROPIN = f"{AGENT}/etc/kubelet.conf.d/90-site.conf"
+KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+
+
+def runs_since(host: CheckedNode, seconds: float) -> None:
+    """Let K3s run since that many seconds after now, when the files are written."""
+    host.processes = (K3sProcess(4711, Role.SERVER, time.time() + seconds),)
+
+
+@pytest.mark.parametrize(
+    ("since", "status"), [(3600, ControlStatus.PASS), (-3600, ControlStatus.FAIL), (None, ControlStatus.FAIL)]
+)
+def test_a_kubelet_that_has_read_a_file_decides(host: CheckedNode, since: float | None, status: ControlStatus) -> None:
+    """A file that changed after the start of K3s is in effect after the next one."""
+    host.put(DROPIN, f"{KUBELET}authentication: {{anonymous: {{enabled: true}}}}\n")
+    if since:
+        runs_since(host, since)
+    found = judged("kubelet-anonymous-auth", assessed(host, server_1=STRONG))
+    assert found.status is status
+    assert last(found)[0].startswith(
+        "--anonymous-auth=false in the running kubelet; --anonymous-auth=true is configured"
+    )
+
+
+@pytest.mark.parametrize(
+    ("running", "status"),
+    [(STRONG, ControlStatus.PASS), ({**STRONG, "authorization": {"mode": "AlwaysAllow"}}, ControlStatus.FAIL)],
+)
+@pytest.mark.parametrize("since", [3600, -3600])
+def test_a_kubelet_decides_what_its_files_do_not_show(
+    host: CheckedNode, running: Json, status: ControlStatus, since: float
+) -> None:
+    host.put(DROPIN, "{")
+    runs_since(host, since)
+    for control in ("kubelet-authorization-mode", "kubelet-event-qps"):
+        assert judged(control, assessed(host)).status is ControlStatus.UNKNOWN
+    found = judged("kubelet-authorization-mode", assessed(host, server_1=running))
+    is_open = since < 0 and status is ControlStatus.PASS
+    assert found.status is (ControlStatus.UNKNOWN if is_open else status)
+    events = judged("kubelet-event-qps", assessed(host, server_1=running))
+    assert events.status is (ControlStatus.PASS if since > 0 else ControlStatus.UNKNOWN)
+
+
+def test_what_no_file_sets_any_more_fails_although_the_kubelet_runs_with_it(host: CheckedNode) -> None:
+    runs_since(host, 3600)
+    at = assessed(host, server_1={**STRONG, "podPidsLimit": 4096})
+    assert judged("kubelet-pod-max-pids", at).status is ControlStatus.FAIL
+
+
+@pytest.mark.parametrize(("shown", "status"), [({}, "PASS"), ({"seccompDefault": True}, "PASS"), (None, "FAIL")])
+def test_the_argument_seccomp_default_is_compared_if_the_kubelet_shows_it(
+    host: CheckedNode, shown: Json | None, status: str
+) -> None:
     host.config("kubelet-arg: [seccomp-default=true]\n")
-    at = assessed(host, server_1={**STRONG, "seccompDefault": False})
-    assert judged("kubelet-seccomp-default", at).status is ControlStatus.PASS
-    assert notes(at) == []
+    at = assessed(host, {}, server_1={**STRONG, **({"seccompDefault": False} if shown is None else shown)})
+    found = judged("kubelet-seccomp-default", at)
+    assert found.status == status
+    assert bool(notes(at)) is (status == "FAIL")
+    assert [item.source for item in found.evidence if item.source] == (
+        [] if shown == {} else [f"{SERVER}/api/v1/nodes/{NAME}/proxy/flagz"]
+    )
 
 
 def test_servers_that_differ_have_a_note_and_so_have_secrets_that_all_can_read(host: CheckedNode) -> None:

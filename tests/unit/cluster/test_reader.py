@@ -130,13 +130,16 @@ def test_flags_and_kubelets_are_read(root: Path) -> None:
         {
             FLAGS.path: lambda handler: handler.send(200, b'{"kind": "Flagz", "flags": {"profiling": "false"}}'),
             "/api/v1/nodes/node-1/proxy/configz": lambda handler: handler.send(
-                200, b'{"kubeletconfig": {"readOnlyPort": 1}}'
+                200, b'{"kubeletconfig": {"readOnlyPort": 1, "seccompDefault": false}}'
+            ),
+            "/api/v1/nodes/node-1/proxy/flagz": lambda handler: handler.send(
+                200, b'{"kind": "Flagz", "flags": {"seccomp-default": "true", "anonymous-auth": "true"}}'
             ),
         },
     )
     cluster = read_from(root, api)
     assert cluster.flags == {"profiling": "false"}
-    assert cluster.kubelets == {"node-1": {"readOnlyPort": 1}}
+    assert cluster.kubelets == {"node-1": {"readOnlyPort": 1, "seccompDefault": True}}
     assert cluster.problems == {
         "kubelet of node-2": "cannot read the configuration of node node-2: the node is not ready"
     }

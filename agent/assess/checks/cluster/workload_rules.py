@@ -421,7 +421,7 @@ def pod_security_defaults(situation: Situation, cluster: Cluster | None = None) 
 
 def _without_seccomp(of: AssessedCluster) -> list[Listed]:
     has_default = bool(of.cluster.kubelets) and all(
-        configuration.get("seccompDefault") is True or _is_set_here(SECCOMP_DEFAULT, name, of.node)
+        configuration.get("seccompDefault", _is_set_here(SECCOMP_DEFAULT, name, of.node))
         for name, configuration in of.cluster.kubelets.items()
     )
     all_known = len(of.cluster.kubelets) == len(of.cluster.objects[Query.NODES])
@@ -441,8 +441,7 @@ def _without_seccomp(of: AssessedCluster) -> list[Listed]:
 def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
     """Return whether a kubelet is that of this host, and the option is set as an argument.
 
-    /configz does not show the argument seccomp-default, only the field of a file (kubernetes,
-    cmd/kubelet/app/options/options.go). So it is not known for other nodes.
+    Before Kubernetes 1.36, the argument is not known for other nodes.
     """
     argument = node.arguments(Component.KUBELET).get(option.name)
     return name == node.configured_name and argument is not None and option.meets.accepts(argument.value)
@@ -495,8 +494,8 @@ RULES: Mapping[str, ClusterRule] = {
         "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet",
         passes=(
             "each container of the site has the profile RuntimeDefault or Localhost, or has none, is not privileged and"
-            " each kubelet runs with seccompDefault: true (of the arguments seccomp-default, only that of this node is"
-            " known)"
+            " each kubelet runs with seccompDefault: true (before Kubernetes 1.36, of the arguments seccomp-default"
+            " only that of this node is known)"
         ),
         fails="a container has another profile, or none",
     ),
