@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count
 from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
+from agent.base.errors import InputError
 from agent.base.repair import Instruction, Repair
+from agent.base.yaml_reader import Scalar, part
 from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.network_policies import opened
 from agent.cluster.kubernetes.objects import selects
 from agent.cluster.kubernetes.queries import QUERIES, Query, workloads_with_controllers
+from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
+from agent.k3s.admission_configuration import plugin_configuration
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
@@ -40,6 +45,8 @@ _OF_OLD_ACCOUNT = "default-token-"
 _LEASES = "kube-node-lease"
 _DISABLED = "disable-network-policy"
 _IMAGE_POLICY = "ImagePolicyWebhook"
+_VERIFIERS = {"kyverno": "Kyverno", "sigstore": "the policy controller of sigstore", "connaisseur": "Connaisseur"}
+"""Software that can verify images, by a part of the name of its webhook configuration."""
 
 
 def _network_policies(of: AssessedCluster) -> Answer:
@@ -123,14 +130,42 @@ def _boundaries(of: AssessedCluster) -> Answer:
 def _images(of: AssessedCluster) -> Answer:
     plugins = of.node.arguments(Component.API_SERVER).get("enable-admission-plugins")
     is_configured = plugins is not None and _IMAGE_POLICY in plugins.value.split(",")
-    found = [Listed(_IMAGE_POLICY, "is enabled in the API server")] if is_configured else []
-    found += [Listed(engine.title, "is called for pods") for engine, _ in admission_engines.engines(of.cluster)]
+    found = [Listed(engine.title, _called(engine.name)) for engine, _ in admission_engines.engines(of.cluster)]
+    if is_configured:
+        fails_closed, detail = _image_policy(of)
+        found.insert(0, Listed(_IMAGE_POLICY, detail))
+        if fails_closed:
+            return of.answer(ControlStatus.PASS, found, Query.VALIDATING_WEBHOOKS, noun="webhook")
+    verifiers = [name for name in _VERIFIERS.values() if any(name in seen.detail for seen in found)]
     reason = (
-        "a person has to decide whether one of these verifies the origin of images"
+        f"a person has to decide whether {' and '.join(verifiers) or 'one of these'} verifies the origin of all images"
         if found
         else "nothing in the API server verifies the origin of images; the container runtime may"
     )
     return of.to_review(found, Query.VALIDATING_WEBHOOKS, "webhook", reason)
+
+
+def _called(name: str) -> str:
+    """Return that an engine is called for pods, and which software it is if that can verify images."""
+    known = next((software for part, software in _VERIFIERS.items() if part in name), "")
+    return f"is called for pods; {known} can verify images, if its policies say so" if known else "is called for pods"
+
+
+def _image_policy(of: AssessedCluster) -> tuple[bool, str]:
+    """Return whether the plugin rejects pods without an answer of its backend, and that in words."""
+    file = of.node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
+    path, contents = PurePosixPath(file.value if file else "/"), of.node.situation.k3s_files.contents
+    try:
+        found = plugin_configuration(_IMAGE_POLICY, contents.get(path) or b"", path, contents.get)
+    except InputError:
+        found = None
+    policy = part(found[2], "imagePolicy") if found else None
+    if policy is None:
+        return False, "is enabled in the API server; its configuration cannot be read"
+    allows = part(policy, "defaultAllow")
+    if allows is not None and not (isinstance(allows, Scalar) and allows.value is False):
+        return False, "is enabled in the API server, but admits pods if its backend does not answer (defaultAllow)"
+    return True, "asks a backend about the images of each pod, and rejects without an answer (defaultAllow is false)"
 
 
 def _secret_storage(of: AssessedCluster) -> Answer:
@@ -159,7 +194,8 @@ RULES: Mapping[str, ClusterRule] = {
     "image-provenance": ClusterRule(
         admission_engines.ENGINES,
         _images,
-        manual="always; the evidence lists the webhooks and policies that can reject pods",
+        passes=f"the API server enables {_IMAGE_POLICY}, whose configuration has `defaultAllow: false`",
+        manual="otherwise; the evidence lists the webhooks and policies that can reject pods, and names verifiers",
     ),
     "namespace-boundaries": ClusterRule(
         (Query.NAMESPACES, *QUERIES),

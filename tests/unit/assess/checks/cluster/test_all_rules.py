@@ -1385,3 +1385,31 @@ def test_possible_image_verifiers_are_listed(server: Server) -> None:
     assert "nothing in the API server" in server.ask("image-provenance", {}).reason
     answer = server.ask("image-provenance", {Query.MUTATING_WEBHOOKS: [webhook("cosign", "pods")]})
     assert shown(answer) == ["MutatingWebhookConfiguration cosign: is called for pods"]
+
+
+def test_software_that_can_verify_images_is_named(server: Server) -> None:
+    name = "kyverno-resource-mutating-webhook-cfg"
+    answer = server.ask("image-provenance", {Query.MUTATING_WEBHOOKS: [webhook(name, "pods")]})
+    assert answer.status is MANUAL
+    assert "Kyverno can verify images" in shown(answer)[0]
+    assert "whether Kyverno verifies the origin of all images" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"),
+    [
+        ("{imagePolicy: {kubeConfigFile: /k, defaultAllow: false}}", PASS),
+        ("{imagePolicy: {kubeConfigFile: /k}}", PASS),
+        ("{imagePolicy: {kubeConfigFile: /k, defaultAllow: true}}", MANUAL),
+        ("{}", MANUAL),
+    ],
+)
+def test_image_policy_webhook_passes_if_it_fails_closed(plain: Server, policy: str, status: ControlStatus) -> None:
+    header = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\n"
+    plain.host.put("/etc/a.yaml", f"{header}plugins: [{{name: ImagePolicyWebhook, configuration: {policy}}}]\n")
+    arguments = "enable-admission-plugins=ImagePolicyWebhook, admission-control-config-file=/etc/a.yaml"
+    plain.config(f"kube-apiserver-arg: [{arguments}]\n")
+    answer = plain.ask("image-provenance", {})
+    assert answer.status is status
+    assert shown(answer)[0].startswith("ImagePolicyWebhook: ")
+    assert ("defaultAllow" in shown(answer)[0]) is (policy != "{}")
