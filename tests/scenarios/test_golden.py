@@ -45,6 +45,14 @@ EVERYTHING = {
         if not line.startswith(("role:", "k3s-version:"))
     ),
     "/etc/k3s-harden/waivers.yaml": "[]\n",
+    "/etc/k3s-harden/audit-webhook.yaml": """\
+apiVersion: v1
+kind: Config
+clusters: [{name: receiver, cluster: {server: "https://127.0.0.1:9"}}]
+contexts: [{name: receiver, context: {cluster: receiver, user: node}}]
+users: [{name: node, user: {token: x}}]
+current-context: receiver
+""",
     "/etc/k3s-harden/audit-policy.yaml": """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
