@@ -74,6 +74,18 @@ def providers_of_secrets(data: bytes) -> tuple[str, ...]:
     return tuple(map(_name, _of_secrets(data)))
 
 
+def key_of_secrets(data: bytes) -> str:
+    """Return the name of the key that encrypts new values of Secrets; empty without one. Raises as the function above.
+
+    K3s names each key but the first after the time at which it made it, as aescbckey-2026-12-02T04:05:06Z.
+    """
+    for provider in _of_secrets(data)[:1]:
+        keys = provider[_name(provider)].get("keys")
+        if isinstance(keys, list) and keys and isinstance(keys[0], dict):
+            return str(keys[0].get("name", ""))
+    return ""
+
+
 def encryption_problem(data: bytes, path: PurePosixPath, minor: int) -> InputError | None:
     """Return why the API server of a minor version, 0 if it is unknown, exits at the file; None if it uses it."""
     from agent.k3s.components.files.api_server_files import ENCRYPTION

@@ -26,7 +26,13 @@ from agent.findings.config_edits import without_argument
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.harden.node.facts import not_run
-from agent.k3s.component_configuration import IDENTITY, encryption_problem, is_as_k3s_writes, providers_of_secrets
+from agent.k3s.component_configuration import (
+    IDENTITY,
+    encryption_problem,
+    is_as_k3s_writes,
+    key_of_secrets,
+    providers_of_secrets,
+)
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.roles_and_versions import Component
 
@@ -272,7 +278,7 @@ def encryption_configuration(data: bytes, path: PurePosixPath, facts: HostFacts)
     providers = providers_of_secrets(data)
     minor = facts.version.minor if facts.version_is_known else 0
     problem = None if is_as_k3s_writes(data) else encryption_problem(data, path, minor)
-    return EncryptionConfiguration(path, providers, problem)
+    return EncryptionConfiguration(path, providers, key_of_secrets(data), problem)
 
 
 def _runs_etcd(node: AssessedNode) -> bool:

@@ -98,7 +98,9 @@ class EncryptionConfiguration(Value):
 
     path: PurePosixPath
     providers: tuple[str, ...]
-    """As encryption_configuration.providers_of_secrets returns them."""
+    """As providers_of_secrets returns them."""
+    key: str = ""
+    """As key_of_secrets returns it."""
     problem: InputError | None = None
     """Why the API server exits at it."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from datetime import datetime
 from hashlib import sha256
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.assess.checks.answer import WORST_FIRST, ControlStatus, Effect
+from agent.assess.checks.evidence import EncryptionConfiguration
 from agent.base.errors import InputError
 from agent.base.repair import Answer as Choice
 from agent.base.repair import Decide, Run, RunVerb
@@ -41,6 +43,9 @@ AND id = (SELECT max(id) FROM kine AS latest WHERE latest.name = own.name)"""
 MOST_SECRETS = 100_000
 _PREFIX = re.compile(rb"k8s:enc:[a-z]+:v\d:((?:aescbckey|secretboxkey)-\d{4}-\d\d-\d\dT[\d:]{8}[^:]*(?::\d\d)?|[^:]+):")
 """What the API server writes before a value. K3s' own later keys have a time in their names."""
+_MADE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_WITH_ROTATE_KEYS = (30, 5)
+"""The first minor and patch in which this command is no experiment (k3s-io/docs, docs/cli/secrets-encrypt.md)."""
 _STATUS = Run("sudo k3s secrets-encrypt status")
 _STAGES: Mapping[str, Sequence[str]] = {
     "prepare": ("restart", "sudo k3s secrets-encrypt rotate"),
@@ -106,6 +111,32 @@ def rotation_effects(facts: HostFacts, nodes: Iterable[ClusterNode]) -> Iterator
         command=_STATUS.line,
         controls=("secrets-encryption",),
         steps=steps,
+    )
+
+
+def key_age_effects(node: AssessedNode, now: float) -> Iterator[Effect]:
+    """Yield whether the key of Secrets is as old as the site permits, by its name, if the settings state an age.
+
+    `now` is in seconds since 1970.
+    """
+    most, found = node.situation.settings.secrets_key_max_age, node.evidence.encryption
+    if most is None or not isinstance(found, EncryptionConfiguration) or not found.key:
+        return
+    made = _MADE.search(found.key)
+    days = int(now - datetime.fromisoformat(f"{made[0]}+00:00").timestamp()) // 86_400 if made else None
+    status, observed = ControlStatus.UNKNOWN, f"K3s wrote no date in the name of the key {found.key}"
+    if days is not None:
+        status = ControlStatus.FAIL if days > most else ControlStatus.PASS
+        observed = f"the key {found.key} is {days} days old"
+    rotate = "rotate-keys" if (node.facts.version.minor, node.facts.version.patch) >= _WITH_ROTATE_KEYS else "prepare"
+    yield Effect(
+        subject="Age of the key of Secrets",
+        configured=f"at most {most} days (secrets-key-max-age)",
+        status=status,
+        observed=observed,
+        command=_STATUS.line,
+        controls=("secrets-encryption",),
+        steps=(_STATUS, Run(f"sudo k3s secrets-encrypt {rotate}", where="on one server")),
     )
 
 

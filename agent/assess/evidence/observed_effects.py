@@ -23,6 +23,7 @@ from agent.assess.checks.running_effects import (
     audit_effects,
     encryption_effect,
     endpoints,
+    key_age_effects,
     must_log,
     network_policy_effect,
     port_effects,
@@ -97,6 +98,7 @@ def read_effects(host: Host, node: AssessedNode) -> Iterator[Effect]:
     if node.cluster is not None and node.facts.role is Role.SERVER:
         yield from _addon(host, node.facts)
         yield encryption_effect(node.facts, _stored_secrets(host, node.facts))
+        yield from key_age_effects(node, time.time())
         yield from rotation_effects(node.facts, node.cluster.objects.get(Query.NODES, ()))
 
 

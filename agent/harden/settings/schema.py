@@ -195,6 +195,9 @@ class Settings(Value):
         ON_SERVERS,
         default=SecretsEncryption.AUTO,
     )
+    secrets_key_max_age: int | None = _row(
+        "secrets-key-max-age", optional(number_between(1, 3650, "days")), ON_SERVERS, default=None
+    )
     terminated_pod_gc_threshold: int | None = _row(
         "terminated-pod-gc-threshold", optional(number_between(1, 1_000_000)), ON_SERVERS, default=None
     )

@@ -690,3 +690,11 @@ def test_a_service_that_is_not_understood_is_unknown(node: CheckedNode, control:
     assert (verdict.status, UNIT in verdict.reason) == (ControlStatus.UNKNOWN, True)
     node.path(UNIT).chmod(0o666)
     assert node.verdict("k3s-service-access").status is ControlStatus.FAIL
+
+
+def test_the_kubeconfig_of_a_receiver_of_events_is_secret(node: CheckedNode) -> None:
+    node.config("kube-apiserver-arg: [audit-webhook-config-file=/etc/receiver.yaml]\n")
+    node.put("/etc/receiver.yaml", "apiVersion: v1\nkind: Config\n", 0o640)
+    node.judged_as("audit-policy-access", ControlStatus.FAIL, FixOwner.OPERATOR)
+    node.path("/etc/receiver.yaml").chmod(0o600)
+    assert node.verdict("audit-policy-access").status is ControlStatus.PASS

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.running_effects import QUERY, encryption_effect, rotation_effects
+from agent.assess.checks.assessed_node import AssessedNode
+from agent.assess.checks.running_effects import QUERY, encryption_effect, key_age_effects, rotation_effects
+from agent.assess.evidence.file_evidence import read_evidence
 from agent.base.errors import HostError
 from agent.base.host.node_state import read_rows
 from agent.cluster.node_status import parse_node
@@ -18,7 +22,7 @@ from agent.harden.node.facts import HostFacts
 from agent.harden.situation.observation import observe_situation
 from tests.fake import fake_host
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import node
+from tests.unit.assess.checks.nodes import CheckedNode, node
 
 SCHEMA = """\
 CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name INTEGER, created INTEGER, deleted INTEGER,
@@ -53,6 +57,11 @@ def found(tmp_path: Path, facts: HostFacts) -> tuple[ControlStatus, str]:
     rows = read_rows(fake_host(tmp_path), STATE, QUERY, most=1000, seconds=5)
     effect = encryption_effect(facts, [start for (start,) in rows])
     return effect.status, effect.observed.partition("; ")[0]
+
+
+def assessed(server: CheckedNode) -> AssessedNode:
+    situation = observe_situation(server.host(), server.request())
+    return AssessedNode(situation, read_evidence(server.host(), situation.facts, ()))
 
 
 def test_only_the_latest_rows_that_are_not_deleted_count(
@@ -139,3 +148,25 @@ def test_a_stage_says_what_follows(facts: HostFacts) -> None:
         "sudo k3s secrets-encrypt rotate",
     ]
     assert list(rotation_effects(facts, [parse_node({"metadata": {"name": "agent"}})])) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "says"),
+    [
+        ("aescbckey-2026-12-02T04:05:06Z", ControlStatus.PASS, "the key aescbckey-2026-12-02T04:05:06Z is 30 days old"),
+        ("secretboxkey-2026-12-01T04:05:06+01:00", ControlStatus.FAIL, "is 31 days old"),
+        ("aescbckey", ControlStatus.UNKNOWN, "K3s wrote no date in the name of the key aescbckey"),
+    ],
+)
+def test_the_age_of_the_key_is_compared_with_the_settings(
+    tmp_path: Path, key: str, status: ControlStatus, says: str
+) -> None:
+    server = node(tmp_path / "node", K3s())
+    content = {"resources": ["secrets"], "providers": [{"aescbc": {"keys": [{"name": key, "secret": "x"}]}}]}
+    server.put("/var/lib/rancher/k3s/server/cred/encryption-config.json", json.dumps({"resources": [content]}))
+    now = datetime(2027, 1, 1, 12, tzinfo=timezone.utc).timestamp()
+    assert not list(key_age_effects(assessed(server), now))
+    server.put("/etc/k3s-harden/config.yaml", "secrets-key-max-age: 30\n")
+    (effect,) = key_age_effects(assessed(server), now)
+    assert effect.status is status
+    assert effect.observed.endswith(says)

@@ -59,7 +59,7 @@ def test_the_example_of_the_reference_is_valid() -> None:
         expires="2027-06-30",
         role=Role.AGENT,
         host="db-*",
-        location=Location(PATH, 52),
+        location=Location(PATH, 53),
         approved_by="Security team, SEC-1042",
     )
 
