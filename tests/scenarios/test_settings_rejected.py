@@ -114,6 +114,18 @@ def test_an_audit_policy_that_prevents_the_start_of_k3s_is_rejected(
     assert host.stamps() == before
 
 
+def test_only_a_server_needs_the_kubeconfig_of_a_receiver(host: HostTree) -> None:
+    """An agent has no API server, and should not have the credential."""
+    host.write(SETTINGS, "audit: {webhook: /etc/k3s-harden/receiver.yaml}\n")
+    before = host.stamps()
+    done = host.run("apply")
+    assert (done.code, "/etc/k3s-harden/receiver.yaml: the file does not exist" in done.stderr) == (2, True)
+    assert host.stamps() == before
+    host.options = ("--role", "agent", *host.options[2:])
+    assert host.run("apply").code == 0
+    assert "audit-webhook" not in host[DROPIN].read_text()
+
+
 def test_protect_kernel_defaults_is_required_before_1_25(host: HostTree) -> None:
     """The benchmarks of older versions contain the control; for newer versions it is optional."""
     host.write(SETTINGS, "protect-kernel-defaults: false\n")
