@@ -260,7 +260,7 @@ def _put_debian_packages(node: Node, image: Image, work: Path, *names: str) -> N
     suite = debian.chosen(image.tree.parents[2])
     (work / "cache/archives/partial").mkdir(parents=True)
     # Tests at the same time would wait for the lock of dpkg's status, which is only read.
-    own = f'Dir::State::status "{image.tree}/var/lib/dpkg/status"; Dir::Cache "{work}/cache"; Debug::NoLocking "true";\n'
+    own = f'Dir::State::status "{image.tree}/var/lib/dpkg/status"; Dir::Cache "{work}/cache";\nDebug::NoLocking "1";\n'
     (work / "apt.conf").write_text((suite.directory / "apt.conf").read_text(encoding="utf-8") + own, encoding="utf-8")
     for deb in debian.Suite(suite.name, work).download_all(names):
         node.put(f"/root/debs/{deb.name}", deb.read_bytes())
