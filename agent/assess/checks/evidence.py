@@ -120,3 +120,5 @@ class CollectedEvidence(Value):
     """Paths of the configuration of registries, if it has passwords or tokens."""
     audit_log: PurePosixPath | None = None
     """The audit log without symlinks; None if the API server writes none to a file."""
+    image_verifiers: tuple[PurePosixPath, ...] = ()
+    """The programs that containerd asks before it pulls an image."""

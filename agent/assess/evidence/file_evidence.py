@@ -304,7 +304,22 @@ def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) ->
         shared_keys=frozenset(_shared_keys(host.tree, facts)),
         with_credentials=frozenset(_with_credentials(host.tree, facts)),
         audit_log=_audit_log(host.tree, facts),
+        image_verifiers=tuple(_image_verifiers(host.tree, facts)),
     )
+
+
+_VERIFIERS = "/opt/containerd/image-verifier/bin"
+_OTHER_VERIFIERS = re.compile(rb"""image-verifier\.v1\.bindir["']?\][^\[]*?\bbin_dir\s*=\s*["']([^"'\n]+)""")
+"""The default, and how another directory is written in containerd's configuration (containerd,
+docs/image-verification.md)."""
+
+
+def _image_verifiers(tree: Tree, facts: HostFacts) -> Iterator[PurePosixPath]:
+    config = _content(tree, facts.data_dir / "agent/etc/containerd/config.toml")
+    other = _OTHER_VERIFIERS.search(config) if isinstance(config, bytes) else None
+    directory = PurePosixPath(other[1].decode(errors="replace") if other else _VERIFIERS)
+    with suppress(HostError):
+        yield from (directory / name for name in sorted(tree.names(directory)))
 
 
 def _audit_log(tree: Tree, facts: HostFacts) -> PurePosixPath | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count
@@ -131,6 +132,14 @@ def _images(of: AssessedCluster) -> Answer:
     plugins = of.node.arguments(Component.API_SERVER).get("enable-admission-plugins")
     is_configured = plugins is not None and _IMAGE_POLICY in plugins.value.split(",")
     found = [Listed(engine.title, _called(engine.name)) for engine, _ in admission_engines.engines(of.cluster)]
+    found += [
+        Listed(
+            str(path),
+            "is asked by containerd of this node before it pulls an image",
+            command=f"sudo ls -l {quote(str(path))}",
+        )
+        for path in of.node.evidence.image_verifiers
+    ]
     if is_configured:
         fails_closed, detail = _image_policy(of)
         found.insert(0, Listed(_IMAGE_POLICY, detail))
@@ -140,7 +149,7 @@ def _images(of: AssessedCluster) -> Answer:
     reason = (
         f"a person has to decide whether {' and '.join(verifiers) or 'one of these'} verifies the origin of all images"
         if found
-        else "nothing in the API server verifies the origin of images; the container runtime may"
+        else "nothing in the API server or in containerd of this node verifies the origin of images"
     )
     return of.to_review(found, Query.VALIDATING_WEBHOOKS, "webhook", reason)
 

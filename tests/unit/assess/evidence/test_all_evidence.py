@@ -211,10 +211,10 @@ def encryption(*providers: object) -> str:
 AESCBC = {"aescbc": {"keys": [{"name": "aescbckey", "secret": KEY}]}}
 
 
-def test_only_the_provider_names_of_an_encryption_configuration_are_kept(root: Path) -> None:
+def test_only_the_names_of_an_encryption_configuration_are_kept(root: Path) -> None:
     put(root, ENCRYPTION, encryption(AESCBC, {"identity": {}}))
     found = look(root)
-    assert found.encryption == EncryptionConfiguration(ENCRYPTION, ("aescbc", "identity"))
+    assert found.encryption == EncryptionConfiguration(ENCRYPTION, ("aescbc", "identity"), "aescbckey")
     assert KEY not in repr(found)
 
 

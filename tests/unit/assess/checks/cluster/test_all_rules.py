@@ -1387,6 +1387,28 @@ def test_possible_image_verifiers_are_listed(server: Server) -> None:
     assert shown(answer) == ["MutatingWebhookConfiguration cosign: is called for pods"]
 
 
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ("", "/opt/containerd/image-verifier/bin/cosign"),
+        (
+            """[plugins."io.containerd.image-verifier.v1.bindir"]
+  bin_dir = '/opt/civ/bin'
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+  bin_dir = "/var/lib/rancher/k3s/data/cni"
+""",
+            "/opt/civ/bin/cosign",
+        ),
+    ],
+)
+def test_programs_that_containerd_asks_about_images_are_listed(server: Server, config: str, path: str) -> None:
+    server.host.put("/var/lib/rancher/k3s/agent/etc/containerd/config.toml", config)
+    server.host.put(path, "#!/bin/sh\n", 0o755)
+    answer = server.ask("image-provenance", {})
+    assert answer.status is MANUAL
+    assert shown(answer) == [f"{path}: is asked by containerd of this node before it pulls an image"]
+
+
 def test_software_that_can_verify_images_is_named(server: Server) -> None:
     name = "kyverno-resource-mutating-webhook-cfg"
     answer = server.ask("image-provenance", {Query.MUTATING_WEBHOOKS: [webhook(name, "pods")]})
