@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import datetime
 from hashlib import sha256
 from pathlib import PurePosixPath
 from shlex import quote
@@ -15,6 +14,7 @@ from agent.assess.checks.evidence import EncryptionConfiguration
 from agent.base.errors import InputError
 from agent.base.repair import Answer as Choice
 from agent.base.repair import Decide, Run, RunVerb
+from agent.base.times import parse_timestamp
 from agent.base.value import Value
 from agent.cluster.kubernetes.objects import selects
 from agent.cluster.node_status import ENCRYPTION_HASH
@@ -123,11 +123,12 @@ def key_age_effects(node: AssessedNode, now: float) -> Iterator[Effect]:
     if most is None or not isinstance(found, EncryptionConfiguration) or not found.key:
         return
     made = _MADE.search(found.key)
-    days = int(now - datetime.fromisoformat(f"{made[0]}+00:00").timestamp()) // 86_400 if made else None
-    status, observed = ControlStatus.UNKNOWN, f"K3s wrote no date in the name of the key {found.key}"
-    if days is not None:
+    try:
+        days = int(now - parse_timestamp(f"{made[0] if made else ''}Z")) // 86_400
         status = ControlStatus.FAIL if days > most else ControlStatus.PASS
         observed = f"the key {found.key} is {days} days old"
+    except ValueError:
+        status, observed = ControlStatus.UNKNOWN, f"the name of the key {found.key} has no date"
     rotate = "rotate-keys" if (node.facts.version.minor, node.facts.version.patch) >= _WITH_ROTATE_KEYS else "prepare"
     yield Effect(
         subject="Age of the key of Secrets",

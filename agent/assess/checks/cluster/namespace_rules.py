@@ -131,7 +131,8 @@ def _boundaries(of: AssessedCluster) -> Answer:
 def _images(of: AssessedCluster) -> Answer:
     plugins = of.node.arguments(Component.API_SERVER).get("enable-admission-plugins")
     is_configured = plugins is not None and _IMAGE_POLICY in plugins.value.split(",")
-    found = [Listed(engine.title, _called(engine.name)) for engine, _ in admission_engines.engines(of.cluster)]
+    engines = [engine for engine, _ in admission_engines.engines(of.cluster)]
+    found = [Listed(engine.title, "is called for pods") for engine in engines]
     found += [
         Listed(
             str(path),
@@ -145,19 +146,13 @@ def _images(of: AssessedCluster) -> Answer:
         found.insert(0, Listed(_IMAGE_POLICY, detail))
         if fails_closed:
             return of.answer(ControlStatus.PASS, found, Query.VALIDATING_WEBHOOKS, noun="webhook")
-    verifiers = [name for name in _VERIFIERS.values() if any(name in seen.detail for seen in found)]
+    verifiers = [name for known, name in _VERIFIERS.items() if any(known in engine.name for engine in engines)]
     reason = (
         f"a person has to decide whether {' and '.join(verifiers) or 'one of these'} verifies the origin of all images"
         if found
         else "nothing in the API server or in containerd of this node verifies the origin of images"
     )
     return of.to_review(found, Query.VALIDATING_WEBHOOKS, "webhook", reason)
-
-
-def _called(name: str) -> str:
-    """Return that an engine is called for pods, and which software it is if that can verify images."""
-    known = next((software for part, software in _VERIFIERS.items() if part in name), "")
-    return f"is called for pods; {known} can verify images, if its policies say so" if known else "is called for pods"
 
 
 def _image_policy(of: AssessedCluster) -> tuple[bool, str]:
