@@ -96,7 +96,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker in {mark.name for mark in item.iter_markers()}:
             reason = _ON_REQUEST[marker] if marker in _ON_REQUEST and marker not in selected else _lacking(marker)
             if reason:
-                item.add_marker(pytest.mark.skip(reason=reason))
+                # Before a condition of the test itself: pytest gives the reason of the first.
+                item.add_marker(pytest.mark.skipif(reason=reason), append=False)
         if item.get_closest_marker("own_kernel") is not None:
             item.add_marker(pytest.mark.xdist_group(f"guest-{guests % 2}"))
             guests += 1
