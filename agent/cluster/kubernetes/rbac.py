@@ -39,9 +39,9 @@ class RbacRight(NamedTuple):
 
     @property
     def is_in_a_namespace(self) -> bool:
-        """Whether a RoleBinding can grant it. A request about a namespace by its name is one inside of it."""
+        """Whether a RoleBinding can grant it: for a namespace by its name, and to bind a ClusterRole inside of one."""
         is_new = self.resource == "namespaces" and self.verbs == {"create"}
-        return not is_new and self.resource.partition("/")[0] not in _OF_THE_CLUSTER
+        return self.verbs == {"bind"} or (not is_new and self.resource.partition("/")[0] not in _OF_THE_CLUSTER)
 
 
 _OF_THE_CLUSTER = frozenset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.assess.checks.cluster.access_answers import RIGHTS
 from agent.cluster.kubernetes import objects, rbac
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.rbac import RbacRight
@@ -80,6 +81,16 @@ def test_a_role_binding_grants_a_change_of_its_own_namespace_and_no_new_one() ->
     for verb, expected in (("patch", ["User anna"]), ("create", [])):
         right = RbacRight(frozenset({verb}), "", "namespaces")
         assert names(right, [role("labels", rule("patch create", "namespaces"))], inside) == expected
+
+
+@pytest.mark.parametrize(("verb", "expected"), [("bind", ["User anna"]), ("escalate", [])])
+def test_a_role_binding_grants_to_bind_a_cluster_role_inside_of_its_namespace(verb: str, expected: list[str]) -> None:
+    """Anna may bind cluster-admin there. No RoleBinding lets her change a ClusterRole."""
+    group = "rbac.authorization.k8s.io"
+    rights = [right for right in RIGHTS["rbac-bind-impersonate-escalate"][1] if right.resource == "clusterroles"]
+    inside = binding("a", "tool", "User anna", namespace="shop")
+    found = [names(right, [role("tool", rule(verb, "clusterroles", group))], inside) for right in rights]
+    assert [name for each in found for name in each] == expected
 
 
 def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:

@@ -197,6 +197,7 @@ def test_accounts_with_cluster_admin_fail_except_those_of_k3s(server: Server) ->
     }
 
 
+ADMISSION = "admissionregistration.k8s.io"
 RIGHTS = {
     "rbac-secrets": rule("list", "secrets"),
     "rbac-create-pods": rule("create", "pods/exec"),
@@ -205,7 +206,7 @@ RIGHTS = {
     "rbac-nodes-proxy": rule("get", "nodes/proxy"),
     "rbac-kubelet-subresources": rule("get", "nodes/proxy"),
     "rbac-csr-approval": rule("update", "certificatesigningrequests/approval", "certificates.k8s.io"),
-    "rbac-webhooks": rule("patch", "mutatingwebhookconfigurations", "admissionregistration.k8s.io"),
+    "rbac-webhooks": rule("patch", "mutatingwebhookconfigurations", ADMISSION),
     "rbac-token-creation": rule("create", "serviceaccounts/token"),
 }
 
@@ -246,8 +247,14 @@ def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str
         ("rbac-create-pods", rule("get", "nodes/proxy"), MANUAL),
         ("rbac-create-pods", rule("create", "*/exec"), MANUAL),
         ("rbac-bind-impersonate-escalate", rule("impersonate-on:user-info:list", "secrets"), PASS),
-        ("rbac-webhooks", rule("delete", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), MANUAL),
-        ("rbac-webhooks", rule("get list", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), PASS),
+        ("rbac-webhooks", rule("delete", "validatingwebhookconfigurations", ADMISSION), MANUAL),
+        ("rbac-webhooks", rule("get list", "validatingwebhookconfigurations", ADMISSION), PASS),
+        ("rbac-webhooks", rule("delete", "validatingwebhookconfigurations", ADMISSION, names="a"), MANUAL),
+        (
+            "rbac-webhooks",
+            rule("create deletecollection", "validatingwebhookconfigurations", ADMISSION, names="a"),
+            PASS,
+        ),
     ],
 )
 def test_other_verbs_can_give_the_same_right(server: Server, name: str, given: Json, expected: ControlStatus) -> None:
