@@ -72,7 +72,7 @@ class Page:
         while not self._loaded:
             self._next()
 
-    def value(self, expression: str) -> Any:  # noqa: ANN401 - any JavaScript value
+    def value(self, expression: str) -> Any:
         answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
         )

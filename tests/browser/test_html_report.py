@@ -168,10 +168,7 @@ def test_the_content_security_policy_blocks_other_scripts(reader: Reader) -> Non
 def test_markup_in_values_is_shown_as_text(reader: Reader) -> None:
     payload = "</td></script></style><script>window.bad=1</script><img src=x onerror=window.bad=1>\"'`<b>"
     failed = sample.FAILED_BY_HAND._replace(
-        expected=payload,
-        found=payload,
-        evidence=(Evidence(payload, source=payload),),
-        repair=Repair((Run(payload),)),
+        expected=payload, found=payload, evidence=(Evidence(payload, source=payload),), repair=Repair((Run(payload),))
     )
     reader.open(
         replace(sample.MIXED, node=payload, facts=(Fact(payload, payload, payload),), verdicts=(failed,)),

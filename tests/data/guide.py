@@ -25,17 +25,9 @@ NEWER = "v1.25 and newer"
 """The two families of versions that its tabs are for."""
 
 SYSCTL_FILE = "/etc/sysctl.d/90-kubelet.conf"
-SYSCTLS = {
-    "vm.panic_on_oom": "0",
-    "vm.overcommit_memory": "1",
-    "kernel.panic": "10",
-    "kernel.panic_on_oops": "1",
-}
+SYSCTLS = {"vm.panic_on_oom": "0", "vm.overcommit_memory": "1", "kernel.panic": "10", "kernel.panic_on_oops": "1"}
 
-DIRECTORIES = {
-    "/var/lib/rancher/k3s/server/manifests": 0o700,
-    "/var/lib/rancher/k3s/server/logs": 0o700,
-}
+DIRECTORIES = {"/var/lib/rancher/k3s/server/manifests": 0o700, "/var/lib/rancher/k3s/server/logs": 0o700}
 POLICY_FILE = "/var/lib/rancher/k3s/server/manifests/policy.yaml"
 AUDIT_FILE = "/var/lib/rancher/k3s/server/audit.yaml"
 
@@ -52,10 +44,7 @@ API_SERVER = {
     "service-account-lookup": "true",
 }
 """kube-apiserver-arg of both version families; enable-admission-plugins is apart."""
-ADMISSION_PLUGINS = {
-    OLDER: "NodeRestriction,PodSecurityPolicy,ServiceAccount",
-    NEWER: "NodeRestriction,ServiceAccount",
-}
+ADMISSION_PLUGINS = {OLDER: "NodeRestriction,PodSecurityPolicy,ServiceAccount", NEWER: "NodeRestriction,ServiceAccount"}
 CONTROLLER_MANAGER = {"terminated-pod-gc-threshold": "10"}
 KUBELET = {"make-iptables-util-chains": "true"}
 SECRETS_ENCRYPTION = True
@@ -74,10 +63,7 @@ CIS: dict[str, tuple[str, ...]] = {
     "protect-kernel-defaults": ("4.2.6",),
 }
 """The numbers beside the arguments in the templates."""
-ADMISSION_PLUGINS_CIS: dict[str, tuple[str, ...]] = {
-    OLDER: ("1.2.15", "5.2", "1.2.13"),
-    NEWER: ("1.2.15", "1.2.13"),
-}
+ADMISSION_PLUGINS_CIS: dict[str, tuple[str, ...]] = {OLDER: ("1.2.15", "5.2", "1.2.13"), NEWER: ("1.2.15", "1.2.13")}
 SERVICE_ACCOUNT_CIS = "5.1.5"
 POD_SECURITY_POLICY_CIS: dict[str, tuple[str, ...]] = {
     "privileged": ("5.2.1",),

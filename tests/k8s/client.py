@@ -28,7 +28,7 @@ class Response(NamedTuple):
     warnings: str = ""
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - as json.loads
+    def json(self) -> Any:
         """The decoded body."""
         return json.loads(self.text)
 
@@ -104,12 +104,7 @@ def _enter(namespace: str) -> None:
 
 
 def _send(  # noqa: PLR0913, PLR0917 - as Client.request
-    context: ssl.SSLContext | None,
-    method: str,
-    port: int,
-    path: str,
-    headers: Mapping[str, str],
-    body: str | None,
+    context: ssl.SSLContext | None, method: str, port: int, path: str, headers: Mapping[str, str], body: str | None
 ) -> Response:
     connection = (
         http.client.HTTPConnection("127.0.0.1", port, timeout=60)

@@ -41,7 +41,7 @@ DIFFERENCES: Mapping[str, Mapping[str, str]] = {
     },
     CONTROLLER_MANAGER: {
         "controllers": "here `*,tokencleaner`; K3s also switches off service, route and cloud-node-lifecycle, which the"
-        " upstream controller manager of 1.37 does not know and exits at",
+        " upstream controller manager of 1.37 does not know and exits at"
     },
     KUBELET: {
         "cloud-provider": "K3s' cloud controller does not exist; with it, nodes would keep their taint",
@@ -145,10 +145,7 @@ def _kubelet_file(configuration: Configuration, host: Host) -> None:
             "webhook": {"cacheTTL": "2m0s", "enabled": True},
             "x509": {"clientCAFile": f"{agent}/client-ca.crt"},
         },
-        "authorization": {
-            "mode": "Webhook",
-            "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
-        },
+        "authorization": {"mode": "Webhook", "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"}},
         "cgroupDriver": "cgroupfs",
         "clusterDNS": [CLUSTER_DNS],
         "clusterDomain": "cluster.local",

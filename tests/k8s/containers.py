@@ -51,18 +51,14 @@ CONTROLLER_ROLE: tuple[Mapping[str, object], ...] = (
                     "services",
                 ],
                 "verbs": ["get", "list", "watch"],
-            },
+            }
         ],
     },
     {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
         "metadata": {"name": "system:k3s-controller"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "system:k3s-controller",
-        },
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:k3s-controller"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:k3s-controller"}],
     },
 )

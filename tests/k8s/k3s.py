@@ -31,14 +31,7 @@ from types import FrameType
 from typing import NoReturn
 
 from tests.k8s import certificates, components, containers
-from tests.k8s.components import (
-    API_SERVER,
-    CONTROLLER_MANAGER,
-    KUBE_PROXY,
-    KUBELET,
-    SCHEDULER,
-    Host,
-)
+from tests.k8s.components import API_SERVER, CONTROLLER_MANAGER, KUBE_PROXY, KUBELET, SCHEDULER, Host
 from tests.k8s.configuration import Configuration, merged
 
 DATA_DIR = Path("/var/lib/rancher/k3s")

@@ -110,7 +110,7 @@ class Node(Namespaces):
     def try_kubectl(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
         return self.run(_K3S, "kubectl", *words, text=text, env={"KUBECONFIG": _KUBECONFIG}, timeout=90)
 
-    def get(self, *words: str) -> Any:  # noqa: ANN401 - as json.loads
+    def get(self, *words: str) -> Any:
         return yaml.safe_load(self.kubectl("get", "--output=json", *words))
 
     def apply(self, *objects: Mapping[str, object]) -> None:

@@ -12,14 +12,7 @@ from agent.k3s.components.files.decoding import FieldType, fields_of, nested_typ
 from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.outcome import Trials
-from tests.tools.generate_tables import (
-    MADE,
-    TABLES,
-    Built,
-    api_versions_table,
-    configuration_fields_table,
-    gates_table,
-)
+from tests.tools.generate_tables import MADE, TABLES, Built, api_versions_table, configuration_fields_table, gates_table
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 
@@ -34,18 +27,9 @@ KINDS = {
     "CredentialProviderConfig": (Component.KUBELET, "image-credential-provider-config"),
     "KubeProxyConfiguration": (Component.KUBE_PROXY, "config"),
 }
-NEEDED = {
-    "CredentialProviderConfig": "image-credential-provider-bin-dir=/usr/bin",
-}
+NEEDED = {"CredentialProviderConfig": "image-credential-provider-bin-dir=/usr/bin"}
 """Arguments without which the file is not read."""
-SAMPLES: dict[str, object] = {
-    "any": None,
-    "bool": True,
-    "duration": "1s",
-    "float": 1.5,
-    "object": {},
-    "string": "YQ==",
-}
+SAMPLES: dict[str, object] = {"any": None, "bool": True, "duration": "1s", "float": 1.5, "object": {}, "string": "YQ=="}
 NOT_DECODED = ("unknown field", "cannot unmarshal", "strict decoding")
 
 

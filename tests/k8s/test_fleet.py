@@ -36,7 +36,7 @@ main()
 """
 
 
-def published(name: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - as of a node
+def published(name: str, **changes: Any) -> dict[str, Any]:
     """Return a node with the size of a real one, whose report is recent."""
     found = sample_nodes.node(name, **changes)
     annotations = found["metadata"]["annotations"]

@@ -156,7 +156,7 @@ def labels_as(node: Node, user: str) -> str:
         ("get", "namespaces", False),
     ],
 )
-def test_who_updates_a_namespace_chooses_its_standard(api: Node, verb: str, resource: str, changes: bool) -> None:  # noqa: FBT001
+def test_who_updates_a_namespace_chooses_its_standard(api: Node, verb: str, resource: str, changes: bool) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     rule = {"verbs": [verb], "apiGroups": [""], "resources": [resource]}
     who = [{"kind": "User", "name": "eve", "apiGroup": RBAC}]

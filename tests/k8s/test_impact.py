@@ -152,7 +152,7 @@ _NETWORKING = "networking.k8s.io/v1"
 _LB = "svccontroller.k3s.cattle.io/svcname"
 
 
-def pod(name: str, own: str, *serve: str, on: int = 1, env: str = "", **more: Any) -> dict[str, Any]:  # noqa: ANN401
+def pod(name: str, own: str, *serve: str, on: int = 1, env: str = "", **more: Any) -> dict[str, Any]:
     """Return a pod on a node that serves and declares ports, and names hosts in its environment."""
     found = pods.pod(name, own, *serve, labels=more.pop("labels", None), as_root=True)
     container = found["spec"]["containers"][0]
@@ -165,7 +165,7 @@ def pod(name: str, own: str, *serve: str, on: int = 1, env: str = "", **more: An
     return found
 
 
-def service(name: str, own: str, port: int, target: int, address: str = "", **spec: Any) -> dict[str, Any]:  # noqa: ANN401
+def service(name: str, own: str, port: int, target: int, address: str = "", **spec: Any) -> dict[str, Any]:
     app, protocol, number = spec.pop("app", name), spec.pop("protocol", "TCP"), spec.pop("node_port", 0)
     ports = [{"port": port, "targetPort": target, "protocol": protocol, **({"nodePort": number} if number else {})}]
     metadata = {"name": name, "namespace": own, "annotations": spec.pop("annotations", {})}
@@ -319,11 +319,7 @@ class Network:
         return {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
-            "metadata": {
-                "name": app.name,
-                "namespace": "shop",
-                "labels": {"kubernetes.io/service-name": app.name},
-            },
+            "metadata": {"name": app.name, "namespace": "shop", "labels": {"kubernetes.io/service-name": app.name}},
             "addressType": "IPv4",
             "ports": [{"port": app.port}],
             "endpoints": [{"addresses": [self.addresses[app.name]]}],

@@ -197,12 +197,7 @@ def node(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A server whose operator has three files; `apply` has added its own, last."""
     with Node(tmp_path_factory.mktemp("merge"), binaries) as node:
         node.config(
-            {
-                "config.yaml": CONFIG,
-                "10-lower.yaml": LOWER,
-                "20-higher.YML": HIGHER,
-                "30-ignored.yaml.bak": IGNORED,
-            }
+            {"config.yaml": CONFIG, "10-lower.yaml": LOWER, "20-higher.YML": HIGHER, "30-ignored.yaml.bak": IGNORED}
         )
         node.write("/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-site.conf", KUBELET_FILE, mode=0o600)
         node.harden("apply")

@@ -27,11 +27,7 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("publish")]
 AGENT = f"{DATA_DIR}/agent"
 OTHER, OTHER_DIR = "node-2", "/var/lib/rancher/other"
 FLEET = ("fleet", "-", "--format", "json")
-FORGED = {
-    "apiVersion": "v1",
-    "kind": "Node",
-    "metadata": {"name": NAME, "annotations": {str(Annotation.FAILED): "0"}},
-}
+FORGED = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME, "annotations": {str(Annotation.FAILED): "0"}}}
 
 
 @pytest.fixture(scope="module")

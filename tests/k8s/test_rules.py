@@ -12,16 +12,7 @@ from agent.k3s.components.rules import rejected_by_rule
 from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.outcome import Trials
-from tests.k8s.rule_examples import (
-    REPEATED,
-    Example,
-    Settings,
-    examples,
-    feature_gates,
-    is_accepted,
-    is_field,
-    parsed,
-)
+from tests.k8s.rule_examples import REPEATED, Example, Settings, examples, feature_gates, is_accepted, is_field, parsed
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("rules")]
 

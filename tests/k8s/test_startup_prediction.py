@@ -161,10 +161,7 @@ PAIRS = (
     named("authorization-config", AUTHORIZATION.replace("name: rbac", "name: own"), AUTHORIZATION),
     *(
         named("config", SCHEDULED.replace(old, new), SCHEDULED, component=SCHEDULER)
-        for old, new in (
-            ("clientConnection", "connection"),
-            ("kubeconfig: /var", "qps: 1} # /var"),
-        )
+        for old, new in (("clientConnection", "connection"), ("kubeconfig: /var", "qps: 1} # /var"))
     ),
     *(
         named("config", PROXIED.replace(old, new), PROXIED, component=KUBE_PROXY)

@@ -111,10 +111,7 @@ CASES: dict[str, tuple[str, Mapping[str, str]]] = {
 }
 CASES["list"] = (
     configuration(),
-    in_directory(
-        a_json=json.dumps({"apiVersion": "v1", "kind": "List", "items": []}),
-        b_yaml=POLICY,
-    ),
+    in_directory(a_json=json.dumps({"apiVersion": "v1", "kind": "List", "items": []}), b_yaml=POLICY),
 )
 
 
@@ -177,7 +174,7 @@ def variant(number: int) -> list[dict[str, Any]]:
     return objects
 
 
-def _mappings(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any YAML
+def _mappings(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

@@ -197,8 +197,7 @@ def test_each_guarantee_has_a_proof(name: str) -> None:
 
 @pytest.mark.parametrize("is_complete", [False, True], ids=["test-first", "complete"])
 def test_the_example_of_a_control_is_red_with_its_test_and_green_with_its_rows(
-    is_complete: bool,  # noqa: FBT001 - a parameter of a test
-    tmp_path: Path,
+    is_complete: bool, tmp_path: Path
 ) -> None:
     """The diff of recipes.md is applied to a copy of the checkout."""
     ((_, diff),) = (fence for fence in _fences(DOCS / "recipes.md") if fence[0] == "diff")

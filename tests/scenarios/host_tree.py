@@ -148,7 +148,7 @@ class HostTree(Tree):
         self.write(path, UNIT.format(path=path, role=role, arguments=lines))
         self.write(f"{path}.env", environment, 0o600)
 
-    def run(self, verb: str, *arguments: str, **options: Any) -> Completed:  # noqa: ANN401 - of subprocess.run
+    def run(self, verb: str, *arguments: str, **options: Any) -> Completed:
         own = self.options if verb in {"apply", "check", "diff", "preflight"} else ()
         words = (verb, "--root", str(self.root), *own, *arguments)
         if self.program is None or options or self.environment:
@@ -179,10 +179,7 @@ class HostTree(Tree):
 
 
 def run(
-    *arguments: str,
-    environment: Mapping[str, str] | None = None,
-    prefix: Sequence[str] = (),
-    **options: Any,  # noqa: ANN401 - of subprocess.run
+    *arguments: str, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = (), **options: Any
 ) -> Completed:
     """Run the program without the inherited variables that change its output, such as LANG and COLUMNS."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "COLUMNS", "FORCE_", "TTY_"))}

@@ -13,13 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.conftest import Hardened
-from tests.scenarios.host_tree import (
-    AUDIT,
-    CONFIG,
-    HostTree,
-    parsed,
-    run,
-)
+from tests.scenarios.host_tree import AUDIT, CONFIG, HostTree, parsed, run
 from tests.terminal import Terminal
 
 LOCALES = {

@@ -385,10 +385,7 @@ def test_a_waiver_covers_an_edited_file(case: str, control: str, hardened: Harde
         assert (seen.code, bool(seen.of("edited-file-insufficient"))) == (code, bool(code))
 
 
-@pytest.mark.parametrize(
-    ("path", "argument"),
-    [(PSA, "admission-control-config-file"), (AUDIT, "audit-policy-file")],
-)
+@pytest.mark.parametrize(("path", "argument"), [(PSA, "admission-control-config-file"), (AUDIT, "audit-policy-file")])
 def test_an_edited_file_that_k3s_does_not_read_is_not_judged(path: str, argument: str, hardened: Hardened) -> None:
     """The operator's configuration uses another file instead."""
     host = hardened()

@@ -5,16 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.scenarios.conftest import Hardened
-from tests.scenarios.host_tree import (
-    AUDIT,
-    DATA_DIR,
-    DROPIN,
-    DROPINS,
-    KERNEL_FILE,
-    POLICY,
-    PSA,
-    HostTree,
-)
+from tests.scenarios.host_tree import AUDIT, DATA_DIR, DROPIN, DROPINS, KERNEL_FILE, POLICY, PSA, HostTree
 
 
 def at(host: HostTree, role: str, version: str) -> HostTree:

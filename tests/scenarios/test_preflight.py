@@ -281,10 +281,7 @@ def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> Non
         version
         for version in ("v1.25.0", "1.25.3", "v1.25.4", "v1.25")
         if note in ids(preflight(host, version), "notes")
-    ] == [
-        "v1.25.0",
-        "1.25.3",
-    ]
+    ] == ["v1.25.0", "1.25.3"]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def key(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def assess(tree: HostTree, *words: str, **options: Any) -> Completed:  # noqa: ANN401 - of subprocess.run
+def assess(tree: HostTree, *words: str, **options: Any) -> Completed:
     done = tree.run("assess", "--k3s-version", "1.34", *words, **options)
     assert "Traceback" not in done.stderr
     return done

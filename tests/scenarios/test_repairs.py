@@ -32,9 +32,7 @@ NEEDS_A_PERSON: Mapping[str, str] = {
 }
 """Steps that no program can carry out, as patterns, each with its reason."""
 
-MAY_FOLLOW = {
-    "list-dropped": "`apply` writes a list that the site's later file drops; the finding has the edit",
-}
+MAY_FOLLOW = {"list-dropped": "`apply` writes a list that the site's later file drops; the finding has the edit"}
 """Findings that a remediation may bring to light, each with its reason."""
 
 

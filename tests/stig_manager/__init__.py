@@ -12,7 +12,7 @@ from tests import npm_packages
 _HERE = Path(__file__).parent
 
 
-def read(checklist: Path) -> Any:  # noqa: ANN401 - JSON
+def read(checklist: Path) -> Any:
     """Return what STIG Manager reads from a .cklb file. Raises CalledProcessError if it rejects the file."""
     modules = npm_packages.installed(_HERE) / "node_modules"
     package = modules / "@nuwcdivnpt/stig-manager-client-modules/index.js"

@@ -29,10 +29,7 @@ from agent.base.linux.sysctl_order import (
     kernel_integer,
 )
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="chroot and namespaces need root"),
-]
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="chroot and namespaces need root")]
 
 KEYS = (
     "vm.overcommit_memory",

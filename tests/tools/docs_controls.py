@@ -10,16 +10,7 @@ from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.check import Manual, NotInK3s
 from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.cluster.rule import ClusterRule
-from agent.cluster.kubernetes.queries import (
-    CONFIGURATION,
-    FLAGS,
-    METADATA,
-    OBJECTS,
-    REQUESTS,
-    TABLE,
-    Query,
-    of_kubelet,
-)
+from agent.cluster.kubernetes.queries import CONFIGURATION, FLAGS, METADATA, OBJECTS, REQUESTS, TABLE, Query, of_kubelet
 from agent.harden.guide import guide_row
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.guide.guide_files import DirectoryRow, FileRow

@@ -118,7 +118,7 @@ def click_commands() -> dict[str, Any]:
     return found
 
 
-def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:  # noqa: ANN401 - as in _option
+def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Return the example and the exit codes with their meanings, from the end of a verb's help."""
     examples, _, codes = command.epilog.replace("\b\n", "").partition("\n\nExit codes:\n")
     rows = re.findall(r"^  (\d)  (.*(?:\n {5}.*)*)", codes, re.MULTILINE)
@@ -305,7 +305,7 @@ def _option_table(options: Iterable[Option]) -> str:
     )
 
 
-def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a copy of it in newer releases of Typer
+def _option(parameter: Any) -> Option:
     """Return what the documents show of a parameter."""
     choices = tuple(str(getattr(choice, "value", choice)) for choice in getattr(parameter.type, "choices", ()))
     is_argument = parameter.param_type_name == "argument"
@@ -478,11 +478,7 @@ def _resources() -> str:
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
                 (f"`{state.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
                 (f"`{state.COMMAND}`", "0600", "command of the site that gets them"),
-                (
-                    f"`{state.PUBLICATION}`",
-                    "0600",
-                    "with `publish`: what the Node of this host should have",
-                ),
+                (f"`{state.PUBLICATION}`", "0600", "with `publish`: what the Node of this host should have"),
                 (f"`{state.SENT}`", "0600", "digest and time of what was sent to the Node last"),
                 (f"`{CONNECTIONS}`", "0600", "with `traffic.record-until`: who connected to pods of this node"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),

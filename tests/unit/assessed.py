@@ -47,14 +47,8 @@ def control(name: str, check: Check) -> BenchmarkControl:
     )
 
 
-CERTIFICATES = control(
-    "pki-certificate-permissions",
-    Permissions(("server/tls/*.crt",), at_most=FileMode(0o600)),
-)
-KEYS = control(
-    "pki-key-permissions",
-    Permissions(("server/tls/*.key",), at_most=FileMode(0o600)),
-)
+CERTIFICATES = control("pki-certificate-permissions", Permissions(("server/tls/*.crt",), at_most=FileMode(0o600)))
+KEYS = control("pki-key-permissions", Permissions(("server/tls/*.key",), at_most=FileMode(0o600)))
 OVERCOMMIT = control(
     "vm.overcommit_memory", KernelParameter(next(r for r in SYSCTLS if r.id == "vm.overcommit_memory"))
 )

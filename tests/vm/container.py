@@ -14,16 +14,7 @@ from pathlib import Path
 
 from tests import control_groups
 from tests.vm.image import Image
-from tests.vm.instance import (
-    BOOT_TIMEOUT,
-    DOWN_TIMEOUT,
-    ENVIRONMENT,
-    NO_CLOUD_INIT,
-    Done,
-    Instance,
-    as_user,
-    checked,
-)
+from tests.vm.instance import BOOT_TIMEOUT, DOWN_TIMEOUT, ENVIRONMENT, NO_CLOUD_INIT, Done, Instance, as_user, checked
 
 # Processes in a namespace for process IDs end with it, and it ends with this process.
 _IN_NAMESPACES = (

@@ -29,10 +29,7 @@ from tests.vm.image import CHECKOUT, Image
 from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, SERVER, ContainerNode, Node
 from tests.vm.suite import SINGLE_FILE_SUITES
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.skipif(sys.version_info < (3, 11), reason="ansible-lint needs Python 3.11"),
-]
+pytestmark = [pytest.mark.vm, pytest.mark.skipif(sys.version_info < (3, 11), reason="ansible-lint needs Python 3.11")]
 
 _FIRST, _SECOND = "server-1.example", "agent-1.example"
 _SITE = ("--forks=1", "harden.yml", "k3s.orchestration.site", "assess.yml")

@@ -10,16 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.vm.guest import Saved
-from tests.vm.node import (
-    DATA_DIR,
-    GATE,
-    HARDENED_KERNEL,
-    HARDENED_MODES,
-    KUBELET_CONF,
-    SERVER,
-    GuestNode,
-    Node,
-)
+from tests.vm.node import DATA_DIR, GATE, HARDENED_KERNEL, HARDENED_MODES, KUBELET_CONF, SERVER, GuestNode, Node
 
 pytestmark = pytest.mark.vm
 

@@ -91,7 +91,7 @@ def test_a_report_without_some_of_its_controls_is_rejected(kept: list[str]) -> N
 
 
 @pytest.mark.parametrize("spelling", [{}, {"indent": 7, "ensure_ascii": False, "sort_keys": True}])
-def test_a_report_that_was_changed_by_accident_is_rejected(spelling: Any) -> None:  # noqa: ANN401 - of json.dumps
+def test_a_report_that_was_changed_by_accident_is_rejected(spelling: Any) -> None:
     """The digest does not depend on white space, escapes and the order of keys."""
     report = json.loads(REPORT)
     assert parse_baseline(json.dumps(report, **spelling).encode(), WHERE).statuses
@@ -115,7 +115,7 @@ JSON = st.recursive(
 
 
 @given(key=st.sampled_from(sorted(json.loads(REPORT))), value=JSON)
-def test_any_content_is_read_or_raises_an_input_error(key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+def test_any_content_is_read_or_raises_an_input_error(key: str, value: Any) -> None:
     try:
         outcome: object = parse_baseline(spoilt(**{key: value}), WHERE)
     except InputError as error:

@@ -80,8 +80,7 @@ def test_a_rule_has_the_worst_status_of_its_controls(status: ControlStatus) -> N
 
 def test_a_rule_with_a_waived_control_is_open_even_if_another_control_is_unknown() -> None:
     found = of(
-        with_status("secrets-encryption", WAIVED),
-        with_status("apiserver-encryption-providers", ControlStatus.UNKNOWN),
+        with_status("secrets-encryption", WAIVED), with_status("apiserver-encryption-providers", ControlStatus.UNKNOWN)
     )
     assert status_of("V-274882", found) is WAIVED
     assert "and 22 of these have no open rule" in coverage(found, Framework.NIST)
@@ -143,10 +142,7 @@ def test_a_view_has_only_the_controls_of_the_framework_by_its_rules() -> None:
         Framework.STIG,
     )
     shown = [(verdict.control.id, verdict.number.text, verdict.section) for verdict in found.verdicts if verdict.number]
-    assert shown == [
-        ("etcd-auto-tls", "V-242379", "CAT II"),
-        ("audit-log-path", "V-242402 V-242465", "CAT II"),
-    ]
+    assert shown == [("etcd-auto-tls", "V-242379", "CAT II"), ("audit-log-path", "V-242402 V-242465", "CAT II")]
     nist = in_framework(of(with_status("audit-log-path", PASS)), Framework.NIST)
     assert [verdict.section for verdict in nist.verdicts] == ["AU Audit and Accountability"]
 

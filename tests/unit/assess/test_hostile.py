@@ -178,7 +178,7 @@ def _checks(control: BenchmarkControl) -> tuple[object, ...]:
     return check.checks if isinstance(check, AllOf) else (check,)
 
 
-def _value(data: bytes) -> Any:  # noqa: ANN401 - of any YAML
+def _value(data: bytes) -> Any:
     """Return the first document as PyYAML reads it, or a plain object if that fails.
 
     PyYAML and Go's YAML packages read UTF-8, and UTF-16 with a byte order mark.

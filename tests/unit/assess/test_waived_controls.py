@@ -149,7 +149,7 @@ def test_an_unused_waiver_has_a_note(status: ControlStatus) -> None:
 
 
 @pytest.mark.parametrize(("expires", "applies"), [("2027-01-31", True), ("2027-02-01", False), ("9999-12-31", False)])
-def test_a_waiver_for_longer_than_allowed_does_not_apply(expires: str, applies: bool) -> None:  # noqa: FBT001
+def test_a_waiver_for_longer_than_allowed_does_not_apply(expires: str, applies: bool) -> None:
     controls = catalogue.controls_of(NEW)
     found = select_waivers([waiver(expires=expires)], controls, NEW, HERE, WaiverNeeds(expire_within=30))
     assert bool(found.by_control) is applies

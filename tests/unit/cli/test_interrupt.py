@@ -75,14 +75,7 @@ def test_an_interrupt_while_typer_is_imported_ends_without_a_traceback() -> None
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "type('New', (), {'field': Field()})",
-        "Destroyed()",
-        "raise KeyboardInterrupt",
-    ],
-)
+@pytest.mark.parametrize("code", ["type('New', (), {'field': Field()})", "Destroyed()", "raise KeyboardInterrupt"])
 def test_an_interrupt_in_any_place_of_a_verb_is_reported_as_one(code: str) -> None:
     """Python makes a RuntimeError of it in a new class, and prints and discards it in a destructor."""
     done = run(INTERRUPTED_VERB.format(code=code))

@@ -49,7 +49,7 @@ class Client:
         return Response(self.deleted, b"{}")
 
 
-def probed(client: Client, *items: Any) -> list[UnexpectedAnswer]:  # noqa: ANN401 - any JSON
+def probed(client: Client, *items: Any) -> list[UnexpectedAnswer]:
     def connect() -> HttpsClient:
         return client  # type: ignore[return-value]
 
@@ -79,7 +79,7 @@ def test_one_namespace_is_created_and_deleted() -> None:
 @pytest.mark.parametrize(
     "item", [pod("a", hostPID=True), controller("a", "shop", {"hostPID": True, "containers": [container(STRICT)]})]
 )
-def test_an_answer_that_was_not_predicted_is_a_difference(item: Any) -> None:  # noqa: ANN401 - any JSON
+def test_an_answer_that_was_not_predicted_is_a_difference(item: Any) -> None:
     """This API server does not warn about the process namespace."""
     client = Client()
     (found,) = probed(client, {**item, "spec": item["spec"].get("template", item)["spec"]})

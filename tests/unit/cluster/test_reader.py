@@ -20,16 +20,7 @@ from agent.base.host import Host
 from agent.base.host.https import Limits
 from agent.cluster import reader
 from agent.cluster.connection import Kubectl
-from agent.cluster.kubernetes.queries import (
-    EVERYBODY,
-    FLAGS,
-    METADATA,
-    REQUESTS,
-    TABLE,
-    AccessReview,
-    Cluster,
-    Query,
-)
+from agent.cluster.kubernetes.queries import EVERYBODY, FLAGS, METADATA, REQUESTS, TABLE, AccessReview, Cluster, Query
 from agent.cluster.reader import Reader
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
@@ -373,7 +364,7 @@ def test_all_requests_together_have_a_time_limit(root: Path) -> None:
 
 
 @pytest.mark.parametrize("embedded", [True, False])
-def test_both_kubeconfigs_of_k3s_are_accepted(root: Path, embedded: bool) -> None:  # noqa: FBT001 - a parameter
+def test_both_kubeconfigs_of_k3s_are_accepted(root: Path, embedded: bool) -> None:
     """The internal one of K3s has paths, the one for users has certificates as data. The former is preferred."""
     api = ApiServer(samples.NEW)
     with serving(root, api, name=USER) as host:

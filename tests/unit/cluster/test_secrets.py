@@ -82,7 +82,7 @@ def objects() -> Mapping[Query, Sequence[Json]]:
     return {query: [marked(item) for item in (*samples.NEW.get(query, ()), *items)] for query, items in own.items()}
 
 
-def body(answer: Any) -> Answer:  # noqa: ANN401 - any JSON
+def body(answer: Any) -> Answer:
     return lambda handler: handler.send(200, json.dumps(answer).encode())
 
 
@@ -147,13 +147,7 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
         assert by_id["secrets-as-files"].evidence[0].observation.endswith("environment variables: db")
         texts = {format_.value: assessment_text(found, format_, Verbosity.VERBOSE) for format_ in Format}
         before = dict(contents(host.root))
-        texts["log"] = "\n".join(
-            drift(
-                live,
-                host.request(),
-                assessed,
-            )
-        )
+        texts["log"] = "\n".join(drift(live, host.request(), assessed))
         written = {path: text for path, text in contents(host.root) if before.get(path) != text}
     assert any(path.endswith("assessment.json") for path in written)
     assert [name for name, text in {**texts, **written}.items() if MARK in text or ENCODED in text] == []

@@ -355,7 +355,7 @@ def test_the_field_begins_is_the_last_key_without_plus() -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("'1'", True), ("F", False), ("maybe", None), ("", None)])
-def test_booleans_are_those_of_go(text: str, value: bool | None) -> None:  # noqa: FBT001 - a table of cases
+def test_booleans_are_those_of_go(text: str, value: bool | None) -> None:
     assert merge_configuration(config(f"disable-network-policy: {text}\n")).boolean("disable-network-policy") is value
 
 
@@ -429,7 +429,7 @@ def test_dropin_appends_to_the_operators_lists(files: list[tuple[str, list[str]]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
-def test_scalars_are_read_back(text: str, switch: bool) -> None:  # noqa: FBT001 - drawn
+def test_scalars_are_read_back(text: str, switch: bool) -> None:
     merged = merge_configuration(
         [ConfigText(DROPINS / "a.yaml", dropin("", {"node-name": text, "selinux": switch}, {}))]
     )

@@ -27,7 +27,7 @@ ONE_FAILED = {**FAILED, "passed": "35", "failed": "1", "failed_controls": "b-con
 HOSTILE = "\x1b[2J\r\n</td><script>alert(1)</script>\u202e&\x00 K10abc::server:s3cret"
 
 
-def fleet(*items: object, **required: Any) -> Fleet:  # noqa: ANN401 - fields of Requirement
+def fleet(*items: object, **required: Any) -> Fleet:
     return make_fleet(map(parse_node, items), NOW.timestamp(), Requirement(26 * 3600.0, **required))
 
 
@@ -291,7 +291,7 @@ def test_what_a_site_chose_is_compliant_but_never_without_a_remark() -> None:
         ({**NOTHING, "postponed": "-1"}, False),
     ],
 )
-def test_full_means_no_waiver_and_no_stage(changes: dict[str, Any], is_full: bool) -> None:  # noqa: FBT001 - a parameter
+def test_full_means_no_waiver_and_no_stage(changes: dict[str, Any], is_full: bool) -> None:
     """A node that does not publish the counts, such as one with an older version, can have some."""
     found = fleet(node("a", **changes), is_compliant=True, is_full=True)
     assert (not found.problems) is is_full

@@ -43,7 +43,7 @@ FULL = Preflight(
     target="v1.37",
     problems=(
         PreflightProblem(BROKEN, fixed_by_apply=False, is_new=True),
-        PreflightProblem(BROKEN._replace(id="weak", level=Level.WARNING, prevents_start=False), False, True),  # noqa: FBT003 - a row
+        PreflightProblem(BROKEN._replace(id="weak", level=Level.WARNING, prevents_start=False), False, True),
         PreflightProblem(FIXED, fixed_by_apply=True, is_new=True),
     ),
     changes=(

@@ -119,7 +119,7 @@ def test_a_difference_and_its_findings_are_one_problem() -> None:
 def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
     differs, at = Item("/a", ItemStatus.DIFFERS, "content"), Location(PurePosixPath("/a"), 3)
     by_apply = Repair((RunVerb("apply"),))
-    finding = Finding("f", Level.ERROR, True, False, "m", location=at, repair=by_apply)  # noqa: FBT003
+    finding = Finding("f", Level.ERROR, True, False, "m", location=at, repair=by_apply)
     first = Repair((Run("sudo rm /b"), *by_apply.steps))
     same, other = (
         replace(CALM, items=(differs,), findings=(finding._replace(repair=repair),)) for repair in (by_apply, first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -21,6 +21,7 @@ from agent.base.repair import (
     Run,
     RunVerb,
     Set,
+    Step,
 )
 from agent.cli.command_line import repeated_options
 from agent.reports.repair_texts import Caller, addressed, numbered_steps, repair_object, text
@@ -140,16 +141,13 @@ def test_each_step_has_its_own_line_in_a_table() -> None:
     assert lines(NO_REPAIR) == []
 
 
-if TYPE_CHECKING:
-    from agent.base.repair import Step
-
 VALIDATOR = validator("repair")
 ON_A_TREE = Caller(needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"), accepted=repeated_options)
 FILE = Location(PurePosixPath("/etc/rancher/k3s/config.yaml"))
 SETTINGS = Location(PurePosixPath("/etc/k3s-harden/config.yaml"))
 
 
-def shown(step: Step) -> Any:  # noqa: ANN401 - JSON
+def shown(step: Step) -> Any:
     shape: Any = repair_object(addressed(Repair((step,), alternative=Repair((step,))), ON_A_TREE))
     VALIDATOR.validate(shape)
     (only,) = shape["steps"]
@@ -166,10 +164,7 @@ def shown(step: Step) -> Any:  # noqa: ANN401 - JSON
         (Run("sudo mv /etc/x /etc/y", undo="sudo mv /etc/y /etc/x"), "sudo chroot /mnt mv /etc/y /etc/x"),
         (Edit(FILE, new="a: 1"), f"remove `a: 1` in {FILE}"),
         (Edit(FILE._replace(line=3), new="a: 1"), f"remove `a: 1` at {FILE}:4"),
-        (
-            Edit(FILE._replace(line=3), old="a: 1", new="a: 2"),
-            f"replace `a: 2` by `a: 1` at {FILE}:3",
-        ),
+        (Edit(FILE._replace(line=3), old="a: 1", new="a: 2"), f"replace `a: 2` by `a: 1` at {FILE}:3"),
         (Edit(FILE._replace(line=3), old="a: 1"), f"add `a: 1` below {FILE}:2"),
         (Edit(FILE._replace(line=1), old="a: 1"), None),
         (Set("audit.max-age", "30", SETTINGS), f"remove `audit.max-age` in {SETTINGS}"),

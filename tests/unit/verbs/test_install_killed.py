@@ -150,7 +150,7 @@ def _kill_at(machine: Machine, call: int) -> None:
     left = call
 
     def counted(real: Callable[..., Any], counts: Callable[..., bool] = lambda *_, **__: True) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the signature of the replaced call
+        def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal left
             if counts(*args, **kwargs):
                 left -= 1

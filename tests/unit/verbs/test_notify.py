@@ -102,7 +102,7 @@ class Site(Tree):
         before = None if last is None else stored(last)
         return list(notify.notify(host, settings, before, replace(now, when=number), causes or {}))
 
-    def message(self, number: int = 1) -> Any:  # noqa: ANN401 - JSON
+    def message(self, number: int = 1) -> Any:
         """Return the validated message of a pending notification."""
         message = json.loads(self.path(notification_path(number)).read_bytes())
         VALIDATOR.validate(message)

@@ -276,7 +276,7 @@ def test_nothing_is_published_before_the_first_drift_check(node: Node) -> None:
 
 
 @pytest.mark.parametrize("by_setting", [True, False])
-def test_an_empty_apply_removes_everything(node: Node, by_setting: bool) -> None:  # noqa: FBT001 - a parameter
+def test_an_empty_apply_removes_everything(node: Node, by_setting: bool) -> None:
     node.check(FAILED)
     node.publish()
     if by_setting:
@@ -313,7 +313,7 @@ def test_without_an_answer_the_command_of_an_administrator_is_printed(node: Node
         (hang, "no complete answer in time"),
     ],
 )
-def test_a_failure_is_an_error_and_the_next_run_sends_again(node: Node, answer: Any, reason: str) -> None:  # noqa: ANN401
+def test_a_failure_is_an_error_and_the_next_run_sends_again(node: Node, answer: Any, reason: str) -> None:
     """Nothing counts as sent without the status 200."""
     node.check(FAILED)
     node.api.answers = {STATUS: answer}

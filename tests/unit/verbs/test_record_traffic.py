@@ -61,7 +61,7 @@ def tree(tmp_path: Path) -> Tree:
     return tree
 
 
-def host_of(tree: Tree, clock: Clock, *seen: TrackedConnection, **more: Any) -> Host:  # noqa: ANN401 - fields of Host
+def host_of(tree: Tree, clock: Clock, *seen: TrackedConnection, **more: Any) -> Host:
     return replace(fake_host(tree.root, clock=clock), connections=lambda: seen, **more)
 
 
@@ -262,7 +262,7 @@ def nodes() -> list[Json]:
     return NODES
 
 
-def record(name: str, watched: int = 90_000, **more: Any) -> Record:  # noqa: ANN401 - fields of Record
+def record(name: str, watched: int = 90_000, **more: Any) -> Record:
     begin = int(START)
     return Record(name, hash_of_machine(machine_of(name)), begin, begin + 90_000, watched, **more)
 
@@ -275,7 +275,7 @@ def written(directory: Path, *records: Record) -> dict[PurePosixPath, Record]:
 
 def outcome(
     directory: Path, *records: Record, objects: tuple[Json, ...] = (DB, BATCH), now: float = START + 90_000
-) -> Any:  # noqa: ANN401 - a pair
+) -> Any:
     from agent.cluster.reader import read_running
     from tests.unit.findings.impact.sample_cluster import Api
 

@@ -104,10 +104,7 @@ def settings_of(root: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("step", "named"),
-    [
-        ("pod-security: warn", {"default/Pod/web"}),
-        ("network-policies: off", {"default/Pod/web", "shop/Pod/client"}),
-    ],
+    [("pod-security: warn", {"default/Pod/web"}), ("network-policies: off", {"default/Pod/web", "shop/Pod/client"})],
     ids=["policies", "level"],
 )
 def test_each_step_that_adds_something_asks_and_names_only_what_breaks_by_it(
@@ -289,7 +286,7 @@ NAME = "NetworkPolicy default/intra-namespace"
 SPEC = {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}
 
 
-def policy(name: str = "intra-namespace", **metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+def policy(name: str = "intra-namespace", **metadata: Any) -> dict[str, Any]:
     """Return a policy as the API server lists it."""
     given = {"name": name, "namespace": "default", "uid": "1", "resourceVersion": "2", "labels": {"a": "b"}}
     return {"metadata": {**given, "managedFields": [{}], **metadata}, "spec": SPEC}

@@ -38,7 +38,7 @@ def namespaces(*names: str) -> Completed:
     return Completed(0, json.dumps({"items": [{"metadata": {"name": name}} for name in names]}), "")
 
 
-def disable(host: Host, access: KubectlAccess = KubectlAccess(), **options: Any) -> Report:  # noqa: B008, ANN401 - immutable; as the verb
+def disable(host: Host, access: KubectlAccess = KubectlAccess(), **options: Any) -> Report:  # noqa: B008 - immutable; as the verb
     """Run the verb with these options and a timeout of 5 seconds for each call."""
     settings = options.pop("settings", Settings())
     return change_default_tokens(host, settings, access._replace(timeout=5), **options)
@@ -162,7 +162,7 @@ def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
             target[key] = value
 
 
-def statuses(host: Host, cluster: Cluster, **options: Any) -> tuple[int, dict[str, str]]:  # noqa: ANN401 - as the verb
+def statuses(host: Host, cluster: Cluster, **options: Any) -> tuple[int, dict[str, str]]:
     report = disable(replace(host, run=cluster), **options)
     return int(report.exit_code), {item.id.removesuffix("/default"): item.status.value for item in report.items}
 

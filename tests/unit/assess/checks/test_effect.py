@@ -57,10 +57,7 @@ def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, status: C
         assert judged.status is ControlStatus.PASS
 
 
-@pytest.mark.parametrize(
-    ("control", "expected"),
-    [("kernel.panic", ControlStatus.FAIL), ("apiserver-profiling", None)],
-)
+@pytest.mark.parametrize(("control", "expected"), [("kernel.panic", ControlStatus.FAIL), ("apiserver-profiling", None)])
 def test_what_is_looked_at_on_the_node_itself_is_in_force(
     tmp_path: Path, control: str, expected: ControlStatus | None
 ) -> None:

@@ -11,13 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.assess.checks.evidence import (
-    CollectedEvidence,
-    EncryptionConfiguration,
-    Matches,
-    MissingFile,
-    UnknownFile,
-)
+from agent.assess.checks.evidence import CollectedEvidence, EncryptionConfiguration, Matches, MissingFile, UnknownFile
 from agent.assess.checks.file_modes import Ownership, Permissions
 from agent.assess.evidence import file_evidence
 from agent.base.host.tree import LARGEST_READ

@@ -58,8 +58,7 @@ def test_users_and_groups_that_can_write_are_reported(data: bytes, writers: list
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"\3\0\0\0", encoded((USER, 7, 0))[:-1], encoded((64, 7, 0)), encoded((USER, 8, 0))],
+    "data", [b"", b"\3\0\0\0", encoded((USER, 7, 0))[:-1], encoded((64, 7, 0)), encoded((USER, 8, 0))]
 )
 def test_a_list_of_an_unknown_format_is_no_list(data: bytes) -> None:
     assert acl.granted(data) is None

@@ -19,10 +19,7 @@ ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=1 src=10.0.0
 ipv6     10 udp      17 20 src=fd00:0000:0000:0000:0000:0000:0000:0001 dst=fd00::2 sport=1 dport=53 \
 src=fd00:0000:0000:0000:0000:0000:0000:0002 dst=fd00::1 sport=53 dport=1 use=2
 """
-SEEN = (
-    TrackedConnection("TCP", "192.0.2.9", "10.42.1.5", 8080),
-    TrackedConnection("UDP", "fd00::1", "fd00::2", 53),
-)
+SEEN = (TrackedConnection("TCP", "192.0.2.9", "10.42.1.5", 8080), TrackedConnection("UDP", "fd00::1", "fd00::2", 53))
 
 
 def attribute(kind: int, content: bytes) -> bytes:

@@ -25,14 +25,7 @@ class Sites:
         self.keys = [new_key(directory / f"key-{at}") for at in range(keys)]
         self.now = time.time()
 
-    def text(
-        self,
-        site: str,
-        hours: float = 1,
-        machine: str = "",
-        name: str = "cp-0",
-        **annotations: Any,  # noqa: ANN401 - as of a node
-    ) -> str:
+    def text(self, site: str, hours: float = 1, machine: str = "", name: str = "cp-0", **annotations: Any) -> str:
         """Return the text of a record."""
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.now - hours * 3600))
         item = node(name, role="server", machine=machine or site, assessed=when, **annotations)
@@ -53,7 +46,7 @@ class Sites:
     def write(self, site: str, text: str, key: Path | None = None) -> None:
         (self.records / f"{site}.json").write_text(self.signed(text, key or self.key(site)))
 
-    def write_all(self, sites: list[str], **changes: Any) -> None:  # noqa: ANN401 - as of text
+    def write_all(self, sites: list[str], **changes: Any) -> None:
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda site: self.write(site, self.text(site, **changes)), sites))
         lines = (f"{site} {self.key(site).with_suffix('.pub').read_text()}" for site in sites)

@@ -34,7 +34,7 @@ from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fie
 from tests.unit.verbs.test_assess import NODES
 
 
-def seen(item: Any, max_age: float = 26 * 3600) -> FleetNode:  # noqa: ANN401 - any JSON
+def seen(item: Any, max_age: float = 26 * 3600) -> FleetNode:
     return fleet_node(parse_node(item), NOW.timestamp(), max_age)
 
 
@@ -303,7 +303,7 @@ def differing(*items: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     return {found.name: found.differs for found in fleet.nodes if found.differs}
 
 
-def servers(*arguments: str, **annotations: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as of a node
+def servers(*arguments: str, **annotations: Any) -> list[dict[str, Any]]:
     return [node(f"usual-{at}", role="server", arguments=list(arguments), **annotations) for at in range(2)]
 
 

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 SERVER = "https://127.0.0.1:6444"
 
 
-def metadata(name: str, namespace: str = "", **more: Any) -> Json:  # noqa: ANN401 - any JSON
+def metadata(name: str, namespace: str = "", **more: Any) -> Json:
     return {"metadata": {"name": name, **({"namespace": namespace} if namespace else {}), **more}}
 
 
@@ -60,12 +60,12 @@ STRICT: Json = {
 """A security context that meets the standard `restricted`."""
 
 
-def container(context: Json | None = STRICT, **fields: Any) -> Json:  # noqa: ANN401 - any JSON
+def container(context: Json | None = STRICT, **fields: Any) -> Json:
     """Return a container; None is no security context."""
     return {"name": "app", **({} if context is None else {"securityContext": context}), **fields}
 
 
-def pod(name: str, namespace: str = "shop", *containers: Json, owner: str = "", **spec: Any) -> Json:  # noqa: ANN401
+def pod(name: str, namespace: str = "shop", *containers: Json, owner: str = "", **spec: Any) -> Json:
     """Return a pod; without containers it has one that meets the standard `restricted`."""
     kind, _, controller = owner.partition(" ")
     owners = [{"kind": kind, "name": controller, "controller": True}] if owner else []
@@ -77,13 +77,13 @@ def cron_job(name: str, namespace: str, spec: Json) -> Json:
     return {**metadata(name, namespace), "spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}
 
 
-def controller(name: str, namespace: str, spec: Json, *, owner: str = "", **fields: Any) -> Json:  # noqa: ANN401
+def controller(name: str, namespace: str, spec: Json, *, owner: str = "", **fields: Any) -> Json:
     """Return a controller with the pod template of this specification; `fields` are others of its own."""
     made = pod(name, namespace, owner=owner)
     return {**made, "spec": {"template": {"spec": spec}, **fields}}
 
 
-def network_policy(namespace: str, **spec: Any) -> Json:  # noqa: ANN401 - any JSON
+def network_policy(namespace: str, **spec: Any) -> Json:
     """Return a NetworkPolicy; without a specification it denies all incoming traffic of the namespace."""
     return {**metadata("policy", namespace), "spec": spec or {"podSelector": {}}}
 
@@ -104,7 +104,7 @@ NEW: Mapping[Query, Sequence[Json]] = {
 """The objects of a new cluster, without pods."""
 
 
-def cluster(objects: Mapping[Query, Sequence[Json]], **fields: Any) -> Cluster:  # noqa: ANN401 - fields of Cluster
+def cluster(objects: Mapping[Query, Sequence[Json]], **fields: Any) -> Cluster:
     """Return a cluster with these objects in addition to those of NEW; other lists are empty."""
     found = {query: (*NEW.get(query, ()), *objects.get(query, ())) for query in Query}
     secrets = {Query.SECRETS: tuple(objects.get(Query.SECRETS, ()))}

@@ -35,7 +35,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(Query), JSON)
-def test_any_json_is_parsed_as_an_object(query: Query, item: Any) -> None:  # noqa: ANN401 - any JSON
+def test_any_json_is_parsed_as_an_object(query: Query, item: Any) -> None:
     found = parsed_object(query, item)
     assert isinstance(found, tuple)
     assert isinstance(getattr(found, "name", ""), str)
@@ -51,7 +51,7 @@ def test_access_is_determined_for_any_roles(objects: Mapping[Query, Any]) -> Non
 
 
 @given(JSON)
-def test_any_pod_has_a_title(item: Any) -> None:  # noqa: ANN401 - any JSON
+def test_any_pod_has_a_title(item: Any) -> None:
     workload = pod(item)
     assert workload.title.startswith(("Pod ", *(f"{workload.controller.partition(' ')[0]} ",)))
     assert reason_of_workload(workload) == ""

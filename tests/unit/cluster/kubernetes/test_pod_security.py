@@ -68,7 +68,7 @@ STRICT: dict[str, Any] = {
 }
 
 
-def template(*contexts: dict[str, Any] | None, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+def template(*contexts: dict[str, Any] | None, **spec: Any) -> dict[str, Any]:
     """Return a template with a container for each security context; they are named a, b, ..."""
     containers = [{"name": name, "securityContext": context} for name, context in zip("abc", contexts)]
     return {"spec": {"containers": containers, **spec}}
@@ -168,7 +168,7 @@ def test_a_patch_of_a_seccomp_profile_removes_the_annotation_that_must_agree_wit
 @pytest.mark.parametrize(
     ("minor", "has_gate", "admitted"), [(33, False, False), (34, True, True), (35, False, True), (35, True, True)]
 )
-def test_a_pod_in_a_user_namespace_may_be_root(minor: int, has_gate: bool, admitted: bool) -> None:  # noqa: FBT001
+def test_a_pod_in_a_user_namespace_may_be_root(minor: int, has_gate: bool, admitted: bool) -> None:
     """From 1.35 on; before that, if the API server has the feature gate UserNamespacesPodSecurityStandards."""
     pod = template({**STRICT, "runAsNonRoot": False, "runAsUser": 0}, hostUsers=False)
     assert (not violations(pod, RESTRICTED, minor, has_gate=has_gate)) == admitted
@@ -176,7 +176,7 @@ def test_a_pod_in_a_user_namespace_may_be_root(minor: int, has_gate: bool, admit
 
 @pytest.mark.parametrize("has_gate", [False, True])
 @pytest.mark.parametrize(("minor", "admitted"), [(24, False), (25, True)])
-def test_a_windows_pod_needs_no_fields_of_linux_from_1_25_on(minor: int, has_gate: bool, admitted: bool) -> None:  # noqa: FBT001
+def test_a_windows_pod_needs_no_fields_of_linux_from_1_25_on(minor: int, has_gate: bool, admitted: bool) -> None:
     """The feature gate is about something else."""
     pod = template({"runAsNonRoot": True}, os={"name": "windows"})
     assert (not violations(pod, RESTRICTED, minor, has_gate=has_gate)) == admitted

@@ -36,7 +36,7 @@ TOKENS = RbacRight(frozenset({"create"}), "", "serviceaccounts/token", on_named_
         (rule("create", "serviceaccounts/token", names="web"), TOKENS, True),
     ],
 )
-def test_a_rule_grants_a_right(given: Json, right: RbacRight, expected: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_rule_grants_a_right(given: Json, right: RbacRight, expected: bool) -> None:
     (parsed,) = objects.role(role("some", given)).rules
     assert rbac.grants(parsed, right) is expected
 
@@ -144,7 +144,7 @@ def test_a_role_that_bypasses_the_node_authorizer_has_no_reason(name: str) -> No
         ("User system:authenticated", False),
     ],
 )
-def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None:  # noqa: FBT001 - a parameter
+def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None:
     found = cluster({Query.CLUSTER_ROLE_BINDINGS: [binding("a", "cluster-admin", name)]})
     (holder,) = [holder for holder in rbac.holders(found, [SECRETS]) if not holder.reason]
     assert holder.is_everybody is expected

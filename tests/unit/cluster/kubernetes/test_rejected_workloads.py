@@ -38,7 +38,7 @@ def titles(found: Sequence[RejectedWorkload]) -> list[str]:
     return [item.title for item in found]
 
 
-def made(kind: str, name: str, spec: Json, **fields: Any) -> Json:  # noqa: ANN401 - any JSON
+def made(kind: str, name: str, spec: Json, **fields: Any) -> Json:
     return cron_job(name, "shop", spec) if kind == "CronJob" else controller(name, "shop", spec, **fields)
 
 
@@ -159,7 +159,7 @@ def test_a_forged_owner_hides_neither_pod_nor_controller() -> None:
         ({"enforce": "Baseline"}, False),
     ],
 )
-def test_only_what_changes_is_reported(labels: dict[str, str], expected: bool) -> None:  # noqa: FBT001 - a fact
+def test_only_what_changes_is_reported(labels: dict[str, str], expected: bool) -> None:
     """A label decides today and tomorrow: what it rejects is rejected already."""
     item = Namespace("shop", {f"pod-security.kubernetes.io/{key}": value for key, value in labels.items()})
     assert bool(rejected({Query.PODS: [pod("web", **BAD)]}, item)) == expected

@@ -71,7 +71,7 @@ def plural(kind: str) -> str:
     return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
 
 
-def thing(kind: str, name: str, namespace: str = "", **more: Any) -> Json:  # noqa: ANN401 - any JSON
+def thing(kind: str, name: str, namespace: str = "", **more: Any) -> Json:
     metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **more.pop("metadata", {})}
     return {"kind": kind, "metadata": metadata, **more}
 
@@ -97,7 +97,7 @@ def node(
     )
 
 
-def container(*ports: int, env: str = "", **more: Any) -> Json:  # noqa: ANN401 - any JSON
+def container(*ports: int, env: str = "", **more: Any) -> Json:
     variables = [{"name": "TARGET", "value": env}] if env else []
     return {
         "name": "main",
@@ -108,7 +108,7 @@ def container(*ports: int, env: str = "", **more: Any) -> Json:  # noqa: ANN401 
     }
 
 
-def pod(name: str, own: str, address: str, *containers: Json, on: str = "n1", **spec: Any) -> Json:  # noqa: ANN401
+def pod(name: str, own: str, address: str, *containers: Json, on: str = "n1", **spec: Any) -> Json:
     labels = {"app": name, **spec.pop("labels", {})}
     metadata = {"labels": labels, **spec.pop("metadata", {})}
     body = {"nodeName": on, "containers": list(containers) or [container(8080)], **spec}
@@ -117,7 +117,7 @@ def pod(name: str, own: str, address: str, *containers: Json, on: str = "n1", **
     )
 
 
-def service(name: str, own: str, port: int = 80, target: int = 8080, **spec: Any) -> Json:  # noqa: ANN401 - any JSON
+def service(name: str, own: str, port: int = 80, target: int = 8080, **spec: Any) -> Json:
     status = spec.pop("status", {})
     ports = [{"port": port, "targetPort": target, **spec.pop("port_more", {})}]
     body = {"selector": {"app": name}, "clusterIP": "10.43.0.1", "ports": ports, **spec}
@@ -135,7 +135,7 @@ def endpoints(name: str, own: str, *addresses: str, port: int = 8080) -> Json:
     )
 
 
-def policy(name: str, own: str, **spec: Any) -> Json:  # noqa: ANN401 - any JSON
+def policy(name: str, own: str, **spec: Any) -> Json:
     return thing("NetworkPolicy", name, own, spec={"podSelector": {}, "policyTypes": ["Ingress"], **spec})
 
 
@@ -156,7 +156,7 @@ def impact(
     base: Sequence[Json] = BASE,
     api: type[Api] = Api,
     level: PodSecurityLevel = PodSecurityLevel.PRIVILEGED,
-    **more: Any,  # noqa: ANN401 - further inputs
+    **more: Any,
 ) -> Impact:
     """Return the impact on BASE with these objects; `level` is the Pod Security level of the settings."""
     running = read_running(api([*base, *objects]))
@@ -165,7 +165,7 @@ def impact(
     return evaluate(replace(inputs, **more))
 
 
-def broken(*objects: Json, **more: Any) -> dict[str, Break]:  # noqa: ANN401 - the arguments of impact()
+def broken(*objects: Json, **more: Any) -> dict[str, Break]:
     """Return what breaks by object, except pods of which not all clients are known."""
     found = (entry for entry in impact(*objects, **more).breaks if entry.reasons[0].field != "ports")
     return {str(entry.object): entry for entry in found}

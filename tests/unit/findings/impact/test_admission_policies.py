@@ -33,7 +33,7 @@ def binding(role: str, subject: str, own: str = "", kind: str = "ClusterRole") -
     )
 
 
-def rejected(*objects: Json, settings: Settings = DENY, **more: Any) -> dict[str, list[str]]:  # noqa: ANN401
+def rejected(*objects: Json, settings: Settings = DENY, **more: Any) -> dict[str, list[str]]:
     found = impact(*objects, settings=settings, **more).breaks
     return {str(entry.object): [reason.field for reason in entry.reasons] for entry in found}
 

@@ -341,16 +341,10 @@ def test_a_token_that_is_gone_is_named_if_a_binding_names_the_account(volumes: l
 
 @pytest.mark.parametrize(
     ("predicted", "answer", "found", "expected"),
-    [
-        (True, "", "admitted", "rejected"),
-        (False, "would violate PodSecurity", "would violate PodSecurity", "admitted"),
-    ],
+    [(True, "", "admitted", "rejected"), (False, "would violate PodSecurity", "would violate PodSecurity", "admitted")],
 )
 def test_an_answer_that_was_not_predicted_is_not_certain(
-    predicted: bool,  # noqa: FBT001 - a fact
-    answer: str,
-    found: str,
-    expected: str,
+    predicted: bool, answer: str, found: str, expected: str
 ) -> None:
     entry = answered_otherwise(UnexpectedAnswer("Deployment shop/web", predicted, answer))
     assert (entry.object, entry.when, entry.is_certain) == (

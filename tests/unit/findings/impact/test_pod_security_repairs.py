@@ -26,7 +26,7 @@ RESTRICTED = PodSecurityDefaults(PodSecurityLevel.RESTRICTED)
 LABEL = "kubectl label --overwrite namespace shop pod-security.kubernetes.io/enforce="
 
 
-def controller(kind: str, spec: Json, **metadata: Any) -> Json:  # noqa: ANN401 - any JSON
+def controller(kind: str, spec: Json, **metadata: Any) -> Json:
     body: Json = {"template": {"metadata": {"labels": {"app": "web"}}, "spec": spec}}
     body = {"jobTemplate": {"spec": body}} if kind == "CronJob" else body
     return thing(kind, "web", "shop", spec=body, metadata=metadata)
@@ -36,12 +36,12 @@ def owned(kind: str, name: str) -> list[Json]:
     return [{"controller": True, "kind": kind, "name": name}]
 
 
-def repairs(*objects: Json, **more: Any) -> dict[str, Repair]:  # noqa: ANN401 - the arguments of impact()
+def repairs(*objects: Json, **more: Any) -> dict[str, Repair]:
     found = impact(*objects, level=PodSecurityLevel.RESTRICTED, **more).breaks
     return {str(entry.object): entry.repair for entry in found if entry.topic is Topic.POD_SECURITY}
 
 
-def only(*objects: Json, **more: Any) -> Repair:  # noqa: ANN401 - the arguments of impact()
+def only(*objects: Json, **more: Any) -> Repair:
     (found,) = repairs(*objects, **more).values()
     return found
 
@@ -89,10 +89,7 @@ def test_a_level_that_is_in_effect_is_lowered_by_the_label_of_the_namespace_at_o
     assert repair.alternative is None
 
 
-@pytest.mark.parametrize(
-    ("user", "number"),
-    [(1000, "1000"), (0, ""), (None, "")],
-)
+@pytest.mark.parametrize(("user", "number"), [(1000, "1000"), (0, ""), (None, "")])
 def test_a_user_that_the_kubelet_reports_needs_no_question_unless_it_is_root(user: int | None, number: str) -> None:
     status = [{"name": "main", "user": {"linux": {"uid": user}}}]
     running = pod("web-1", "shop", "10.42.1.5", container(), metadata={"ownerReferences": owned("StatefulSet", "web")})

@@ -303,7 +303,7 @@ def test_open_connections_are_named_unless_a_declared_path_covers_them() -> None
     ]
 
 
-def unknown(*objects: Json, **more: Any) -> dict[str, str]:  # noqa: ANN401 - the arguments of impact()
+def unknown(*objects: Json, **more: Any) -> dict[str, str]:
     """Return the ports of which not all clients are known, by object."""
     found = (entry for entry in impact(*objects, **more).breaks if entry.reasons[0].field == "ports")
     return {str(entry.object): entry.reasons[0].found.partition(",")[0] for entry in found if not entry.is_certain}

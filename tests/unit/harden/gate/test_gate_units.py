@@ -33,7 +33,7 @@ PROPERTIES: dict[str, Any] = {
 }
 
 
-def loaded(command: str, *flags: str, **others: Any) -> list[str]:  # noqa: ANN401
+def loaded(command: str, *flags: str, **others: Any) -> list[str]:
     """Return what is reported of a gate that systemd has loaded with this command and these properties."""
     words = shlex.split(command)
     properties = {**PROPERTIES, "ExecStartEx": [[words[0], words, list(flags), 0, 0, 0, 0, 0, 0, 0]], **others}

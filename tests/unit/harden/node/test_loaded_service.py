@@ -40,7 +40,7 @@ PROPERTIES: dict[str, Any] = {
 }
 
 
-def loaded(root: Path, answer: str = "", manager: tuple[str, ...] = (), **properties: Any) -> K3sUnit:  # noqa: ANN401
+def loaded(root: Path, answer: str = "", manager: tuple[str, ...] = (), **properties: Any) -> K3sUnit:
     """Return the service of a host on which systemd gives this answer, or one with these properties."""
     for path in ("run/systemd/system/.keep", "usr/bin/systemctl", "usr/bin/busctl"):
         put(root, path, "", mode=0o755)

@@ -126,11 +126,7 @@ PAIRS = [
     (KUBELET, (*CPUS, f"{OPTION}full-pcpus-only=maybe"), (*CPUS, f"{OPTION}full-pcpus-only=true")),
     (KUBELET, (NUMA[0], NUMA[1].format(4)), (NUMA[0], NUMA[1].format(8))),
     (KUBELET, (*CPUS, f"{OPTION}align-by-socket=true"), (*CPUS, f"{OPTION}distribute-cpus-across-numa=true")),
-    (
-        KUBELET,
-        (*CPUS, f"{OPTION}distribute-cpus-across-cores=true"),
-        (*CPUS, f"{OPTION}strict-cpu-reservation=true"),
-    ),
+    (KUBELET, (*CPUS, f"{OPTION}distribute-cpus-across-cores=true"), (*CPUS, f"{OPTION}strict-cpu-reservation=true")),
     (
         KUBELET,
         (*CPUS, f"{OPTION}distribute-cpus-across-numa=true", "feature-gates=CPUManagerPolicyBetaOptions=false"),

@@ -36,7 +36,7 @@ def control(id_: str, title: str, number: str = "", assessed: Assessed = Assesse
     return replace(samples.row(id_, Manual("see"), number, assessed), title=title)
 
 
-def verdict(row: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
+def verdict(row: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:
     return samples.verdict(
         row,
         status,

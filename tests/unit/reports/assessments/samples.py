@@ -53,7 +53,7 @@ def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed
     )
 
 
-def verdict(control: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
+def verdict(control: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:
     """Return a verdict; fields that are not given are empty, and the owner is the operator."""
     bare = Verdict(control, control.numbers.get(BENCHMARK), status, "", "", (), "", Repair())
     return bare._replace(**fields)

@@ -22,16 +22,7 @@ from agent.reports.assessments.common import (
 )
 from agent.reports.formats import Format, Verbosity
 from agent.reports.repair_texts import Caller, text
-from tests.unit.reports.assessments.samples import (
-    CALM,
-    FAILS,
-    FULL,
-    NOTHING,
-    WAIVED,
-    WHEN,
-    WHEN_IN_WORDS,
-    hostile,
-)
+from tests.unit.reports.assessments.samples import CALM, FAILS, FULL, NOTHING, WAIVED, WHEN, WHEN_IN_WORDS, hostile
 from tests.unit.reports.reports import Stream
 
 FORMATS = [output_format for output_format in Format if output_format is not Format.AUTO]

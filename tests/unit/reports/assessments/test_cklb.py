@@ -34,7 +34,7 @@ def validate(assessment: Assessment) -> None:
     assert [rule["rule_id_src"] for rule in found.values()] == [rule.rule_id for rule in stig_rules()]
 
 
-def judged(status: ControlStatus, **fields: Any) -> Assessment:  # noqa: ANN401 - the fields of a verdict
+def judged(status: ControlStatus, **fields: Any) -> Assessment:
     return replace(FULL, verdicts=(verdict(row("audit-log-path", CHECK), status, **fields),))
 
 

@@ -24,7 +24,7 @@ SCHEMA = schema("assessment")
 VALIDATOR = validator("assessment")
 
 
-def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+def read(assessment: Assessment) -> Any:
     return json.loads(assessment_text(assessment, Format.JSON))
 
 

@@ -42,7 +42,7 @@ CHECK = {
 NODE_TYPES = {"master", "node", "etcd", "controlplane", "policies"}
 
 
-def read(assessment: Assessment, *, beyond: bool = True) -> Any:  # noqa: ANN401 - JSON
+def read(assessment: Assessment, *, beyond: bool = True) -> Any:
     return json.loads(assessment_text(assessment if beyond else of_benchmark(assessment), Format.KUBE_BENCH))
 
 
@@ -66,7 +66,7 @@ def validate(assessment: Assessment) -> None:
     assert len(set(numbers)) == len(numbers)
 
 
-def validate_report(report: Any) -> None:  # noqa: ANN401 - JSON
+def validate_report(report: Any) -> None:
     """Assert that keys, types and sums are those of the Go structs."""
     assert list(report) == ["Controls", "Totals"]
     assert list(report["Totals"]) == TOTALS

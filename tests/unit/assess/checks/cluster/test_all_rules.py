@@ -60,7 +60,7 @@ class Server:
         self.host.config(text)
         self._situation = None
 
-    def ask(self, name: str, objects: Mapping[Query, Sequence[Json]], **fields: Any) -> Answer:  # noqa: ANN401
+    def ask(self, name: str, objects: Mapping[Query, Sequence[Json]], **fields: Any) -> Answer:
         """Return the answer of a control; `fields` are those of Cluster."""
         return self.of(name, cluster(objects, **fields))
 
@@ -132,7 +132,7 @@ def test_each_control_of_section_5_has_a_rule() -> None:
         assert not any(text.endswith(".") for text in (item.passes, item.fails, item.manual))
 
 
-def _number(row: Any) -> str:  # noqa: ANN401 - a control
+def _number(row: Any) -> str:
     return str(row.numbers[Benchmark.CIS_2_1].text) if Benchmark.CIS_2_1 in row.numbers else ""
 
 
@@ -465,10 +465,7 @@ def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -
     ],
 )
 def test_a_pod_that_mounts_a_token_must_request_it(
-    server: Server,
-    of_account: bool | None,  # noqa: FBT001 - a parameter
-    of_pod: bool | None,  # noqa: FBT001 - a parameter
-    expected: ControlStatus,
+    server: Server, of_account: bool | None, of_pod: bool | None, expected: ControlStatus
 ) -> None:
     objects = {
         Query.SERVICE_ACCOUNTS: [account("web", automounts=of_account)],
@@ -501,7 +498,7 @@ PACKAGED_IMAGES = {
 """By Deployment (k3s, scripts/airgap/image-list.txt)."""
 
 
-def packaged_spec(name: str, *, image: str = "", **context: Any) -> Json:  # noqa: ANN401 - any JSON
+def packaged_spec(name: str, *, image: str = "", **context: Any) -> Json:
     """Return the specification of pods of a Deployment that K3s packages."""
     account = f"{name}-service-account" if name.startswith("local-path") else name
     weak = {**LOOSE, **context}
@@ -577,10 +574,7 @@ def test_a_privileged_helper_of_volumes_is_judged_like_any_workload(server: Serv
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_pod_that_names_a_controller_of_k3s_as_its_owner_is_not_hidden(
-    server: Server,
-    first: bool,  # noqa: FBT001 - a parameter
-) -> None:
+def test_a_pod_that_names_a_controller_of_k3s_as_its_owner_is_not_hidden(server: Server, first: bool) -> None:
     """The pods of one controller are reported once, and one of the site decides."""
     own = packaged_pod("coredns")
     spec: dict[str, Any] = packaged_spec("coredns", image="docker.io/evil/miner")
@@ -605,7 +599,7 @@ def test_pods_of_k3s_may_mount_a_token(server: Server) -> None:
     assert server.ask("service-account-token-mounts", {Query.PODS: [other]}).status is FAIL
 
 
-def weak(**context: Any) -> Json:  # noqa: ANN401 - any JSON
+def weak(**context: Any) -> Json:
     """Return a pod that meets the standard `restricted` except for this context of its container."""
     return pod("bad", "shop", container({**STRICT, **context}))
 
@@ -642,10 +636,7 @@ def test_a_pod_that_breaks_a_rule_fails_it(server: Server, name: str) -> None:
         assert server.ask(name, {Query.PODS: [init]}).status is FAIL
 
 
-@pytest.mark.parametrize(
-    ("dropped", "assigned"),
-    [("ALL", PASS), ("all", FAIL)],
-)
+@pytest.mark.parametrize(("dropped", "assigned"), [("ALL", PASS), ("all", FAIL)])
 def test_net_bind_service_is_allowed_and_only_the_api_server_compares_the_case(
     server: Server, dropped: str, assigned: ControlStatus
 ) -> None:
@@ -1025,11 +1016,7 @@ def test_the_evidence_of_an_exempt_namespace_is_its_line_in_the_configuration(pl
     ("gates", "has_gate"),
     [("", False), ("UserNamespacesPodSecurityStandards=true", True), ("AllAlpha=true", True), ("NodeSwap=true", False)],
 )
-def test_the_defaults_are_those_of_the_admission_configuration(
-    plain: Server,
-    gates: str,
-    has_gate: bool,  # noqa: FBT001 - a fact
-) -> None:
+def test_the_defaults_are_those_of_the_admission_configuration(plain: Server, gates: str, has_gate: bool) -> None:
     written = POD_SECURITY_ADMISSION.replace("enforce: restricted", "enforce: restricted, enforce-version: v1.30")
     plain.host.put("/etc/psa.yaml", written.replace("[kube-system]", "[a], usernames: [anna], runtimeClasses: [kata]"))
     options = ["admission-control-config-file=/etc/psa.yaml", *([f"feature-gates={gates}"] if gates else [])]
@@ -1135,37 +1122,13 @@ def test_a_policy_is_judged_by_the_addresses_of_the_cluster(
         ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1", "128.0.0.0/1")}]}], FAIL),
         ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1")}, {"from": _blocks("128.0.0.0/1")}]}], FAIL),
         ([{"podSelector": {}, "ingress": [{"from": _blocks("0.0.0.0/1", "128.0.0.0/2")}]}], PASS),
-        (
-            [
-                {
-                    "podSelector": {},
-                    "ingress": [{"from": [{"ipBlock": _MOST}]}],
-                }
-            ],
-            PASS,
-        ),
+        ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": _MOST}]}]}], PASS),
         ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "none"}}]}]}], PASS),
         ([{"podSelector": {}, "ingress": [{"ports": _ALL_PORTS}]}], FAIL),
-        (
-            [
-                {
-                    "podSelector": {},
-                    "ingress": [{"ports": _from(1)}],
-                }
-            ],
-            FAIL,
-        ),
+        ([{"podSelector": {}, "ingress": [{"ports": _from(1)}]}], FAIL),
         ([{"podSelector": {}, "ingress": [{"ports": [item]} for item in _ALL_PORTS]}], FAIL),
         ([{"podSelector": {}, "ingress": [{"ports": _ALL_PORTS[:2]}]}], PASS),
-        (
-            [
-                {
-                    "podSelector": {},
-                    "ingress": [{"ports": _from(2)}],
-                }
-            ],
-            PASS,
-        ),
+        ([{"podSelector": {}, "ingress": [{"ports": _from(2)}]}], PASS),
         ([{"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}], PASS),
         ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}], FAIL),
         ([{"podSelector": {}, "ingress": [{}], "egress": []}], PASS),
@@ -1229,7 +1192,7 @@ def test_the_namespace_default_contains_no_object_of_another_kind(server: Server
     assert (answer.status, answer.found) == (FAIL, f"1 object: {title}")
 
 
-def _with_secret(*containers: Json, **fields: Any) -> Json:  # noqa: ANN401 - any JSON
+def _with_secret(*containers: Json, **fields: Any) -> Json:
     return pod("web", "shop", *containers, automountServiceAccountToken=False, **fields)
 
 

@@ -162,10 +162,7 @@ PAIRS = [
         JWT + "issuer: {url: 'https://a', audiences: [x]}\n  claimMappings: {EXTRA}",
         ("username: {claim: sub}", "username: {claim: sub, prefix: ''}"),
         ("username: {claim: sub, prefix: '', expression: a}", "username: {expression: claims.sub}"),
-        (
-            "username: {claim: a, prefix: ''}, groups: {claim: b}",
-            "username: {claim: a, prefix: ''}, groups: {}",
-        ),
+        ("username: {claim: a, prefix: ''}, groups: {claim: b}", "username: {claim: a, prefix: ''}, groups: {}"),
     ),
     *pairs(
         "AuthenticationConfiguration",
@@ -221,10 +218,7 @@ PAIRS = [
     *pairs(
         "KubeSchedulerConfiguration",
         f"{SCHEDULER}EXTRA\n",
-        (
-            "profiles: [{schedulerName: a}, {schedulerName: a}]",
-            "profiles: [{schedulerName: a}, {schedulerName: b}]",
-        ),
+        ("profiles: [{schedulerName: a}, {schedulerName: a}]", "profiles: [{schedulerName: a}, {schedulerName: b}]"),
         ("podInitialBackoffSeconds: 0", "podInitialBackoffSeconds: 10\npodMaxBackoffSeconds: 10"),
         ("podInitialBackoffSeconds: 11\npodMaxBackoffSeconds: 10", "podInitialBackoffSeconds: 10"),
         ("parallelism: 0", "parallelism: 1"),
