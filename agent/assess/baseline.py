@@ -12,6 +12,7 @@ from agent.assess.checks.answer import LISTED_APART, ControlStatus
 from agent.assess.provenance import MACHINE_ID_FACT, FileContent, sha256_of_report
 from agent.base.errors import ExitCode, InputError
 from agent.base.model import Location, StrEnum
+from agent.base.repair import Instruction
 from agent.base.report import ROLE
 from agent.base.times import parse_timestamp
 from agent.base.value import Value
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _SCHEMAS = frozenset({1, 2, SCHEMA})
 """The schemas in which the keys that are read here are the same."""
 _DAY = 86_400
-_HINT = "pass a report of `k3s-harden assess --format json`"
+_EXPECTED = Instruction("pass a report of `k3s-harden assess --format json`")
 
 
 _CUT = r"(and )?\d+ more( are not shown)?"
@@ -108,12 +109,12 @@ class Baseline(Value):
         location, age = Location(self.file.path), (now - self.when) / _DAY
         if age > days:
             found = f"the baseline is {age:.0f} days old, expected at most {days}"
-            raise InputError(location, found, "write a new baseline, or pass --baseline-days DAYS")
+            raise InputError(location, found, Instruction("write a new baseline, or pass --baseline-days DAYS"))
         if not of_another and (self.machine != machine or not machine):
             whose = f"of the machine {self.machine}" if self.machine else "of an unknown machine"
             found = f"the baseline is a report {whose}, expected {machine or 'a machine id, which this host lacks'}"
             hint = "write a baseline of this node; for a replaced machine or a host tree, pass --other-machine"
-            raise InputError(location, found, hint)
+            raise InputError(location, found, Instruction(hint))
 
     @property
     def is_compliant(self) -> bool:
@@ -129,14 +130,16 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
     try:
         report = json.loads(data)
         if report["schema"] not in _SCHEMAS:
-            raise OtherSchemaError(location, f"its schema is {report['schema']!r}, expected {SCHEMA}", _HINT)
+            raise OtherSchemaError(location, f"its schema is {report['schema']!r}, expected {SCHEMA}", _EXPECTED)
         if "sha256" in report and report["sha256"] != sha256_of_report(report):
-            raise InputError(location, "it was changed after it was written: its sha256 differs", _HINT)
+            raise InputError(location, "it was changed after it was written: its sha256 differs", _EXPECTED)
         statuses = {str(verdict["id"]): ControlStatus(verdict["status"]) for verdict in report["verdicts"]}
         counted = sum(report["counts"].values())
         if counted != len(statuses):
             # A control that was removed from the report would be one of a newer version, which does not fail a run.
-            raise InputError(location, f"it is incomplete: found {len(statuses)} controls, expected {counted}", _HINT)
+            raise InputError(
+                location, f"it is incomplete: found {len(statuses)} controls, expected {counted}", _EXPECTED
+            )
         notes = report.get("notes", ())  # a report of the first schema can be without them
         return Baseline(
             file=FileContent(path, data, "baseline, not verified"),
@@ -158,7 +161,7 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
             gate=tuple(str(note["message"]) for note in notes if note.get("finding") in GATE_FINDINGS),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(location, "it is not a report of an assessment", _HINT) from error
+        raise InputError(location, "it is not a report of an assessment", _EXPECTED) from error
 
 
 _ABSENT = EarlierVerdict("", "", ControlStatus.NOT_APPLICABLE, "not in the report", ())

@@ -1,7 +1,7 @@
 """Errors and the exit code of each kind.
 
 A message is one line that starts with "cannot", and contains the object, the found and the expected value.
-The hint is the remediation; presenters print it on its own line.
+The steps are the remediation; presenters print them on their own lines.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from agent.base.repair import Repair
+
 if TYPE_CHECKING:
     from agent.base.model import Location
+    from agent.base.repair import Step
 
 
 class ExitCode(IntEnum):
@@ -34,24 +37,18 @@ class ExitCode(IntEnum):
     ENVIRONMENT = 6, "this environment does not allow the change, such as a read-only mount; nothing was changed"
 
 
-class CommandHint(str):
-    """A hint that is a command line, which no line break may split."""
-
-    __slots__ = ()
-
-
 class HardenError(Exception):
     """Base of all errors that a user can cause; any other exception is a bug.
 
-    `message` is one line that starts with "cannot"; `hint` is the remediation, or empty.
+    `message` is one line that starts with "cannot"; the steps are the remediation, if one is known.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, *steps: Step) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.repair = Repair(steps)
 
 
 class HostError(HardenError):
@@ -85,8 +82,8 @@ class InputError(HardenError):
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, location: Location, problem: str, hint: str = "") -> None:
-        super().__init__(f"cannot use {location}: {problem}", hint)
+    def __init__(self, location: Location, problem: str, *steps: Step) -> None:
+        super().__init__(f"cannot use {location}: {problem}", *steps)
         self.location = location
         self.problem = problem
 

@@ -14,6 +14,8 @@ from agent.base.value import Value
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
+    from agent.base.repair import Step
+
 _ALL_BITS = 0o7777
 
 
@@ -156,7 +158,7 @@ class UnexpectedKind(Value):
     id: str
     kind: str
     """Such as "symlink" or "FIFO"."""
-    hint: str = ""
+    steps: tuple[Step, ...] = ()
     """What to do, if it is more than to move the file away."""
 
 

@@ -67,6 +67,8 @@ class Run(Value):
     """The command line that takes it back; empty if none does."""
     where: str = ""
     """Where to run it, such as "on every server"; empty: on the host of the report."""
+    is_of_machine: bool = False
+    """Whether its paths are those of the machine that runs this program, also if the host is a tree of it."""
 
 
 class Edit(Value):
@@ -197,11 +199,6 @@ def _reversed(edit: Edit) -> Edit | None:
     if not (moved or edit.new):
         return None  # what was the first line, or in an unknown line
     return replace(edit, location=edit.location._replace(line=moved), old=edit.new, new=edit.old)
-
-
-def words(text: str) -> Repair:
-    """Return the repair for an error whose hint is only a text; without one, nothing is known."""
-    return Repair((Instruction(text),)) if text else NO_REPAIR
 
 
 NO_REPAIR = Repair()

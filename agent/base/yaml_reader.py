@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 from agent.base import package_data
 from agent.base.errors import InputError
 from agent.base.model import Location
+from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -332,7 +333,9 @@ def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(Location(path, line), "the file is not UTF-8 text", "save the file as UTF-8") from None
+        raise InputError(
+            Location(path, line), "the file is not UTF-8 text", Instruction("save the file as UTF-8")
+        ) from None
 
 
 def _documents(text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Document]:
@@ -341,7 +344,7 @@ def _documents(text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Docum
         line = text.count("\n", 0, unprintable.start()) + 1
         code = f"U+{ord(unprintable[0]):04X}"
         problem = f"the file contains the character {code}, which YAML does not allow"
-        raise InputError(Location(path, line), problem, "remove the character")
+        raise InputError(Location(path, line), problem, Instruction("remove the character"))
     import yaml
 
     # Not yaml.compose: it rejects a repeated anchor, which go-yaml accepts, and has no limit on depth.
@@ -401,7 +404,7 @@ class _Builder:
             key = self._node(event, depth)
             if not isinstance(key, Scalar):
                 problem = "a list or a mapping cannot be a key"
-                raise InputError(Location(self.path, key.line), problem, "use a text as the key")
+                raise InputError(Location(self.path, key.line), problem, Instruction("use a text as the key"))
             yield KeyValue(key.text, key.line, self._node(next(self.events), depth))
 
     def _until(self, end: type[Event]) -> Iterator[Event]:
@@ -413,7 +416,7 @@ class _Builder:
     def _alias(self, name: str, line: int) -> Node:
         if name not in self.anchors:
             # Also an alias inside the value of its own anchor, which is not complete yet.
-            raise InputError(Location(self.path, line), "an alias has no anchor before it", _ANCHOR)
+            raise InputError(Location(self.path, line), "an alias has no anchor before it", Instruction(_ANCHOR))
         node, weight = self.anchors[name]
         self._count(weight, line)
         return node
@@ -542,4 +545,6 @@ def syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError
         mark = (getattr(error, "context_mark", None) if found.begin else None) or mark
     else:
         problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
-    return InputError(Location(path, mark.line + 1 if mark else 0), f"the file is not YAML: {problem}", hint)
+    return InputError(
+        Location(path, mark.line + 1 if mark else 0), f"the file is not YAML: {problem}", Instruction(hint)
+    )

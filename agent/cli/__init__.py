@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from agent.base.errors import AccessDeniedError, ExitCode, HardenError, InputError, RootRequiredError
+from agent.base.repair import Instruction
 from agent.cli import interrupts
 from agent.cli.commands import COMMANDS
 from agent.cli.streams import discard, open_standard_streams, print_error
+
+if TYPE_CHECKING:
+    from agent.base.repair import Step
 
 
 def main() -> None:
@@ -18,7 +22,7 @@ def main() -> None:
     try:
         _run(sys.argv[1:])
     except HardenError as error:
-        print_error(error.message, _hint(error))
+        print_error(error.message, *_steps(error))
         sys.exit(int(error.exit_code))
     except OSError as error:
         _fail_to_write(error)
@@ -54,11 +58,13 @@ def _fail_to_write(error: OSError) -> NoReturn:
     sys.exit(int(ExitCode.ERROR))
 
 
-def _hint(error: HardenError) -> str:
+def _steps(error: HardenError) -> tuple[Step, ...]:
     """Return what to do about an error; if it needs root, the same command line with sudo."""
-    is_denied = isinstance(error, AccessDeniedError) and not error.hint and os.geteuid() != 0
-    if not (is_denied or isinstance(error, RootRequiredError)):
-        return error.hint or (f"correct that in {error.location.path}" if isinstance(error, InputError) else "")
-    from agent.cli.caller import as_root
+    is_denied = isinstance(error, AccessDeniedError) and not error.repair.steps and os.geteuid() != 0
+    if is_denied or isinstance(error, RootRequiredError):
+        from agent.cli.caller import as_root
 
-    return as_root()
+        return (as_root(),)
+    if isinstance(error, InputError) and not error.repair.steps:
+        return (Instruction("correct that", error.location._replace(line=0)),)
+    return error.repair.steps

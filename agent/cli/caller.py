@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from shlex import join, quote, split
 from typing import TYPE_CHECKING
 
-from agent.base.errors import CommandHint
+from agent.base.repair import Run
 from agent.reports.repair_texts import PROGRAM, Caller
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def caller(root: str, options: tuple[str, ...] = (), *, in_pod: bool = False) ->
     )
 
 
-def as_root() -> CommandHint:
+def as_root() -> Run:
     """Return the command line of this process, run by root."""
-    return CommandHint(f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}")
+    return Run(f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}")
 
 
 def _outside(root: str, line: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
 from agent.base.model import StrEnum
+from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class HostOptions(Value):
             return Host.real()
         if not self.root:
             raise UsageError(
-                "cannot use --root: the value is empty", "check that the variable that it comes from is set"
+                "cannot use --root: the value is empty",
+                Instruction("check that the variable that it comes from is set"),
             )
         try:
             path = str(absolute(Path(self.root)))
@@ -64,14 +66,14 @@ class HostOptions(Value):
         except HostError as error:
             raise UsageError(
                 f"cannot use --root {self.root}: {error.message.partition(': ')[2]}",
-                error.hint or "pass the root directory of a host tree, such as the mount point of an image",
+                *(error.repair.steps or (Instruction("pass the mount point of an image, or another host tree"),)),
             ) from error
         if host.is_this_machine and not self.node:
             return Host.real()
         if host.is_empty and not self.allow_empty_root:
             raise UsageError(
                 f"cannot use --root {self.root}: it contains neither etc nor usr, so it is not the root of a host",
-                "check that the image is mounted there; for a new tree, pass --allow-empty-root",
+                Instruction("check that the image is mounted there; for a new tree, pass --allow-empty-root"),
             )
         return host
 
@@ -133,5 +135,6 @@ def absolute(path: Path) -> PurePosixPath:
         return PurePosixPath(path.absolute())
     except FileNotFoundError:
         raise UsageError(
-            f"cannot use {path}: the current directory does not exist", "pass an absolute path, or change the directory"
+            f"cannot use {path}: the current directory does not exist",
+            Instruction("pass an absolute path, or change the directory"),
         ) from None

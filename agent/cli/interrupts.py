@@ -6,6 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from agent.base.repair import Instruction
 from agent.cli.streams import print_error
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def caused(error: BaseException) -> bool:
 def fail_interrupted() -> NoReturn:
     """Say what to do next, and exit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # for the second Ctrl-C of somebody who does not wait
-    print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
+    print_error("interrupted", Instruction("run k3s-harden check; the next run completes what this run started"))
     sys.exit(EXIT_CODE)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
+from agent.base.repair import Instruction
 from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value, replace
 from agent.cli.host_options import absolute
@@ -42,7 +43,7 @@ class ReportOptions(Value):
     def refuse_contradictions(self) -> None:
         """Raise UsageError for options that exclude each other."""
         if self.verbose and self.quiet:
-            raise UsageError("cannot use --verbose with --quiet", "omit one of them")
+            raise UsageError("cannot use --verbose with --quiet", Instruction("omit one of them"))
 
     def finish(self, report: Report, caller: Callable[[], Caller], wording: Wording | None = None) -> NoReturn:
         """Print the report, worded for its verb, and exit with its exit code."""
@@ -87,7 +88,7 @@ class AssessmentOptions(ReportOptions):
             problem = (
                 f"cannot use --format {self.output_format} with --output {self.output}: {ending} is another format"
             )
-            raise UsageError(problem, f"omit --format, or pass --format {ENDINGS[ending][0]}")
+            raise UsageError(problem, Instruction(f"omit --format, or pass --format {ENDINGS[ending][0]}"))
         for option, value, formats in (
             ("--beyond", self.beyond, (Format.KUBE_BENCH,)),
             ("--framework", self.framework, (*REPORT_FORMATS, Format.HTML)),
@@ -95,9 +96,11 @@ class AssessmentOptions(ReportOptions):
             if value and self.output_format not in formats:
                 only = f"only {formats[0]} supports it" if not formats[1:] else f"it requires {', '.join(formats)}"
                 problem = f"cannot use {option} with --format {self.output_format}: {only}"
-                raise UsageError(problem, f"omit {option}")
+                raise UsageError(problem, Instruction(f"omit {option}"))
         if self.sign and self.output in (None, Path("-")):
-            raise UsageError("cannot use --sign without --output: a signature is for a file", "pass --output FILE")
+            raise UsageError(
+                "cannot use --sign without --output: a signature is for a file", Instruction("pass --output FILE")
+            )
 
     def finish_comparison(self, comparison: Comparison) -> NoReturn:
         """Print or write what differs between two reports, and exit with its exit code."""
@@ -119,7 +122,10 @@ class AssessmentOptions(ReportOptions):
             assessment = in_framework(assessment, self.framework, numbered=self.output_format is not Format.JSON)
         assessment = addressed_assessment(assessment, caller())
         if self.output_format is Format.OPENREPORTS and not assessment.fact(NODE_UID):
-            print_error("the report has no owner: the UID of the Node is not known", "pass --cluster on a server")
+            print_error(
+                "the report has no owner: the UID of the Node is not known",
+                Instruction("pass --cluster on a server"),
+            )
         with printing(assessment.exit_code):
             if self.output and self.output != Path("-"):
                 self._write(assessment, self.output)
@@ -188,4 +194,4 @@ def write_output(output: Path, content: bytes) -> None:
                 Host.real().machine_tree.write(file)
     except HostError as error:
         hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
-        raise HostError(error.message, hint) from error
+        raise HostError(error.message, Instruction(hint)) from error

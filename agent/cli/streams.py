@@ -8,19 +8,21 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
-from agent.base.errors import CommandHint, ExitCode
+from agent.base.errors import ExitCode
+from agent.base.repair import Instruction, Repair
 from agent.base.report import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.base.repair import Step
     from agent.base.report import Progress
 
 _USUAL_WIDTH = 80
 """Columns of a terminal that does not report its size, such as a serial console."""
 
-_CHANGED = "changes were made, and the exit code is their result; run k3s-harden check to see the state"
-_UNCHANGED = "nothing was changed; print to a terminal or to another file, and run it again"
+_CHANGED = Instruction("changes were made; run k3s-harden check to see the state")
+_UNCHANGED = Instruction("nothing was changed; print to a terminal or to another file, and run it again")
 
 
 def repeat(hours: float) -> None:
@@ -116,31 +118,32 @@ def discard(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def print_error(message: str, hint: str = "") -> None:
+def print_error(message: str, *steps: Step) -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
     from agent.reports.formats import fitting
 
     try:
-        lines = error_lines(message, hint, _width(sys.stderr))
+        lines = error_lines(message, Repair(steps), _width(sys.stderr))
         sys.stderr.write(fitting("".join(f"{line}\n" for line in lines), sys.stderr))
         sys.stderr.flush()
     except OSError:
         discard(sys.stderr)
 
 
-def error_lines(message: str, hint: str, width: int) -> list[str]:
-    """Return lines that fit a terminal of this width. Width 0 is no terminal: message and hint have one line each.
+def error_lines(message: str, repair: Repair, width: int) -> list[str]:
+    """Return lines that fit a terminal of this width. Width 0 is no terminal: message and remediation have a line each.
 
     A long command is continued with backslashes, so that it can be pasted.
     """
+    from agent.reports import repair_texts
     from agent.reports.text import printable, wrapped
 
     indent, below = "  ", " " * len("  fix: ")
-    head, fix = printable(f"k3s-harden: {message}"), printable(hint)
+    head, fix = printable(f"k3s-harden: {message}"), printable(repair_texts.text(repair))
     if not width:
         return [head, f"{indent}fix: {fix}"] if fix else [head]
     shown = wrapped(head, width, hanging=indent)
-    if isinstance(hint, CommandHint):
+    if all(step.is_command for step in repair_texts.steps(repair)):
         from agent.reports.layout import command_lines
 
         first, *others = command_lines(fix, width - len(below))

@@ -16,6 +16,7 @@ from agent.base.errors import HostError, InputError, LimitError
 from agent.base.host import process
 from agent.base.host.https import HttpsClient, Limits, Response
 from agent.base.model import Location
+from agent.base.repair import Instruction, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,8 +45,8 @@ Credential = Union[bytes, PurePosixPath]
 class StatusError(HostError):
     """The API server answered with an error."""
 
-    def __init__(self, request: str, status: int, hint: str = "") -> None:
-        super().__init__(f"cannot {request}: {rejection(status)}", hint)
+    def __init__(self, request: str, status: int, *steps: Step) -> None:
+        super().__init__(f"cannot {request}: {rejection(status)}", *steps)
         self.status = status
 
 
@@ -93,7 +94,7 @@ class Kubectl:
         done = self._run(words, timeout=left, largest_output=self._limits.body)
         if done.code:
             error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
-            raise HostError(f"cannot {what}: {error}", self._hint)
+            raise HostError(f"cannot {what}: {error}", Instruction(self._hint))
         return done.stdout
 
     def get(self, path: str, accept: str) -> Response:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HardenError, HostError
 from agent.base.host.https import HttpsClient, Limits, anonymous_answer
+from agent.base.repair import Instruction
 from agent.cluster.connection import (
     APPLY_PATCH,
     CREATED,
@@ -133,7 +134,9 @@ def write_report(pod: Host, report: dict[str, Any], environment: Mapping[str, st
     server, port = environment.get(_SERVICE), environment.get(_PORT, "443")
     authority, token, namespace = (pod.tree.read_text(_ACCOUNT / name) for name in ("ca.crt", "token", "namespace"))
     if not (server and token and token.isascii() and token.isprintable() and port.isdecimal()):
-        raise HostError("cannot write the report to the API server: this is not a pod with a token", _IN_POD)
+        raise HostError(
+            "cannot write the report to the API server: this is not a pod with a token", Instruction(_IN_POD)
+        )
     path = f"/apis/{report['apiVersion']}/clusterreports/{report['metadata']['name']}"
     owner = f"/api/v1/namespaces/{namespace}"
     with HttpsClient(server, int(port), authority.encode(), b"", _REPORT_LIMITS, token=token) as client:
@@ -145,5 +148,5 @@ def write_report(pod: Host, report: dict[str, Any], environment: Mapping[str, st
         data = json.dumps(owned).encode()
         written = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", data, APPLY_PATCH)
     if written.status == NOT_FOUND:
-        raise StatusError(f"write {path}", written.status, _NO_KIND)
+        raise StatusError(f"write {path}", written.status, Instruction(_NO_KIND))
     accepted(written, f"write {path}", OK, CREATED)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.errors import HardenError, HostError
+from agent.base.repair import Instruction, Run
 from agent.cluster.connection import CREATED, NOT_FOUND, OK, StatusError, accepted, connect_as_admin, rejection
 from agent.cluster.kubernetes import objects
 from agent.cluster.kubernetes.objects import as_mapping, at
@@ -228,11 +229,11 @@ def pod_security_probe(
             accepted(made, "create a temporary namespace", CREATED)
             probe = PodSecurityProbe(client, f"{_NAMESPACES}/{name}", standard, minor)
             if "violate" not in probe.ask(_KNOWN_BAD):
-                raise HostError(_DOES_NOT_JUDGE, "omit --probe")
+                raise HostError(_DOES_NOT_JUDGE, Instruction("omit --probe"))
             yield probe
         finally:
             with connect() as another:  # it has time of its own
                 answer = another.delete(f"{_NAMESPACES}/{name}")
             if answer.status not in (OK, _ACCEPTED, NOT_FOUND):
-                hint = f"kubectl delete namespace {name}"
-                raise StatusError(f"delete the temporary namespace {name}", answer.status, hint)
+                delete = Run(f"kubectl delete namespace {name}")
+                raise StatusError(f"delete the temporary namespace {name}", answer.status, delete)

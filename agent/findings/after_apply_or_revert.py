@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location
-from agent.base.repair import Repair, Restart, RunVerb, words
+from agent.base.repair import Repair, Restart, RunVerb
 from agent.base.report import Level
 from agent.findings.registry import KINDS, UNINSTALL, Problem, instruction, no, register, steps
 
@@ -138,7 +138,7 @@ def breaking(breaks: Sequence[Break]) -> tuple[Finding, ...]:
 def impact_unknown(error: HardenError) -> Finding:
     """Return the finding about an API server that does not answer, or a record that cannot be read."""
     message = f"it is not known what breaks in the cluster: {error.message}"
-    return IMPACT_UNKNOWN.case(Problem(message, repair=words(error.hint)))
+    return IMPACT_UNKNOWN.case(Problem(message, repair=error.repair))
 
 
 GATE_NOT_ENFORCED = register(

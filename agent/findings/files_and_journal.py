@@ -11,7 +11,6 @@ from agent.findings.registry import (
     APPLY,
     Problem,
     error,
-    instruction,
     no,
     rm_command,
     steps,
@@ -149,4 +148,4 @@ def journal_damaged(situation: Situation) -> Iterator[Problem]:
     as edited.
     """
     for path, damage in situation.journal.damaged.items():
-        yield Problem(damage.message, location=Location(path), repair=instruction(damage.hint))
+        yield Problem(damage.message, location=Location(path), repair=damage.repair)

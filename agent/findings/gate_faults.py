@@ -188,7 +188,7 @@ def gate_program_unusable(situation: Situation) -> Iterator[Problem]:
     """
     for program, problem in situation.gate.unusable.items():
         message = f"the gate cannot use its program {program}: {problem.problem}"
-        fix = steps(Instruction(problem.hint)) if problem.hint else replace(INSTALL, alternative=UNINSTALL)
+        fix = steps(*problem.steps) if problem.steps else replace(INSTALL, alternative=UNINSTALL)
         yield Problem(message, location=Location(program), repair=fix)
 
 

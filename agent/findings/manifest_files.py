@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import File, Location
-from agent.base.repair import Answer, Decide, Edit
+from agent.base.repair import Answer, Decide, Edit, Instruction
 from agent.base.value import Value
 from agent.findings.registry import APPLY, Problem, error, file_removal, instruction, no, steps, warning
 from agent.harden.guide.guide_files import POLICY_FILE
@@ -154,7 +154,7 @@ def manifest_broken(situation: Situation) -> Iterator[Problem]:
     for path, data in _unmanaged(situation):
         problem = _parsed(path, data)
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
-            fix = instruction(problem.hint or "correct the YAML", problem.location)
+            fix = problem.repair if problem.repair.steps else instruction("correct the YAML", problem.location)
             message = f"K3s does not apply this manifest: {problem.problem}"
             yield Problem(message, location=problem.location, repair=fix)
     for link in situation.k3s_files.manifests.broken_links:
@@ -170,7 +170,7 @@ def beyond_limits(situation: Situation) -> Iterator[InputError]:
     if left:
         directory = Location((situation.facts.data_dir / POLICY_FILE).parent)
         problem = f"{left} manifests are not checked, because all have more than {_MOST_PARSED} bytes"
-        yield InputError(directory, problem, "remove manifests that are not needed")
+        yield InputError(directory, problem, Instruction("remove manifests that are not needed"))
 
 
 class ManifestObject(Value):

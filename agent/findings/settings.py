@@ -38,7 +38,8 @@ def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
     if used is not None:
         location = used.problem.location if isinstance(used.problem, InputError) else None
         message = f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}"
-        fix = steps(Instruction(used.problem.hint or "correct the settings", location), RunVerb("check"))
+        correct = used.problem.repair.steps or (Instruction("correct the settings", location),)
+        fix = steps(*correct, RunVerb("check"))
         yield Problem(message, location=location, repair=fix)
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import InputError
+from agent.base.repair import Instruction
 from agent.base.value import Value
 from agent.base.yaml_reader import resolve, shown
 from agent.k3s.go_values import FALSE, TRUE, accepted, strings
@@ -65,7 +66,7 @@ class UnusableValueError(InputError):
 
     def __init__(self, key: str, what: str, location: Location) -> None:
         problem = f"`{shown(key)}` {what}; K3s accepts a single value or a list of single values"
-        super().__init__(location, problem, "quote an item that contains a colon followed by a space")
+        super().__init__(location, problem, Instruction("quote an item that contains a colon followed by a space"))
         self.key = ALIASES.get(key, key)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
+from agent.base.repair import Instruction
 from agent.base.value import Value
 from agent.k3s.config import ConfigValue, DroppedItem, IgnoredContent, MergedConfig, UnusableValueError
 from agent.k3s.options import ALIASES, VARIABLES, given_options
@@ -114,7 +115,7 @@ class _FileMerger:
             kind = "a list" if isinstance(node, yaml_reader.YamlSequence) else "a single value"
             problem = f"the file contains {kind}, expected options as `key: value`"
             self.problems.append(
-                InputError(Location(file.path, node.line), problem, "write each option as `key: value`")
+                InputError(Location(file.path, node.line), problem, Instruction("write each option as `key: value`"))
             )
 
     def options(self) -> Iterator[tuple[str, str, Location]]:

@@ -136,6 +136,7 @@ def completed(step: base.Step, caller: Caller) -> base.Step:
         return replace(step, line=caller.command(step), undo_line=caller.command(undo) if undo else "")
     if not isinstance(step, Run):
         return step
+    caller = replace(caller, root="") if step.is_of_machine else caller
     return replace(step, line=caller.command(step), undo=caller.other(step.undo))
 
 
@@ -267,7 +268,7 @@ _KINDS: Mapping[type[base.Step], str] = {
     Decide: "decide",
     Instruction: "instruction",
 }
-_LINES = frozenset({"line", "undo", "undo_line", "piped_to"})
+_LINES = frozenset({"line", "undo", "undo_line", "piped_to", "is_of_machine"})
 """Fields that are a part of `command` or of the step that takes it back; the text of an instruction is `text`."""
 
 

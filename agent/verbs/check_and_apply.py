@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.base.errors import ExitCode, HardenError, HostError
 from agent.base.model import Absent, File, Sysctl
-from agent.base.repair import RunVerb, words
+from agent.base.repair import RunVerb
 from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -240,7 +240,7 @@ def _applied(
     try:
         situation = observe_situation(host, request)
     except HardenError as error:
-        again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", words(error.hint))
+        again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", error.repair)
         facts = situation.facts.evidence
         return Report(verb="apply", writes=True, facts=facts, items=(*done, again), findings=()), situation
     changed = {item.id: item for item in done}

@@ -11,9 +11,10 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.errors import CommandHint, HardenError, HostError, InputError, UsageError
+from agent.base.errors import HardenError, HostError, InputError, UsageError
 from agent.base.host import Host, named_files, ssh_keygen
 from agent.base.model import Location
+from agent.base.repair import Instruction, Run
 from agent.base.report import no_progress
 from agent.base.times import seconds_of
 from agent.base.value import replace
@@ -50,7 +51,7 @@ _AT_ONCE = 8
 """Clusters that are read at the same time."""
 _LONGEST = 30.0
 """Seconds for a cluster."""
-_EXPECTED = CommandHint("kubectl get nodes -o json --show-managed-fields | k3s-harden fleet -")
+_EXPECTED = Run("kubectl get nodes -o json --show-managed-fields | k3s-harden fleet -")
 _ENDING = ".json"
 
 
@@ -79,15 +80,19 @@ def requirement(state: str | None, max_age: str, expected: int | None, names: Pu
         seconds = float(seconds_of(max_age))
     except ValueError:
         problem = f"cannot use --max-age: found {max_age}, expected a duration"
-        raise UsageError(problem, "pass one such as 90m, 26h or 3d") from None
+        raise UsageError(problem, Instruction("pass one such as 90m, 26h or 3d")) from None
     if state not in (None, "compliant", "full"):
-        raise UsageError(f"cannot use --require: found {state}, expected compliant or full", "pass --require compliant")
+        raise UsageError(
+            f"cannot use --require: found {state}, expected compliant or full", Instruction("pass --require compliant")
+        )
     named: frozenset[str] = frozenset()
     if names is not None:
         with named_files.opened_text(names) as stream:
             named = frozenset(name for name in map(str.strip, stream) if name and not name.startswith("#"))
         if not named:
-            raise InputError(Location(names), "it names no node and no cluster", "write one name on each line")
+            raise InputError(
+                Location(names), "it names no node and no cluster", Instruction("write one name on each line")
+            )
     return Requirement(seconds, state is not None, expected, is_full=state == "full", names=named)
 
 
@@ -97,7 +102,7 @@ def results(only: str | None) -> Sequence[str]:
     chosen = tuple(only.split(",") if only else PublishedResult)
     if not set(chosen) <= set(names):
         problem = f"cannot use --only: found {only}, expected {', '.join(names)}"
-        raise UsageError(problem, "separate them by commas")
+        raise UsageError(problem, Instruction("separate them by commas"))
     return chosen
 
 
@@ -109,7 +114,9 @@ def snapshot(path: PurePosixPath) -> Snapshot:
             return read_snapshot(stream)
         except (ValueError, RecursionError):
             problem = "it is not the output of `k3s-harden fleet --format json`"
-            raise InputError(Location(path), problem, "pass a file with the JSON of an earlier run") from None
+            raise InputError(
+                Location(path), problem, Instruction("pass a file with the JSON of an earlier run")
+            ) from None
 
 
 def fleet(
@@ -226,7 +233,7 @@ def _nodes_of_file(path: PurePosixPath, cluster: str, verification: _Verificatio
         try:
             yield from _nodes_of_document(stream, cluster, verification)
         except UsageError as error:
-            raise InputError(Location(path), error.message.rpartition(": ")[2], error.hint) from None
+            raise InputError(Location(path), error.message.rpartition(": ")[2], *error.repair.steps) from None
 
 
 def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -> Iterator[ClusterNode]:

@@ -12,6 +12,7 @@ from agent.base.errors import HardenError, HostError
 from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.https import Limits
 from agent.base.linux.file_systems import REGULAR_FILE
+from agent.base.repair import Instruction
 from agent.base.report import no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
@@ -80,7 +81,7 @@ def impact(
     is_server = host.runs_as_root and any(host.tree.exists(top / name) for name in KUBECONFIGS)
     if kubectl or not is_server:
         if probe:
-            raise HostError("--probe requires the credential of K3s", "run it as root on a server")
+            raise HostError("--probe requires the credential of K3s", Instruction("run it as root on a server"))
         try:
             return checked(_elsewhere(host, request, Kubectl.of_user(kubectl, environment), progress, records))
         except HostError as error:
@@ -90,9 +91,9 @@ def impact(
             another = "or pass --kubeconfig for the cluster to read"
             if host.runs_as_root:
                 cause = "K3s has never run on this server, so it has no credential for its API server"
-                raise HostError(cause, f"start K3s, and run it again; {another}") from error
+                raise HostError(cause, Instruction(f"start K3s, and run it again; {another}")) from error
             cause = f"only root can read K3s' credential on this server, and without it: {error.message}"
-            raise HostError(cause, f"run it with sudo, {another}") from error
+            raise HostError(cause, Instruction(f"run it with sudo, {another}")) from error
     situation = observe_situation(host, request)
     return checked(impact_on_server(host, request, situation, progress, probe=probe, records=records))
 

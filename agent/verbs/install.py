@@ -12,7 +12,7 @@ from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Absent, Directory, File
-from agent.base.repair import Answer, Decide, Repair, Run, RunVerb
+from agent.base.repair import Answer, Decide, Instruction, Repair, RunVerb
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
@@ -76,14 +76,18 @@ def install(host: Host, installation: Installation, *, enforce: bool = False) ->
     if installation.packaged and installation.program != PACKAGED_PROGRAM:
         raise UsageError(
             f"cannot install a gate that runs {installation.program}: the package has its own, {PACKAGED_UNITS / UNIT}",
-            f"run {PACKAGED_PROGRAM} install, or pass --program {PACKAGED_PROGRAM}; or remove the package first",
+            Instruction(
+                f"run {PACKAGED_PROGRAM} install, or pass --program {PACKAGED_PROGRAM}; or remove the package first"
+            ),
         )
     problem = _program_problem(host, installation.program)
     if problem:
         raise UsageError(
             f"cannot install a gate that runs {installation.program}: {problem}",
-            "run install of the single file, k3s-harden-VERSION.pyz, in a directory that only root can write, such as"
-            " /opt, or pass its path with --program",
+            Instruction(
+                "put the single file, k3s-harden-VERSION.pyz, into a directory that only root can write, such as /opt,"
+                " and run its install, or pass its path with --program"
+            ),
         )
     require_name_for_units(installation.data_dir)
     if not enforce and host.is_live and is_unhardened_cluster(host, installation.data_dir):
@@ -161,7 +165,7 @@ def _withdrawn(host: Host) -> tuple[list[Item], tuple[NextStep, ...]]:
     try:
         return [Item("Node", ItemStatus.CHANGED, withdraw(host, publication))], ()
     except HardenError as error:
-        step = NextStep(Run(error.hint), "as an administrator of the cluster, remove what this node published")
+        step = NextStep(error.repair.steps[0], "as an administrator of the cluster, remove what this node published")
         return [Item("Node", ItemStatus.KEPT, error.message)], (step,)
 
 
@@ -206,17 +210,19 @@ def _refuse_host_without_systemd(host: Host) -> None:
             return
         raise UnsupportedHostError(
             f"cannot install the gate: found systemd {version}, expected {OLDEST_SYSTEMD} or newer",
-            "use apply and check without the gate; apply hardens the host, but does not hold K3s back",
+            Instruction("use apply and check without the gate; apply hardens the host, but does not hold K3s back"),
         )
     if host.is_live:
         problem = "neither systemd nor OpenRC runs; containers without them are not supported"
         raise UnsupportedHostError(
             f"cannot install the gate: {problem}",
-            "run this on a host on which systemd or OpenRC starts K3s; for an image, pass its directory with --root",
+            Instruction(
+                "run this on a host on which systemd or OpenRC starts K3s; for an image, pass its directory with --root"
+            ),
         )
     raise UnsupportedHostError(
         f"cannot install the gate in {host.root}: it has neither systemd nor OpenRC",
-        "install one of them in the tree first; other init systems are not supported",
+        Instruction("install one of them in the tree first; other init systems are not supported"),
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HardenError, HostError
 from agent.base.host.temporary import memory_file
-from agent.base.repair import Repair, Run, RunVerb, words
+from agent.base.repair import Repair, Run, RunVerb
 from agent.base.report import Item, ItemStatus
 from agent.base.times import timestamp
 from agent.base.yaml_reader import plain, read_documents
@@ -74,7 +74,7 @@ class _Cluster(NamedTuple):
         except HostError as error:
             if "(NotFound)" in error.message or "(AlreadyExists)" in error.message:
                 return Item(name, ItemStatus.KEPT, "it was changed by another client during this run")
-            return Item(name, ItemStatus.FAILED, error.message, words(error.hint))
+            return Item(name, ItemStatus.FAILED, error.message, error.repair)
         return Item(name, ItemStatus.CHANGED, detail)
 
     def created(self, namespace: str) -> Item:
@@ -108,7 +108,7 @@ def policed(
     try:
         yield from _policed(host, _Cluster(kubectl, dry_run), settings, namespaces, undo=undo)
     except HostError as error:
-        yield Item(SETTING, ItemStatus.FAILED, error.message, words(error.hint))
+        yield Item(SETTING, ItemStatus.FAILED, error.message, error.repair)
 
 
 def _policed(

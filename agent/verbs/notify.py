@@ -13,6 +13,7 @@ from agent.assess.likely_cause import Notification, due_notification
 from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, File
+from agent.base.repair import Instruction
 from agent.harden.changes.state import (
     COMMAND,
     DIRECTORY,
@@ -70,7 +71,9 @@ def send_test(host: Host, request: Request, assess: Callable[[], Assessment]) ->
     host.refuse_ordinary_user("notify the site")
     settings = read_settings(host, request.settings_file, request.overrides)
     if settings.drift_notify is None:
-        raise UsageError("cannot test the notification: `drift.notify` is not set", "set it in the settings")
+        raise UsageError(
+            "cannot test the notification: `drift.notify` is not set", Instruction("set it in the settings")
+        )
     program = settings.drift_notify[0]
     problem = command_problem(host, PurePosixPath(program))
     if problem:
@@ -89,7 +92,9 @@ def send_test(host: Host, request: Request, assess: Callable[[], Assessment]) ->
     except HostError as error:
         systemd.stop(unit)  # no further attempts
         host.writable_tree.remove_file(notification_path(number))
-        raise HostError(f"cannot notify the site: {program} failed", f"sudo journalctl -u {unit}") from error
+        raise HostError(
+            f"cannot notify the site: {program} failed", Instruction(f"sudo journalctl -u {unit}")
+        ) from error
     return f"{program} accepted notification {number}"
 
 

@@ -10,8 +10,9 @@ import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.errors import CommandHint, HardenError, HostError
+from agent.base.errors import HardenError, HostError
 from agent.base.model import PRIVATE_FILE, File
+from agent.base.repair import Run
 from agent.base.times import timestamp
 from agent.cluster.node_status import CONDITION, Annotation
 from agent.harden.changes.state import PUBLICATION, SENT, locked_state, machine_hash, read_publication
@@ -82,7 +83,7 @@ def withdraw(host: Host, publication: Publication, limits: Limits | None = None)
         conditions = [{"type": CONDITION, "$patch": "delete"}]
         patch = {"metadata": {"annotations": dict.fromkeys(Annotation)}, "status": {"conditions": conditions}}
         words = f"kubectl patch node {quote(publication.node)} --subresource=status --type=strategic"
-        command = CommandHint(f"{words} --patch={quote(json.dumps(patch, separators=(',', ':')))}")
+        command = Run(f"{words} --patch={quote(json.dumps(patch, separators=(',', ':')))}")
         raise HostError(f"cannot remove what this node has published: {error.message}", command) from error
     with locked_state(host):
         for path in (PUBLICATION, SENT):

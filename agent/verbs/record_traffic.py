@@ -14,7 +14,7 @@ from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.systemd import Systemd
 from agent.base.host.writable_tree import locked
 from agent.base.model import PRIVATE_FILE, File, Location
-from agent.base.repair import words
+from agent.base.repair import Instruction
 from agent.base.report import Item, ItemStatus
 from agent.base.times import minute, timestamp
 from agent.harden.changes.state import STATE, machine_hash, make_directory
@@ -64,10 +64,12 @@ def record_traffic(host: Host, program: PurePosixPath) -> Iterator[str]:
         return
     if until > (latest := last_recording_day(today)):
         problem = f"`traffic.record-until` must be a day up to {latest}; found {until}"
-        raise InputError(Location(DEFAULT_SETTINGS), problem, "set a nearer day")
+        raise InputError(Location(DEFAULT_SETTINGS), problem, Instruction("set a nearer day"))
     tracked = host.connections()
     if tracked is None:
-        raise HostError("cannot read the connections of this node: the kernel refused", "run it as root on the node")
+        raise HostError(
+            "cannot read the connections of this node: the kernel refused", Instruction("run it as root on the node")
+        )
     with _lock(host):
         record = _earlier(host, now)
         added = _added(record, now, tracked, _pods_of_node(host, record))
@@ -100,7 +102,7 @@ def remove_record(host: Host) -> Sequence[Item]:
     try:
         _remove_record(host)
     except HostError as error:
-        return (Item("the record of connections", ItemStatus.FAILED, error.message, words(error.hint)),)
+        return (Item("the record of connections", ItemStatus.FAILED, error.message, error.repair),)
     return ()
 
 

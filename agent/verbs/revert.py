@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HardenError, InputError
 from agent.base.model import Absent, Directory, File
-from agent.base.repair import Cause, words
+from agent.base.repair import Cause, Instruction, Repair
 from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.value import replace
 from agent.base.yaml_reader import read_documents
@@ -48,7 +48,7 @@ _LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 _OPTION = f"`{SECRETS_ENCRYPTION.key}: true`"
 _REQUIRED = "which K3s needs to read the secrets of this cluster"
 _NOT_REMOVED = "K3s has not removed its objects: the API server did not confirm it in time"
-_HINT = f"add {_OPTION} to config.yaml of K3s, then run this command again"
+_WITH_OPTION = Repair((Instruction(f"add {_OPTION} to config.yaml of K3s, then run this command again"),))
 
 
 class _K3s(NamedTuple):
@@ -202,7 +202,7 @@ def _keep_encryption(full: Plan, before: Mapping[str, State], k3s: _K3s) -> _Und
             if k3s.encrypts is None:
                 keys = k3s.data_dir / ENCRYPTION_CONFIGURATION
                 why = f"contains {_OPTION}; {keys} does not show whether K3s needs it"
-            refusal = Refusal(change.id, why, words(_HINT))
+            refusal = Refusal(change.id, why, _WITH_OPTION)
             return _Undo(Plan(tuple(others), (*full.refusals, refusal)))
         content = dropin(HEADER, {SECRETS_ENCRYPTION.key: True}, {})
         reduced = File(path=PurePosixPath(change.id), content=content, mode=K3S_CONFIG.mode)
@@ -253,7 +253,7 @@ def _carry_out(
             journal.forget(to_forget)
         journal.finish_interrupted()
     except HardenError as error:
-        items = (*items, Item("the journal", ItemStatus.FAILED, error.message, words(error.hint)))
+        items = (*items, Item("the journal", ItemStatus.FAILED, error.message, error.repair))
     return items
 
 
@@ -264,7 +264,7 @@ def _explained(item: Item, undo: _Undo) -> Item:
     if item.status is ItemStatus.COMPLIANT and item.id in parents:
         return Item(item.id, ItemStatus.KEPT, f"contains {dropin_id}")
     if item.status is ItemStatus.COMPLIANT and item.id == dropin_id:
-        return Item(item.id, ItemStatus.KEPT, kept, words(_HINT))
+        return Item(item.id, ItemStatus.KEPT, kept, _WITH_OPTION)
     if item.status is ItemStatus.CHANGED and item.id == dropin_id:
-        return replace(item, detail=f"{item.detail}; it now {kept}", repair=words(_HINT))
+        return replace(item, detail=f"{item.detail}; it now {kept}", repair=_WITH_OPTION)
     return item

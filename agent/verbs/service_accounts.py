@@ -11,7 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
-from agent.base.repair import Cause, words
+from agent.base.repair import Cause, Instruction, Repair
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cluster.kubernetes.objects import as_list, as_mapping
@@ -90,7 +90,7 @@ def _refuse_distrusted(host: Host, kubeconfig: PurePosixPath | None) -> None:
     if problem:
         raise _DistrustedError(
             f"cannot use {kubeconfig}, because kubectl runs programs that it names: {problem}",
-            f"pass a kubeconfig that no other user can change, such as --kubeconfig {_ROOTS_KUBECONFIG}",
+            Instruction(f"pass a kubeconfig that no other user can change, such as --kubeconfig {_ROOTS_KUBECONFIG}"),
         )
 
 
@@ -217,10 +217,10 @@ def _patched(kubectl: Kubectl, namespace: str, change: _Change) -> Item:
     except HostError as error:
         if "(NotFound)" in error.message:
             return Item(name, ItemStatus.KEPT, "the namespace was deleted during this run")
-        return Item(name, ItemStatus.FAILED, error.message, words(error.hint))
+        return Item(name, ItemStatus.FAILED, error.message, error.repair)
     if (answer != "false") is not change.expected:
         detail = f"{_FIELD} is {answer or _UNSET} again after the patch"
-        return Item(name, ItemStatus.FAILED, detail, words("find the controller that changes it back"))
+        return Item(name, ItemStatus.FAILED, detail, Repair((Instruction("find the controller that changes it back"),)))
     return Item(name, ItemStatus.CHANGED, change.detail)
 
 
@@ -306,9 +306,12 @@ def _kubectl(host: Host, access: KubectlAccess) -> Kubectl:
             if problem:
                 name = quote(str(tool))
                 raise HostError(
-                    f"cannot run {tool} as root: {problem}", f"sudo chown root:root {name} && sudo chmod go-w {name}"
+                    f"cannot run {tool} as root: {problem}",
+                    Instruction(f"sudo chown root:root {name} && sudo chmod go-w {name}"),
                 )
             read = default if access.kubeconfig is None else PurePosixPath(access.kubeconfig)
             words = (str(tool), *command[1:], *options)
             return Kubectl(host.run, words, limits, _WHERE, partial(_refuse_distrusted, host, read))
-    raise HostError("cannot reach the cluster: neither k3s nor kubectl is installed", "run this on a K3s server")
+    raise HostError(
+        "cannot reach the cluster: neither k3s nor kubectl is installed", Instruction("run this on a K3s server")
+    )

@@ -16,6 +16,7 @@ from agent.base.errors import InputError
 from agent.base.host.directories import MOST_FILES, too_many
 from agent.base.linux.file_systems import TrackedConnection
 from agent.base.model import Location
+from agent.base.repair import Instruction
 from agent.base.times import minute
 from agent.cluster.kubernetes.network_policies import FORMER
 from agent.harden.changes.state import STATE, hash_of_machine
@@ -79,14 +80,14 @@ def parse_record(data: bytes, path: PurePosixPath) -> Record:
         shape = json.loads(data)
     except (ValueError, RecursionError) as error:
         line, problem = getattr(error, "lineno", 1), f"it is damaged or incomplete; expected {_WANTED}"
-        raise InputError(Location(path, line), problem, _AGAIN) from error
+        raise InputError(Location(path, line), problem, Instruction(_AGAIN)) from error
     if not isinstance(shape, dict) or shape.pop("format", "") != _FORMAT:
-        raise InputError(Location(path), f"found another format; expected {_WANTED}", _AGAIN)
+        raise InputError(Location(path), f"found another format; expected {_WANTED}", Instruction(_AGAIN))
     try:
         return _record(shape)
     except (TypeError, LookupError, ValueError, AttributeError) as error:
         problem = f"found {str(error)[:80]!r}; expected {_WANTED}"
-        raise InputError(Location(path), problem, _AGAIN) from error
+        raise InputError(Location(path), problem, Instruction(_AGAIN)) from error
 
 
 def _record(shape: dict[str, Any]) -> Record:
@@ -136,17 +137,19 @@ def read_records(tree: Tree, directory: PurePosixPath) -> dict[PurePosixPath, Re
     total = 0
     names = [name for name in tree.names(directory) if not name.startswith(".")]
     if not names:
-        raise InputError(Location(directory), "found no file; expected the record of each node", _AGAIN)
+        raise InputError(Location(directory), "found no file; expected the record of each node", Instruction(_AGAIN))
     if len(names) > MOST_FILES:
         raise too_many(directory, len(names))
     found = {}
     for path in (directory / name for name in names):
         if tree.link_target(path) is not None:
-            raise InputError(Location(path), f"found a symlink; expected {_WANTED}", _AGAIN)
+            raise InputError(Location(path), f"found a symlink; expected {_WANTED}", Instruction(_AGAIN))
         data = tree.read_input(path, _AGAIN)
         total += len(data)
         if total > _MOST_BYTES:
-            raise InputError(Location(path), f"found more than {_MOST_BYTES} bytes up to it; expected less", _AGAIN)
+            raise InputError(
+                Location(path), f"found more than {_MOST_BYTES} bytes up to it; expected less", Instruction(_AGAIN)
+            )
         found[path] = parse_record(data, path)
     return found
 
@@ -169,7 +172,7 @@ def merged(records: Mapping[PurePosixPath, Record], nodes: Sequence[NetworkNode]
         name = _node_of(path, record, nodes)
         if name in paths:
             problem = f"found a second record of node {name}, besides {paths[name]}; expected one"
-            raise InputError(Location(path), problem, "remove the older one")
+            raise InputError(Location(path), problem, Instruction("remove the older one"))
         paths[name], by_node[name] = path, record
     ends = _Ends(records.values(), nodes)
     found = {
@@ -206,7 +209,9 @@ def _node_of(path: PurePosixPath, record: Record, nodes: Sequence[NetworkNode]) 
     if nodes and not same:
         some = ", ".join(node.name for node in nodes[:_SHOWN]) + ", ..." * (len(nodes) > _SHOWN)
         problem = f"found the record of node {record.node} with a machine ID that no node has; expected one of {some}"
-        raise InputError(Location(path), problem, "remove the file, or pass the --kubeconfig of its cluster")
+        raise InputError(
+            Location(path), problem, Instruction("remove the file, or pass the --kubeconfig of its cluster")
+        )
     return record.node if record.node in same or not same else same[0]
 
 

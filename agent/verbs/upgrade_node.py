@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent import __version__
 from agent.base.errors import UnsupportedHostError, UsageError
 from agent.base.host.writable_tree import locked
+from agent.base.repair import Instruction
 from agent.harden.gate.installed_gate import detect_gate
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ def upgrade_node(host: Host, bundle: PurePosixPath, run: Callable[..., int], say
     archive, and LockHeldError if another upgrade of the node runs.
     """
     if not host.machine_tree.exists(bundle / _LIBRARIES):
-        raise UsageError("cannot upgrade a node: this program is not that of an image", "run it in the image")
+        raise UsageError(
+            "cannot upgrade a node: this program is not that of an image", Instruction("run it in the image")
+        )
     if not host.tree.exists(INSTALLED / _LIBRARIES):
         raise UnsupportedHostError(
             f"cannot upgrade this node: found no {INSTALLED / _LIBRARIES}, which the archive installs",
-            "install the archive first; upgrade a package or a single file as it was installed",
+            Instruction("install the archive first; upgrade a package or a single file as it was installed"),
         )
 
     def first_failure(directory: PurePosixPath, *verbs: str) -> int:

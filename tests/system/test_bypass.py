@@ -15,6 +15,7 @@ from agent.base.value import replace
 from agent.harden.gate.gate_state import end_exceptions, read_exceptions
 from agent.harden.gate.gate_units import gate_files
 from agent.harden.node.service_units import DROPIN
+from agent.reports import repair_texts
 from agent.verbs.bypass import bypass, minutes_of
 from tests.fake import Programs, fake_host
 
@@ -103,7 +104,7 @@ def test_only_services_that_exist_are_bypassed(guarded: Path) -> None:
     for other in ("k3s-agent.service", "k3s-west.service"):
         with pytest.raises(UsageError, match=f"{other}: there is no such service with a gate") as caught:
             bypass(fake_host(guarded, is_live=True), (other,), 15)
-        assert "k3s-east.service" in caught.value.hint
+        assert "k3s-east.service" in repair_texts.text(caught.value.repair)
 
 
 def test_a_host_tree_has_no_start_to_bypass(guarded: Path) -> None:

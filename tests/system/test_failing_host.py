@@ -68,7 +68,7 @@ class FailingTree(WritableTree):
 
     def distrusted(self, path: PurePosixPath) -> Distrusted | None:
         failed = self.fuse.burns(f"trust {path}")
-        return Distrusted("Input/output error", "") if failed else super().distrusted(path)
+        return Distrusted("Input/output error") if failed else super().distrusted(path)
 
     def write(self, file: File) -> None:
         self.fuse.guard(f"write {file.path}")

@@ -18,6 +18,7 @@ from agent.base.host.directories import DirectoryEntry
 from agent.base.host.process import LARGEST_OUTPUT, SEARCH_PATH, run_nothing
 from agent.base.host.tree import Tree
 from agent.base.model import Absent, DefaultPermissions, Directory, File, FilePermissions, Sysctl, Unreadable
+from agent.base.repair import Instruction
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Host(Value):
         own, first = (PurePosixPath("/proc", name) for name in ("self", "1/mountinfo"))
         if tree.tree.link_target(own) is None or not tree.tree.exists(first):
             problem = "its /proc does not list the processes of this machine"
-            raise HostError(f"cannot open {root}: {problem}", _NOT_OF_THE_NODE)
+            raise HostError(f"cannot open {root}: {problem}", Instruction(_NOT_OF_THE_NODE))
         run, probe = partial(run_static, root), partial(k3s_processes, f"{root}/proc")
         return replace(tree, run=run, probe=probe, uid=0, gid=0, is_live=True, pod_node=node)
 
@@ -141,7 +142,9 @@ class Host(Value):
     def refuse_ordinary_user(self, verb: str) -> None:
         """Raise HostError if the current user is not root and this is not a --root tree."""
         if self.is_live and not self.runs_as_root:
-            raise RootRequiredError(f"cannot {verb}: changing the host requires root", f"sudo k3s-harden {verb}")
+            raise RootRequiredError(
+                f"cannot {verb}: changing the host requires root", Instruction(f"sudo k3s-harden {verb}")
+            )
 
     @property
     def user(self) -> str:
@@ -316,7 +319,7 @@ class Host(Value):
             cause = error.__cause__
             if isinstance(cause, PermissionError) and self.runs_as_root:
                 # The kernel refuses root only in a container or a user namespace.
-                raise ReadOnlyEnvironmentError(error.message, _OUTSIDE) from error
+                raise ReadOnlyEnvironmentError(error.message, Instruction(_OUTSIDE)) from error
             raise
 
     def _relabel(self, path: PurePosixPath) -> None:
@@ -329,7 +332,9 @@ class Host(Value):
         done = self.run([str(restorecon), str(path)], timeout=_RELABEL_TIMEOUT)
         if done.code:
             reason = (done.stderr.strip().splitlines() or [f"restorecon exited with {done.code}"])[-1]
-            raise HostError(f"cannot set the SELinux label of {path}: {reason}", f"run sudo restorecon -v {path}")
+            raise HostError(
+                f"cannot set the SELinux label of {path}: {reason}", Instruction(f"run sudo restorecon -v {path}")
+            )
 
 
 def _proc_path(key: str) -> PurePosixPath:

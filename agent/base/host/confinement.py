@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
+from agent.base.repair import Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,7 @@ def confine(root: str) -> None:
     if libc.capset(header, sets):
         raise HostError(
             "cannot read all files: this process does not have the capability DAC_READ_SEARCH",
-            "use the image of this version, and the manifest that its `render assessment-job` prints",
+            Instruction("use the image of this version, and the manifest that its `render assessment-job` prints"),
         )
     libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
     for changes in (_ALL_CHANGES | _TRUNCATE, _ALL_CHANGES):
@@ -82,7 +83,9 @@ def confine(root: str) -> None:
     described = struct.pack("@HP", len(program) // 8, ctypes.addressof(filtered))
     if libc.prctl(_SET_SECCOMP, _FILTER, described, 0, 0):
         reason = os.strerror(ctypes.get_errno())
-        raise HostError(f"cannot restrict the system calls of this process: {reason}", "use a kernel with seccomp")
+        raise HostError(
+            f"cannot restrict the system calls of this process: {reason}", Instruction("use a kernel with seccomp")
+        )
 
 
 def _readable(root: str) -> Iterator[str]:

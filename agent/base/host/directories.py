@@ -13,6 +13,7 @@ from agent.base.errors import AccessDeniedError, HostError, LimitError
 from agent.base.host.paths import MissingParent, NotADirectory, Root, reason_of
 from agent.base.linux.file_systems import file_kind
 from agent.base.model import GROUP_OR_OTHERS_WRITE, FileMode, Owner, Unreadable
+from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -190,4 +191,4 @@ class Total:
 def too_many(directory: PurePosixPath, number: int) -> LimitError:
     """Return the error that reports a directory with more than MOST_FILES files."""
     message = f"cannot read all files in {directory}: it has {number}; k3s-harden reads the first {MOST_FILES}"
-    return LimitError(message, f"move files that are not needed out of {directory}")
+    return LimitError(message, Instruction(f"move files that are not needed out of {directory}"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from agent.base.errors import InputError
 from agent.base.host.tree import READABLE
 from agent.base.model import Location
+from agent.base.repair import Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +28,12 @@ def opened_text(path: PurePosixPath) -> Iterator[TextIO]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, encoding="utf-8", newline="\n") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InputError(Location(path), "it is not a regular file", READABLE)
+                raise InputError(Location(path), "it is not a regular file", Instruction(READABLE))
             yield file
     except UnicodeDecodeError as error:
         raise InputError(Location(path), "it is not text in UTF-8") from error
     except OSError as error:
-        raise InputError(Location(path), error.strerror or "it is not readable", READABLE) from error
+        raise InputError(Location(path), error.strerror or "it is not readable", Instruction(READABLE)) from error
 
 
 def files_below(directory: PurePosixPath, ending: str) -> list[PurePosixPath]:

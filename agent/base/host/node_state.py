@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from agent.base.errors import HostError
 from agent.base.linux.file_systems import FilterRule
+from agent.base.repair import Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +46,7 @@ def _saved(host: Host, bundled: PurePosixPath, interface: str, name: str) -> str
     program = f"xtables-{interface}-multi"
     tool = host.trusted_tool(program) or bundled / program
     if host.tree.trust_problem(tool) or not host.tree.exists(tool):
-        raise HostError(f"cannot read the packet filter: this host has no {program}", "install iptables")
+        raise HostError(f"cannot read the packet filter: this host has no {program}", Instruction("install iptables"))
     done = host.run([str(tool), f"{name}-save", "-t", "filter"], timeout=_TIMEOUT, largest_output=_LARGEST)
     if done.code:
         reason = next(iter(done.stderr.strip().splitlines()), f"{program} exited with {done.code}")

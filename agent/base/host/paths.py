@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.base.linux.file_systems import file_kind
 from agent.base.model import GROUP_OR_OTHERS_WRITE, Owner
+from agent.base.repair import Instruction, Run, Step
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class BrokenLink(MissingParent):
     def __init__(self, link: str, target: str) -> None:
         super().__init__()
         self.problem = f"{link} is a symlink to {target}, which does not exist"
-        self.hint = f"mount or create {target}, or correct the symlink {link}"
+        self.steps = (Instruction(f"mount or create {target}, or correct the symlink {link}"),)
 
 
 class NotADirectory(NotADirectoryError):  # noqa: N818 - control flow inside this package
@@ -56,10 +57,10 @@ class NotADirectory(NotADirectoryError):  # noqa: N818 - control flow inside thi
 class Distrusted(Exception):  # noqa: N818 - control flow inside this package
     """A user other than root could redirect the write."""
 
-    def __init__(self, problem: str, hint: str) -> None:
+    def __init__(self, problem: str, *steps: Step) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.hint = hint
+        self.steps = steps
 
 
 class OpenedName(NamedTuple):
@@ -170,7 +171,7 @@ class Root(Value):
         if writing and found.st_uid not in (0, self.uid):
             raise Distrusted(
                 f"{link.name} in its path is a symlink of user {found.st_uid}",
-                "replace it with a directory, or with a symlink that root owns",
+                Instruction("replace it with a directory, or with a symlink that root owns"),
             )
         return os.readlink(link.name, dir_fd=link.directory)
 
@@ -179,13 +180,13 @@ class Root(Value):
         if problem:
             raise Distrusted(
                 f"its parent directory {parent.name} is not safe: {problem}",
-                f"restrict it to root: {self._restriction(parent.name)}",
+                self._restriction(parent.name),
             )
 
-    def _restriction(self, path: str) -> str:
+    def _restriction(self, path: str) -> Run:
         """Return the command after which only root can write to a file or directory."""
         name = self._quoted(path)
-        return f"sudo chown root:root {name} && sudo chmod go-w {name}"
+        return Run(f"sudo chown root:root {name} && sudo chmod go-w {name}", is_of_machine=True)
 
     def _quoted(self, path: str) -> str:
         """Return a path of this machine for a shell."""

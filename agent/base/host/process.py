@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from agent.base.errors import HostError, LimitError
+from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def run(
         )
     except OSError as error:
         hint = f"install {argv[0]}" if isinstance(error, FileNotFoundError) and "/" not in argv[0] else ""
-        raise HostError(f"cannot run {argv[0]}: {error.strerror}", hint) from error
+        raise HostError(f"cannot run {argv[0]}: {error.strerror}", Instruction(hint)) from error
     try:
         stdout, stderr = _outputs(process, deadline, largest_output)
         code = process.wait(max(0, deadline - time.monotonic()))
@@ -139,7 +140,9 @@ def run_below(root: str, argv: Sequence[str]) -> int:
     try:
         return subprocess.call(argv, env=ENVIRONMENT, cwd=root, preexec_fn=enter)  # noqa: S603 - as above
     except (OSError, subprocess.SubprocessError) as error:
-        raise HostError(f"cannot run {argv[0]} below {root}: {error}", "run this in a privileged container") from error
+        raise HostError(
+            f"cannot run {argv[0]} below {root}: {error}", Instruction("run this in a privileged container")
+        ) from error
 
 
 def run_pager(text: bytes, environment: Mapping[str, str]) -> bool:

@@ -12,6 +12,7 @@ from agent.base.host.process import SEARCH_PATH
 from agent.base.host.temporary import memory_file
 from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.model import Location
+from agent.base.repair import Instruction
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -38,7 +39,7 @@ def signature(host: Host, data: bytes, key: PurePosixPath) -> bytes:
     """Return a signature by a private key, or by an agent for a public one. Raises UnsupportedHostError."""
     found = host.machine_tree.stat(key)
     if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:  # ssh-keygen would wait for a FIFO
-        raise UnsupportedHostError(f"cannot sign the report with {key}: it is a {found.kind}", _KEY)
+        raise UnsupportedHostError(f"cannot sign the report with {key}: it is a {found.kind}", Instruction(_KEY))
     directory = _private_directory(host)
     if directory is None or not os.isatty(0):
         return _signed(host, key, data=data).stdout
@@ -63,7 +64,7 @@ def _private_directory(host: Host) -> PurePosixPath | None:
 def _signed(host: Host, key: PurePosixPath, *files: str, data: bytes | None = None) -> CompletedProcess[bytes]:
     done = _ssh_keygen(host, "sign", "-n", NAMESPACE, "-f", str(key), *files, data=data)
     if done.returncode:
-        raise UnsupportedHostError(f"cannot sign the report with {key}: {_first_line(done)}", _KEY)
+        raise UnsupportedHostError(f"cannot sign the report with {key}: {_first_line(done)}", Instruction(_KEY))
     return done
 
 
@@ -83,7 +84,7 @@ def verified_signer(host: Host, data: bytes, path: PurePosixPath, signers: PureP
                 return name
     why = _first_line(done).replace(allowed, str(signers)).replace(signed, str(signature_path(path)))
     problem = f"{signature_path(path)} is no valid signature of an allowed signer: {why}"
-    raise InputError(Location(path), problem, "use a baseline that one of the allowed signers signed")
+    raise InputError(Location(path), problem, Instruction("use a baseline that one of the allowed signers signed"))
 
 
 def signature_problem(host: Host, data: bytes, signed: bytes, keys: str) -> str:
@@ -101,7 +102,7 @@ def _ssh_keygen(host: Host, action: str, *arguments: str, data: bytes | None = N
 
     program = host.trusted_tool("ssh-keygen")
     if program is None:
-        raise UnsupportedHostError("cannot use signatures: found no program ssh-keygen", _INSTALL)
+        raise UnsupportedHostError("cannot use signatures: found no program ssh-keygen", Instruction(_INSTALL))
     agent = os.environ.get("SSH_AUTH_SOCK", "")
     try:
         return subprocess.run(  # noqa: S603 - a list of words, no shell

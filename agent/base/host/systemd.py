@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
+from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -120,7 +121,9 @@ class Systemd(Value):
             done = ask(command, timeout=_TIMEOUT, largest_output=_LARGEST_ANSWER)
             return json.loads(done.stdout)["data"]
         except ValueError as error:
-            raise HostError("cannot use systemd: busctl has no answer", "sudo systemctl start dbus.socket") from error
+            raise HostError(
+                "cannot use systemd: busctl has no answer", Instruction("sudo systemctl start dbus.socket")
+            ) from error
 
     def _tool(self, name: str) -> str:
         tool = self.host.trusted_tool(name)

@@ -38,6 +38,7 @@ from agent.base.model import (
     UnexpectedKind,
     Unreadable,
 )
+from agent.base.repair import Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +140,7 @@ class Tree(DirectoryTree):
             with self._resolved(path) as node:
                 return read_state(node)
         except BrokenLink as link:
-            return UnexpectedKind(id=resource_id, kind=f"path below a broken link: {link.problem}", hint=link.hint)
+            return UnexpectedKind(id=resource_id, kind=f"path below a broken link: {link.problem}", steps=link.steps)
         except FileNotFoundError:
             return Absent(path)
         except NotADirectory as parent:
@@ -288,9 +289,9 @@ class Tree(DirectoryTree):
             data = self.read(path)
         except HostError as error:
             problem = error.message.removeprefix(f"cannot read {path}: ")
-            raise InputError(Location(path), problem, hint or READABLE) from error
+            raise InputError(Location(path), problem, Instruction(hint or READABLE)) from error
         if data is None:
-            raise InputError(Location(path), "the file does not exist", hint or READABLE)
+            raise InputError(Location(path), "the file does not exist", Instruction(hint or READABLE))
         return data
 
     def link_target(self, path: PurePosixPath) -> str | None:
@@ -355,14 +356,14 @@ class Tree(DirectoryTree):
         except Distrusted as distrusted:
             return distrusted
         except OSError as error:
-            return Distrusted(reason_of(error), "")
+            return Distrusted(reason_of(error))
         return Distrusted(problem, self._restriction(str(path))) if problem else None
 
     def require_trust(self, path: PurePosixPath, reason: str) -> None:
         """Raise InputError if a user other than root could change the file at `path`."""
         distrusted = self.distrusted(path)
         if distrusted is not None:
-            raise InputError(Location(path), f"{reason}, and {distrusted.problem}", distrusted.hint)
+            raise InputError(Location(path), f"{reason}, and {distrusted.problem}", *distrusted.steps)
 
     def _state(self, path: PurePosixPath, node: OpenedName) -> Directory | File | UnexpectedKind:
         found = _stat(node)

@@ -31,6 +31,7 @@ from agent.base.host.paths import (
 from agent.base.host.tree import Tree, is_immutable
 from agent.base.linux.file_systems import file_kind
 from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_DIRECTORY, ROOT, Absent, Directory
+from agent.base.repair import Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,10 +97,10 @@ def exchange(first: Path, second: Path) -> None:
 
 
 _INSPECT = "inspect that file, and move it away if it is not needed"
-_FREE = "free space on the file system"
+_FREE = (Instruction("free space on the file system"),)
 _FIXES = {
-    errno.EACCES: "run this as root, or as a user who can write there",
-    errno.EROFS: "remount the file system read-write",
+    errno.EACCES: (Instruction("run this as root, or as a user who can write there"),),
+    errno.EROFS: (Instruction("remount the file system read-write"),),
     errno.ENOSPC: _FREE,
     errno.EDQUOT: _FREE,
 }
@@ -206,7 +207,8 @@ class WritableTree(Tree):
             if problem:
                 os.close(descriptor)
                 raise HostError(
-                    f"cannot open {path}: {problem}", f"inspect it, and remove it: rm {self._quoted(str(path))}"
+                    f"cannot open {path}: {problem}",
+                    Instruction(f"inspect it, and remove it: rm {self._quoted(str(path))}"),
                 )
             return descriptor
 
@@ -277,17 +279,17 @@ class WritableTree(Tree):
                     self._refuse_immutable(node, f"cannot {verb} {path}")
                     raise
         except BrokenLink as link:
-            raise _NoParentError(f"cannot {verb} {path}: {link.problem}", link.hint) from link
+            raise _NoParentError(f"cannot {verb} {path}: {link.problem}", *link.steps) from link
         except MissingParent as missing:
             raise _NoParentError(f"cannot {verb} {path}: its parent directory does not exist") from missing
         except NotADirectory as parent:
             message = f"cannot {verb} {path}: found {parent.strerror}, in its path, expected a directory"
-            raise HostError(message, _INSPECT) from parent
+            raise HostError(message, Instruction(_INSPECT)) from parent
         except Distrusted as distrusted:
-            raise HostError(f"cannot {verb} {path}: {distrusted.problem}", distrusted.hint) from distrusted
+            raise HostError(f"cannot {verb} {path}: {distrusted.problem}", *distrusted.steps) from distrusted
         except OSError as error:
             kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
-            raise kind(f"cannot {verb} {path}: {reason_of(error)}", _FIXES.get(error.errno or 0, "")) from error
+            raise kind(f"cannot {verb} {path}: {reason_of(error)}", *_FIXES.get(error.errno or 0, ())) from error
 
     def _refuse_immutable(self, node: OpenedName, failure: str) -> None:
         """Raise HostError if an attribute of chattr(1) keeps even root from changing a file or its directory."""
@@ -299,7 +301,9 @@ class WritableTree(Tree):
                     if is_immutable(descriptor):
                         place = os.path.normpath(f"{node.parent}/{name}")
                         command = f"chattr -i -a {self._quoted(place)}"
-                        raise HostError(f"{failure}: {place} has attribute i or a", f"to allow changes: sudo {command}")
+                        raise HostError(
+                            f"{failure}: {place} has attribute i or a", Instruction(f"to allow changes: sudo {command}")
+                        )
                 finally:
                     os.close(descriptor)
 
@@ -348,7 +352,7 @@ def _take(descriptor: int, path: PurePosixPath, deadline: float) -> None:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 raise LockHeldError(
                     f"cannot get the lock {path}: process {holder} holds it",
-                    "wait until that run ends, then run this again",
+                    Instruction("wait until that run ends, then run this again"),
                 ) from None
             time.sleep(_PAUSE)
         except OSError as error:  # ENOLCK on a network file system

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.base.model import Absent, File, FilePermissions
-from agent.base.repair import Cause, words
+from agent.base.repair import Cause
 from agent.base.report import Item, ItemStatus, no_progress
 from agent.base.value import replace
 from agent.harden.guide.guide_files import ADMISSION_POLICIES
@@ -80,7 +80,7 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
         return Item(change.id, ItemStatus.KEPT, error.message)
     except HostError as error:
         by_environment = isinstance(error, ReadOnlyEnvironmentError)
-        return Item(change.id, ItemStatus.FAILED, error.message, words(error.hint), by_environment)
+        return Item(change.id, ItemStatus.FAILED, error.message, error.repair, by_environment)
     now = host.observe(change.after)
     if now != change.after:
         return Item(change.id, ItemStatus.FAILED, f"written, but it reads back as {describe_state(now)}")

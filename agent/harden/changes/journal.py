@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.base import repair
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.tree import LARGEST_READ
@@ -76,8 +77,12 @@ class Journal(Value):
             return records.decode(data)
         except RecordError as error:
             if error.is_newer:
-                raise HostError(f"cannot read {run.path}: {error}", "use the newer k3s-harden that wrote it") from error
-            raise HostError(f"cannot read {run.path}: not a journal record ({error})", _restore(run.path)) from error
+                raise HostError(
+                    f"cannot read {run.path}: {error}", repair.Instruction("use the newer k3s-harden that wrote it")
+                ) from error
+            raise HostError(
+                f"cannot read {run.path}: not a journal record ({error})", repair.Instruction(_restore(run.path))
+            ) from error
 
     def history(self, runs: Iterable[Run]) -> tuple[dict[str, State], dict[str, tuple[State, ...]]]:
         """Return for each id of the runs the state before the first run, and the states that runs left, oldest first.
@@ -123,14 +128,16 @@ class Journal(Value):
             if not isinstance(there, DirectoryEntry):
                 continue
             if there.kind != DIRECTORY:
-                found[place] = HostError(f"cannot use {place}: it is a {there.kind}, expected a directory", _MOVE)
+                found[place] = HostError(
+                    f"cannot use {place}: it is a {there.kind}, expected a directory", repair.Instruction(_MOVE)
+                )
             elif there.owner.uid or there.mode & GROUP_OR_OTHERS_WRITE:
                 access = (
                     f"found owner {there.owner} and mode {there.mode}, expected a directory that only root can write"
                 )
-                restrict = f"sudo chown root:root {place} && sudo chmod go-w {place}"
-                fix = f"inspect its files, and restrict it to root: {restrict}"
-                found[place] = HostError(f"cannot use {place}: {access}", fix)
+                inspect = repair.Instruction("inspect its files")
+                restrict = repair.Run(f"sudo chown root:root {place} && sudo chmod go-w {place}")
+                found[place] = HostError(f"cannot use {place}: {access}", inspect, restrict)
         for run in runs:
             try:
                 if not records.is_undamaged(self._read(run.path)):
@@ -209,14 +216,15 @@ class Journal(Value):
         found = self.host.tree.observe(path)
         if not isinstance(found, File):
             raise HostError(
-                f"cannot read {path}: found {describe_state(found)}, expected a regular file", _restore(path)
+                f"cannot read {path}: found {describe_state(found)}, expected a regular file",
+                repair.Instruction(_restore(path)),
             )
         # A user who could write to the directory before it was restricted to root may have left files there.
         if found.owner.uid or found.mode & GROUP_OR_OTHERS_WRITE:
             raise HostError(
                 f"cannot use {path}: found owner {found.owner} and mode {found.mode}, expected a file that only root"
                 " can write",
-                f"another user can have written it: inspect {path}, and move it away",
+                repair.Instruction(f"another user can have written it: inspect {path}, and move it away"),
             )
         return found.content
 
@@ -238,7 +246,7 @@ class Journal(Value):
         if len(record) > LARGEST_READ:
             raise HostError(
                 f"cannot write {run.path}: found {len(record)} bytes, expected at most {LARGEST_READ}",
-                "make the files that the run changes smaller; nothing was changed",
+                repair.Instruction("make the files that the run changes smaller; nothing was changed"),
             )
         self.host.writable_tree.write(File(path=run.path, content=record, mode=PRIVATE_FILE))
 

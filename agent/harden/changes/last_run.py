@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agent.base.errors import HostError, LockHeldError
 from agent.base.host.tree import LARGEST_READ
 from agent.base.model import PRIVATE_FILE, Absent, File
+from agent.base.repair import Instruction
 from agent.base.value import Value
 from agent.harden.changes.state import STATE, make_directory
 from agent.k3s.roles_and_versions import Version
@@ -70,7 +71,7 @@ def read_last_run(host: Host, unreadable: list[HardenError]) -> LastRun:
     try:
         data = host.tree.read(RECORD)
         if data is not None and (problem := host.tree.trust_problem(RECORD)):
-            raise HostError(f"cannot use {RECORD}: {problem}", _REPLACE)  # noqa: TRY301 - handled like a read error
+            raise HostError(f"cannot use {RECORD}: {problem}", Instruction(_REPLACE))  # noqa: TRY301 - handled like a read error
     except HostError as error:
         unreadable.append(error)
         return LastRun()
@@ -84,7 +85,7 @@ def read_last_run(host: Host, unreadable: list[HardenError]) -> LastRun:
         unreadable.append(
             HostError(
                 f"cannot read {RECORD}: not a record of the last successful run ({type(error).__name__})",
-                _REPLACE,
+                Instruction(_REPLACE),
             )
         )
         return LastRun()

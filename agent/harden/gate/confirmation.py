@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError, UsageError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
+from agent.base.repair import Instruction
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, expected_options
 from agent.harden.gate.gate_state import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.facts import not_run
@@ -54,7 +55,9 @@ def confirm(host: Host, service: str) -> str:
     Raises HostError if they are not those that the gate judged.
     """
     if not service:
-        raise UsageError("cannot confirm a start: no service is given", "pass --service, such as --service k3s")
+        raise UsageError(
+            "cannot confirm a start: no service is given", Instruction("pass --service, such as --service k3s")
+        )
     host.refuse_ordinary_user("confirm")
     unit, systemd = f"{service.removesuffix('.service')}.service", Systemd(host)
     invocation, *lines = host.tree.text_if_readable(file_of_service(service, JUDGED)).splitlines() or [""]
@@ -66,7 +69,8 @@ def confirm(host: Host, service: str) -> str:
     if _has_passed_no_gate(host, systemd, unit):
         _put(host, service, UNHARDENED, ["the gate did not let this start pass"])
         raise HostError(
-            f"{unit} has started without its gate", "find out why, and correct what sudo k3s-harden check reports"
+            f"{unit} has started without its gate",
+            Instruction("find out why, and correct what sudo k3s-harden check reports"),
         )
     logged: dict[str, str] = {}
     for pause in (*[_PAUSE] * _PAUSES, 0):
@@ -84,7 +88,7 @@ def confirm(host: Host, service: str) -> str:
         _put(host, service, UNHARDENED, differences)
         raise HostError(
             f"{unit} runs with other arguments than those that the gate judged: {'; '.join(differences)}",
-            f"find out what changed K3s' files during its start; then restart {unit}",
+            Instruction(f"find out what changed K3s' files during its start; then restart {unit}"),
         )
     silent = " and ".join(component for component in judged if component not in logged)
     if silent:

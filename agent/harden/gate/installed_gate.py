@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.file_systems import REGULAR_FILE
 from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES, assignments
 from agent.base.model import Location, Unreadable
+from agent.base.repair import Run, Step
 from agent.base.value import Value, replace
 from agent.harden.gate import gate_units
 from agent.harden.gate.gate_state import GateExceptions, read_exceptions
@@ -70,7 +72,7 @@ class ProgramProblem(Value):
     """Why a program cannot be that of the gate."""
 
     problem: str
-    hint: str
+    steps: tuple[Step, ...] = ()
     """The fix; empty if the program has to be installed."""
 
 
@@ -203,12 +205,14 @@ def program_problem(host: Host, program: PurePosixPath) -> ProgramProblem | None
     if isinstance(found, Unreadable) and found.access_denied:
         return None
     if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:
-        return ProgramProblem(f"it is a {found.kind}", "")
+        return ProgramProblem(f"it is a {found.kind}")
     distrusted = host.tree.distrusted(program)
     if distrusted is not None:
-        return ProgramProblem(distrusted.problem, distrusted.hint)
+        return ProgramProblem(distrusted.problem, distrusted.steps)
     if isinstance(found, DirectoryEntry) and not found.mode & _EXECUTABLE:
-        return ProgramProblem(f"it is not executable: its mode is {found.mode}", f"set the mode of {program} to 0755")
+        return ProgramProblem(
+            f"it is not executable: its mode is {found.mode}", (Run(f"sudo chmod 0755 {quote(str(program))}"),)
+        )
     return None
 
 

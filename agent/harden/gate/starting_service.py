@@ -14,6 +14,7 @@ from agent.base.errors import HostError
 from agent.base.host.service_process import ancestors, service_process
 from agent.base.host.systemd import Systemd
 from agent.base.model import Location
+from agent.base.repair import Instruction
 from agent.base.value import Value, replace
 from agent.harden.gate import gate_units
 from agent.harden.node.configuration import configuration_texts
@@ -99,7 +100,9 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
     commands = [(" ".join(words), flags, pid) for _, words, flags, _, _, _, _, pid, *_ in found["ExecStartPreEx"]]
     running = [(text, flags) for text, flags, pid in commands if pid == found["ControlPID"]]
     if not running:
-        raise HostError(f"cannot judge the start of {unit}: systemd read its files again in the meantime", _AGAIN)
+        raise HostError(
+            f"cannot judge the start of {unit}: systemd read its files again in the meantime", Instruction(_AGAIN)
+        )
     ((text, flags),) = running
     starts_gate = f"start {gate_instance(unit)}"
     # The last command of the drop-in waits for the next attempt, and the gate has judged this one already.
@@ -110,12 +113,14 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
     if is_followed or "privileged" in flags:
         problem = "other commands of ExecStartPre= follow it" if is_followed else "it has the prefix +"
         hint = f"remove what follows {DROPIN} or changes it, and run sudo k3s-harden install"
-        raise HostError(f"cannot judge the start of {unit} by the command of the gate: {problem}", hint)
+        raise HostError(f"cannot judge the start of {unit} by the command of the gate: {problem}", Instruction(hint))
     process = service_process(host, found["ControlPID"])
     invocation = bytes(found["InvocationID"]).hex()
     if process.environment.get("INVOCATION_ID") != invocation:
         hint = f"{_AGAIN}; if that does not help, remove INVOCATION_ID from what sets its variables"
-        raise HostError(f"cannot judge the start of {unit}: process {process.pid} does not belong to it", hint)
+        raise HostError(
+            f"cannot judge the start of {unit}: process {process.pid} does not belong to it", Instruction(hint)
+        )
     path = PurePosixPath(found["FragmentPath"]).with_name(found["Id"])
     settings, located = settings_of_commands(host, path, found, [])
     variables = dict(assigned(located(process.variables)))

@@ -22,6 +22,7 @@ from agent.base.linux.sysctl_order import (
     patterns,
 )
 from agent.base.model import Sysctl
+from agent.base.repair import Instruction
 from agent.base.report import KERNEL, OPERATING_SYSTEM, Fact
 from agent.base.value import Value
 from agent.k3s.services import OPENRC_DIRECTORY
@@ -64,14 +65,14 @@ class _Limits:
         if found.unsupported:
             raise HostError(
                 f"cannot read {path}: it sets keys by a pattern with a brace, a backslash or a character class",
-                "write the keys without them",
+                Instruction("write the keys without them"),
             )
 
     @staticmethod
     def _require(path: PurePosixPath, what: str, number: int, limit: int) -> None:
         if number > limit:
             message = f"cannot read {path}: the files of sysctl.d have more than {limit} {what} up to it"
-            raise HostError(message, "remove what is not needed from these files")
+            raise HostError(message, Instruction("remove what is not needed from these files"))
 
 
 def _read(host: Host, path: PurePosixPath, limits: _Limits, unreadable: list[HardenError]) -> SysctlFile:

@@ -18,7 +18,7 @@ from agent.base.model import (
     UnexpectedKind,
     Unreadable,
 )
-from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Repair, Run, RunVerb, words
+from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Run, RunVerb
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
@@ -336,7 +336,9 @@ def _sysctl_step(expected: Sysctl, now: Observed) -> Change | Refusal:
     if isinstance(now, Unreadable):
         return _blocked(now)
     return Refusal(
-        expected.id, "this kernel does not have the parameter", words("use a kernel that has it; kubelet requires it")
+        expected.id,
+        "this kernel does not have the parameter",
+        Repair((Instruction("use a kernel that has it; kubelet requires it"),)),
     )
 
 
@@ -384,8 +386,8 @@ def _guarded(now: File, expected: File) -> Iterator[Change]:
 def _blocked(now: Observed, *, is_file: bool = False) -> Refusal:
     if isinstance(now, Unreadable):
         return Refusal(now.id, f"cannot be read: {now.reason}", cause=Cause.NOT_READABLE)
-    if isinstance(now, UnexpectedKind) and now.hint:
-        return Refusal(now.id, f"is {describe_state(now)}", words(now.hint))
+    if isinstance(now, UnexpectedKind) and now.steps:
+        return Refusal(now.id, f"is {describe_state(now)}", Repair(now.steps))
     repair = _moved_away(now.id)
     if not is_file:  # a symlink at the path of a directory can lead to the data of K3s
         answers = (Answer("No", "apply makes the directory", repair.steps), Answer("Yes", "apply leaves it", ()))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import InputError, UsageError
 from agent.base.model import Location
+from agent.base.repair import Instruction
 from agent.base.value import replace
 from agent.base.yaml_reader import (
     KeyValue,
@@ -51,7 +52,7 @@ class SettingsError(InputError):
             every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(errors))
             location, problem = Location(path), f"{len(errors)} errors: {every_line}"
         commands = " and ".join(f"`k3s-harden explain {topic}`" for topic in sorted(topics))
-        super().__init__(location, problem, f"run {commands} for the allowed values")
+        super().__init__(location, problem, Instruction(f"run {commands} for the allowed values"))
 
 
 def load_settings(data: bytes | None, path: PurePosixPath, profile: str | None = None) -> Settings:
@@ -119,11 +120,12 @@ def _option(row: SettingRow, typed: str) -> Any:  # noqa: ANN401 - the value of 
         value = row.kind.read(node)
     except InvalidValue:
         raise UsageError(
-            f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}", _example(row)
+            f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}",
+            Instruction(_example(row)),
         ) from None
     placeholder = placeholder_problem(node)
     if placeholder:
-        raise UsageError(f"cannot use --{row.key}: {placeholder}", _example(row))
+        raise UsageError(f"cannot use --{row.key}: {placeholder}", Instruction(_example(row)))
     return value
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
 from agent.base.model import Directory, File, FilePermissions, Location
-from agent.base.repair import Cause
+from agent.base.repair import Cause, Instruction
 from agent.base.value import replace
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
@@ -279,14 +279,16 @@ def _require_service(request: Request, host_facts: HostFacts) -> None:
     names = {*(unit.path.name for unit in host_facts.units), *(other.unit.name for other in host_facts.other_programs)}
     if request.service and not request.for_gate and f"{request.service}.service" not in names:
         known = f"use one of {', '.join(sorted(names))}" if names else "omit --unit"
-        raise UsageError(f"cannot find {request.service}.service: no service of this name starts K3s", known)
+        raise UsageError(
+            f"cannot find {request.service}.service: no service of this name starts K3s", Instruction(known)
+        )
 
 
 def _require_supported(settings: Settings, host_facts: HostFacts) -> None:
     if not settings.protect_kernel_defaults and PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(host_facts.version):
         raise UsageError(
             f"cannot disable protect-kernel-defaults for K3s {host_facts.version}: its benchmark contains the control",
-            "remove `protect-kernel-defaults: false` from the settings; it is allowed for v1.25 and newer",
+            Instruction("remove `protect-kernel-defaults: false` from the settings; it is allowed for v1.25 and newer"),
         )
 
 

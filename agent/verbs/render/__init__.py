@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base.errors import InputError, UsageError
 from agent.base.host import Host
 from agent.base.model import Location
+from agent.base.repair import Instruction
 from agent.base.value import replace
 from agent.harden.desired import resources as desired
 from agent.harden.guide import manifests
@@ -65,7 +66,7 @@ def rendered(what: str, settings_file: PurePosixPath | None, overrides: Override
         raise UsageError(
             f"cannot render {what} for K3s {facts.version} and role {facts.role}: apply writes it on"
             f" {document.file.applies}",
-            "pass the --role and --k3s-version of such a host",
+            Instruction("pass the --role and --k3s-version of such a host"),
         )
     return document.content(source)
 
@@ -117,7 +118,9 @@ def _settings_file(source: _Source, joins: Joining) -> dict[PurePosixPath, bytes
         if own not in (None, given):
             key = name.replace("_", "-")
             raise InputError(
-                Location(path), f"it sets `{key}: {own}`, but --{key} is {given}", "use the same value in both"
+                Location(path),
+                f"it sets `{key}: {own}`, but --{key} is {given}",
+                Instruction("use the same value in both"),
             )
     added = {} if written.role else {"role": str(source.facts.role)}
     is_unset = written.secrets_encryption is SecretsEncryption.AUTO
@@ -131,7 +134,7 @@ def _settings_file(source: _Source, joins: Joining) -> dict[PurePosixPath, bytes
         except InputError as error:
             hint = f"add `{key}: {value}` to it"
             problem = f"it does not set `{key}`, which cannot be appended"
-            raise InputError(Location(path), problem, hint) from error
+            raise InputError(Location(path), problem, Instruction(hint)) from error
     return {DEFAULT_SETTINGS: data}
 
 

@@ -19,6 +19,7 @@ from agent.base.errors import (
 from agent.base.model import Location
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
 from agent.base.value import replace
+from agent.reports import repair_texts
 
 COMPLIANT, DIFFERS, REFUSED = ItemStatus.COMPLIANT, ItemStatus.DIFFERS, ItemStatus.REFUSED
 EDITED, CHANGED, KEPT, FAILED = ItemStatus.EDITED, ItemStatus.CHANGED, ItemStatus.KEPT, ItemStatus.FAILED
@@ -146,7 +147,7 @@ def test_a_gate_exits_with_3_if_only_findings_and_edited_files_block_k3s() -> No
 )
 def test_each_kind_of_error_has_its_exit_code(error: HardenError, code: int) -> None:
     assert error.exit_code == code
-    assert error.hint == ""
+    assert repair_texts.text(error.repair) == ""
 
 
 def test_the_exit_codes_are_those_of_the_table() -> None:

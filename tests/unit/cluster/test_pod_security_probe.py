@@ -12,6 +12,7 @@ from agent.base.host.https import HttpsClient, Response
 from agent.cluster.kubernetes import objects
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel, Standard
 from agent.cluster.pod_security_probe import UnexpectedAnswer, pod_security_probe
+from agent.reports import repair_texts
 from tests.unit.cluster.kubernetes.samples import STRICT, container, controller, cron_job, pod
 
 RESTRICTED = Standard(PodSecurityLevel.RESTRICTED)
@@ -118,4 +119,4 @@ def test_a_failure_leaves_no_namespace_behind(client: Client) -> None:
 def test_a_namespace_that_cannot_be_deleted_is_named() -> None:
     with pytest.raises(HostError, match="cannot delete the temporary namespace k3s-harden-impact-") as caught:
         probed(Client(deleted=403))
-    assert caught.value.hint.startswith("kubectl delete namespace k3s-harden-impact-")
+    assert repair_texts.text(caught.value.repair).startswith("kubectl delete namespace k3s-harden-impact-")

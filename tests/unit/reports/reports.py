@@ -6,7 +6,7 @@ from io import BytesIO, TextIOWrapper
 from pathlib import PurePosixPath
 
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, words
+from agent.base.repair import Instruction, Repair
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, Report
 from agent.reports import present
 from agent.reports.formats import Format, Verbosity
@@ -20,9 +20,17 @@ FULL = Report(
     items=(
         Item("/etc/compliant", ItemStatus.COMPLIANT, "file, mode 0600"),
         Item("/etc/a", ItemStatus.DIFFERS, "content", diff=DIFF),
-        Item("/etc/refused", ItemStatus.REFUSED, "is a FIFO, expected a regular file", words("remove it")),
         Item(
-            "/etc/edited", ItemStatus.EDITED, "exists with content that k3s-harden did not write", words("use --force")
+            "/etc/refused",
+            ItemStatus.REFUSED,
+            "is a FIFO, expected a regular file",
+            Repair((Instruction("remove it"),)),
+        ),
+        Item(
+            "/etc/edited",
+            ItemStatus.EDITED,
+            "exists with content that k3s-harden did not write",
+            Repair((Instruction("use --force"),)),
         ),
         Item("/etc/changed", ItemStatus.CHANGED, "mode 0644 → 0600; backup: /b"),
         Item("/etc/kept", ItemStatus.KEPT, "cannot remove /etc/kept: directory is not empty"),
@@ -58,7 +66,9 @@ CALM = Report(verb="check", writes=False, facts=FULL.facts, items=FULL.items[:1]
 
 def hostile(text: str) -> Report:
     """Return a report with a text in every field that can come from the host; a line of a diff has no line break."""
-    item = Item(f"/etc/{text}", ItemStatus.REFUSED, text, words(text), diff=f"-{text.replace(chr(10), '')}\n")
+    item = Item(
+        f"/etc/{text}", ItemStatus.REFUSED, text, Repair((Instruction(text),)), diff=f"-{text.replace(chr(10), '')}\n"
+    )
     finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message=text, found=text)
     finding = finding._replace(location=Location(PurePosixPath(text)), repair=Repair((Instruction(text),)))
     return Report(verb="check", writes=False, facts=(), items=(item,), findings=(finding,))

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, RunVerb, words
+from agent.base.repair import Instruction, Repair, RunVerb
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep
 from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
@@ -48,10 +48,10 @@ FULL = Preflight(
     ),
     changes=(
         Item("/a", ItemStatus.DIFFERS, "content"),
-        Item("/b", ItemStatus.REFUSED, "it is a symlink", words("remove it")),
+        Item("/b", ItemStatus.REFUSED, "it is a symlink", Repair((Instruction("remove it"),))),
     ),
     left=(
-        Item("/b", ItemStatus.REFUSED, "it is a symlink", words("remove it")),
+        Item("/b", ItemStatus.REFUSED, "it is a symlink", Repair((Instruction("remove it"),))),
         Item("/c", ItemStatus.DIFFERS, "mode"),
     ),
     notes=NOTES[:1],

@@ -24,6 +24,7 @@ from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Settings, setting_row
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark
 from agent.k3s.roles_and_versions import Role, Version
+from agent.reports import repair_texts
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format, Verbosity
 from agent.verbs.assess import AUTO, benchmark_named
@@ -213,7 +214,7 @@ def test_a_benchmark_is_named_with_or_without_its_prefix(spelling: str) -> None:
 def test_an_unknown_benchmark_is_rejected(wrong: str) -> None:
     with pytest.raises(UsageError) as caught:
         benchmark_named(wrong)
-    assert "cis-1.23, cis-1.24, cis-1.7" in caught.value.hint
+    assert "cis-1.23, cis-1.24, cis-1.7" in repair_texts.text(caught.value.repair)
 
 
 def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:

@@ -21,6 +21,7 @@ from agent.harden.settings.loading import load_settings
 from agent.harden.settings.profiles import PRESETS, Preset, risks
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Profile, SettingRow, Settings, setting_rows, stage_rows
 from agent.k3s.roles_and_versions import Role, Version
+from agent.reports import repair_texts
 from agent.verbs.explain import explained, listed
 from agent.verbs.topics import named
 
@@ -204,7 +205,7 @@ def test_the_topic_exit_codes_has_the_meaning_of_each(text: str) -> None:
 def test_a_misspelled_id_gets_a_suggestion(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as error:
         explained(name)
-    assert error.value.hint.startswith(hint)
+    assert repair_texts.text(error.value.repair).startswith(hint)
 
 
 def test_a_finding_has_its_repair() -> None:

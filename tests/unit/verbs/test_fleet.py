@@ -15,6 +15,7 @@ import pytest
 from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.report import no_progress
 from agent.cluster.fleet.members import Fleet, Requirement
+from agent.reports import repair_texts
 from agent.verbs.fleet import Sources, requirement, results
 from agent.verbs.fleet import fleet as verb
 from tests.unit.cluster.fleet.sample_nodes import node, node_list
@@ -98,7 +99,7 @@ def test_a_page_that_cannot_be_read_gives_no_result(kubectl: Kubectl) -> None:
 def test_a_missing_kubectl_is_an_error() -> None:
     with pytest.raises(HostError, match="cannot run kubectl: No such file or directory") as error:
         verb({"PATH": "/nonexistent"}, Sources(), LOOSE, no_progress)
-    assert error.value.hint == "install kubectl"
+    assert repair_texts.text(error.value.repair) == "install kubectl"
 
 
 def fleet_of_document(text: str) -> Fleet:

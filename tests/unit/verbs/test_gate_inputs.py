@@ -28,6 +28,7 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.roles_and_versions import Version
+from agent.reports import repair_texts
 from agent.verbs import check_and_apply
 from agent.verbs.preflight import preflight
 from tests.fake import Clock, Programs, fake_host
@@ -487,7 +488,10 @@ def test_settings_behind_a_broken_symlink_are_not_missing_settings(
     for verb in ("check", "apply"):
         with pytest.raises(InputError, match="which does not exist") as refused:
             node.run(verb)
-        assert refused.value.hint == f"restore /srv/k3s-harden; or remove /{link}, and the defaults apply"
+        assert (
+            repair_texts.text(refused.value.repair)
+            == f"restore /srv/k3s-harden; or remove /{link}, and the defaults apply"
+        )
 
 
 def test_the_recorded_waivers_are_used_too(node: Node) -> None:

@@ -22,6 +22,7 @@ from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.harden.situation import Request
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
+from agent.reports import repair_texts
 from agent.reports.formats import Format, SettingsFormat, Verbosity
 from agent.reports.impact_report import present_impact
 from agent.verbs.impact import _is_account_used, impact, taken_names
@@ -108,7 +109,7 @@ def test_the_cause_of_a_missing_credential_is_named_on_a_server(
         ("server", False): ("only root can read K3s' credential", "run it with sudo, or pass --kubeconfig"),
     }.get((role, as_root), ("cannot run kubectl", "install kubectl"))
     assert caught.value.message.startswith(cause)
-    assert caught.value.hint.startswith(fix)
+    assert repair_texts.text(caught.value.repair).startswith(fix)
 
 
 def test_many_objects_have_an_overview_by_namespace_and_owner(lists: Path) -> None:

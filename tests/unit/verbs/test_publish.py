@@ -26,6 +26,7 @@ from agent.cluster.own_objects import node_name
 from agent.harden.changes.state import PUBLICATION, SENT
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.reports import repair_texts
 from agent.verbs.drift import drift
 from agent.verbs.publish import publish
 from tests.fake import Clock, fake_host, in_memory
@@ -295,7 +296,7 @@ def test_without_an_answer_the_command_of_an_administrator_is_printed(node: Node
         node.publish(remove=True)
     with pytest.raises(HardenError, match=r"status 503 \(Service Unavailable\)") as raised:
         node.publish(remove=True)
-    *words, patch = shlex.split(raised.value.hint)
+    *words, patch = shlex.split(repair_texts.text(raised.value.repair))
     assert words == ["kubectl", "patch", "node", "node-1", "--subresource=status", "--type=strategic"]
     content: dict[str, Any] = json.loads(patch.removeprefix("--patch="))
     assert content["metadata"]["annotations"] == dict.fromkeys(map(str, Annotation))

@@ -20,6 +20,7 @@ from agent.base.linux.file_systems import TrackedConnection
 from agent.base.times import parse_timestamp
 from agent.base.value import replace
 from agent.harden.changes.state import hash_of_machine
+from agent.reports import repair_texts
 from agent.verbs.record_traffic import record_traffic, remove_record
 from agent.verbs.traffic_records import (
     CONNECTIONS,
@@ -391,7 +392,7 @@ def test_a_file_that_is_no_record_of_this_cluster_is_rejected_by_name(tmp_path: 
     with pytest.raises(InputError, match=expected) as raised:
         outcome(tmp_path, record("n2"))
     assert f"{tmp_path}/n1" in raised.value.message
-    assert raised.value.hint
+    assert repair_texts.text(raised.value.repair)
     assert raised.value.message.isprintable()
 
 

@@ -16,6 +16,7 @@ from agent.base.repair import RunVerb
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.harden.settings.schema import Settings
+from agent.reports import repair_texts
 from agent.verbs.service_accounts import KubectlAccess, change_default_tokens
 from tests.fake import Programs, fake_host, in_memory
 from tests.k3s_tree import put
@@ -109,7 +110,7 @@ def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host)
     put(Path(host.root), "tmp/kubeconfig", "", 0o602)
     with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
         disable(replace(host, run=Programs()), KubectlAccess("/tmp/kubeconfig"))  # noqa: S108 - in the tree
-    assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint
+    assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in repair_texts.text(caught.value.repair)
 
 
 class Cluster:

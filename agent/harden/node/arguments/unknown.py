@@ -73,26 +73,30 @@ def _about_configuration(facts: HostFacts) -> UnknownArgument | None:
             f"K3s would not start with its configuration: {error.message}",
             error.problem,
             error.location,
-            error.hint or "correct the YAML",
+            *(error.repair.steps or (Instruction("correct the YAML", error.location),)),
         )
     for error in facts.configuration.invalid_files:
-        return _corrected(error.message, error.problem, error.location, "replace or remove what is")
+        return _corrected(
+            error.message, error.problem, error.location, Instruction("replace or remove what is", error.location)
+        )
     if facts.configuration.broken_links:
         link = facts.configuration.broken_links[0]
         reason = f"K3s ignores its configuration files because {link} is a symbolic link to a missing file"
         return _corrected(
-            reason, "symbolic link to a missing file", Location(link), "restore the target of the link, or remove it,"
+            reason,
+            "symbolic link to a missing file",
+            Location(link),
+            Instruction("restore the target of the link, or remove it,", Location(link)),
         )
     for unread in facts.configuration.unreadable:
-        step = unread.hint or "let root read the files of K3s' configuration"
-        return UnknownArgument(unread.message, steps=(Instruction(step), RunVerb("assess")))
+        steps = unread.repair.steps or (Instruction("let root read the files of K3s' configuration"),)
+        return UnknownArgument(unread.message, steps=(*steps, RunVerb("assess")))
     return None
 
 
-def _corrected(reason: str, observation: str, location: Location, correction: str) -> UnknownArgument:
+def _corrected(reason: str, observation: str, location: Location, *steps: Step) -> UnknownArgument:
     """Return why arguments are unknown until one file is corrected."""
-    steps = (Instruction(correction, location), RunVerb("assess"))
-    return UnknownArgument(reason, observation, location, steps, awaits=location)
+    return UnknownArgument(reason, observation, location, (*steps, RunVerb("assess")), awaits=location)
 
 
 def _decided_by(argument: str, file: str, location: Location | None, field: str) -> UnknownArgument:

@@ -17,6 +17,7 @@ import pytest
 from agent.base.errors import ExitCode, HostError, LockHeldError
 from agent.base.host import LOCK, Host
 from agent.base.value import replace
+from agent.reports import repair_texts
 from tests.fake import fake_host, fill, in_memory, mounted, names
 
 CHECKOUT = Path(__file__).parents[4]
@@ -89,7 +90,7 @@ def test_a_second_run_fails_after_its_wait(host: Host) -> None:
         with pytest.raises(LockHeldError) as caught, patient(host, 0.2).lock():
             pass
     assert caught.value.message == f"cannot get the lock {LOCK}: process {holder.pid} holds it"
-    assert caught.value.hint == "wait until that run ends, then run this again"
+    assert repair_texts.text(caught.value.repair) == "wait until that run ends, then run this again"
     assert caught.value.exit_code is ExitCode.LOCKED
 
 

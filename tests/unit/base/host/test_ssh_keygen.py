@@ -9,6 +9,7 @@ import pytest
 from agent.base.errors import ExitCode, UnsupportedHostError
 from agent.base.host import Host
 from agent.base.host.ssh_keygen import signature
+from agent.reports import repair_texts
 
 
 class WithProgram(Host):
@@ -36,11 +37,11 @@ def test_an_ssh_keygen_before_openssh_8_1_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedHostError, match="cannot sign the report with /key: unknown option -- Y") as caught:
         signature(host, b"{}", PurePosixPath("/key"))
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
-    assert "OpenSSH 8.1" in caught.value.hint
+    assert "OpenSSH 8.1" in repair_texts.text(caught.value.repair)
 
 
 def test_a_host_without_ssh_keygen_is_an_error() -> None:
     """Minimal systems have no OpenSSH."""
     with pytest.raises(UnsupportedHostError, match="found no program ssh-keygen") as caught:
         signature(WithProgram(**vars(Host.real())), b"{}", PurePosixPath("/key"))
-    assert "OpenSSH 8.1" in caught.value.hint
+    assert "OpenSSH 8.1" in repair_texts.text(caught.value.repair)

@@ -18,7 +18,9 @@ from agent.base.host.directories import DirectoryEntry
 from agent.base.host.tree import LARGEST_READ
 from agent.base.host.writable_tree import WritableTree
 from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Owner, UnexpectedKind, Unreadable
+from agent.base.repair import Instruction
 from agent.base.value import replace
+from agent.reports import repair_texts
 from tests.fake import in_memory, mounted, names
 
 NOBODY = 65534
@@ -158,7 +160,7 @@ def test_a_parent_that_is_a_file_is_an_obstacle(root: Path, tree: WritableTree) 
             HostError, match=r"/etc/k3s/config\.yaml: found k3s, a regular file, in its path, expected a directory"
         ) as caught:
             change()
-        assert caught.value.hint == "inspect that file, and move it away if it is not needed"
+        assert repair_texts.text(caught.value.repair) == "inspect that file, and move it away if it is not needed"
 
 
 # --- read ---
@@ -299,10 +301,11 @@ def test_a_parent_that_is_a_broken_link_is_an_obstacle_with_its_cause(root: Path
     path = PurePosixPath("/etc/k3s/server/psa.yaml")
     problem = "/etc/k3s is a symlink to /srv/disk/k3s, which does not exist"
     fix = "mount or create /srv/disk/k3s, or correct the symlink /etc/k3s"
-    assert tree.observe(path) == UnexpectedKind(id=str(path), kind=f"path below a broken link: {problem}", hint=fix)
+    kind = f"path below a broken link: {problem}"
+    assert tree.observe(path) == UnexpectedKind(id=str(path), kind=kind, steps=(Instruction(fix),))
     with pytest.raises(HostError) as caught:
         tree.write(file(path))
-    assert (caught.value.message, caught.value.hint) == (f"cannot write {path}: {problem}", fix)
+    assert (caught.value.message, repair_texts.text(caught.value.repair)) == (f"cannot write {path}: {problem}", fix)
     assert tree.read(path) is None
     (root / "srv/disk/k3s").mkdir(parents=True)
     assert tree.observe(path) == Absent(path)
@@ -405,7 +408,7 @@ def test_no_file_is_written_to_a_directory_that_others_can_write(
             change()
         assert f": its parent directory /etc is not safe: others can write to it (mode {mode:04o})" in str(caught.value)
         etc = root / "etc"
-        assert caught.value.hint == f"restrict it to root: sudo chown root:root {etc} && sudo chmod go-w {etc}"
+        assert repair_texts.text(caught.value.repair) == f"sudo chown root:root {etc} && sudo chmod go-w {etc}"
     (root / "etc").chmod(0o700)
     assert names(root / "etc") == []
 

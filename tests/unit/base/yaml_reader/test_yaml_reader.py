@@ -25,6 +25,7 @@ from agent.base.yaml_reader import (
     resolve,
     shown,
 )
+from agent.reports import repair_texts
 
 PATH = PurePosixPath("/etc/site.yaml")
 
@@ -263,7 +264,7 @@ def test_a_usual_mistake_has_its_line_and_its_fix(data: str, line: int, problem:
     error = refused(data)
     assert (error.location.path, error.location.line) == (PATH, line)
     assert error.problem.startswith(f"the file is not YAML: {problem}")
-    assert error.hint.startswith(fix)
+    assert repair_texts.text(error.repair).startswith(fix)
 
 
 @pytest.mark.parametrize("data", ["a: [1, {b: c}]\n---\n- 'x'\n", nested_anchors(30, 10), "[" * 100_000, "a: [1\n"])

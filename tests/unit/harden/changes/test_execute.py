@@ -11,7 +11,7 @@ import pytest
 from agent.base.errors import HostError, ReadOnlyEnvironmentError
 from agent.base.host import Host
 from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, State, Sysctl
-from agent.base.repair import Cause, words
+from agent.base.repair import Cause, Instruction, Repair
 from agent.base.report import Item, ItemStatus
 from agent.harden.changes.execute import carry_out, execute
 from agent.harden.changes.journal import Journal
@@ -21,6 +21,9 @@ from tests.fake import Clock, Programs, fake_host, in_memory, names
 
 ETC = PurePosixPath("/etc")
 KEY = "vm.panic_on_oom"
+
+
+_SEE = Instruction("see the test")
 
 
 def file(name: str = "a", content: bytes = b"new", mode: int = 0o600) -> File:
@@ -60,7 +63,7 @@ class FailingHost(Host):
         """Fail, write, or only report success."""
         if state.id in (*self.fails_at, *self.read_only):
             kind = HostError if state.id in self.fails_at else ReadOnlyEnvironmentError
-            raise kind(f"cannot write {state.id}: the test forbids it", "see the test")
+            raise kind(f"cannot write {state.id}: the test forbids it", _SEE)
         if not self.seen_at_first_change:
             journal = Path(self.root, "var/lib/k3s-harden/journal")
             self.seen_at_first_change.append(names(journal) if journal.exists() else [])
@@ -111,12 +114,12 @@ def test_one_failure_does_not_stop_the_others(host: Host) -> None:
         Change(absent("b"), file("b")),
     )
     first, second, third = execute(plan_of(*changes), strict, journal)
-    assert first == Item("/etc/a", ItemStatus.FAILED, "cannot write /etc/a: the test forbids it", words("see the test"))
+    assert first == Item("/etc/a", ItemStatus.FAILED, "cannot write /etc/a: the test forbids it", Repair((_SEE,)))
     assert second == Item(
         KEY,
         ItemStatus.FAILED,
         f"cannot write {KEY}: the test forbids it",
-        words("see the test"),
+        Repair((_SEE,)),
         blocked_by_environment=True,
     )
     assert third.status is ItemStatus.CHANGED

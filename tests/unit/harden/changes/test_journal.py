@@ -33,6 +33,7 @@ from agent.harden.plan.plan import Change, undo_plan
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
+from agent.reports import repair_texts
 from agent.verbs import check_and_apply
 from tests.fake import Clock, fake_host, in_memory, mounted, names
 
@@ -304,7 +305,7 @@ def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Jour
     with pytest.raises(HostError) as caught:
         journal.history([entry])
     assert caught.value.message.startswith(f"cannot read {entry.path}: not a journal record (")
-    assert caught.value.hint.endswith(
+    assert repair_texts.text(caught.value.repair).endswith(
         " from a backup, or move it away; then the changes of that run cannot be reverted"
     )
 
@@ -316,7 +317,7 @@ def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, 
     place.write_text("")
     (error,) = journal.damage([]).values()
     assert error.message == f"cannot use {STATE}: it is a regular file, expected a directory"
-    assert error.hint
+    assert repair_texts.text(error.repair)
 
 
 @pytest.mark.parametrize("place", [STATE, JOURNAL])
@@ -327,7 +328,7 @@ def test_a_directory_that_others_can_write_is_damage(place: PurePosixPath, journ
     ((path, error),) = journal.damage(journal.runs()).items()
     assert path == place
     assert "mode 0770, expected a directory that only root can write" in error.message
-    assert error.hint.endswith(f"sudo chown root:root {place} && sudo chmod go-w {place}")
+    assert repair_texts.text(error.repair).endswith(f"sudo chown root:root {place} && sudo chmod go-w {place}")
 
 
 def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
@@ -346,7 +347,7 @@ def test_a_truncated_record_is_detected(content: bytes, journal: Journal, host: 
     assert journal.damage([entry]) == {}
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
     (error,) = journal.damage([entry]).values()
-    assert error.hint.startswith("restore /")
+    assert repair_texts.text(error.repair).startswith("restore /")
 
 
 def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) -> None:
@@ -355,7 +356,7 @@ def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) ->
     record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
     with pytest.raises(HostError, match=r"found schema 2, expected 1$") as caught:
         journal.changes(entry)
-    assert "newer" in caught.value.hint
+    assert "newer" in repair_texts.text(caught.value.repair)
 
 
 def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Host) -> None:

@@ -21,6 +21,7 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.services import K3sUnit, OtherProgram
+from agent.reports import repair_texts
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
 
@@ -133,7 +134,7 @@ def test_a_bus_without_an_answer_blocks_the_start_with_its_fix(machine: Machine)
     silent = replace(machine.host, run=lambda *_, **__: Completed(1, "", "Connection refused"))
     with pytest.raises(HostError) as raised:
         starting_service(silent, "k3s")
-    assert raised.value.hint == "sudo systemctl start dbus.socket"
+    assert repair_texts.text(raised.value.repair) == "sudo systemctl start dbus.socket"
     (machine.root / "run/dbus/system_bus_socket").unlink()
     assert starting_service(silent, "k3s") is None
 

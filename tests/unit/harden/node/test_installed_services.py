@@ -17,6 +17,7 @@ from agent.findings.node import unknown_config
 from agent.harden.node.installed_services import installed_units, other_units
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, Role
 from agent.k3s.services import K3sUnit, OtherProgram
+from agent.reports import repair_texts
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
 from tests.unit.harden.node.test_loaded_service import BUS, MANAGER, started
@@ -486,7 +487,7 @@ def test_exceeding_a_size_limit_is_an_error(tmp_path: Path) -> None:
         "cannot read /etc/default/k3s",
     ]
     assert "it has 501; k3s-harden reads the first 500" in unread[1].message
-    assert unread[1].hint == f"move files that are not needed out of {UNIT}.d"
+    assert repair_texts.text(unread[1].repair) == f"move files that are not needed out of {UNIT}.d"
 
 
 GATE = started("/usr/bin/env", "systemctl start k3s-harden@k3s.service")

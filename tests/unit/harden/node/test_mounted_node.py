@@ -15,6 +15,7 @@ from agent.base.model import Unreadable
 from agent.harden.node.installed_services import installed_units
 from agent.harden.node.machine.program_and_storage_facts import read_storage
 from agent.harden.node.platform import detect_platform
+from agent.reports import repair_texts
 from tests.k3s_tree import put
 
 UNIT = "etc/systemd/system/k3s.service"
@@ -105,4 +106,4 @@ def test_units_that_systemd_has_not_loaded_are_unknown(root: Path, changed: str)
     assert unread == []
     os.utime(root / LOADED, (1, 1))
     installed_units(mounted(root), unread)
-    assert [error.hint for error in unread] == ["sudo systemctl daemon-reload"]
+    assert [repair_texts.text(error.repair) for error in unread] == ["sudo systemctl daemon-reload"]

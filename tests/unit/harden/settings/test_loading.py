@@ -28,6 +28,7 @@ from agent.harden.settings.schema import (
 )
 from agent.harden.settings.waivers import SiteWaiver
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, Role, Version
+from agent.reports import repair_texts
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 WAIVER = "waivers:\n  - control: 1.2.9\n    reason: it is limited at the load balancer\n"
@@ -285,14 +286,14 @@ def test_all_errors_of_a_file_are_in_one_message() -> None:
     assert "7 errors: line 1: `always-pull-images`" in caught.value.message
     assert "; line 5: `role` must be" in caught.value.message
     assert "\n" not in caught.value.message
-    assert caught.value.hint
+    assert repair_texts.text(caught.value.repair)
 
 
 def test_errors_of_one_setting_name_its_own_explanation() -> None:
     for text, topic in (("audit:\n  max-age: x\n", "audit.max-age"), ("audit:\n  max-age: x\nfoo: 1\n", "settings")):
         with pytest.raises(SettingsError) as caught:
             loaded(text)
-        assert f"`k3s-harden explain {topic}`" in caught.value.hint
+        assert f"`k3s-harden explain {topic}`" in repair_texts.text(caught.value.repair)
 
 
 def test_a_single_error_has_its_line_as_location() -> None:
@@ -439,4 +440,4 @@ def test_several_errors_name_the_topic_of_each_key() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(b"audit: {max-age: soon}\nwaivers: [{control: 1.2.3, until: 31.12.2027}]\n", PATH)
     topics = [f"`k3s-harden explain {topic}`" for topic in ("audit.max-age", "waivers")]
-    assert caught.value.hint == f"run {' and '.join(topics)} for the allowed values"
+    assert repair_texts.text(caught.value.repair) == f"run {' and '.join(topics)} for the allowed values"

@@ -20,6 +20,7 @@ from agent.harden.settings.waivers import WaiverScope
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.roles_and_versions import Role
+from agent.reports import repair_texts
 from agent.verbs import check_and_apply as verbs
 from agent.verbs.revert import revert
 from tests.fake import Clock, fake_host, in_memory
@@ -86,7 +87,7 @@ def test_a_missing_waivers_file_is_an_input_error(site: Site) -> None:
     site.configure(f"waivers-file: {WAIVERS}\n")
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}: the file does not exist$") as caught:
         observe_situation(site.host, REQUEST)
-    assert "waivers-file" in caught.value.hint
+    assert "waivers-file" in repair_texts.text(caught.value.repair)
 
 
 @pytest.mark.parametrize("text", ["- control: 1.2.9\n", "waivers: []\n", "[\n", "\0"])
@@ -104,7 +105,7 @@ def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
     with pytest.raises(InputError, match="root runs with these settings, and others can write to it") as caught:
         observe_situation(site.host, REQUEST)
     file = f"{site.host.root}{WAIVERS}"
-    assert caught.value.hint == f"sudo chown root:root {file} && sudo chmod go-w {file}"
+    assert repair_texts.text(caught.value.repair) == f"sudo chown root:root {file} && sudo chmod go-w {file}"
 
 
 def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb, words
+from agent.base.repair import Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import Role, Version
@@ -168,8 +168,8 @@ def test_apply_says_how_many_changes_it_makes() -> None:
 
 def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
     items = (
-        Item("/a", ItemStatus.FAILED, "no space", words("free some space")),
-        Item("/b", ItemStatus.REFUSED, "is a FIFO", words("inspect it")),
+        Item("/a", ItemStatus.FAILED, "no space", Repair((Instruction("free some space"),))),
+        Item("/b", ItemStatus.REFUSED, "is a FIFO", Repair((Instruction("inspect it"),))),
         Item("/c", ItemStatus.FAILED, "not written, because /a failed", cause=Cause.LACKING),
     )
     assert steps("apply", *items) == [Instruction("/a: free some space"), Instruction("/b: inspect it"), APPLY]
@@ -184,14 +184,17 @@ def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
 @pytest.mark.parametrize("options", [(), ("--last",)])
 def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
     """The step is not apply, which would make the changes again."""
-    failed = Item("/a", ItemStatus.FAILED, "No space left on device", words("free space"))
+    failed = Item("/a", ItemStatus.FAILED, "No space left on device", Repair((Instruction("free space"),)))
     after = next_steps.steps_after_revert(report("revert", failed), RUNNING, last=bool(options))
     assert unpurposed(after) == [Instruction("/a: free space"), RunVerb("revert", options)]
 
 
 def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
     """The steps are lines of the system log."""
-    assert steps(GATE_VERB, Item("/a", ItemStatus.FAILED, "m", words("free it"))) == [Instruction("/a: free it"), APPLY]
+    assert steps(GATE_VERB, Item("/a", ItemStatus.FAILED, "m", Repair((Instruction("free it"),)))) == [
+        Instruction("/a: free it"),
+        APPLY,
+    ]
 
 
 def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
@@ -275,6 +278,6 @@ def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:
 def test_an_item_and_its_finding_have_one_step_with_the_path() -> None:
     """The reader of the steps does not see which line they belong to."""
     hint = "inspect it, and move it away if it is not needed"
-    refused = Item("/a", ItemStatus.REFUSED, "is a FIFO", words(hint))
+    refused = Item("/a", ItemStatus.REFUSED, "is a FIFO", Repair((Instruction(hint),)))
     found = finding("unusable", Instruction(f"/a: {hint}"), APPLY, prevents=True)._replace(resource="/a")
     assert steps("check", refused, findings=(found,)) == [Instruction(f"/a: {hint}"), APPLY]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from agent.base.errors import UsageError
 from agent.harden.node import facts
 from agent.k3s.roles_and_versions import Role, Version
+from agent.reports import repair_texts
 from agent.verbs.render.cloud_init import ALONE, USUAL, Download, Joining, K3sDownload, joining, user_data
 
 DOWNLOAD = Download("https://download.example/k3s-harden", "0123456789abcdef" * 4)
@@ -98,7 +99,7 @@ def test_a_version_that_is_not_a_release_is_rejected() -> None:
     """For v1.34.2 the newest release of v1.34 would be installed."""
     with pytest.raises(UsageError, match=r"v1\.34\.2") as refused:
         document(version="1.34.2")
-    assert "v1.34.2+k3s1" in refused.value.hint
+    assert "v1.34.2+k3s1" in repair_texts.text(refused.value.repair)
 
 
 @pytest.mark.parametrize("role", [*Role])
