@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from agent.assess.assessment import Assessment, ControlStatus, Note
+from agent.assess.assessment import Assessment, ControlStatus, Note, Verdict
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import Decision, StigRule, nist_controls, references_of, stig_rules
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.value import replace
 from agent.k3s.cis.versions import Assessed, Number
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.assess.assessment import Verdict
 
 _WORST_FIRST = (
     ControlStatus.FAIL,

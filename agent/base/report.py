@@ -5,18 +5,14 @@ A finding blocks the gate if it is declared with `blocks_gate=yes(...)` in agent
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from agent.base.errors import ExitCode
 from agent.base.model import Location, StrEnum
-from agent.base.repair import NO_REPAIR, Cause, FixOwner, Repair
+from agent.base.repair import NO_REPAIR, Cause, FixOwner, Repair, Step
 from agent.base.value import Value, replace
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from agent.base.repair import Step
 
 GATE_VERB = "gate"
 """The verb whose exit code states only whether K3s may start."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import PurePosixPath
 from shlex import join, quote, split
-from typing import TYPE_CHECKING
 
 from agent.base.repair import Run
 from agent.reports.repair_texts import PROGRAM, Caller
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
 
 REPEATED_OPTIONS: ContextVar[Callable[[str], Collection[str]] | None] = ContextVar("options", default=None)
 """Returns the options of a verb that commands repeat. A command line with options sets it; others have none."""

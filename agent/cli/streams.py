@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from agent.base.errors import ExitCode
-from agent.base.repair import Instruction, Repair
-from agent.base.report import no_progress
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.repair import Step
-    from agent.base.report import Progress
+from agent.base.repair import Instruction, Repair, Step
+from agent.base.report import Progress, no_progress
 
 _USUAL_WIDTH = 80
 """Columns of a terminal that does not report its size, such as a serial console."""

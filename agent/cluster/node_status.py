@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.base.model import StrEnum
-from agent.cluster.kubernetes.objects import ClusterNode, as_list, as_mapping, as_string, at
-
-if TYPE_CHECKING:
-    from agent.cluster.kubernetes.objects import Json
-
+from agent.cluster.kubernetes.objects import ClusterNode, Json, as_list, as_mapping, as_string, at
 
 PREFIX = "k3s-harden.internal/"
 """The domain .internal is reserved for private use, so nobody else can own it."""

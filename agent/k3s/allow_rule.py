@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from agent.base.value import Value, replace
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    Labels = tuple[tuple[str, str], ...]
+Labels = tuple[tuple[str, str], ...]
 
 _PLAIN = r"[A-Za-z][A-Za-z0-9./_-]*"
 _NOT_STRINGS = frozenset("false n no null off on true y yes".split())  # noqa: SIM905 - as YAML 1.1 has them

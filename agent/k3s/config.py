@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from agent.base.errors import InputError
+from agent.base.model import Location
 from agent.base.repair import Instruction
 from agent.base.value import Value
 from agent.base.yaml_reader import resolve, shown
 from agent.k3s.go_values import FALSE, TRUE, accepted, strings
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS
-from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.base.model import Location
-    from agent.k3s.roles_and_versions import Component
+from agent.k3s.roles_and_versions import Component, Role
 
 
 class ConfigValue(NamedTuple):

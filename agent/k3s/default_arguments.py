@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING
 
 from agent.base import package_data
 from agent.base.value import Value
-from agent.k3s.roles_and_versions import Component, VersionRange
-
-if TYPE_CHECKING:
-    from agent.k3s.roles_and_versions import Version
+from agent.k3s.roles_and_versions import Component, Version, VersionRange
 
 
 class Needs(Enum):

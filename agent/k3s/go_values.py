@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from agent.base.yaml_reader import go_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
 
 _T = TypeVar("_T")
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 CERTIFICATE = "CERTIFICATE"
 _BLOCK = rb"(?s)(?:^|\n)-----BEGIN ([^\r\n]*)-----[ \t]*\r?\n(.*?)-----END \1-----"

@@ -7,13 +7,10 @@ A secret is recognised by its key, also if that is misspelt, and by patterns: a 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 
 from agent.k3s.options import AGENT_KEYS, ALIASES, SECRET_KEYS, SERVER_ONLY_KEYS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HIDDEN = "(not shown)"
 """The text that replaces a secret value."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.linux.unit_files import assignments, logical_lines, specified, words
 from agent.base.model import Location
@@ -21,17 +21,13 @@ from agent.k3s.services import (
     OPENRC_DIRECTORY,
     Command,
     FilesOfUnit,
+    IsProgram,
     K3sUnit,
     OtherProgram,
     ServiceSettings,
     hidden_directories,
     started_service,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from agent.k3s.services import IsProgram
 
 _PREFIXES = "-@:+!|"
 """Characters before the path of a program (systemd.service(5))."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from agent.base.linux.file_systems import differs_by_process
 from agent.base.model import Location
@@ -15,11 +16,8 @@ from agent.k3s.redaction import HIDDEN
 from agent.k3s.roles_and_versions import K3S_CONFIG_FILE, Role
 from agent.k3s.start_command import UnknownValueError, expanded, k3s_command
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    IsProgram = Callable[[PurePosixPath], bool]
-    """Returns whether a program can be one that is followed: it is no script."""
+IsProgram = Callable[[PurePosixPath], bool]
+"""Returns whether a program can be one that is followed: it is no script."""
 
 OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.value import Value
 from agent.k3s.options import Word
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _K3S = r"k3s(-server|-agent|[-_.]?v?\d.*)?"
 """Names of K3s' program; a version can follow."""

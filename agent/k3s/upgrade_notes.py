@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection
+from typing import NamedTuple
 
 from agent.base import package_data
-from agent.k3s.roles_and_versions import SERVERS, Role
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from agent.k3s.roles_and_versions import Version
-
+from agent.k3s.roles_and_versions import SERVERS, Role, Version
 
 _Releases = tuple[tuple[int, int], ...]
 """Minor version and patch of releases, one for each minor version up to the last."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from agent.base.times import timestamp
+from agent.cluster.fleet.members import Fleet
+from agent.cluster.fleet.published import FleetNode
 from agent.cluster.node_status import PREFIX, PublishedResult
 from agent.k3s.redaction import redacted_all
 from agent.reports.fleet_texts import HEADS, below, columns, summary
-from agent.reports.formats import Format, fitting
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.cluster.fleet.members import Fleet
-    from agent.cluster.fleet.published import FleetNode
-    from agent.reports.formats import Verbosity
+from agent.reports.formats import Format, Verbosity, fitting
 
 SCHEMA = 1
 _LEFT_OUT_FIRST = ("k3s-harden", "Drifting since", "K3s", "Role")
@@ -26,11 +22,7 @@ _NOT_IN_JSON = ("uid", "leaked", "compared", "published")
 
 
 def present_fleet(
-    fleet: Fleet,
-    output_format: Format,
-    _: Verbosity,
-    stream: TextIO,
-    only: Sequence[str] = tuple(PublishedResult),
+    fleet: Fleet, output_format: Format, _: Verbosity, stream: TextIO, only: Sequence[str] = tuple(PublishedResult)
 ) -> None:
     """Write the nodes to `stream`. Texts of nodes are escaped, and secrets in them are replaced.
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from agent.base.times import timestamp
-from agent.cluster.fleet.members import shortened
-from agent.cluster.fleet.published import BY_NODE
+from agent.cluster.fleet.members import Fleet, shortened
+from agent.cluster.fleet.published import BY_NODE, FleetNode
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.reports.text import accepted_by_site, count_of, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.cluster.fleet.members import Fleet
-    from agent.cluster.fleet.published import FleetNode
-
 
 HEADS = ("Cluster", "Node", "Role", "Result", "K3s", "Failed", "Drifting since", "Age", "k3s-harden", "Remarks")
 

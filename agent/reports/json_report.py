@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from agent.base.errors import ExitCode
+from agent.base.report import Entry, Fact, Finding, Item, NextStep, Report
 from agent.k3s.redaction import redacted_all
 from agent.reports import repair_texts
 from agent.reports.formats import Verbosity
 from agent.reports.repair_texts import location_object, next_step_object, repair_object
 from agent.reports.text import fields, fix, item_fixes, predictions, printable, result, title
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from agent.base.errors import ExitCode
-    from agent.base.report import Entry, Fact, Finding, Item, NextStep, Report
 
 
 def report_lines(report: Report, verbosity: Verbosity) -> Iterator[str]:

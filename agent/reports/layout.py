@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -11,10 +12,6 @@ from rich.text import Text
 
 from agent.reports.formats import fitting
 from agent.reports.text import printable, stripped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TextIO
 
 NARROW = 80
 """A terminal with fewer columns gets details below their head, with a small indent."""

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
+from rich.console import Console
 from rich.text import Text
 
 from agent.base.errors import ExitCode
-from agent.base.report import ItemStatus, Level
+from agent.base.repair import Repair
+from agent.base.report import Entry, Fact, Finding, Item, ItemStatus, Level, Report
 from agent.reports import repair_texts
 from agent.reports.formats import Verbosity
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_command, print_line, styled
 from agent.reports.repair_texts import print_next_steps
 from agent.reports.text import count_of, fields, fix, item_fixes, predictions, result, title
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from rich.console import Console
-
-    from agent.base.repair import Repair
-    from agent.base.report import Entry, Fact, Finding, Item, Report
 
 # A terminal has a dark or a light background: yellow and bright colors are not readable on white, blue not on black.
 # The words are clear without color.

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from agent.base.errors import ExitCode
-from agent.base.repair import NO_REPAIR
-from agent.base.report import GATE_VERB, ItemStatus, Urgency, urgency_of
+from agent.base.repair import NO_REPAIR, Repair
+from agent.base.report import GATE_VERB, Entry, Finding, ItemStatus, Report, Urgency, urgency_of
 from agent.k3s.redaction import redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.repair import Repair
-    from agent.base.report import Entry, Finding, Report
 
 WIDEST = 100
 """Columns of prose on a wider terminal, and without a terminal."""

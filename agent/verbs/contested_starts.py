@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
+from agent.base.host import Host
 from agent.base.host.systemd import Systemd
 from agent.base.host.writable_tree import locked
 from agent.base.value import replace
 from agent.harden.gate.gate_state import JUDGED, file_of_service
+from agent.harden.situation import Request, Situation
 from agent.harden.situation.observation import observe_situation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
-    from agent.base.host import Host
-    from agent.harden.situation import Request, Situation
 
 _LOCK = PurePosixPath("/run/k3s-harden-starts.lock")
 _WAIT = 60.0

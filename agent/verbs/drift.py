@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from agent.assess import baseline
-from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Note
-from agent.assess.baseline import OtherSchemaError
+from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Note, Verdict
+from agent.assess.baseline import Baseline, OtherSchemaError
 from agent.assess.checks.answer import NO_ANSWER
 from agent.assess.evidence.host_assessment import Scope
-from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause, status_changes
+from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, StatusChange, likely_cause, status_changes
 from agent.base.errors import HardenError, HostError, InputError
+from agent.base.host import Host
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
 from agent.base.repair import FixOwner, Repair, RunVerb
@@ -21,12 +22,12 @@ from agent.base.value import replace
 from agent.findings.files_and_journal import JOURNAL_DAMAGED
 from agent.findings.gate_faults import GATE_FINDINGS, OBSERVING
 from agent.findings.settings import NOTIFY_FINDINGS, UNDELIVERED
-from agent.harden.changes.journal import Journal
+from agent.harden.changes.journal import Journal, Run
 from agent.harden.changes.state import STATE, locked_state, make_directory
 from agent.harden.gate import installed_gate
 from agent.harden.node.service_units import UNIT
 from agent.harden.node.site_files import read_settings
-from agent.harden.settings.schema import Overrides
+from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from agent.reports.assessments import assessment_text
@@ -40,18 +41,8 @@ from agent.verbs.advice import next_steps
 from agent.verbs.node_publication import prepare_publication
 from agent.verbs.notify import notify
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from agent.assess.assessment import Assessment, Verdict
-    from agent.assess.baseline import Baseline
-    from agent.assess.likely_cause import StatusChange
-    from agent.base.host import Host
-    from agent.harden.changes.journal import Run
-    from agent.harden.settings.schema import Settings
-
-    _Assess = Callable[[Scope], Assessment]
-    """Assesses the host."""
+_Assess = Callable[[Scope], Assessment]
+"""Assesses the host."""
 
 
 REPORT = STATE / "assessment.json"

@@ -50,12 +50,7 @@ def configured_k3s(
 
 
 def _k3s(
-    host: Host,
-    unit: K3sUnit | None,
-    config: MergedConfig,
-    role: Role,
-    data_dir: PurePosixPath,
-    version: Version | None,
+    host: Host, unit: K3sUnit | None, config: MergedConfig, role: Role, data_dir: PurePosixPath, version: Version | None
 ) -> InstalledK3s:
     """Return K3s with this service; None if it is not installed. `role` is then the role to install."""
     usual = "k3s" if role is Role.SERVER else "k3s-agent"

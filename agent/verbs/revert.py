@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base.errors import HardenError, InputError
-from agent.base.model import Absent, Directory, File
+from agent.base.host import Host
+from agent.base.model import Absent, Directory, File, Observed, State
 from agent.base.repair import Cause, Instruction, Repair
 from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.value import replace
@@ -15,7 +17,7 @@ from agent.base.yaml_reader import read_documents
 from agent.findings import after_apply_or_revert
 from agent.findings.manifest_files import unpacked_objects
 from agent.harden.changes.execute import carry_out_all, refused
-from agent.harden.changes.journal import Journal
+from agent.harden.changes.journal import Journal, Run
 from agent.harden.desired.resources import HEADER, comments_only, needs_of
 from agent.harden.gate import installed_gate
 from agent.harden.guide.guide_files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
@@ -32,17 +34,10 @@ from agent.k3s.config import dropin
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.reports.text import count_of
 from agent.verbs.advice import next_steps
+from agent.verbs.advice.installed_k3s import InstalledK3s
 from agent.verbs.k3s_state import configured_k3s
 from agent.verbs.record_traffic import remove_record
 from agent.verbs.service_accounts import changed_accounts, withdrawn_policies
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from agent.base.host import Host
-    from agent.base.model import Observed, State
-    from agent.harden.changes.journal import Run
-    from agent.verbs.advice.installed_k3s import InstalledK3s
 
 _LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 _OPTION = f"`{SECRETS_ENCRYPTION.key}: true`"

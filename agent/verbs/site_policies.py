@@ -7,11 +7,13 @@ a list that `kubectl create -f` reads.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from agent.base.errors import HardenError
+from agent.base.host import Host
 from agent.base.model import PRIVATE_FILE, File
 from agent.base.repair import Repair, Run
 from agent.base.report import Item, ItemStatus
@@ -24,12 +26,7 @@ from agent.cluster.reader import LIMITS, Reader
 from agent.findings.impact.traffic import expected_policies
 from agent.harden.changes.state import STATE, locked_state, make_directory
 from agent.harden.guide.guide_files import POLICY_FILE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
-    from agent.harden.settings.schema import Settings
+from agent.harden.settings.schema import Settings
 
 SAVED = STATE / "replaced-policies.json"
 
@@ -93,12 +90,7 @@ def restore(host: Host, data_dir: PurePosixPath, *, content: bytes | None = None
                     yield _left(item, rejection(status))
         _write(host, left)
     except HardenError as error:
-        yield Item(
-            str(SAVED),
-            ItemStatus.KEPT,
-            f"contains NetworkPolicies of the site: {error.message}",
-            _BY_HAND,
-        )
+        yield Item(str(SAVED), ItemStatus.KEPT, f"contains NetworkPolicies of the site: {error.message}", _BY_HAND)
 
 
 def not_restored(host: Host) -> Iterator[Item]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.assess.benchmark import catalogue
 from agent.base.value import replace
@@ -20,9 +21,6 @@ from agent.harden.settings.profiles import PRESETS
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
 from agent.k3s.services import K3sUnit, ServiceSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 SETTINGS = "settings"
 FINDINGS = "findings"

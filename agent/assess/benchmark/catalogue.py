@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.cluster_policies import MANUAL
 from agent.assess.benchmark.component_files import COMPONENT_FILES
 from agent.assess.benchmark.component_settings import API_SERVER, CONTROLLER_MANAGER_AND_SCHEDULER, ETCD, KUBELET
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.outside_benchmarks import BEYOND, ONLY_IN_FRAMEWORKS
 from agent.assess.checks.check import Manual
 from agent.k3s.cis.versions import Assessed, Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from agent.assess.benchmark.control import BenchmarkControl
 
 SECTIONS = {
     "1.1": "Control plane node configuration files",

@@ -7,7 +7,7 @@ person reviews: a sentence (`review`), a right of roles (`right`), or what the P
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, rows_of
 from agent.assess.checks.check import Manual
@@ -16,9 +16,6 @@ from agent.assess.checks.policy_checks import AuditCoverage
 from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.guide_files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION
 from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _OF_THE_NODE = {
     "users-without-client-certificates": Manual,

@@ -5,10 +5,10 @@ The kubelet's settings are named as arguments, although K3s v1.32 and newer sets
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
-from agent.assess.benchmark.control import benchmark_control
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf, NotInK3s
 from agent.assess.checks.datastore_checks import OWN_AUTHORITIES, OWN_SIGNING_KEY, EncryptionProviders, EtcdSetting
@@ -16,6 +16,7 @@ from agent.base.value import replace
 from agent.harden.guide.criteria import (
     AtLeast,
     Boolean,
+    Criterion,
     EachHttps,
     EachNotEmpty,
     Equals,
@@ -35,19 +36,13 @@ from agent.harden.guide.k3s_options import (
     PROTECT_KERNEL_DEFAULTS,
     SECCOMP_DEFAULT,
     SECRETS_ENCRYPTION,
+    OptionRow,
     newest,
     oldest,
 )
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.go_values import suites_with_long_names
 from agent.k3s.roles_and_versions import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.harden.guide.criteria import Criterion
-    from agent.harden.guide.k3s_options import OptionRow
 
 
 def of_the_guide(
@@ -170,11 +165,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     ),
     _row("apiserver-service-account-plugin", without_plugin("ServiceAccount")),
     _row("apiserver-namespace-lifecycle", without_plugin("NamespaceLifecycle")),
-    _row(
-        _NODE_RESTRICTION.id,
-        _includes("NodeRestriction"),
-        guide=_NODE_RESTRICTION,
-    ),
+    _row(_NODE_RESTRICTION.id, _includes("NodeRestriction"), guide=_NODE_RESTRICTION),
     # Serving
     _row("apiserver-secure-port", _api_server("secure-port", AtLeast(1), unset_passes=True)),
     _row("apiserver-profiling", _api_server("profiling", Boolean(expected=False))),
@@ -196,15 +187,9 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row("apiserver-client-ca-file", _api_server("client-ca-file", NotEmpty())),
     _row("apiserver-etcd-ca-file", _api_server("etcd-cafile", NotEmpty())),
     # Encryption of Secrets
+    _row(SECRETS_ENCRYPTION.id, _api_server("encryption-provider-config", NotEmpty()), guide=SECRETS_ENCRYPTION),
     _row(
-        SECRETS_ENCRYPTION.id,
-        _api_server("encryption-provider-config", NotEmpty()),
-        guide=SECRETS_ENCRYPTION,
-    ),
-    _row(
-        "apiserver-encryption-providers",
-        EncryptionProviders(("aescbc", "kms", "secretbox")),
-        guide=SECRETS_ENCRYPTION,
+        "apiserver-encryption-providers", EncryptionProviders(("aescbc", "kms", "secretbox")), guide=SECRETS_ENCRYPTION
     ),
     # Ciphers and additions of newer benchmarks
     _row(
@@ -236,14 +221,8 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         "controller-manager-service-account-credentials",
         _manager("use-service-account-credentials", Boolean(expected=True)),
     ),
-    _row(
-        "controller-manager-service-account-key",
-        _manager("service-account-private-key-file", NotEmpty()),
-    ),
-    _row(
-        "controller-manager-root-ca",
-        _manager("root-ca-file", NotEmpty()),
-    ),
+    _row("controller-manager-service-account-key", _manager("service-account-private-key-file", NotEmpty())),
+    _row("controller-manager-root-ca", _manager("root-ca-file", NotEmpty())),
     _row(
         "controller-manager-rotate-kubelet-server-certificate",
         _manager("feature-gates", LeavesGateOn(_GATE), unset_passes=True),
@@ -267,10 +246,7 @@ _LISTENERS = EtcdSetting("listen-client-urls", EachHttps(), unset_passes=True)
 """A client of a listener without TLS needs no certificate."""
 
 ETCD: tuple[BenchmarkControl, ...] = (
-    _row(
-        "etcd-server-certificate",
-        AllOf((*_pair("client-transport-security", "server-client").checks, _LISTENERS)),
-    ),
+    _row("etcd-server-certificate", AllOf((*_pair("client-transport-security", "server-client").checks, _LISTENERS))),
     _row(
         "etcd-client-cert-auth",
         AllOf((EtcdSetting("client-transport-security.client-cert-auth", Boolean(expected=True)), _LISTENERS)),
@@ -313,16 +289,10 @@ _STRONG_UNTIL_1_11 = ListSubsetOf(
 
 KUBELET: tuple[BenchmarkControl, ...] = (
     benchmark_control("kubelet-anonymous-auth", _kubelet("anonymous-auth", Boolean(expected=False))),
-    benchmark_control(
-        "kubelet-authorization-mode",
-        _kubelet("authorization-mode", ListExcludes(("AlwaysAllow",))),
-    ),
+    benchmark_control("kubelet-authorization-mode", _kubelet("authorization-mode", ListExcludes(("AlwaysAllow",)))),
     benchmark_control("kubelet-client-ca", _kubelet("client-ca-file", NotEmpty())),
     # Without a --config file the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
-    benchmark_control(
-        "kubelet-read-only-port",
-        _kubelet("read-only-port", Equals("0")),
-    ),
+    benchmark_control("kubelet-read-only-port", _kubelet("read-only-port", Equals("0"))),
     _kubelet_guide(newest("streaming-connection-idle-timeout")),
     _kubelet_guide(PROTECT_KERNEL_DEFAULTS),
     _kubelet_guide(newest("make-iptables-util-chains")),
@@ -344,8 +314,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         AllOf((_kubelet("tls-cert-file", NotEmpty()), _kubelet("tls-private-key-file", NotEmpty()))),
     ),
     benchmark_control(
-        "kubelet-rotate-certificates",
-        _kubelet("rotate-certificates", Boolean(expected=True), unset_passes=True),
+        "kubelet-rotate-certificates", _kubelet("rotate-certificates", Boolean(expected=True), unset_passes=True)
     ),
     benchmark_control(
         "kubelet-rotate-server-certificate",

@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 _NAMES = frozenset({"Kubernetes", "Windows"})
 
-_TABLES = (
-    "cluster_policies",
-    "component_files",
-    "component_settings",
-    "outside_benchmarks",
-)
+_TABLES = ("cluster_policies", "component_files", "component_settings", "outside_benchmarks")
 """The modules with controls. Each has a table beside it, such as component_files.txt."""
 
 _NOTHING: Mapping[Benchmark, Any] = MappingProxyType({})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Union
+from typing import Union
 
 from agent.assess.benchmark.component_settings import tls_version, without_plugin
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
@@ -11,7 +11,7 @@ from agent.assess.checks.argument_checks import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.file_access import NoSecretInServices, OnlyRoot
 from agent.assess.checks.file_modes import Ownership, Permissions
-from agent.assess.checks.host_paths import KUBECONFIG
+from agent.assess.checks.host_paths import KUBECONFIG, HostPaths
 from agent.assess.checks.policy_checks import PoliciesFromFiles
 from agent.assess.checks.sysctls_and_directories import (
     GuideDirectory,
@@ -22,15 +22,10 @@ from agent.assess.checks.sysctls_and_directories import (
 from agent.harden.guide.criteria import DurationFrom, ListIncludes, NotGiven, TurnsOnNone
 from agent.harden.guide.guide_files import ADMISSION_POLICIES_APPLY, DIRECTORIES
 from agent.harden.guide.k3s_options import newest
-from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Component
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS, SysctlRow
+from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, Applies, Component
 
-if TYPE_CHECKING:
-    from agent.assess.checks.host_paths import HostPaths
-    from agent.harden.guide.sysctls import SysctlRow
-    from agent.k3s.roles_and_versions import Applies
-
-    Paths = Union[tuple[str, ...], HostPaths]
+Paths = Union[tuple[str, ...], HostPaths]
 
 _API_SERVER = Component.API_SERVER
 _KUBELET = Component.KUBELET
@@ -111,10 +106,7 @@ NODE_ACCESS: tuple[BenchmarkControl, ...] = (
         AllOf((OnlyRoot(host_paths.SERVICE_FILES, host_paths.SERVICE_DIRECTORIES), NoSecretInServices())),
     ),
     _row(
-        "k3s-service-environment-access",
-        host_paths.ENVIRONMENT_FILES,
-        host_paths.ENVIRONMENT_DIRECTORIES,
-        secret=True,
+        "k3s-service-environment-access", host_paths.ENVIRONMENT_FILES, host_paths.ENVIRONMENT_DIRECTORIES, secret=True
     ),
     _row("k3s-config-directory-access", directories=host_paths.CONFIG_DIRECTORIES),
     _row("k3s-config-access", host_paths.CONFIG_FILE, secret=host_paths.CONFIG_WITH_SECRETS),
@@ -170,10 +162,6 @@ BEYOND: tuple[BenchmarkControl, ...] = (
     *NODE_ACCESS,
     tls_version("apiserver-tls-min-version", Component.API_SERVER, ON_SERVERS),
     tls_version("kubelet-tls-min-version", Component.KUBELET, EVERYWHERE),
-    benchmark_control(
-        "admission-policies-from-files",
-        PoliciesFromFiles(),
-        applies=ADMISSION_POLICIES_APPLY,
-    ),
+    benchmark_control("admission-policies-from-files", PoliciesFromFiles(), applies=ADMISSION_POLICIES_APPLY),
 )
 """Kernel parameters in the guide's order, their overrides, directories, access to files, TLS, and policies."""

@@ -6,14 +6,7 @@ from abc import abstractmethod
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import (
-    STAT,
-    UNDETERMINED,
-    Answer,
-    ControlStatus,
-    Evidence,
-    determined,
-)
+from agent.assess.checks.answer import STAT, UNDETERMINED, Answer, ControlStatus, Evidence, determined
 from agent.assess.checks.check import DATA_DIR, AllOf, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.assess.checks.evidence import FileQuery

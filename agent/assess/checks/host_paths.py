@@ -149,9 +149,7 @@ SERVICE_DIRECTORIES = HostPaths(
     "no service starts K3s",
 )
 ENVIRONMENT_FILES = HostPaths(
-    "the environment files of the services that start K3s",
-    _environment_files,
-    "no service has an environment file",
+    "the environment files of the services that start K3s", _environment_files, "no service has an environment file"
 )
 ENVIRONMENT_DIRECTORIES = HostPaths(
     "the directories of which systemd reads all environment files",
@@ -233,10 +231,7 @@ AUDIT_RECEIVER = HostPaths(
 )
 AUDIT_POLICY = HostPaths(
     "the audit policy and the kubeconfig of a receiver",
-    lambda facts: (
-        *_or_argument("server/audit.yaml", "audit-policy-file")(facts),
-        *paths_on(AUDIT_RECEIVER, facts),
-    ),
+    lambda facts: (*_or_argument("server/audit.yaml", "audit-policy-file")(facts), *paths_on(AUDIT_RECEIVER, facts)),
 )
 POD_SECURITY = HostPaths(
     "the admission configuration", _or_argument("server/psa.yaml", "admission-control-config-file")

@@ -7,14 +7,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import (
-    UNDETERMINED,
-    Answer,
-    ControlStatus,
-    Evidence,
-    grep_count,
-    moved_away,
-)
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count, moved_away
 from agent.assess.checks.check import Check
 from agent.assess.checks.file_modes import below_data_dir
 from agent.base.linux.sysctl_order import same_value

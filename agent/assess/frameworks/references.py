@@ -7,20 +7,17 @@ has DISA's assignment of each CCI to NIST SP 800-53 revision 5. docs/adr/0041 na
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.assess.benchmark import catalogue
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.file_modes import accepting
 from agent.base import package_data
 from agent.base.model import FileMode, StrEnum
 from agent.base.value import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.k3s.cis.versions import Benchmark
+from agent.k3s.cis.versions import Benchmark
 
 STIG_TITLE = "Kubernetes Security Technical Implementation Guide"
 STIG_RELEASE = "Release: 6 Benchmark Date: 01 Apr 2026"

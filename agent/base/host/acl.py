@@ -6,18 +6,13 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.linux.file_systems import file_kind
 from agent.base.linux.reach import FoundFile
-from agent.base.model import FileMode
+from agent.base.model import FileMode, Owner
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from agent.base.model import Owner
 
 _ATTRIBUTE = "system.posix_acl_access"
 _DEFAULT_ATTRIBUTE = "system.posix_acl_default"

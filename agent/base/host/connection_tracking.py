@@ -6,12 +6,9 @@ The kernel is asked by ctnetlink, which requires CAP_NET_ADMIN (linux, uapi/linu
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from agent.base.linux.file_systems import TrackedConnection
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _FILE = "/proc/net/nf_conntrack"
 """The same table as text. Few kernels have it."""

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
-from agent.base.linux.file_systems import mount_of, mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.base.host import Host
-    from agent.base.linux.file_systems import Mount
+from agent.base.host import Host
+from agent.base.linux.file_systems import Mount, mount_of, mounted
 
 _MOST_ENTRIES = 2_000_000
 """Entries of a file system that are looked at for hard links; a million takes some seconds."""

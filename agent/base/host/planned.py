@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from agent.base.host import PROC_SYS, Host
 from agent.base.host.directories import DirectoryEntry
@@ -18,14 +19,11 @@ from agent.base.model import (
     File,
     FileMode,
     FilePermissions,
+    State,
     Sysctl,
+    UnexpectedKind,
+    Unreadable,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import PurePosixPath
-
-    from agent.base.model import State, UnexpectedKind, Unreadable
 
 
 class PlannedTree(Tree):

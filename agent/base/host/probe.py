@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 _OWN_NAME = b"k3s-harden"
 

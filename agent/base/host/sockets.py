@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
 
 _IPV4, _IPV6 = 2, 10
 _SOCK_DIAG = 4

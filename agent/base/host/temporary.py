@@ -9,14 +9,11 @@ import fcntl
 import os
 import re
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from agent.base.host.directories import listable
 from agent.base.host.paths import open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @contextmanager

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base.model import StrEnum
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 
 class KernelModule(Value):

@@ -5,21 +5,17 @@ The rules are those of the kernel (Linux, fs/namei.c and fs/posix_acl.c), for ev
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from agent.base.linux.file_systems import REGULAR_FILE
-from agent.base.model import GROUP_OR_OTHERS_WRITE
+from agent.base.model import GROUP_OR_OTHERS_WRITE, FileMode, Owner
 from agent.base.value import Value
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.base.model import FileMode, Owner
-
-    AccessList = tuple[tuple[str, int, int], ...]
-    """Kind ("user", "group", "owning group", "others"), user or group, and permissions (rwx) of each entry."""
+AccessList = tuple[tuple[str, int, int], ...]
+"""Kind ("user", "group", "owning group", "others"), user or group, and permissions (rwx) of each entry."""
 
 READ, WRITE, ENTER = 0o4, 0o2, 0o1
 REPLACE = WRITE | ENTER

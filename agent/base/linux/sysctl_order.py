@@ -8,18 +8,15 @@ differs from their manuals. docs/explanation/sysctl-precedence.md describes the 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from fnmatch import translate
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base.model import Location
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
 
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _RANGES = {

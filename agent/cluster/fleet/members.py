@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base.errors import ExitCode
 from agent.base.value import Value
-from agent.cluster.fleet.published import differences, fleet_node, seconds
-from agent.cluster.fleet.snapshot import changes, seen_times
+from agent.cluster.fleet.published import FleetNode, differences, fleet_node, seconds
+from agent.cluster.fleet.snapshot import Snapshot, changes, seen_times
+from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from agent.cluster.fleet.published import FleetNode
-    from agent.cluster.fleet.snapshot import Snapshot
-    from agent.cluster.kubernetes.objects import ClusterNode
 
 _MOST_NAMED = 20
 _PROBLEMS_FIRST = (PublishedResult.FAILED, PublishedResult.UNKNOWN, PublishedResult.COMPLIANT)

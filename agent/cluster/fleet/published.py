@@ -5,34 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from sys import intern
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from agent.base.times import parse_timestamp, timestamp
-from agent.cluster.kubernetes.objects import as_mapping
+from agent.cluster.kubernetes.objects import ClusterNode, Json, as_mapping
 from agent.cluster.node_status import NODE_ARGUMENTS, PREFIX, Annotation, PublishedResult
 from agent.k3s.options import ALIASES
 from agent.k3s.redaction import is_secret, redacted
 from agent.k3s.roles_and_versions import Role, ended_on
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+Group = tuple[str, ...]
+"""What compared nodes have in common: their role, or also their K3s version."""
 
-    from agent.cluster.kubernetes.objects import ClusterNode
-
-    Group = tuple[str, ...]
-
-    """What compared nodes have in common: their role, or also their K3s version."""
-
-    Values = Mapping[Group, Mapping[str, str]]
-
-    """Values of a node by group and subject, which is an option, or the path of a file."""
-    from collections.abc import Mapping
-
-    from agent.cluster.kubernetes.objects import Json
-
+Values = Mapping[Group, Mapping[str, str]]
+"""Values of a node by group and subject, which is an option, or the path of a file."""
 _OF_ONE_NODE = frozenset(
     "advertise-address bind-address cluster-init cluster-reset cluster-reset-restore-path config flannel-iface"  # noqa: SIM905
     " node-external-dns node-external-ip node-internal-dns node-ip node-label node-name node-taint server tls-san"

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from json import JSONDecoder
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
-from agent.cluster.fleet.published import parsed_json, seconds
-from agent.cluster.kubernetes.objects import as_mapping, as_string
+from agent.cluster.fleet.published import FleetNode, parsed_json, seconds
+from agent.cluster.kubernetes.objects import ClusterNode, Json, as_mapping, as_string
 from agent.cluster.node_status import SERVER_LABEL, PublishedResult, parse_node
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from agent.cluster.fleet.published import FleetNode
-    from agent.cluster.kubernetes.objects import ClusterNode, Json
 
 UNSIGNED = "the record is not signed"
 _LONGEST_SIGNATURE = 1 << 14

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, at, identity, rule_texts, selects
-from agent.cluster.kubernetes.queries import Query
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.cluster.kubernetes.objects import Json, Namespace
-    from agent.cluster.kubernetes.queries import Cluster
+from agent.cluster.kubernetes.objects import (
+    Json,
+    Namespace,
+    as_list,
+    as_mapping,
+    as_string,
+    at,
+    identity,
+    rule_texts,
+    selects,
+)
+from agent.cluster.kubernetes.queries import Cluster, Query
 
 ENGINES = (
     Query.VALIDATING_WEBHOOKS,

@@ -5,18 +5,14 @@ An object that has the name of one of these, but more rights or another content,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from itertools import starmap
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base import package_data
-from agent.cluster.kubernetes.objects import RbacRule, Subject, as_list, at
+from agent.cluster.kubernetes.objects import RbacRole, RbacRule, Subject, Workload, as_list, at
 from agent.cluster.kubernetes.pod_security import LATEST, PodSecurityLevel, violations
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.cluster.kubernetes.objects import RbacRole, Workload
 
 SYSTEM_NAMESPACE = "kube-system"
 OWN_NAMESPACES = {

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 
 from agent.base.value import Value
-from agent.cluster.kubernetes.network_policies import OUTSIDE, Client, Target, numbers
+from agent.cluster.kubernetes.network_policies import OUTSIDE, Client, PodNetwork, Target, numbers
 from agent.cluster.kubernetes.objects import selects
-from agent.cluster.kubernetes.running_objects import ObjectName
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from agent.cluster.kubernetes.network_policies import PodNetwork
-    from agent.cluster.kubernetes.running_objects import (
-        Mention,
-        Monitor,
-        NetworkPod,
-        Reference,
-        Referrer,
-        Service,
-        ServicePort,
-    )
+from agent.cluster.kubernetes.running_objects import (
+    Mention,
+    Monitor,
+    NetworkPod,
+    ObjectName,
+    Reference,
+    Referrer,
+    Service,
+    ServicePort,
+)
 
 _LB_NAME, _LB_NAMESPACE = "svccontroller.k3s.cattle.io/svcname", "svccontroller.k3s.cattle.io/svcnamespace"
 """Labels of the pods of ServiceLB (k3s, pkg/cloudprovider/servicelb.go)."""

@@ -89,10 +89,7 @@ class Query(StrEnum):
     DEFAULT_CONFIG_MAPS = "configmaps in default", ApiRequest(f"{_DEFAULT}/configmaps", METADATA)
     DEFAULT_SECRETS = "secrets in default", ApiRequest(f"{_DEFAULT}/secrets", TABLE, "includeObject=None")
     DEFAULT_CLAIMS = "persistentvolumeclaims in default", ApiRequest(f"{_DEFAULT}/persistentvolumeclaims", METADATA)
-    DEFAULT_INGRESSES = (
-        "ingresses in default",
-        ApiRequest(f"{_NETWORKING}/namespaces/default/ingresses", METADATA),
-    )
+    DEFAULT_INGRESSES = ("ingresses in default", ApiRequest(f"{_NETWORKING}/namespaces/default/ingresses", METADATA))
     ACCESS_REVIEWS = "subjectaccessreviews", ApiRequest("/apis/authorization.k8s.io/v1/subjectaccessreviews")
     """What is asked about access, with POST: the API server stores nothing."""
 

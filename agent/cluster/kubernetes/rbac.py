@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.cluster.kubernetes.built_in_objects import SYSTEM_NAMESPACE, reason_of_account
-from agent.cluster.kubernetes.queries import Query
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from agent.cluster.kubernetes.objects import Binding, RbacRole, RbacRule, Subject
-    from agent.cluster.kubernetes.queries import AccessReview, Cluster
+from agent.cluster.kubernetes.objects import Binding, RbacRole, RbacRule, Subject
+from agent.cluster.kubernetes.queries import AccessReview, Cluster, Query
 
 QUERIES = (Query.CLUSTER_ROLE_BINDINGS, Query.CLUSTER_ROLES, Query.ROLE_BINDINGS, Query.ROLES)
 """The objects of a cluster that determine all rights."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from agent.cluster.kubernetes.objects import Namespace, as_mapping
-from agent.cluster.kubernetes.pod_security import PodSecurityLevel, merged_fix, standard_of, violations
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from agent.cluster.kubernetes.objects import Json, Workload
-    from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard, Violation
+from agent.cluster.kubernetes.objects import Json, Namespace, Workload, as_mapping
+from agent.cluster.kubernetes.pod_security import (
+    PodSecurityDefaults,
+    PodSecurityLevel,
+    Standard,
+    Violation,
+    merged_fix,
+    standard_of,
+    violations,
+)
 
 _COPIES = {("Deployment", "ReplicaSet"), ("CronJob", "Job")}
 """Controllers that create other ones with their template."""

@@ -7,8 +7,9 @@ finds damage without parsing; those of older versions have none.
 from __future__ import annotations
 
 from binascii import crc32
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent import __version__
 from agent.base.model import (
@@ -19,14 +20,10 @@ from agent.base.model import (
     FileMode,
     FilePermissions,
     Owner,
+    State,
     Sysctl,
 )
 from agent.harden.plan.plan import Change
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from agent.base.model import State
 
 SCHEMA = 1
 _BEGIN = b'{\n "schema": 1,\n'

@@ -6,20 +6,16 @@ systemd/k3s.service.d/zzz-k3s-harden.conf and systemd/openrc/start-k3s read and 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
+from agent.base.host import Host
 from agent.base.host.systemd import Systemd
 from agent.base.model import Absent
 from agent.base.times import timestamp
 from agent.base.value import Value
 from agent.harden.changes.journal import JOURNAL
 from agent.harden.gate import gate_units
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from agent.base.host import Host
 
 RUN_DIRECTORY = PurePosixPath("/run/k3s-harden")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import PurePosixPath
 from shlex import quote, split
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.base import package_data
+from agent.base.host import Host
 from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import assignments, words
 from agent.base.model import EXECUTABLE_FILE, PUBLIC_FILE, File, Location
@@ -16,11 +18,6 @@ from agent.base.value import Value
 from agent.harden.node.service_units import DROPIN, TEMPLATE
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.k3s.services import OPENRC_DIRECTORY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.base.host import Host
 
 
 def is_masked(host: Host, path: PurePosixPath) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from shlex import quote
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-from agent.base.errors import HostError
+from agent.base.errors import HardenError, HostError
+from agent.base.host import Host
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.file_systems import REGULAR_FILE
@@ -17,18 +19,10 @@ from agent.base.repair import Run, Step
 from agent.base.value import Value, replace
 from agent.harden.gate import gate_units
 from agent.harden.gate.gate_state import GateExceptions, read_exceptions
-from agent.harden.gate.gate_units import GateCommand
+from agent.harden.gate.gate_units import Difference, GateCommand
 from agent.harden.node import service_units
 from agent.harden.node.loaded_service import changed_since_load
 from agent.harden.node.service_units import DROPINS, TEMPLATE, UNIT, gate_instance, is_of_k3s
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-    from pathlib import PurePosixPath
-
-    from agent.base.errors import HardenError
-    from agent.base.host import Host
-    from agent.harden.gate.gate_units import Difference
 
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
 
 from agent.harden.guide import guide_row
-from agent.harden.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, ListIncludes, ListSubsetOf
+from agent.harden.guide.criteria import AbsolutePath, AtLeast, Boolean, Criterion, Duration, ListIncludes, ListSubsetOf
 from agent.harden.guide.guide_files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.guide.guide_row import GuideControl, Origin
 from agent.k3s.component_configuration import FIRST_ENABLING_LATER, release_enabling_later
@@ -24,11 +24,6 @@ from agent.k3s.roles_and_versions import (
     Component,
     VersionRange,
 )
-
-if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
-    from agent.harden.guide.criteria import Criterion
 
 
 class OptionRow(GuideControl):
@@ -179,9 +174,7 @@ def _gc_threshold(value: str, origin: Origin, versions: VersionRange) -> OptionR
 _GARBAGE: tuple[OptionRow, ...] = (
     _gc_threshold("10", Origin(guide_row.CONTROLLER_MANAGER, ("1.3.1",)), VersionRange(last=28)),
     _gc_threshold(
-        "100",
-        Origin(guide_row.CONTROLLER_MANAGER, ("1.3.1",), beyond=guide_row.K3S_GUIDE),
-        VersionRange(first=29),
+        "100", Origin(guide_row.CONTROLLER_MANAGER, ("1.3.1",), beyond=guide_row.K3S_GUIDE), VersionRange(first=29)
     ),
 )
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from agent.base import package_data
 from agent.harden.guide import guide_row
 from agent.harden.guide.guide_row import GuideControl, Origin, Texts
 from agent.k3s.roles_and_versions import EVERYWHERE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class SysctlRow(GuideControl):

@@ -9,23 +9,17 @@ Releases before June 2024 do not follow links to directories (k3s-io/k3s #9288).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError, HostError
 from agent.base.host.directories import MOST_FILES, DirectoryEntry, too_many
+from agent.base.host.tree import Tree
 from agent.base.linux.file_systems import DIRECTORY, SYMLINK
-from agent.base.model import Absent, Unreadable
+from agent.base.model import Absent, Location, Unreadable
 from agent.base.value import Value
-from agent.k3s.config import has_suffix
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import PurePosixPath
-
-    from agent.base.host.tree import Tree
-    from agent.base.model import Location
-    from agent.k3s.config import MergedConfig
+from agent.k3s.config import MergedConfig, has_suffix
 
 _SKIP = ".skip"
 

@@ -6,19 +6,16 @@ K3s has v1.4.0 since v1.26.14, v1.27.11, v1.28.7 and v1.29.2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from agent.base.errors import HostError
 from agent.base.host.directories import MOST_FILES, DirectoryEntry
+from agent.base.host.tree import Tree
 from agent.base.linux.file_systems import DIRECTORY, REGULAR_FILE
 from agent.base.model import PRIVATE_FILE, Absent, DefaultPermissions, Directory
 from agent.k3s.roles_and_versions import NETWORK_LEASES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import PurePosixPath
-
-    from agent.base.host.tree import Tree
 
 LOCK = "lock"
 """Name of an empty file that host-local locks, which the benchmarks exclude."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
-from agent.base.errors import AccessDeniedError, HostError, LimitError
+from agent.base.errors import AccessDeniedError, HardenError, HostError, LimitError
+from agent.base.host import Host
 from agent.base.host.directories import MOST_FILES, Total, too_many
 from agent.base.linux.unit_files import dropin_directories
-
-if TYPE_CHECKING:
-    from agent.base.errors import HardenError
-    from agent.base.host import Host
 
 UNIT = "k3s-harden.service"
 """Hardens the host once, for no service of K3s."""

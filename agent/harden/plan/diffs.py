@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Absent, File
-from agent.base.yaml_reader import Scalar, YamlMapping
+from agent.base.yaml_reader import Node, Scalar, YamlMapping
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.k3s.redaction import HIDDEN, is_secret, redacted, shown_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.yaml_reader import Node
 
 _POD_SECURITY_FILE = POD_SECURITY_ADMISSION.path.name
 _OPTIONAL = frozenset({"audit", "audit-version", "enforce-version", "exemptions", "warn", "warn-version"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING, Union
+from typing import Union
 
 from agent.base.linux.sysctl_order import same_value
 from agent.base.model import (
@@ -14,6 +16,9 @@ from agent.base.model import (
     Directory,
     File,
     FilePermissions,
+    Observed,
+    Resource,
+    State,
     Sysctl,
     UnexpectedKind,
     Unreadable,
@@ -21,14 +26,8 @@ from agent.base.model import (
 from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Run, RunVerb
 from agent.base.value import Value, replace
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.base.model import Observed, Resource, State
-
-    Need = Union[PurePosixPath, Sysctl]
-    """What a file requires: another file that exists, or a live kernel value."""
+Need = Union[PurePosixPath, Sysctl]
+"""What a file requires: another file that exists, or a live kernel value."""
 
 
 class Change(Value):

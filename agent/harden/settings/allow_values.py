@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
 
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
+from agent.base.yaml_reader import Node, Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
 from agent.harden.settings.value_kinds import InvalidValue, ValueKind, is_empty, string_of, unique_fields
-from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
+from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, Labels, labels
 from agent.k3s.go_values import is_label, is_label_value, is_qualified_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
-    from agent.base.yaml_reader import Node
-    from agent.k3s.allow_rule import Labels
 
 _ANYWHERE = "anywhere"
 _PORT = r"([1-9]\d{0,4})(?:/(TCP|UDP|SCTP))?"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings.loading import SettingsError
+from agent.harden.settings.waivers import SiteWaiver
 from agent.k3s.cis.versions import Benchmark, beyond_benchmarks, numbers_of, only_in_frameworks
 from agent.k3s.options import Spelling
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import PurePosixPath
-
-    from agent.harden.settings.waivers import SiteWaiver
 
 _CUTOFF = 0.6
 """Lower than that for options: the numbers of controls are short."""

@@ -7,17 +7,13 @@ containerd, contrib/seccomp/seccomp_default.go; Linux, admin-guide/cgroup-v2.rst
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base import package_data, yaml_reader
-from agent.harden.settings.schema import Profile, setting_row
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.harden.settings.schema import SettingRow
+from agent.harden.settings.schema import Profile, SettingRow, setting_row
 
 
 class Preset(NamedTuple):

@@ -7,9 +7,10 @@ its value does not describe it, and what it does. Loading, the overrides of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from agent.base import package_data
 from agent.base.model import FileMode, StrEnum
@@ -22,6 +23,7 @@ from agent.harden.guide.guide_files import (
     POD_SECURITY_POLICIES,
 )
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
+from agent.harden.guide.manifests import EventRateLimit
 from agent.harden.guide.policy_files import Action
 from agent.harden.settings.allow_values import ALLOW_RULES
 from agent.harden.settings.value_kinds import (
@@ -43,17 +45,11 @@ from agent.harden.settings.value_kinds import (
     optional,
 )
 from agent.harden.settings.waiver_values import ACCEPTED_BREAKS, WAIVER_NEEDS, WAIVERS
-from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, SERVERS, Applies, Role, VersionRange
+from agent.harden.settings.waivers import AcceptedBreak, SiteWaiver, WaiverNeeds
+from agent.k3s.allow_rule import AllowRule
+from agent.k3s.roles_and_versions import EVERYWHERE, ON_SERVERS, SERVERS, Applies, Role, Version, VersionRange
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.harden.guide.manifests import EventRateLimit
-    from agent.harden.settings.waivers import AcceptedBreak, SiteWaiver, WaiverNeeds
-    from agent.k3s.allow_rule import AllowRule
-    from agent.k3s.roles_and_versions import Version
-
-    T = TypeVar("T")
+T = TypeVar("T")
 
 _AUDIT, _NETWORK = AUDIT_POLICY.applies, NETWORK_POLICIES.applies
 _POD_SECURITY, _POLICIES = POD_SECURITY_ADMISSION.applies, ADMISSION_POLICIES_APPLY
@@ -218,10 +214,7 @@ class Settings(Value):
     traffic_record_until: str | None = _row("traffic.record-until", optional(DATE), default=None)
     stages_until: str | None = _row(STAGES_UNTIL, optional(DATE), ON_SERVERS, default=None)
     stage_pod_security: PodSecurityStage = _row(
-        "stages.pod-security",
-        _words(PodSecurityStage),
-        _POD_SECURITY,
-        default=PodSecurityStage.RESTRICTED,
+        "stages.pod-security", _words(PodSecurityStage), _POD_SECURITY, default=PodSecurityStage.RESTRICTED
     )
     stage_network_policies: bool = _row("stages.network-policies", on_or_off(), _NETWORK, default=True)
     stage_service_accounts: bool = _row("stages.service-accounts", on_or_off(), ON_SERVERS, default=True)

@@ -6,21 +6,15 @@ as compliant without a remark.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
 
 from agent.base.model import Location
 from agent.base.value import Value
 from agent.harden.guide.guide_files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
-from agent.harden.settings.schema import PodSecurityStage
+from agent.harden.settings.schema import PodSecurityStage, Settings
 from agent.harden.settings.waivers import SiteWaiver
 from agent.k3s.cis.versions import pod_security_standards
-from agent.k3s.roles_and_versions import ON_SERVERS
-
-if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
-    from agent.harden.settings.schema import Settings
-    from agent.k3s.roles_and_versions import Role, Version
+from agent.k3s.roles_and_versions import ON_SERVERS, Role, Version
 
 
 class Stage(Value):

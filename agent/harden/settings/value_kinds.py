@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.value import Value
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternatives, describe_node, duplicates, shown
+from agent.base.yaml_reader import (
+    Node,
+    Scalar,
+    YamlMapping,
+    YamlSequence,
+    alternatives,
+    describe_node,
+    duplicates,
+    shown,
+)
 from agent.harden.guide.manifests import EventRateLimit
 from agent.k3s.go_values import is_label
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, OTHER_ROLES, Version
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from agent.base.yaml_reader import Node
 
 OFF = "off"
 

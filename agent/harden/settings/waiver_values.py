@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from agent.base.model import Location
-from agent.base.yaml_reader import Scalar, YamlSequence, describe_node
+from agent.base.yaml_reader import Node, Scalar, YamlSequence, describe_node
 from agent.harden.settings.value_kinds import (
     BOOLEAN,
     DATE,
@@ -23,11 +24,6 @@ from agent.harden.settings.value_kinds import (
 )
 from agent.harden.settings.waivers import AcceptedBreak, SiteWaiver, WaiverNeeds
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
-    from agent.base.yaml_reader import Node
 
 T = TypeVar("T")
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.model import Location
 from agent.base.value import Value, replace
 from agent.harden.guide.sysctls import SYSCTLS
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from agent.k3s.roles_and_versions import Role
-
+from agent.k3s.roles_and_versions import Role
 
 _SENTENCE = 3
 """Words."""

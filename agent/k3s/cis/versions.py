@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
 from agent.base import package_data
 from agent.base.model import StrEnum
 from agent.base.value import Value
-from agent.k3s.roles_and_versions import VersionRange
-
-if TYPE_CHECKING:
-    from agent.k3s.roles_and_versions import Version
-
+from agent.k3s.roles_and_versions import Version, VersionRange
 
 _EVERY = VersionRange()
 

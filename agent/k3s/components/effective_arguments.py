@@ -5,23 +5,19 @@ agent/harden/node/arguments makes them from the configuration of a host; predict
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
-from agent.base.model import StrEnum
+from agent.base.errors import InputError
+from agent.base.model import Location, StrEnum
+from agent.base.repair import Step
 from agent.base.report import Prediction
 from agent.base.value import Value
 from agent.k3s.components import tables
+from agent.k3s.components.tables import FeatureGate
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.options import Spelling
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from agent.base.errors import InputError
-    from agent.base.model import Location
-    from agent.base.repair import Step
-    from agent.k3s.components.tables import FeatureGate
-    from agent.k3s.roles_and_versions import Component
+from agent.k3s.roles_and_versions import Component
 
 
 class GivenBy(StrEnum):

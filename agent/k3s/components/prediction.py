@@ -7,24 +7,26 @@ of a kind that this program does not support is accepted.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from agent.base.report import Prediction
 from agent.base.value import replace
 from agent.k3s.components import effective_arguments, tables
-from agent.k3s.components.effective_arguments import FEATURE_GATES, Cause, GateSetting, GivenBy, Rejection
+from agent.k3s.components.effective_arguments import (
+    FEATURE_GATES,
+    Cause,
+    EffectiveArguments,
+    GateSetting,
+    Given,
+    GivenBy,
+    Rejection,
+)
 from agent.k3s.components.files.decoding import kind_of_value
 from agent.k3s.components.rules import ParsedArguments, default_values, rejected_by_rule, rules_about
-from agent.k3s.components.values import combined, parse
+from agent.k3s.components.values import Parsed, combined, parse
 from agent.k3s.go_values import InvalidValueError
 from agent.k3s.options import Spelling
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.k3s.components.effective_arguments import EffectiveArguments, Given
-    from agent.k3s.components.values import Parsed
 
 _PFLAG = "github.com/spf13/pflag"
 _FLAGS = f"agent/k3s/components/{tables.FLAGS}"

@@ -7,21 +7,16 @@ keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_lis
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base import package_data
 from agent.base.value import Value
 from agent.k3s.components import values
 from agent.k3s.components.values import LISTS, MAPPINGS
 from agent.k3s.go_values import accepted, duration, is_label, is_label_value, is_qualified_name, is_subdomain, number
-from agent.k3s.roles_and_versions import NEWEST_PREVIEW
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from agent.k3s.roles_and_versions import Component, Version
-
+from agent.k3s.roles_and_versions import NEWEST_PREVIEW, Component, Version
 
 FIRST_MINOR = 34
 LAST_MINOR = 37

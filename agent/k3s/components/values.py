@@ -7,7 +7,8 @@ github.com/spf13/pflag, and k8s.io/component-base/cli/flag.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Union
+from collections.abc import Callable, Sequence
+from typing import Union
 
 from agent.k3s.go_values import (
     FALSE,
@@ -23,11 +24,8 @@ from agent.k3s.go_values import (
     unsigned,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    Parsed = Union[bool, int, float, str, tuple[str, ...], dict[str, str]]
-    """A parsed value. A duration is a whole number of nanoseconds."""
+Parsed = Union[bool, int, float, str, tuple[str, ...], dict[str, str]]
+"""A parsed value. A duration is a whole number of nanoseconds."""
 
 _QUANTITY = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,3})?"
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.assess.assessment import ControlStatus
-from agent.assess.framework_view import rule_results
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
+from agent.assess.framework_view import RuleResult, rule_results
 from agent.assess.frameworks.references import STIG_RELEASE, STIG_TITLE
 from agent.base.report import K3S_VERSION, ROLE
 from agent.reports.assessments import common
 from agent.reports.assessments.common import few, verdict_fix
 from agent.reports.assessments.oscal import identifier
-
-if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment, Verdict
-    from agent.assess.framework_view import RuleResult
 
 _STATUSES = {
     ControlStatus.PASS: "not_a_finding",

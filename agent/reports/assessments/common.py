@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from agent.assess.assessment import Assessment, ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict
 from agent.assess.benchmark.catalogue import SECTIONS
 from agent.base.repair import FixOwner
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.value import Row, Value, replace
 from agent.reports import repair_texts
 from agent.reports.formats import Verbosity
+from agent.reports.repair_texts import Caller
 from agent.reports.text import count_of, printable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from agent.assess.assessment import Evidence, Note, Verdict
-    from agent.reports.repair_texts import Caller
-
-    _T = TypeVar("_T")
+_T = TypeVar("_T")
 
 
 class Awaiting(Value):

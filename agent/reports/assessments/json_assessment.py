@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from agent.assess.assessment import SCHEMA
+from agent.assess.assessment import SCHEMA, Assessment, Evidence, Note, Verdict, Waiver
 from agent.assess.frameworks.references import references_of
 from agent.assess.provenance import sha256_of_report
 from agent.base.times import timestamp
 from agent.reports.assessments.common import section_title
 from agent.reports.repair_texts import location_object, next_step_object, repair_object
-
-if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
 
 
 def assessment_json(assessment: Assessment) -> str:

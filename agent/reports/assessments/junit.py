@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.reports.assessments import common
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.assess.assessment import Assessment, Verdict
 
 
 def as_junit(assessment: Assessment) -> str:

@@ -5,20 +5,15 @@ The keys are those of the Go structs in kube-bench, check/controls.go and check/
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.assess.benchmark.catalogue import SECTIONS
 from agent.base.report import K3S_VERSION
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import Version
 from agent.reports.assessments.common import UNNUMBERED, verdict_fix
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from agent.assess.assessment import Assessment, Verdict
 
 _PARTS = {
     "1": ("master", "Control Plane Security Configuration"),

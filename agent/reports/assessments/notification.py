@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from agent.assess.likely_cause import gate_gaps, is_compliant
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
+from agent.assess.likely_cause import Notification, gate_gaps, is_compliant
 from agent.base.repair import NO_REPAIR
 from agent.base.times import timestamp
 from agent.reports.assessments.common import cleaned
 from agent.reports.repair_texts import location_object, repair_object
 from agent.reports.text import count_of, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from agent.assess.assessment import Assessment, ControlStatus, Verdict
-    from agent.assess.likely_cause import Notification
 
 SCHEMA = 2
 """The version of a notification's JSON; it changes with the shape."""

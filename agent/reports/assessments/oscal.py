@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID, uuid5
 
 from agent import __version__
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.assess.framework_view import coverage, rule_results, worst
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import nist_controls, references_of
@@ -20,12 +21,7 @@ from agent.base.report import K3S_VERSION, ROLE
 from agent.base.times import timestamp
 from agent.reports.assessments.common import assessment_title, owner_name, verdict_fix
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from agent.assess.assessment import Assessment, Verdict
-
-    Json = dict[str, Any]
+Json = dict[str, Any]
 
 _VERSION = "1.2.1"
 _NAMES = UUID("6f2ddd16-3dd5-5d8c-9d44-3f6f4b1c6a5e")

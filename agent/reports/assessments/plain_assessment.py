@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from agent.assess.assessment import Assessment, Verdict
 from agent.reports.assessments import common
 from agent.reports.formats import Verbosity
 from agent.reports.repair_texts import labelled, step_lines
 from agent.reports.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.assess.assessment import Assessment, Verdict
 
 
 def assessment_lines(assessment: Assessment, verbosity: Verbosity) -> str:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import StringIO
 from itertools import groupby
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from agent.assess.assessment import ControlStatus
-from agent.base.repair import FixOwner
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
+from agent.base.repair import FixOwner, Repair
 from agent.reports import repair_texts
 from agent.reports.assessments import common
+from agent.reports.assessments.common import Awaiting
 from agent.reports.formats import Verbosity
 from agent.reports.layout import NARROW, indent_of, joined, padded, print_line, styled, write_captured
 from agent.reports.repair_texts import print_next_steps
 from agent.reports.table_report import print_facts, print_fix, print_result
 from agent.reports.text import stripped
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.assess.assessment import Assessment, Verdict
-    from agent.base.repair import Repair
-    from agent.reports.assessments.common import Awaiting
 
 _STYLE = {
     ControlStatus.PASS: "green",

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
 
 from agent.base.repair import Run
 from agent.base.report import NextStep
 from agent.base.value import Value
 from agent.k3s.redaction import TOKEN_PLACEHOLDER
-from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, TOKEN_FILE, Role
-
-if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
-    from agent.k3s.roles_and_versions import Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, TOKEN_FILE, Role, Version
 
 _INSTALLER = "curl -sfL https://get.k3s.io |"
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.base.value import replace
 from agent.harden.desired import dropin_options
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
+from agent.harden.node.facts import HostFacts
+from agent.harden.settings.schema import Settings
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from agent.harden.node.facts import HostFacts
-    from agent.harden.settings.schema import Settings
 
 _PSA_TEMPLATE = "rancher-restricted"
 """Pod Security template of Rancher; it provides the admission configuration, so no argument names one."""

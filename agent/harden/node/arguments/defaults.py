@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from agent.base.model import Location
 from agent.harden.node.datastore import Datastore
-from agent.harden.node.facts import will_run_etcd
+from agent.harden.node.facts import HostFacts, will_run_etcd
 from agent.k3s import default_arguments
 from agent.k3s.components.effective_arguments import Given, GivenBy
-from agent.k3s.default_arguments import Needs
+from agent.k3s.default_arguments import DefaultArgument, Needs
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.model import Location
-    from agent.harden.node.facts import HostFacts
-    from agent.k3s.default_arguments import DefaultArgument
 
 PROTECT_KERNEL_DEFAULTS = "protect-kernel-defaults"
 SECRETS_ENCRYPTION = "secrets-encryption"

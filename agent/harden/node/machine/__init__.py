@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.value import Value
-from agent.harden.node.facts import will_run_etcd
+from agent.harden.node.facts import HostFacts, will_run_etcd
 from agent.harden.node.machine.identity_and_network_facts import (
     Identity,
     Network,
@@ -21,10 +21,6 @@ from agent.harden.node.machine.program_and_storage_facts import Program, Storage
 from agent.harden.node.platform import os_releases
 from agent.k3s.ports import required_ports
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from agent.base.host import Host
-    from agent.harden.node.facts import HostFacts
 
 _UNITS = PurePosixPath("/etc/systemd/system")
 _FIRST, _OWN = PurePosixPath("/proc/1"), PurePosixPath("/proc/self")

@@ -5,27 +5,22 @@ from __future__ import annotations
 import re
 import time
 from binascii import a2b_base64
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
-from agent.base.host.sockets import socket_owners
+from agent.base.host import Host
+from agent.base.host.sockets import Listener, SocketOwner, socket_owners
 from agent.base.host.systemd import Systemd
+from agent.base.model import Location
 from agent.base.value import Value
 from agent.harden.node.datastore import Datastore
+from agent.k3s.config import MergedConfig
 from agent.k3s.pem import validity
+from agent.k3s.ports import Port
 from agent.k3s.redaction import HIDDEN
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    from agent.base.host import Host
-    from agent.base.host.sockets import Listener, SocketOwner
-    from agent.base.model import Location
-    from agent.k3s.config import MergedConfig
-    from agent.k3s.ports import Port
 
 _PROC_NET = PurePosixPath("/proc/1/net")
 """The network of the first process, which starts K3s: a sandbox can have another one."""

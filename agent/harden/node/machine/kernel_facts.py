@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
-from agent.base.host import machine
-from agent.base.linux.file_systems import (
-    KernelModule,
-    Missing,
-    disabled,
-    in_kernel_configuration,
-    lists_module,
-)
+from agent.base.host import Host, machine
+from agent.base.linux.file_systems import KernelModule, Missing, disabled, in_kernel_configuration, lists_module
 from agent.base.model import Location, Sysctl
 from agent.base.value import Value, replace
+from agent.k3s.config import MergedConfig
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
-    from agent.k3s.config import MergedConfig
 
 _UNIFIED = PurePosixPath("/sys/fs/cgroup/cgroup.controllers")
 _OWN_GROUPS = PurePosixPath("/proc/self/cgroup")

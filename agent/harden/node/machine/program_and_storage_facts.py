@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
-from agent.base.host import machine
+from agent.base.host import Host, machine
 from agent.base.host.directories import DirectoryEntry
+from agent.base.host.machine import Space
 from agent.base.linux import file_systems
+from agent.base.linux.file_systems import Mount
 from agent.base.linux.unit_files import assignments
+from agent.base.model import Location
 from agent.base.value import Value
 from agent.harden.node.platform import live_mounts
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_BINARY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
-    from agent.base.host.machine import Space
-    from agent.base.linux.file_systems import Mount
-    from agent.base.model import Location
-    from agent.k3s.services import K3sUnit
+from agent.k3s.services import K3sUnit
 
 _ENFORCE = PurePosixPath("/sys/fs/selinux/enforce")
 _SELINUX_CONFIG = PurePosixPath("/etc/selinux/config")

@@ -9,16 +9,19 @@ which is not known here. Seen at 1.37.2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.yaml_reader import BoundsError, Scalar, YamlMapping, YamlSequence, shown
+from agent.base.yaml_reader import BoundsError, Node, Scalar, YamlMapping, YamlSequence, shown
 from agent.k3s.components import tables
 from agent.k3s.components.effective_arguments import FEATURE_GATES, Given, GivenBy
 from agent.k3s.components.files.decoding import (
     KINDS,
+    FieldType,
     FileField,
     FileRejection,
     fields_of,
@@ -34,14 +37,6 @@ from agent.k3s.components.files.decoding import (
 )
 from agent.k3s.components.values import MAPPINGS
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import PurePosixPath
-
-    from agent.base.yaml_reader import Node
-    from agent.k3s.components.files.decoding import FieldType
-
 
 _AFTER_NULL = {
     "authentication.anonymous.enabled": "false",

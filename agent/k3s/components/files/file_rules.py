@@ -6,15 +6,18 @@ in the mapping. `--name` in a rule is an argument of the component.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
+from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base import package_data
 from agent.base.errors import InputError
 from agent.base.report import Prediction
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, shown
+from agent.base.yaml_reader import Node, Scalar, YamlMapping, YamlSequence, shown
 from agent.k3s.components.files.decoding import (
+    FieldType,
     FileRejection,
     fields_of,
     first_mapping,
@@ -26,21 +29,12 @@ from agent.k3s.components.files.decoding import (
     wrong_types,
 )
 from agent.k3s.components.relations import name_in, texts_in
-from agent.k3s.components.rules import rule_of
+from agent.k3s.components.rules import ValueRule, rule_of
 from agent.k3s.components.tables import describe, minors_in
+from agent.k3s.components.values import Parsed
 from agent.k3s.go_values import accepted, duration
 from agent.k3s.redaction import redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from pathlib import PurePosixPath
-
-    from agent.base.yaml_reader import Node
-    from agent.k3s.components.files.decoding import FieldType
-    from agent.k3s.components.rules import ValueRule
-    from agent.k3s.components.values import Parsed
-    from agent.k3s.roles_and_versions import Component
-
+from agent.k3s.roles_and_versions import Component
 
 FILE_RULES = "file_rules.tsv"
 _LONGEST_MESSAGE = 200
