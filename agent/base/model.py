@@ -14,7 +14,6 @@ from agent.base.value import Value
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
-    from agent.base.repair import Step
 
 _ALL_BITS = 0o7777
 
@@ -158,8 +157,9 @@ class UnexpectedKind(Value):
     id: str
     kind: str
     """Such as "symlink" or "FIFO"."""
-    steps: tuple[Step, ...] = ()
-    """What to do, if it is more than to move the file away."""
+    link: str = ""
+    target: str = ""
+    """The symlink above it that leads nowhere, and where it leads; empty for another obstacle."""
 
 
 class Unreadable(Value):

@@ -201,6 +201,11 @@ def _reversed(edit: Edit) -> Edit | None:
     return replace(edit, location=edit.location._replace(line=moved), old=edit.new, new=edit.old)
 
 
+def broken_link(link: str, target: str) -> Repair:
+    """Return what to do about a symlink that leads nowhere."""
+    return Repair((Instruction(f"mount or create {target}, or correct the symlink {link}"),))
+
+
 NO_REPAIR = Repair()
 """Nothing has to be done."""
 

@@ -545,6 +545,5 @@ def syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError
         mark = (getattr(error, "context_mark", None) if found.begin else None) or mark
     else:
         problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
-    return InputError(
-        Location(path, mark.line + 1 if mark else 0), f"the file is not YAML: {problem}", Instruction(hint)
-    )
+    location = Location(path, mark.line + 1 if mark else 0)
+    return InputError(location, f"the file is not YAML: {problem}", Instruction(hint or "correct the YAML", location))

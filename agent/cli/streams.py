@@ -138,7 +138,7 @@ def error_lines(message: str, repair: Repair, width: int) -> list[str]:
     if not width:
         return [head, f"{indent}fix: {fix}"] if fix else [head]
     shown = wrapped(head, width, hanging=indent)
-    if all(step.is_command for step in repair_texts.steps(repair)):
+    if repair.steps and all(step.is_command for step in repair_texts.steps(repair)):
         from agent.reports.layout import command_lines
 
         first, *others = command_lines(fix, width - len(below))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.base.linux.file_systems import file_kind
 from agent.base.model import GROUP_OR_OTHERS_WRITE, Owner
-from agent.base.repair import Instruction, Run, Step
+from agent.base.repair import Instruction, Run, Step, broken_link
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class BrokenLink(MissingParent):
     def __init__(self, link: str, target: str) -> None:
         super().__init__()
         self.problem = f"{link} is a symlink to {target}, which does not exist"
-        self.steps = (Instruction(f"mount or create {target}, or correct the symlink {link}"),)
+        self.link, self.target = link, target
+        self.steps = broken_link(link, target).steps
 
 
 class NotADirectory(NotADirectoryError):  # noqa: N818 - control flow inside this package

@@ -75,8 +75,9 @@ def run(
             start_new_session=True,
         )
     except OSError as error:
-        hint = f"install {argv[0]}" if isinstance(error, FileNotFoundError) and "/" not in argv[0] else ""
-        raise HostError(f"cannot run {argv[0]}: {error.strerror}", Instruction(hint)) from error
+        is_missing = isinstance(error, FileNotFoundError) and "/" not in argv[0]
+        steps = (Instruction(f"install {argv[0]}"),) if is_missing else ()
+        raise HostError(f"cannot run {argv[0]}: {error.strerror}", *steps) from error
     try:
         stdout, stderr = _outputs(process, deadline, largest_output)
         code = process.wait(max(0, deadline - time.monotonic()))

@@ -140,7 +140,9 @@ class Tree(DirectoryTree):
             with self._resolved(path) as node:
                 return read_state(node)
         except BrokenLink as link:
-            return UnexpectedKind(id=resource_id, kind=f"path below a broken link: {link.problem}", steps=link.steps)
+            return UnexpectedKind(
+                id=resource_id, kind=f"path below a broken link: {link.problem}", link=link.link, target=link.target
+            )
         except FileNotFoundError:
             return Absent(path)
         except NotADirectory as parent:

@@ -23,7 +23,7 @@ from agent.base.model import (
     UnexpectedKind,
     Unreadable,
 )
-from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Run, RunVerb
+from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Run, RunVerb, broken_link
 from agent.base.value import Value, replace
 
 Need = Union[PurePosixPath, Sysctl]
@@ -385,8 +385,8 @@ def _guarded(now: File, expected: File) -> Iterator[Change]:
 def _blocked(now: Observed, *, is_file: bool = False) -> Refusal:
     if isinstance(now, Unreadable):
         return Refusal(now.id, f"cannot be read: {now.reason}", cause=Cause.NOT_READABLE)
-    if isinstance(now, UnexpectedKind) and now.steps:
-        return Refusal(now.id, f"is {describe_state(now)}", Repair(now.steps))
+    if isinstance(now, UnexpectedKind) and now.link:
+        return Refusal(now.id, f"is {describe_state(now)}", broken_link(now.link, now.target))
     repair = _moved_away(now.id)
     if not is_file:  # a symlink at the path of a directory can lead to the data of K3s
         answers = (Answer("No", "apply makes the directory", repair.steps), Answer("Yes", "apply leaves it", ()))

@@ -16,7 +16,7 @@ OF_CHECK = "run k3s-harden check --help for its options"
 OF_ALL = "run k3s-harden --help for all commands"
 NO_OPTION = "k3s-harden has no such option"
 NO_ROLE = "invalid value for '--role': '{}' is not one of 'server', 'agent', 'auto'"
-A_ROOT = "pass the root directory of a host tree, such as the mount point of an image"
+A_ROOT = "pass the mount point of an image, or another host tree"
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,6 @@ from agent.base.host.directories import DirectoryEntry
 from agent.base.host.tree import LARGEST_READ
 from agent.base.host.writable_tree import WritableTree
 from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Owner, UnexpectedKind, Unreadable
-from agent.base.repair import Instruction
 from agent.base.value import replace
 from agent.reports import repair_texts
 from tests.fake import in_memory, mounted, names
@@ -302,7 +301,7 @@ def test_a_parent_that_is_a_broken_link_is_an_obstacle_with_its_cause(root: Path
     problem = "/etc/k3s is a symlink to /srv/disk/k3s, which does not exist"
     fix = "mount or create /srv/disk/k3s, or correct the symlink /etc/k3s"
     kind = f"path below a broken link: {problem}"
-    assert tree.observe(path) == UnexpectedKind(id=str(path), kind=kind, steps=(Instruction(fix),))
+    assert tree.observe(path) == UnexpectedKind(id=str(path), kind=kind, link="/etc/k3s", target="/srv/disk/k3s")
     with pytest.raises(HostError) as caught:
         tree.write(file(path))
     assert (caught.value.message, repair_texts.text(caught.value.repair)) == (f"cannot write {path}: {problem}", fix)

@@ -328,7 +328,7 @@ def test_a_directory_that_others_can_write_is_damage(place: PurePosixPath, journ
     ((path, error),) = journal.damage(journal.runs()).items()
     assert path == place
     assert "mode 0770, expected a directory that only root can write" in error.message
-    assert repair_texts.text(error.repair).endswith(f"sudo chown root:root {place} && sudo chmod go-w {place}")
+    assert repair_texts.text(error.repair).endswith(f"`sudo chown root:root {place} && sudo chmod go-w {place}`")
 
 
 def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
