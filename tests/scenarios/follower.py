@@ -17,6 +17,14 @@ from tests.scenarios.host_tree import HostTree
 
 _SHADOWED = ("/etc", "/var", "/run", "/srv", "/opt", "/usr/local", "/usr/lib/systemd", "/usr/lib/sysctl.d", "/proc/sys")
 
+_TOOLS = {
+    "sudo": 'exec "$@"',
+    "curl": "",
+    "journalctl": "",
+    "systemctl": "case $1 in unmask) rm /etc/systemd/system/$2;; restart) rm -f /run/k3s-harden/*.${2%.service};; esac",
+}
+"""Scripts in the place of programs that would need a network or a running systemd."""
+
 
 class Follower:
     """Edits the files of a host tree, and runs the commands on it. Commands of others require root."""
@@ -26,10 +34,10 @@ class Follower:
         self._tools = host.root.with_name("tools")
         if not self._tools.exists():
             self._tools.mkdir()
-            sudo = self._tools / "sudo"
-            sudo.write_text('#!/bin/sh\nexec "$@"\n')
-            sudo.chmod(0o755)
-            (self._tools / "systemctl").symlink_to("/bin/true")
+            for name, line in _TOOLS.items():
+                tool = self._tools / name
+                tool.write_text(f"#!/bin/sh\n{line}\n")
+                tool.chmod(0o755)
         for name, line in (("passwd", "root:x:0:0:root:/root:/bin/sh"), ("group", "root:x:0:")):
             host.write(f"/etc/{name}", f"{line}\n")
         self._edits: set[tuple[str, int | None, str, str]] = set()
@@ -94,9 +102,9 @@ class Follower:
         command = re.sub(r"^(?:sudo )?chroot \S+ ", "sudo ", command)
         words = shlex.split(command.removeprefix("sudo "))
         if words[:1] == ["k3s-harden"]:
-            if "--root" not in words:
+            if "--root" not in words and words[1] not in {"explain", "impact", "render"}:
                 words += ["--root", str(self.host.root), *self.host.options]
-            assert words[words.index("--root") + 1] == str(self.host.root)
+            assert "--root" not in words or words[words.index("--root") + 1] == str(self.host.root)
             self._own(words[1:])
             return
         if lacking := without_private_mounts():
@@ -107,7 +115,7 @@ class Follower:
         script = f"set -eu\nmount --make-rprivate /\n{mounts}mount -o remount,bind,ro /\n{command}\n"
         done = subprocess.run(
             ["unshare", "--mount", "bash", "-c", script],
-            env={"PATH": f"{self._tools}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+            env={"PATH": f"{self._tools}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "SERVER": "server-1"},
             capture_output=True,
             text=True,
             check=False,
@@ -118,6 +126,15 @@ class Follower:
     def _own(self, words: list[str]) -> None:
         """Run k3s-harden. If it names a directory that is not safe, carry out its advice and run it again."""
         assert self.host.program is not None
+        if words[0] == "install":
+            is_packaged = self.host["/usr/lib/systemd/system/k3s-harden@.service"].exists()
+            program = "/usr/bin/k3s-harden" if is_packaged else "/opt/k3s-harden"
+            self.host.write("/usr/lib/systemd/systemd")
+            self.host.write(program, "#!/bin/sh\n", 0o755)
+            words += ["--program", program]
+        if words[0] == "check":  # the next run is this one
+            at = words.index("--root")
+            self.host.options = (*words[1:at], *words[at + 2 :])
         done = self.host.program.run(*words)
         seen: set[str] = set()
         while done.code not in {0, 3}:
