@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
-from agent.base.repair import Repair
+from agent.base.repair import Instruction, Repair
 
 if TYPE_CHECKING:
     from agent.base.model import Location
@@ -72,9 +72,12 @@ class NotEmptyError(HostError):
 
 
 class UsageError(HardenError):
-    """An option or a combination of options is invalid."""
+    """An option or a combination of options is invalid. A text is what to change in this command line."""
 
     exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, *steps: Step | str) -> None:
+        super().__init__(message, *(Instruction(step) if isinstance(step, str) else step for step in steps))
 
 
 class InputError(HardenError):

@@ -17,7 +17,6 @@ from typer.main import get_command
 
 from agent import __version__
 from agent.base.errors import ExitCode, UsageError
-from agent.base.repair import Instruction
 from agent.cli.caller import REPEATED_OPTIONS
 from agent.cli.commands import COMMANDS
 from agent.cli.help_text import PROGRAM, Grouped, epilog, summary
@@ -165,4 +164,4 @@ def _usage_error(error: Any, words: "Sequence[str]") -> UsageError:  # noqa: ANN
     # Without the dashes, which make all options similar.
     names = {other.lstrip("-"): other for other in known}
     similar = difflib.get_close_matches(name.lstrip("-"), names, n=1, cutoff=0.65)
-    return UsageError(message, Instruction(f"did you mean {names[similar[0]]}?" if similar else hint))
+    return UsageError(message, f"did you mean {names[similar[0]]}?" if similar else hint)

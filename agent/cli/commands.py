@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import ExitCode, UsageError
-from agent.base.repair import Instruction
 from agent.base.report import Wording
 from agent.base.value import Value, replace
 from agent.cli.host_options import HostOptions, absolute
@@ -264,13 +263,9 @@ def assess(
     printed = printed.with_format_of_output()
     printed.refuse_contradictions()
     if allowed_signers and not baseline:
-        raise UsageError(
-            "cannot use --allowed-signers without --baseline", Instruction("pass --baseline FILE, or omit it")
-        )
+        raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
     if report_to_api and not options.node:
-        raise UsageError(
-            "cannot use --report-to-api without --node: it is for pods", Instruction("pass --node NAME, or omit it")
-        )
+        raise UsageError("cannot use --report-to-api without --node: it is for pods", "pass --node NAME, or omit it")
     if compare:
         printed.finish_comparison(compared(*map(absolute, compare)))
     if every is not None:
@@ -285,9 +280,7 @@ def assess(
         signers = None if allowed_signers is None else absolute(allowed_signers)
         earlier = load_baseline(Host.real(), absolute(baseline), signers)
     if (cluster or probe) and options.root != "/":
-        raise UsageError(
-            "cannot use --cluster with --root: a host tree has no API server", Instruction("omit one of them")
-        )
+        raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
     host, request = options.host(), options.request()
     if earlier is not None:
         require_use(host, earlier, baseline_days, of_another=other_machine)
@@ -295,9 +288,7 @@ def assess(
     with progress("assess", quiet=printed.quiet) as shown:
         done = assess_host(host, request, scope, shown)
     if scope.with_cluster and done.node.facts.role is Role.AGENT:
-        raise UsageError(
-            "cannot use --cluster on an agent: it has no API server", Instruction("run the command on a server")
-        )
+        raise UsageError("cannot use --cluster on an agent: it has no API server", "run the command on a server")
     printed.finish_assessment(verb.with_next_steps(host, done), options.caller, to_api=report_to_api)
 
 

@@ -53,8 +53,7 @@ class HostOptions(Value):
             return Host.real()
         if not self.root:
             raise UsageError(
-                "cannot use --root: the value is empty",
-                Instruction("check that the variable that it comes from is set"),
+                "cannot use --root: the value is empty", "check that the variable that it comes from is set"
             )
         try:
             path = str(absolute(Path(self.root)))
@@ -73,7 +72,7 @@ class HostOptions(Value):
         if host.is_empty and not self.allow_empty_root:
             raise UsageError(
                 f"cannot use --root {self.root}: it contains neither etc nor usr, so it is not the root of a host",
-                Instruction("check that the image is mounted there; for a new tree, pass --allow-empty-root"),
+                "check that the image is mounted there; for a new tree, pass --allow-empty-root",
             )
         return host
 
@@ -135,6 +134,5 @@ def absolute(path: Path) -> PurePosixPath:
         return PurePosixPath(path.absolute())
     except FileNotFoundError:
         raise UsageError(
-            f"cannot use {path}: the current directory does not exist",
-            Instruction("pass an absolute path, or change the directory"),
+            f"cannot use {path}: the current directory does not exist", "pass an absolute path, or change the directory"
         ) from None

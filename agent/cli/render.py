@@ -108,13 +108,11 @@ def cloud_init(
 
     is_printed = output in (None, Path("-"))
     if embed_token is not None and is_printed:
-        raise UsageError(
-            "cannot use --embed-token without --output, which writes a file with mode 0600", Instruction("pass both")
-        )
+        raise UsageError("cannot use --embed-token without --output, which writes a file with mode 0600", "pass both")
     token = b"" if embed_token is None else Host.real().machine_tree.read_input(absolute(embed_token)) or b"\n"
     joins = joining(join, token_file, token, cluster_init=cluster_init)
     if proxy and not re.fullmatch(r"https?://[\w.:-]+", proxy, re.ASCII):
-        raise UsageError("cannot use --proxy: expected http://HOST:PORT", Instruction(_OMIT))
+        raise UsageError("cannot use --proxy: expected http://HOST:PORT", _OMIT)
     k3s = K3sDownload(
         _url("--installer-url", installer_url, is_verified=installer_sha256 is not None),
         _digest("--installer-sha256", installer_sha256) if installer_sha256 is not None else "",
@@ -148,9 +146,7 @@ def ignition(
 
     download = _download("ignition", url, sha256, "`sudo make bundle` builds the extension, a file in dist/*.raw")
     if not download.url.startswith(("https:", "http:")):
-        raise UsageError(
-            f"cannot use --url: found {url}, expected https://HOST/PATH", Instruction("serve the file to new hosts")
-        )
+        raise UsageError(f"cannot use --url: found {url}, expected https://HOST/PATH", "serve the file to new hosts")
     facts, files = new_host(options.settings_file, options.overrides, ALONE)
     print_or_write(config(facts, download, files), output)
 
@@ -181,13 +177,9 @@ def assessment_job(
     from agent.verbs.render.pods import AssessmentJob
 
     if bool(node) == all_nodes:
-        raise UsageError(
-            "cannot render assessment-job without --node or --all-nodes, or with both", Instruction("pass one of them")
-        )
+        raise UsageError("cannot render assessment-job without --node or --all-nodes, or with both", "pass one of them")
     if node and every is not None:
-        raise UsageError(
-            "cannot use --every with --node: a Job assesses once", Instruction("omit it, or pass --all-nodes")
-        )
+        raise UsageError("cannot use --every with --node: a Job assesses once", "omit it, or pass --all-nodes")
     words = [f"--k3s-version={options.k3s_version}"] if options.k3s_version else []
     words += [f"--format={output_format}"] if output_format is not Format.AUTO else []
     job = AssessmentJob(node, namespace, image, every or _HOURS, tuple(words), reports_to_api=report_to_api)
@@ -200,29 +192,27 @@ def _download(document: str, url: Optional[str], sha256: Optional[str], hint: st
 
     if url is None or sha256 is None:
         problem = f"cannot render {document} without --url and --sha256, which name the program to run on the host"
-        raise UsageError(problem, Instruction(hint))
+        raise UsageError(problem, hint)
     return Download(_url("--url", url), _digest("--sha256", sha256))
 
 
 def _url(option: str, url: str, *, is_verified: bool = True) -> str:
     """Return a URL for a script. Raises UsageError; also if nothing verifies what root runs from there."""
     if "@" in url.partition("://")[2].partition("/")[0]:
-        raise UsageError(f"cannot use {option}: expected a URL without a user and password", Instruction(_OMIT))
+        raise UsageError(f"cannot use {option}: expected a URL without a user and password", _OMIT)
     if not (is_verified or url.startswith(("https://", "file://"))):
         hint = "serve it by https" + ", or pass --installer-sha256" * (option == "--installer-url")
-        raise UsageError(
-            f"cannot use {option}: found {url}, expected https:// if no checksum verifies it", Instruction(hint)
-        )
+        raise UsageError(f"cannot use {option}: found {url}, expected https:// if no checksum verifies it", hint)
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
         problem = f"cannot use {option}: found {url}, expected a URL without shell characters"
-        raise UsageError(problem, Instruction("percent-encode them, or rename the file"))
+        raise UsageError(problem, "percent-encode them, or rename the file")
     return url
 
 
 def _digest(option: str, sha256: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         problem = f"cannot use {option}: found {sha256}, expected 64 hexadecimal digits"
-        raise UsageError(problem, Instruction("pass the first word that `sha256sum FILE` prints"))
+        raise UsageError(problem, "pass the first word that `sha256sum FILE` prints")
     return sha256.lower()
 
 

@@ -43,7 +43,7 @@ class ReportOptions(Value):
     def refuse_contradictions(self) -> None:
         """Raise UsageError for options that exclude each other."""
         if self.verbose and self.quiet:
-            raise UsageError("cannot use --verbose with --quiet", Instruction("omit one of them"))
+            raise UsageError("cannot use --verbose with --quiet", "omit one of them")
 
     def finish(self, report: Report, caller: Callable[[], Caller], wording: Wording | None = None) -> NoReturn:
         """Print the report, worded for its verb, and exit with its exit code."""
@@ -88,7 +88,7 @@ class AssessmentOptions(ReportOptions):
             problem = (
                 f"cannot use --format {self.output_format} with --output {self.output}: {ending} is another format"
             )
-            raise UsageError(problem, Instruction(f"omit --format, or pass --format {ENDINGS[ending][0]}"))
+            raise UsageError(problem, f"omit --format, or pass --format {ENDINGS[ending][0]}")
         for option, value, formats in (
             ("--beyond", self.beyond, (Format.KUBE_BENCH,)),
             ("--framework", self.framework, (*REPORT_FORMATS, Format.HTML)),
@@ -96,11 +96,9 @@ class AssessmentOptions(ReportOptions):
             if value and self.output_format not in formats:
                 only = f"only {formats[0]} supports it" if not formats[1:] else f"it requires {', '.join(formats)}"
                 problem = f"cannot use {option} with --format {self.output_format}: {only}"
-                raise UsageError(problem, Instruction(f"omit {option}"))
+                raise UsageError(problem, f"omit {option}")
         if self.sign and self.output in (None, Path("-")):
-            raise UsageError(
-                "cannot use --sign without --output: a signature is for a file", Instruction("pass --output FILE")
-            )
+            raise UsageError("cannot use --sign without --output: a signature is for a file", "pass --output FILE")
 
     def finish_comparison(self, comparison: Comparison) -> NoReturn:
         """Print or write what differs between two reports, and exit with its exit code."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.base.errors import UsageError
-from agent.base.repair import FixOwner, Instruction
+from agent.base.repair import FixOwner
 from agent.base.value import replace
 from agent.k3s.cis.versions import Benchmark
 from agent.verbs.advice import next_steps
@@ -44,5 +44,5 @@ def benchmark_named(text: str) -> Benchmark | None:
     except ValueError:
         raise UsageError(
             f"cannot assess against the benchmark {text}: it is unknown",
-            Instruction(f"pass one of {', '.join(Benchmark)}, or {AUTO}"),
+            f"pass one of {', '.join(Benchmark)}, or {AUTO}",
         ) from None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError, UsageError
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
-from agent.base.repair import Instruction
 from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.times import seconds_of, timestamp
 from agent.harden.gate import gate_state, gate_units, installed_gate
@@ -31,7 +30,7 @@ def minutes_of(duration: str) -> int:
         if minutes <= _LONGEST:
             return minutes
     problem = f"cannot use --for: found {duration}, expected a duration of at most 24h"
-    raise UsageError(problem, Instruction("pass one such as 30m or 2h; by then, fix what the gate reports"))
+    raise UsageError(problem, "pass one such as 30m or 2h; by then, fix what the gate reports")
 
 
 def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False) -> Report:
@@ -41,9 +40,7 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
     """
     host.refuse_ordinary_user("bypass")
     if not host.is_live:
-        raise UsageError(
-            "cannot bypass the gate of a host tree: no service runs in it", Instruction("run it on the host")
-        )
+        raise UsageError("cannot bypass the gate of a host tree: no service runs in it", "run it on the host")
     directories = (*UNIT_DIRECTORIES, OPENRC_DIRECTORY)
     gated = installed_gate.detect_gate(host).dropins
     guarded = [name for name in gated if any(host.tree.exists(directory / name) for directory in directories)]
@@ -53,7 +50,7 @@ def bypass(host: Host, named: Sequence[str], minutes: int, *, each: bool = False
         names = " or ".join(f"--unit {name}" for name in guarded)
         usual = "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
         problem = f"cannot bypass the gate of {what}: there is no such service with a gate"
-        raise UsageError(problem, Instruction(f"pass {names}" if guarded else usual))
+        raise UsageError(problem, f"pass {names}" if guarded else usual)
     uptime = gate_state.uptime(host)
     if not uptime:
         raise HostError("cannot bypass the gate: /proc/uptime, by which the bypass expires, cannot be read")

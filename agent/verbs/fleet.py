@@ -80,11 +80,9 @@ def requirement(state: str | None, max_age: str, expected: int | None, names: Pu
         seconds = float(seconds_of(max_age))
     except ValueError:
         problem = f"cannot use --max-age: found {max_age}, expected a duration"
-        raise UsageError(problem, Instruction("pass one such as 90m, 26h or 3d")) from None
+        raise UsageError(problem, "pass one such as 90m, 26h or 3d") from None
     if state not in (None, "compliant", "full"):
-        raise UsageError(
-            f"cannot use --require: found {state}, expected compliant or full", Instruction("pass --require compliant")
-        )
+        raise UsageError(f"cannot use --require: found {state}, expected compliant or full", "pass --require compliant")
     named: frozenset[str] = frozenset()
     if names is not None:
         with named_files.opened_text(names) as stream:
@@ -102,7 +100,7 @@ def results(only: str | None) -> Sequence[str]:
     chosen = tuple(only.split(",") if only else PublishedResult)
     if not set(chosen) <= set(names):
         problem = f"cannot use --only: found {only}, expected {', '.join(names)}"
-        raise UsageError(problem, Instruction("separate them by commas"))
+        raise UsageError(problem, "separate them by commas")
     return chosen
 
 

@@ -76,18 +76,14 @@ def install(host: Host, installation: Installation, *, enforce: bool = False) ->
     if installation.packaged and installation.program != PACKAGED_PROGRAM:
         raise UsageError(
             f"cannot install a gate that runs {installation.program}: the package has its own, {PACKAGED_UNITS / UNIT}",
-            Instruction(
-                f"run {PACKAGED_PROGRAM} install, or pass --program {PACKAGED_PROGRAM}; or remove the package first"
-            ),
+            f"run {PACKAGED_PROGRAM} install, or pass --program {PACKAGED_PROGRAM}; or remove the package first",
         )
     problem = _program_problem(host, installation.program)
     if problem:
         raise UsageError(
             f"cannot install a gate that runs {installation.program}: {problem}",
-            Instruction(
-                "put the single file, k3s-harden-VERSION.pyz, into a directory that only root can write, such as /opt,"
-                " and run its install, or pass its path with --program"
-            ),
+            "put the single file, k3s-harden-VERSION.pyz, into a directory that only root can write, such as /opt,"
+            " and run its install, or pass its path with --program",
         )
     require_name_for_units(installation.data_dir)
     if not enforce and host.is_live and is_unhardened_cluster(host, installation.data_dir):

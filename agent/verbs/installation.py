@@ -175,7 +175,7 @@ def require_name_for_units(data_dir: PurePosixPath) -> None:
     """Raise UsageError if the units cannot name this data directory."""
     if not fits_in_a_unit(data_dir):
         problem = f"cannot install a gate that waits for the mount of {data_dir}: {MISFIT}"
-        raise UsageError(problem, Instruction("rename the directory"))
+        raise UsageError(problem, "rename the directory")
 
 
 def _refuse_service(name: str) -> None:
@@ -183,10 +183,9 @@ def _refuse_service(name: str) -> None:
         return
     if name.startswith("k3s-harden"):
         raise UsageError(
-            f"cannot install the gate for {name}: it is a service of k3s-harden",
-            Instruction("pass a service that starts K3s"),
+            f"cannot install the gate for {name}: it is a service of k3s-harden", "pass a service that starts K3s"
         )
     raise UsageError(
         f"cannot install the gate for {name}: expected k3s.service or k3s-NAME.service",
-        Instruction("pass the service of K3s, such as --unit k3s-east.service for INSTALL_K3S_NAME=east"),
+        "pass the service of K3s, such as --unit k3s-east.service for INSTALL_K3S_NAME=east",
     )

@@ -71,9 +71,7 @@ def send_test(host: Host, request: Request, assess: Callable[[], Assessment]) ->
     host.refuse_ordinary_user("notify the site")
     settings = read_settings(host, request.settings_file, request.overrides)
     if settings.drift_notify is None:
-        raise UsageError(
-            "cannot test the notification: `drift.notify` is not set", Instruction("set it in the settings")
-        )
+        raise UsageError("cannot test the notification: `drift.notify` is not set", "set it in the settings")
     program = settings.drift_notify[0]
     problem = command_problem(host, PurePosixPath(program))
     if problem:

@@ -55,14 +55,14 @@ def target_version(text: str) -> Version:
         raise UsageError(
             f"cannot check the version {text!r}: expected one such as v1.{NEWEST_KNOWN.minor}, {NEWEST_KNOWN.family}"
             f" or v{NEWEST_KNOWN.family}.2+k3s1",
-            Instruction("pass the version of K3s that you will install"),
+            "pass the version of K3s that you will install",
         )
     require_covered(target)
     if target.minor > NEWEST_KNOWN.minor and not target.is_preview:
         raise UsageError(
             f"cannot check K3s {shown_version(target)}: this release knows K3s up to v{NEWEST_KNOWN.family}, and"
             f" v{NEWEST_PREVIEW.family} as a preview",
-            Instruction("upgrade k3s-harden if a newer release exists"),
+            "upgrade k3s-harden if a newer release exists",
         )
     return target
 
@@ -83,7 +83,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         raise UsageError(
             f"cannot check a downgrade from {shown_version(current)} to {shown_version(target)}:"
             " K3s does not support it",
-            Instruction("to go back, restore the datastore with the older version"),
+            "to go back, restore the datastore with the older version",
         )
     given = request.overrides.k3s_version
     request = replace(request, overrides=replace(request.overrides, k3s_version=str(target)))

@@ -36,9 +36,7 @@ def upgrade_node(host: Host, bundle: PurePosixPath, run: Callable[..., int], say
     archive, and LockHeldError if another upgrade of the node runs.
     """
     if not host.machine_tree.exists(bundle / _LIBRARIES):
-        raise UsageError(
-            "cannot upgrade a node: this program is not that of an image", Instruction("run it in the image")
-        )
+        raise UsageError("cannot upgrade a node: this program is not that of an image", "run it in the image")
     if not host.tree.exists(INSTALLED / _LIBRARIES):
         raise UnsupportedHostError(
             f"cannot upgrade this node: found no {INSTALLED / _LIBRARIES}, which the archive installs",

@@ -23,7 +23,7 @@ from agent.assess.provenance import (
 from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
 from agent.base.model import File, Location, Sysctl
-from agent.base.repair import Instruction, Repair, RunVerb
+from agent.base.repair import Repair, RunVerb
 from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
@@ -94,7 +94,7 @@ def assess_host(host: Host, request: Request, scope: Scope = _HOST, progress: Pr
     situation = observe_situation(host, request)
     if host.pod_node and not situation.facts.version_is_known:
         why = next(fact.source for fact in situation.facts.evidence if fact.name == K3S_VERSION)
-        raise UsageError(f"cannot assess {host.pod_node}: {why}", Instruction("pass --k3s-version to render"))
+        raise UsageError(f"cannot assess {host.pod_node}: {why}", "pass --k3s-version to render")
     benchmark, earlier = scope.benchmark or fitting_benchmark(situation.facts.version), scope.earlier
     controls = catalogue.controls_of(benchmark)
     of_rules: tuple[BenchmarkControl, ...] = ()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from agent.assess.baseline import ChangeKind
 from agent.base.errors import UsageError
-from agent.base.repair import Instruction
 from agent.base.times import timestamp
 from agent.reports.formats import Format
 from agent.reports.text import printable
@@ -29,7 +28,7 @@ def comparison_text(comparison: Comparison, output_format: Format) -> str:
         return _json(comparison)
     if output_format is Format.HTML:
         return _html(comparison)
-    raise UsageError(f"cannot use --compare with --format {output_format}", Instruction("use table, json or html"))
+    raise UsageError(f"cannot use --compare with --format {output_format}", "use table, json or html")
 
 
 def _lines(comparison: Comparison) -> str:

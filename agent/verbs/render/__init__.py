@@ -66,7 +66,7 @@ def rendered(what: str, settings_file: PurePosixPath | None, overrides: Override
         raise UsageError(
             f"cannot render {what} for K3s {facts.version} and role {facts.role}: apply writes it on"
             f" {document.file.applies}",
-            Instruction("pass the --role and --k3s-version of such a host"),
+            "pass the --role and --k3s-version of such a host",
         )
     return document.content(source)
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import __releases__, __version__
 from agent.base.errors import UsageError
 from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE
-from agent.base.repair import Instruction
 from agent.harden.node.configuration import dropin_directory
 from agent.k3s.config import dropin
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, EXAMPLE_MINOR, TOKEN_FILE, Role
@@ -138,20 +137,14 @@ _DATA_DIR_HEADER = "Data directory of K3s. k3s-harden reads this file, too.\n"
 def joining(join: str, token_file: str, token: bytes, *, cluster_init: bool) -> Joining:
     """Return how K3s joins, from options that can be empty. Raises UsageError if they are invalid."""
     if join and not _URL.fullmatch(join):
-        raise UsageError(
-            f"cannot use --join: found {join}, expected https://HOST:6443", Instruction("pass the URL of a server")
-        )
+        raise UsageError(f"cannot use --join: found {join}, expected https://HOST:6443", "pass the URL of a server")
     if join and cluster_init:
-        raise UsageError(
-            "cannot use --cluster-init with --join: only the first server creates the cluster", Instruction("omit one")
-        )
+        raise UsageError("cannot use --cluster-init with --join: only the first server creates the cluster", "omit one")
     if token_file and not (PurePosixPath(token_file).is_absolute() and token_file.isprintable()):
         hint = f"pass a path on the host, such as {TOKEN_FILE}"
-        raise UsageError("cannot use --token-file: expected an absolute path", Instruction(hint))
+        raise UsageError("cannot use --token-file: expected an absolute path", hint)
     if token and not _TOKEN.fullmatch(token):
-        raise UsageError(
-            "cannot use --embed-token: the file is not one line with a token", Instruction("pass K3s' token in a file")
-        )
+        raise UsageError("cannot use --embed-token: the file is not one line with a token", "pass K3s' token in a file")
     path = token_file or (str(TOKEN_FILE) if join or token else "")
     options: dict[str, str | bool] = {"server": join, "token-file": path, "cluster-init": cluster_init}
     return Joining({name: value for name, value in options.items() if value}, token)
@@ -173,13 +166,13 @@ def user_data(
     """
     if k3s.mirror and not facts.version.build:
         problem = f"cannot use --k3s-mirror for K3s {facts.version.family}: a mirror has releases and no channels"
-        raise UsageError(problem, Instruction(f"pass a release, such as --k3s-version v{facts.version.family}.2+k3s1"))
+        raise UsageError(problem, f"pass a release, such as --k3s-version v{facts.version.family}.2+k3s1")
     release = _release(facts.version)
     environment = f"INSTALL_K3S_VERSION={release}" if facts.version.build else f"INSTALL_K3S_CHANNEL=v{release}"
     options = joins.options
     if facts.role is Role.AGENT and "server" not in options:
         problem = "cannot render cloud-init for an agent without --join, which names its server"
-        raise UsageError(problem, Instruction("pass --join https://HOST:6443"))
+        raise UsageError(problem, "pass --join https://HOST:6443")
     token = str(options.get("token-file", ""))
     script = _SCRIPT.format(
         **download._asdict(),
@@ -215,7 +208,7 @@ def _release(version: Version) -> str:
     if version.patch and not version.build:
         raise UsageError(
             f"cannot render cloud-init for K3s {version}: there is no release with this name",
-            Instruction(f"pass the full name, such as {version}+k3s1, or only the minor version: {version.family}"),
+            f"pass the full name, such as {version}+k3s1, or only the minor version: {version.family}",
         )
     return str(version) if version.build else version.family
 

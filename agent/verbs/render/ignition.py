@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import UsageError
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
-from agent.base.repair import Instruction
 from agent.verbs.installation import USUAL, Installation, installed_files, require_name_for_units
 from agent.verbs.render.cloud_init import data_dir_file
 
@@ -40,9 +39,7 @@ def config(facts: HostFacts, download: Download, files: Mapping[PurePosixPath, b
     require_name_for_units(facts.data_dir)
     for path in files:
         if path.is_relative_to("/usr"):
-            raise UsageError(
-                f"cannot write {path} by Ignition: /usr is read-only", Instruction("move the file to /etc or /var")
-            )
+            raise UsageError(f"cannot write {path} by Ignition: /usr is read-only", "move the file to /etc or /var")
     written = [File(path=path, content=content, mode=PUBLIC_FILE) for path, content in files.items()]
     for path, content in data_dir_file(facts).items():
         written.append(File(path=path, content=content, mode=PRIVATE_FILE))

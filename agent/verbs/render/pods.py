@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from agent import __version__
 from agent.base import package_data
 from agent.base.errors import UsageError
-from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -54,12 +53,10 @@ class AssessmentJob(Value):
         if not _NAMESPACE.fullmatch(self.namespace):
             raise UsageError(
                 f"cannot use the namespace {self.namespace}: the output creates it, and `kubectl delete` removes it",
-                Instruction("pass a valid name of a new namespace"),
+                "pass a valid name of a new namespace",
             )
         if self.node and not _NODE.fullmatch(self.node):
-            raise UsageError(
-                f"cannot use the node {self.node}: no Node can have this name", Instruction("see kubectl get nodes")
-            )
+            raise UsageError(f"cannot use the node {self.node}: no Node can have this name", "see kubectl get nodes")
         text = package_data.read("verbs", "render", "assessment_job.yaml").decode()
         text = text.replace("NAMESPACE", self.namespace).replace("NODE_NAME", self.node)
         text = text.replace("ACCOUNT", "assess" if self.reports_to_api else "default")
@@ -132,6 +129,6 @@ def upgrade_plan(image: str) -> bytes:
         expected = "expected NAME@sha256:DIGEST, or NAME:TAG with a tag of at most 63 characters"
         raise UsageError(
             f"cannot use --image: found {image}, {expected}",
-            Instruction("pass a reference such as registry.example/k3s-harden:1.0.0"),
+            "pass a reference such as registry.example/k3s-harden:1.0.0",
         )
     return _PLAN.format(version=__version__, image=reference, label=label).encode()
