@@ -10,6 +10,7 @@ from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import PurePosixPath
 
     from agent.base.model import Location
 
@@ -204,6 +205,14 @@ def _reversed(edit: Edit) -> Edit | None:
 def broken_link(link: str, target: str) -> Repair:
     """Return what to do about a symlink that leads nowhere."""
     return Repair((Instruction(f"mount or create {target}, or correct the symlink {link}"),))
+
+
+def moved_away(path: PurePosixPath | str) -> Run:
+    """Return the command that renames what is in the way at a path."""
+    from shlex import quote
+
+    name, other = quote(str(path)), quote(f"{path}.moved")
+    return Run(f"sudo mv -nT {name} {other}", undo=f"sudo mv -nT {other} {name}")
 
 
 NO_REPAIR = Repair()

@@ -333,9 +333,8 @@ def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            Location(path, line), "the file is not UTF-8 text", Instruction("save the file as UTF-8")
-        ) from None
+        at = Location(path, line)
+        raise InputError(at, "the file is not UTF-8 text", Instruction("save the file as UTF-8", at)) from None
 
 
 def _documents(text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Document]:
@@ -344,7 +343,8 @@ def _documents(text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Docum
         line = text.count("\n", 0, unprintable.start()) + 1
         code = f"U+{ord(unprintable[0]):04X}"
         problem = f"the file contains the character {code}, which YAML does not allow"
-        raise InputError(Location(path, line), problem, Instruction("remove the character"))
+        at = Location(path, line)
+        raise InputError(at, problem, Instruction("remove the character", at))
     import yaml
 
     # Not yaml.compose: it rejects a repeated anchor, which go-yaml accepts, and has no limit on depth.
@@ -403,8 +403,8 @@ class _Builder:
         for event in self._until(yaml.MappingEndEvent):
             key = self._node(event, depth)
             if not isinstance(key, Scalar):
-                problem = "a list or a mapping cannot be a key"
-                raise InputError(Location(self.path, key.line), problem, Instruction("use a text as the key"))
+                problem, at = "a list or a mapping cannot be a key", Location(self.path, key.line)
+                raise InputError(at, problem, Instruction("use a text as the key", at))
             yield KeyValue(key.text, key.line, self._node(next(self.events), depth))
 
     def _until(self, end: type[Event]) -> Iterator[Event]:
@@ -416,7 +416,8 @@ class _Builder:
     def _alias(self, name: str, line: int) -> Node:
         if name not in self.anchors:
             # Also an alias inside the value of its own anchor, which is not complete yet.
-            raise InputError(Location(self.path, line), "an alias has no anchor before it", Instruction(_ANCHOR))
+            at = Location(self.path, line)
+            raise InputError(at, "an alias has no anchor before it", Instruction(_ANCHOR, at))
         node, weight = self.anchors[name]
         self._count(weight, line)
         return node
@@ -534,16 +535,16 @@ def syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError
     # in <> are tokens of YAML.
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
-    hint = ""
     mistakes = [_Mistake(*cells) for cells in package_data.rows("base", "yaml_reader", "mistakes.tsv")]
     found = next((mistake for mistake in mistakes if mistake.is_in(problem)), None)
     if found is not None:
         # Of the mark, only the index does not depend on what ends a line: YAML counts U+2028, too.
         character = text[mark.index : mark.index + 1] if mark and "{}" in found.problem else ""
         found = mistakes[0] if character == "\t" else found
-        problem, hint = found.problem.format(character), found.fix
+        problem = found.problem.format(character)
         mark = (getattr(error, "context_mark", None) if found.begin else None) or mark
     else:
         problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
     location = Location(path, mark.line + 1 if mark else 0)
-    return InputError(location, f"the file is not YAML: {problem}", Instruction(hint or "correct the YAML", location))
+    fix = "correct the YAML" if found is None else found.fix
+    return InputError(location, f"the file is not YAML: {problem}", Instruction(fix, location))

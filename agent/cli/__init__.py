@@ -10,6 +10,7 @@ from agent.base.errors import AccessDeniedError, ExitCode, HardenError, InputErr
 from agent.base.repair import Instruction
 from agent.cli import interrupts
 from agent.cli.commands import COMMANDS
+from agent.cli.host_options import CALLER
 from agent.cli.streams import discard, open_standard_streams, print_error
 
 if TYPE_CHECKING:
@@ -67,4 +68,9 @@ def _steps(error: HardenError) -> tuple[Step, ...]:
         return (as_root(),)
     if isinstance(error, InputError) and not error.repair.steps:
         return (Instruction("correct that", error.location._replace(line=0)),)
-    return error.repair.steps
+    called = CALLER.get()
+    if called is None or not error.repair.steps:
+        return error.repair.steps
+    from agent.reports.repair_texts import addressed
+
+    return addressed(error.repair, called()).steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from agent.base.host import Host
     from agent.harden.settings.schema import Overrides
@@ -25,6 +26,10 @@ class RoleChoice(StrEnum):
     SERVER = "server"
     AGENT = "agent"
     AUTO = "auto"
+
+
+CALLER: ContextVar[Callable[[], Caller] | None] = ContextVar("caller", default=None)
+"""Returns how this run was called, for the commands of an error; None before a verb reads its host."""
 
 
 class HostOptions(Value):
@@ -49,6 +54,7 @@ class HostOptions(Value):
         """
         from agent.base.host import Host
 
+        CALLER.set(self.caller)
         if self.root == "/" and not self.node:
             return Host.real()
         if not self.root:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.repair import Restart, RunVerb
+from agent.base.repair import Restart, RunVerb, moved_away
 from agent.base.report import Prediction
 from agent.findings.admission import listed_plugins
 from agent.findings.config_edits import without_argument
@@ -18,7 +18,6 @@ from agent.findings.registry import (
     by_owner,
     edit_of_k3s_config,
     is_managed,
-    moved_away,
     of_file,
     steps,
 )
@@ -95,7 +94,7 @@ def _unusable(situation: Situation, running: set[Component]) -> Iterator[Problem
         kind = situation.k3s_files.unusable.get(path)
         if kind is not None:
             message = f"K3s does not start: {path} is a {kind}, and {option} requires a file"
-            fix = by_owner(situation, path, edit_of_k3s_config(*moved_away(path)))
+            fix = by_owner(situation, path, edit_of_k3s_config(moved_away(path)))
             yield Problem(message, "a file", f"a {kind}", location, fix)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, LimitError
 from agent.base.model import Location
-from agent.base.repair import Answer, Decide, Restart, Run, RunVerb
+from agent.base.repair import Answer, Decide, Restart, Run, RunVerb, moved_away
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.config_edits import setting_to, without, without_argument, without_name
@@ -20,7 +20,6 @@ from agent.findings.registry import (
     is_managed,
     k3s_exits,
     misconfigured,
-    moved_away,
     no,
     of_file,
     quoted,
@@ -70,7 +69,7 @@ def k3s_config_broken(situation: Situation) -> Iterator[Problem]:
         fix = steps(*of_file(problem.location))
         yield Problem(f"K3s does not start: {problem.problem}", location=problem.location, repair=fix)
     for problem in situation.facts.configuration.invalid_files:
-        fix = steps(*moved_away(problem.location.path))
+        fix = steps(moved_away(problem.location.path))
         yield Problem(f"K3s does not start: {problem.message}", location=problem.location, repair=fix)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Restart, Run, RunVerb, moved_away
 from agent.base.report import Finding, Level, Prediction
 from agent.base.value import Value
 from agent.harden.node.version import question
@@ -61,18 +61,12 @@ def rm_command(path: PurePosixPath) -> Run:
 
 def of_file(location: Location, *without_it: Step) -> tuple[Step, ...]:
     """Return the question whether a file is needed that K3s cannot use, with the steps if it is not."""
-    removal = without_it or moved_away(location.path)
+    removal = without_it or (moved_away(location.path),)
     answers = (
         Answer("Yes", f"K3s does not start until {location} is correct", ()),
         Answer("No", "K3s continues without its content", removal),
     )
     return (Decide(f"Is the content of {location.path} needed?", answers),)
-
-
-def moved_away(path: PurePosixPath) -> tuple[Run, ...]:
-    """Return the command that renames what is in the way at a path."""
-    name = quoted(path)
-    return (Run(f"sudo mv {name} {name}.moved-away", f"sudo mv {name}.moved-away {name}"),)
 
 
 def quoted(path: PurePosixPath) -> str:

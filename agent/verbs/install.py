@@ -12,11 +12,10 @@ from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Absent, Directory, File
-from agent.base.repair import Answer, Decide, Instruction, Repair, RunVerb
+from agent.base.repair import Answer, Decide, Instruction, Repair, RunVerb, moved_away
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
-from agent.findings.registry import moved_away
 from agent.harden.changes.execute import carry_out, refused
 from agent.harden.changes.journal import BACKUPS, Journal
 from agent.harden.changes.state import HIDDEN_FROM_UNITS, read_publication
@@ -279,7 +278,7 @@ def _remove(host: Host, places: Iterable[PurePosixPath], installation: Installat
             continue
         if not isinstance(now, File) or not _is_ours(now):
             detail = f"is not a file of k3s-harden: {describe_state(now)}"
-            answers = (Answer("No", "it is moved away", moved_away(path)), Answer("Yes", "it stays", ()))
+            answers = (Answer("No", "it is moved away", (moved_away(path),)), Answer("Yes", "it stays", ()))
             repair = Repair((Decide(f"Is {path} needed?", answers),))
             items.append(Item(str(path), ItemStatus.REFUSED, detail, repair))
             continue

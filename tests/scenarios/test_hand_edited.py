@@ -509,7 +509,7 @@ def test_an_interrupted_run_is_completed_and_can_be_undone(hardened: Hardened, p
 
 
 def test_an_invalid_journal_is_reported(hardened: Hardened) -> None:
-    """revert stops because the journal is incomplete; it reports the file and the remediation."""
+    """revert stops because the journal is incomplete; it reports the file, and the command for this host tree."""
     host = hardened()
     (record,) = host[f"{STATE}/journal"].iterdir()
     record.write_text("{")
@@ -517,7 +517,9 @@ def test_an_invalid_journal_is_reported(hardened: Hardened) -> None:
     done = host.run("revert")
     assert (done.code, done.stdout) == (1, "")
     assert record.name in done.stderr
-    assert "move it away" in done.stderr
+    command = re.search(r"chroot (\S+) mv -nT (\S+) \2\.moved`", done.stderr)
+    assert command is not None
+    assert (command[1], command[2]) == (str(host.root), f"{STATE}/journal/{record.name}")
     assert host.entries() == before
 
 

@@ -167,7 +167,7 @@ def test_uninstall_asks_about_a_file_that_it_did_not_write(ready: HostTree) -> N
     ready[GATE].symlink_to("/etc/other.service")
     done = ready.run("uninstall")
     assert f"Is {GATE} needed? No (it is moved away): run `" in done.stdout
-    assert f"mv {GATE} {GATE}.moved-away" in done.stdout
+    assert f"mv -nT {GATE} {GATE}.moved" in done.stdout
 
 
 def test_a_symlink_at_the_path_of_a_unit_is_refused(ready: HostTree) -> None:

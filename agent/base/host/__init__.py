@@ -18,7 +18,7 @@ from agent.base.host.directories import DirectoryEntry
 from agent.base.host.process import LARGEST_OUTPUT, SEARCH_PATH, run_nothing
 from agent.base.host.tree import Tree
 from agent.base.model import Absent, DefaultPermissions, Directory, File, FilePermissions, Sysctl, Unreadable
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, Run
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:
@@ -142,9 +142,7 @@ class Host(Value):
     def refuse_ordinary_user(self, verb: str) -> None:
         """Raise HostError if the current user is not root and this is not a --root tree."""
         if self.is_live and not self.runs_as_root:
-            raise RootRequiredError(
-                f"cannot {verb}: changing the host requires root", Instruction(f"sudo k3s-harden {verb}")
-            )
+            raise RootRequiredError(f"cannot {verb}: changing the host requires root")
 
     @property
     def user(self) -> str:
@@ -331,10 +329,11 @@ class Host(Value):
             return
         done = self.run([str(restorecon), str(path)], timeout=_RELABEL_TIMEOUT)
         if done.code:
+            from shlex import quote
+
             reason = (done.stderr.strip().splitlines() or [f"restorecon exited with {done.code}"])[-1]
-            raise HostError(
-                f"cannot set the SELinux label of {path}: {reason}", Instruction(f"run sudo restorecon -v {path}")
-            )
+            again = Run(f"sudo restorecon -v {quote(str(path))}")
+            raise HostError(f"cannot set the SELinux label of {path}: {reason}", again)
 
 
 def _proc_path(key: str) -> PurePosixPath:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
-from agent.base.repair import Instruction
+from agent.base.repair import Run
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -121,9 +121,8 @@ class Systemd(Value):
             done = ask(command, timeout=_TIMEOUT, largest_output=_LARGEST_ANSWER)
             return json.loads(done.stdout)["data"]
         except ValueError as error:
-            raise HostError(
-                "cannot use systemd: busctl has no answer", Instruction("sudo systemctl start dbus.socket")
-            ) from error
+            start = Run("sudo systemctl start dbus.socket")
+            raise HostError("cannot use systemd: busctl has no answer", start) from error
 
     def _tool(self, name: str) -> str:
         tool = self.host.trusted_tool(name)

@@ -31,7 +31,8 @@ from agent.base.host.paths import (
 from agent.base.host.tree import Tree, is_immutable
 from agent.base.linux.file_systems import file_kind
 from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_DIRECTORY, ROOT, Absent, Directory
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, Run, moved_away
+from agent.base.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,10 +207,8 @@ class WritableTree(Tree):
                 problem = f"it has {found.st_nlink} hard links, expected 1"
             if problem:
                 os.close(descriptor)
-                raise HostError(
-                    f"cannot open {path}: {problem}",
-                    Instruction(f"inspect it, and remove it: rm {self._quoted(str(path))}"),
-                )
+                away = replace(moved_away(f"{self.root.rstrip('/')}{path}"), is_of_machine=True)
+                raise HostError(f"cannot open {path}: {problem}", away)
             return descriptor
 
     def remove_file(self, path: PurePosixPath) -> None:
@@ -300,10 +299,8 @@ class WritableTree(Tree):
                 try:
                     if is_immutable(descriptor):
                         place = os.path.normpath(f"{node.parent}/{name}")
-                        command = f"chattr -i -a {self._quoted(place)}"
-                        raise HostError(
-                            f"{failure}: {place} has attribute i or a", Instruction(f"to allow changes: sudo {command}")
-                        )
+                        allow = Run(f"sudo chattr -i -a {self._quoted(place)}", is_of_machine=True)
+                        raise HostError(f"{failure}: {place} has attribute i or a", allow)
                 finally:
                     os.close(descriptor)
 

@@ -33,7 +33,6 @@ BACKUPS = STATE / "backups"
 
 _LONGEST_FLAT = 200
 """Bytes of the name of a backup without its number; a name has at most 255 bytes."""
-_MOVE = "inspect it, and move it away: apply and revert need a directory there"
 _MOST_RECORDS = 50
 """With more records, the two oldest are merged. Otherwise a host that is reset at each boot fills its disk."""
 
@@ -80,9 +79,8 @@ class Journal(Value):
                 raise HostError(
                     f"cannot read {run.path}: {error}", repair.Instruction("use the newer k3s-harden that wrote it")
                 ) from error
-            raise HostError(
-                f"cannot read {run.path}: not a journal record ({error})", repair.Instruction(_restore(run.path))
-            ) from error
+            message = f"cannot read {run.path}: not a journal record ({error})"
+            raise HostError(message, _restored(run.path)) from error
 
     def history(self, runs: Iterable[Run]) -> tuple[dict[str, State], dict[str, tuple[State, ...]]]:
         """Return for each id of the runs the state before the first run, and the states that runs left, oldest first.
@@ -128,16 +126,15 @@ class Journal(Value):
             if not isinstance(there, DirectoryEntry):
                 continue
             if there.kind != DIRECTORY:
-                found[place] = HostError(
-                    f"cannot use {place}: it is a {there.kind}, expected a directory", repair.Instruction(_MOVE)
-                )
+                message = f"cannot use {place}: it is a {there.kind}, expected a directory"
+                found[place] = HostError(message, repair.moved_away(place))
             elif there.owner.uid or there.mode & GROUP_OR_OTHERS_WRITE:
                 access = (
                     f"found owner {there.owner} and mode {there.mode}, expected a directory that only root can write"
                 )
-                inspect = repair.Instruction("inspect its files")
-                restrict = repair.Run(f"sudo chown root:root {place} && sudo chmod go-w {place}")
-                found[place] = HostError(f"cannot use {place}: {access}", inspect, restrict)
+                commands = (f"ls -la {place}", f"chown root:root {place}", f"chmod go-w {place}")
+                steps = (repair.Run(f"sudo {command}") for command in commands)
+                found[place] = HostError(f"cannot use {place}: {access}", *steps)
         for run in runs:
             try:
                 if not records.is_undamaged(self._read(run.path)):
@@ -217,14 +214,14 @@ class Journal(Value):
         if not isinstance(found, File):
             raise HostError(
                 f"cannot read {path}: found {describe_state(found)}, expected a regular file",
-                repair.Instruction(_restore(path)),
+                _restored(path),
             )
         # A user who could write to the directory before it was restricted to root may have left files there.
         if found.owner.uid or found.mode & GROUP_OR_OTHERS_WRITE:
             raise HostError(
                 f"cannot use {path}: found owner {found.owner} and mode {found.mode}, expected a file that only root"
                 " can write",
-                repair.Instruction(f"another user can have written it: inspect {path}, and move it away"),
+                repair.moved_away(path),
             )
         return found.content
 
@@ -251,9 +248,11 @@ class Journal(Value):
         self.host.writable_tree.write(File(path=run.path, content=record, mode=PRIVATE_FILE))
 
 
-def _restore(path: PurePosixPath) -> str:
-    """Return the remediation for a damaged record."""
-    return f"restore {path} from a backup, or move it away; then the changes of that run cannot be reverted"
+def _restored(path: PurePosixPath) -> repair.Decide:
+    """Return the question whether a damaged record can be restored."""
+    loss = "the changes of that run cannot be reverted"
+    answers = (repair.Answer("Yes", "restore it", ()), repair.Answer("No", loss, (repair.moved_away(path),)))
+    return repair.Decide(f"Does a backup have {path}?", answers)
 
 
 def _flat(name: str) -> str:

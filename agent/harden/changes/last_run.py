@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agent.base.errors import HostError, LockHeldError
 from agent.base.host.tree import LARGEST_READ
 from agent.base.model import PRIVATE_FILE, Absent, File
-from agent.base.repair import Instruction
+from agent.base.repair import RunVerb
 from agent.base.value import Value
 from agent.harden.changes.state import STATE, make_directory
 from agent.k3s.roles_and_versions import Version
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 RECORD = STATE / "last-run.json"
 
 _SCHEMA = 1
-_REPLACE = "run `sudo k3s-harden apply`, which replaces the file when the host is compliant"
+_REPLACE = RunVerb("apply")
+"""It replaces the file when the host is compliant."""
 
 
 class RecordedSettings(Value):
@@ -71,7 +72,7 @@ def read_last_run(host: Host, unreadable: list[HardenError]) -> LastRun:
     try:
         data = host.tree.read(RECORD)
         if data is not None and (problem := host.tree.trust_problem(RECORD)):
-            raise HostError(f"cannot use {RECORD}: {problem}", Instruction(_REPLACE))  # noqa: TRY301 - handled like a read error
+            raise HostError(f"cannot use {RECORD}: {problem}", _REPLACE)  # noqa: TRY301 - handled like a read error
     except HostError as error:
         unreadable.append(error)
         return LastRun()
@@ -85,7 +86,7 @@ def read_last_run(host: Host, unreadable: list[HardenError]) -> LastRun:
         unreadable.append(
             HostError(
                 f"cannot read {RECORD}: not a record of the last successful run ({type(error).__name__})",
-                Instruction(_REPLACE),
+                _REPLACE,
             )
         )
         return LastRun()

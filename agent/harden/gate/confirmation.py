@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError, UsageError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, Run, RunVerb
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, expected_options
 from agent.harden.gate.gate_state import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.facts import not_run
@@ -68,10 +68,7 @@ def confirm(host: Host, service: str) -> str:
         host.writable_tree.remove_file(file_of_service(service, prefix))
     if _has_passed_no_gate(host, systemd, unit):
         _put(host, service, UNHARDENED, ["the gate did not let this start pass"])
-        raise HostError(
-            f"{unit} has started without its gate",
-            Instruction("find out why, and correct what sudo k3s-harden check reports"),
-        )
+        raise HostError(f"{unit} has started without its gate", RunVerb("check"))
     logged: dict[str, str] = {}
     for pause in (*[_PAUSE] * _PAUSES, 0):
         with suppress(HostError):  # such as a journal that is too large: that is no evidence
@@ -88,7 +85,8 @@ def confirm(host: Host, service: str) -> str:
         _put(host, service, UNHARDENED, differences)
         raise HostError(
             f"{unit} runs with other arguments than those that the gate judged: {'; '.join(differences)}",
-            Instruction(f"find out what changed K3s' files during its start; then restart {unit}"),
+            Instruction("find out what changed K3s' files during its start"),
+            Run(f"sudo systemctl restart {unit}"),
         )
     silent = " and ".join(component for component in judged if component not in logged)
     if silent:

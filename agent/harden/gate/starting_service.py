@@ -14,7 +14,7 @@ from agent.base.errors import HostError
 from agent.base.host.service_process import ancestors, service_process
 from agent.base.host.systemd import Systemd
 from agent.base.model import Location
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, RunVerb
 from agent.base.value import Value, replace
 from agent.harden.gate import gate_units
 from agent.harden.node.configuration import configuration_texts
@@ -42,7 +42,6 @@ _BUS = PurePosixPath("/run/dbus/system_bus_socket")
 _START_PRE = "start-pre"
 _COMPARED = ("ControlPID", "ExecStartEx", "ExecStartPreEx", "InvocationID", "SubState")
 _DECIDES = ": decides after systemctl"
-_AGAIN = "systemd starts K3s again within seconds, and with it the gate"
 
 
 class StartingService(Value):
@@ -100,9 +99,7 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
     commands = [(" ".join(words), flags, pid) for _, words, flags, _, _, _, _, pid, *_ in found["ExecStartPreEx"]]
     running = [(text, flags) for text, flags, pid in commands if pid == found["ControlPID"]]
     if not running:
-        raise HostError(
-            f"cannot judge the start of {unit}: systemd read its files again in the meantime", Instruction(_AGAIN)
-        )
+        raise HostError(f"cannot judge the start of {unit}: systemd read its files again, and repeats the start")
     ((text, flags),) = running
     starts_gate = f"start {gate_instance(unit)}"
     # The last command of the drop-in waits for the next attempt, and the gate has judged this one already.
@@ -112,14 +109,15 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
     is_followed = has_dropin and starts_gate not in commands[-1][0]
     if is_followed or "privileged" in flags:
         problem = "other commands of ExecStartPre= follow it" if is_followed else "it has the prefix +"
-        hint = f"remove what follows {DROPIN} or changes it, and run sudo k3s-harden install"
-        raise HostError(f"cannot judge the start of {unit} by the command of the gate: {problem}", Instruction(hint))
+        remove = Instruction(f"remove what follows {DROPIN} or changes it")
+        message = f"cannot judge the start of {unit} by the command of the gate: {problem}"
+        raise HostError(message, remove, RunVerb("install"))
     process = service_process(host, found["ControlPID"])
     invocation = bytes(found["InvocationID"]).hex()
     if process.environment.get("INVOCATION_ID") != invocation:
-        hint = f"{_AGAIN}; if that does not help, remove INVOCATION_ID from what sets its variables"
         raise HostError(
-            f"cannot judge the start of {unit}: process {process.pid} does not belong to it", Instruction(hint)
+            f"cannot judge the start of {unit}: process {process.pid} does not belong to it, and systemd repeats it",
+            Instruction("if that does not help, remove INVOCATION_ID from what sets its variables"),
         )
     path = PurePosixPath(found["FragmentPath"]).with_name(found["Id"])
     settings, located = settings_of_commands(host, path, found, [])

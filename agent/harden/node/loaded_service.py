@@ -11,7 +11,7 @@ from agent.base.errors import HostError
 from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import assignments, dropin_directories, specified, words
 from agent.base.model import Location
-from agent.base.repair import Instruction
+from agent.base.repair import Run
 from agent.base.value import replace
 from agent.harden.node.service_units import unit_text
 from agent.k3s.options import Word
@@ -48,7 +48,7 @@ def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) 
     files = (top / name for top in directories for name in ("", *host.tree.names(top)))
     if host.pod_node and changed_since_load(host, (path, *files)):
         reason = f"cannot determine how systemd starts {path.name}: its files changed after systemd loaded them"
-        unread.append(HostError(reason, Instruction("sudo systemctl daemon-reload")))
+        unread.append(HostError(reason, Run("sudo systemctl daemon-reload")))
     with suppress(HostError, KeyError, TypeError, ValueError, IndexError):
         systemd = Systemd(host)
         found = systemd.properties(path.name)

@@ -23,7 +23,18 @@ from agent.base.model import (
     UnexpectedKind,
     Unreadable,
 )
-from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Run, RunVerb, broken_link
+from agent.base.repair import (
+    NO_REPAIR,
+    Answer,
+    Cause,
+    Decide,
+    Instruction,
+    Repair,
+    Run,
+    RunVerb,
+    broken_link,
+    moved_away,
+)
 from agent.base.value import Value, replace
 
 Need = Union[PurePosixPath, Sysctl]
@@ -387,16 +398,11 @@ def _blocked(now: Observed, *, is_file: bool = False) -> Refusal:
         return Refusal(now.id, f"cannot be read: {now.reason}", cause=Cause.NOT_READABLE)
     if isinstance(now, UnexpectedKind) and now.link:
         return Refusal(now.id, f"is {describe_state(now)}", broken_link(now.link, now.target))
-    repair = _moved_away(now.id)
+    repair = Repair((moved_away(now.id),))
     if not is_file:  # a symlink at the path of a directory can lead to the data of K3s
         answers = (Answer("No", "apply makes the directory", repair.steps), Answer("Yes", "apply leaves it", ()))
         repair = Repair((Decide(f"Does K3s use what is at {now.id}?", answers),))
     return Refusal(now.id, f"is {describe_state(now)}, which is not replaced", repair, Cause.IN_THE_WAY)
-
-
-def _moved_away(path: str) -> Repair:
-    first, other = quote(path), quote(f"{path}.moved")
-    return Repair((Run(f"sudo mv -nT {first} {other}", undo=f"sudo mv -nT {other} {first}"),))
 
 
 def _immutable(now: File) -> Refusal:

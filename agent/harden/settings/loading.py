@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import InputError, UsageError
 from agent.base.model import Location
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, RunVerb
 from agent.base.value import replace
 from agent.base.yaml_reader import (
     KeyValue,
@@ -51,8 +51,7 @@ class SettingsError(InputError):
             # One line names the file once.
             every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(errors))
             location, problem = Location(path), f"{len(errors)} errors: {every_line}"
-        commands = " and ".join(f"`k3s-harden explain {topic}`" for topic in sorted(topics))
-        super().__init__(location, problem, Instruction(f"run {commands} for the allowed values"))
+        super().__init__(location, problem, *(RunVerb("explain", (topic,)) for topic in sorted(topics)))
 
 
 def load_settings(data: bytes | None, path: PurePosixPath, profile: str | None = None) -> Settings:

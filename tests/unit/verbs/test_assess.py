@@ -274,7 +274,7 @@ def test_a_file_that_k3s_cannot_read_has_a_note(server: CheckedNode) -> None:
     path.symlink_to(path.name)
     (notice,) = notices(server)
     assert CONFIG in notice.message
-    assert fix(notice) == f"sudo mv {CONFIG} {CONFIG}.moved-away"
+    assert fix(notice) == f"sudo mv -nT {CONFIG} {CONFIG}.moved"
 
 
 def test_a_manual_control_can_be_waived(server: CheckedNode) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.base import repair
 from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.model import (
@@ -25,6 +26,7 @@ from agent.base.model import (
     State,
     Sysctl,
 )
+from agent.base.repair import Answer, Decide, Repair, moved_away
 from agent.base.report import Level
 from agent.harden.changes.journal import BACKUPS, JOURNAL, Journal, Run
 from agent.harden.changes.state import STATE
@@ -299,15 +301,19 @@ def changing_to(state: object) -> bytes:
     ],
     ids=str,
 )
-def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Journal, host: Host) -> None:
+def test_an_invalid_record_is_an_error_with_a_question(content: bytes, journal: Journal, host: Host) -> None:
     entry = run(journal, Change(value("0"), value("1")))
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
     with pytest.raises(HostError) as caught:
         journal.history([entry])
     assert caught.value.message.startswith(f"cannot read {entry.path}: not a journal record (")
-    assert repair_texts.text(caught.value.repair).endswith(
-        " from a backup, or move it away; then the changes of that run cannot be reverted"
-    )
+    assert caught.value.repair == if_no_backup_has(entry.path)
+
+
+def if_no_backup_has(path: PurePosixPath) -> Repair:
+    loss = "the changes of that run cannot be reverted"
+    answers = (Answer("Yes", "restore it", ()), Answer("No", loss, (moved_away(path),)))
+    return Repair((Decide(f"Does a backup have {path}?", answers),))
 
 
 def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, host: Host) -> None:
@@ -317,7 +323,7 @@ def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, 
     place.write_text("")
     (error,) = journal.damage([]).values()
     assert error.message == f"cannot use {STATE}: it is a regular file, expected a directory"
-    assert repair_texts.text(error.repair)
+    assert error.repair.steps == (moved_away(STATE),)
 
 
 @pytest.mark.parametrize("place", [STATE, JOURNAL])
@@ -328,7 +334,8 @@ def test_a_directory_that_others_can_write_is_damage(place: PurePosixPath, journ
     ((path, error),) = journal.damage(journal.runs()).items()
     assert path == place
     assert "mode 0770, expected a directory that only root can write" in error.message
-    assert repair_texts.text(error.repair).endswith(f"`sudo chown root:root {place} && sudo chmod go-w {place}`")
+    commands = ("sudo ls -la", "sudo chown root:root", "sudo chmod go-w")
+    assert error.repair.steps == tuple(repair.Run(f"{command} {place}") for command in commands)
 
 
 def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
@@ -347,7 +354,7 @@ def test_a_truncated_record_is_detected(content: bytes, journal: Journal, host: 
     assert journal.damage([entry]) == {}
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
     (error,) = journal.damage([entry]).values()
-    assert repair_texts.text(error.repair).startswith("restore /")
+    assert error.repair == if_no_backup_has(entry.path)
 
 
 def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) -> None:
@@ -395,7 +402,7 @@ def test_a_record_that_another_user_could_write_is_not_used(mode: int, journal: 
     record.chmod(mode)
     with pytest.raises(HostError, match=r"expected a file that only root can write$"):
         journal.changes(run)
-    assert run.path in journal.damage([run])
+    assert journal.damage([run])[run.path].repair.steps == (moved_away(run.path),)
     record.chmod(0o600)
     assert journal.changes(run)
 

@@ -13,6 +13,7 @@ from agent.assess.benchmark.catalogue import all_controls
 from agent.base import yaml_reader
 from agent.base.errors import ExitCode, InputError, UsageError
 from agent.base.model import FileMode, Location
+from agent.base.repair import RunVerb
 from agent.base.value import replace
 from agent.harden.guide.manifests import EventRateLimit
 from agent.harden.settings.loading import SettingsError, apply_overrides, load_settings, load_waivers
@@ -293,7 +294,7 @@ def test_errors_of_one_setting_name_its_own_explanation() -> None:
     for text, topic in (("audit:\n  max-age: x\n", "audit.max-age"), ("audit:\n  max-age: x\nfoo: 1\n", "settings")):
         with pytest.raises(SettingsError) as caught:
             loaded(text)
-        assert f"`k3s-harden explain {topic}`" in repair_texts.text(caught.value.repair)
+        assert caught.value.repair.steps[-1] == RunVerb("explain", (topic,))
 
 
 def test_a_single_error_has_its_line_as_location() -> None:
@@ -439,5 +440,4 @@ def test_each_preset_is_the_setting_of_a_control() -> None:
 def test_several_errors_name_the_topic_of_each_key() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(b"audit: {max-age: soon}\nwaivers: [{control: 1.2.3, until: 31.12.2027}]\n", PATH)
-    topics = [f"`k3s-harden explain {topic}`" for topic in ("audit.max-age", "waivers")]
-    assert repair_texts.text(caught.value.repair) == f"run {' and '.join(topics)} for the allowed values"
+    assert caught.value.repair.steps == tuple(RunVerb("explain", (topic,)) for topic in ("audit.max-age", "waivers"))
