@@ -54,11 +54,6 @@ ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
 _K3S_IS_FINE = no("K3s itself is not affected.")
 _MOST_DAYS = 30
-_ENFORCE = steps(
-    RunVerb("impact"),
-    RunVerb("apply"),
-    alternative=steps(RunVerb("install", ("--enforce",))),
-)
 _ENFORCE_TEXT = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
 
 
@@ -348,7 +343,9 @@ def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
 def _observing(situation: Situation) -> Problem:
     since = situation.gate.exceptions.observes_since
     message = f"the gate observes since {since}: K3s starts even if this host is not hardened"
-    return Problem(message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), repair=_ENFORCE)
+    impact = (RunVerb("impact"),) if situation.machine.is_live else ()  # a host tree has no cluster to read
+    fix = steps(*impact, RunVerb("apply"), alternative=steps(RunVerb("install", ("--enforce",))))
+    return Problem(message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), repair=fix)
 
 
 def _days(situation: Situation) -> int:

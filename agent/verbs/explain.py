@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Union
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.errors import ExitCode, UsageError
+from agent.base.repair import RunVerb
 from agent.findings import KINDS
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings import schema as settings
@@ -96,7 +97,7 @@ def explained(text: str, columns: int = 0) -> str:
     name = printable(text) or "an empty text"
     raise UsageError(
         f"cannot explain {name}: no control, finding or setting has this name, number or path",
-        f"did you mean {' or '.join(close)}?" if close else "run k3s-harden explain for a list",
+        f"did you mean {' or '.join(close)}?" if close else RunVerb("explain"),
     )
 
 

@@ -13,7 +13,7 @@ from agent.assess.likely_cause import Notification, due_notification
 from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, File
-from agent.base.repair import Instruction
+from agent.base.repair import Run
 from agent.harden.changes.state import (
     COMMAND,
     DIRECTORY,
@@ -90,9 +90,7 @@ def send_test(host: Host, request: Request, assess: Callable[[], Assessment]) ->
     except HostError as error:
         systemd.stop(unit)  # no further attempts
         host.writable_tree.remove_file(notification_path(number))
-        raise HostError(
-            f"cannot notify the site: {program} failed", Instruction(f"sudo journalctl -u {unit}")
-        ) from error
+        raise HostError(f"cannot notify the site: {program} failed", Run(f"sudo journalctl -u {unit}")) from error
     return f"{program} accepted notification {number}"
 
 

@@ -14,7 +14,7 @@ from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.systemd import Systemd
 from agent.base.host.writable_tree import locked
 from agent.base.model import PRIVATE_FILE, File, Location
-from agent.base.repair import Instruction
+from agent.base.repair import Edit, Instruction
 from agent.base.report import Item, ItemStatus
 from agent.base.times import minute, timestamp
 from agent.harden.changes.state import STATE, machine_hash, make_directory
@@ -64,7 +64,8 @@ def record_traffic(host: Host, program: PurePosixPath) -> Iterator[str]:
         return
     if until > (latest := last_recording_day(today)):
         problem = f"`traffic.record-until` must be a day up to {latest}; found {until}"
-        raise InputError(Location(DEFAULT_SETTINGS), problem, Instruction("set a nearer day"))
+        step = Edit(Location(DEFAULT_SETTINGS), until, latest)
+        raise InputError(step.location, problem, step)
     tracked = host.connections()
     if tracked is None:
         raise HostError(

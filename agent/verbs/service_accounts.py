@@ -11,7 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
-from agent.base.repair import Cause, Instruction, Repair
+from agent.base.repair import Cause, Instruction, Repair, Run
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cluster.kubernetes.objects import as_list, as_mapping
@@ -305,10 +305,8 @@ def _kubectl(host: Host, access: KubectlAccess) -> Kubectl:
             problem = host.tree.trust_problem(tool)
             if problem:
                 name = quote(str(tool))
-                raise HostError(
-                    f"cannot run {tool} as root: {problem}",
-                    Instruction(f"sudo chown root:root {name} && sudo chmod go-w {name}"),
-                )
+                restrict = Run(f"sudo chown root:root {name} && sudo chmod go-w {name}")
+                raise HostError(f"cannot run {tool} as root: {problem}", restrict)
             read = default if access.kubeconfig is None else PurePosixPath(access.kubeconfig)
             words = (str(tool), *command[1:], *options)
             return Kubectl(host.run, words, limits, _WHERE, partial(_refuse_distrusted, host, read))

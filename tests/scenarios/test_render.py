@@ -231,6 +231,7 @@ def test_cloud_init_rejects_invalid_or_contradictory_settings(
     done = program.run("render", "cloud-init", *DOWNLOAD, "--config", str(site), *words)
     assert (done.code, done.stdout) == (2, "")
     assert str(site) in done.stderr or "/no/such/file" in done.stderr
+    assert ("fix: set `" in done.stderr) is ("/no/such/file" not in settings)
 
 
 # --- Ignition ---

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base.errors import InputError, UsageError
 from agent.base.host import Host
 from agent.base.model import Location
-from agent.base.repair import Instruction
+from agent.base.repair import Set
 from agent.base.value import replace
 from agent.harden.desired import resources as desired
 from agent.harden.guide import manifests
@@ -117,11 +117,8 @@ def _settings_file(source: _Source, joins: Joining) -> dict[PurePosixPath, bytes
         own, given = getattr(written, name), getattr(source.settings, name)
         if own not in (None, given):
             key = name.replace("_", "-")
-            raise InputError(
-                Location(path),
-                f"it sets `{key}: {own}`, but --{key} is {given}",
-                Instruction("use the same value in both"),
-            )
+            problem = f"it sets `{key}: {own}`, but --{key} is {given}"
+            raise InputError(Location(path), problem, Set(key, str(given), Location(path)))
     added = {} if written.role else {"role": str(source.facts.role)}
     is_unset = written.secrets_encryption is SecretsEncryption.AUTO
     if "server" in joins.options and source.facts.role is Role.SERVER and is_unset:
@@ -132,9 +129,8 @@ def _settings_file(source: _Source, joins: Joining) -> dict[PurePosixPath, bytes
         try:
             load_settings(data, path)
         except InputError as error:
-            hint = f"add `{key}: {value}` to it"
             problem = f"it does not set `{key}`, which cannot be appended"
-            raise InputError(Location(path), problem, Instruction(hint)) from error
+            raise InputError(Location(path), problem, Set(key, value, Location(path))) from error
     return {DEFAULT_SETTINGS: data}
 
 

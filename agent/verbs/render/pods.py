@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent import __version__
 from agent.base import package_data
 from agent.base.errors import UsageError
+from agent.base.repair import Run
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class AssessmentJob(Value):
                 "pass a valid name of a new namespace",
             )
         if self.node and not _NODE.fullmatch(self.node):
-            raise UsageError(f"cannot use the node {self.node}: no Node can have this name", "see kubectl get nodes")
+            raise UsageError(f"cannot use the node {self.node}: no Node can have this name", Run("kubectl get nodes"))
         text = package_data.read("verbs", "render", "assessment_job.yaml").decode()
         text = text.replace("NAMESPACE", self.namespace).replace("NODE_NAME", self.node)
         text = text.replace("ACCOUNT", "assess" if self.reports_to_api else "default")

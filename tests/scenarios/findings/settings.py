@@ -15,7 +15,7 @@ _TODAY, _SOON = (time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_4
 _STAGE = "stages:\n  pod-security: warn\n  until: "
 _ACCEPTED = "impact:\n  accepted:\n    - {{object: default/Pod/web, reason: no other client, expires: {day}}}\n"
 _OBSERVES = f"{STATE}/gate-observes"
-_OBSERVING = "run `k3s-harden impact`; then run `k3s-harden apply`; or run `k3s-harden install --enforce`"
+_OBSERVING = "run `k3s-harden apply`; or run `k3s-harden install --enforce`"
 _BLOCKS = "a gate that blocks an unhardened K3s"
 _WAITING = f"{STATE}/notify/1.json"
 

@@ -17,9 +17,12 @@ from agent.base.host import Host
 from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.systemd import Systemd
 from agent.base.linux.file_systems import TrackedConnection
+from agent.base.model import Location
+from agent.base.repair import Edit
 from agent.base.times import parse_timestamp
 from agent.base.value import replace
 from agent.harden.changes.state import hash_of_machine
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.reports import repair_texts
 from agent.verbs.record_traffic import record_traffic, remove_record
 from agent.verbs.traffic_records import (
@@ -157,8 +160,9 @@ def test_nothing_is_recorded_without_the_setting_and_after_the_day(tree: Tree, s
 
 def test_a_day_that_is_too_far_is_an_error_of_the_settings(tree: Tree) -> None:
     tree.write("/etc/k3s-harden/config.yaml", "traffic: {record-until: 2027-03-05}\n")
-    with pytest.raises(InputError, match=r"config.yaml: .*must be a day up to 2027-03-04; found 2027-03-05"):
+    with pytest.raises(InputError, match=r"config.yaml: .*must be a day up to 2027-03-04; found 2027-03-05") as caught:
         sample(host_of(tree, Clock(START)))
+    assert caught.value.repair.steps == (Edit(Location(DEFAULT_SETTINGS), "2027-03-05", "2027-03-04"),)
 
 
 def test_a_kernel_that_refuses_is_an_error(tree: Tree) -> None:

@@ -12,7 +12,7 @@ import pytest
 from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.process import Completed
-from agent.base.repair import RunVerb
+from agent.base.repair import Run, RunVerb
 from agent.base.report import Report
 from agent.base.value import replace
 from agent.harden.settings.schema import Settings
@@ -307,8 +307,9 @@ def test_a_kubectl_that_others_can_write_is_not_run(name: str, host: Host) -> No
     program.parent.mkdir(parents=True, exist_ok=True)
     program.touch()
     program.chmod(0o777)
-    with pytest.raises(HostError, match=f"^cannot run {name} as root: .*others can write to it"):
+    with pytest.raises(HostError, match=f"^cannot run {name} as root: .*others can write to it") as caught:
         disable(replace(host, run=Programs()))
+    assert caught.value.repair.steps == (Run(f"sudo chown root:root {name} && sudo chmod go-w {name}"),)
 
 
 def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:
