@@ -19,7 +19,9 @@ REPEATED_OPTIONS: ContextVar[Callable[[str], Collection[str]] | None] = ContextV
 
 _SEARCHED_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """The usual secure_path of sudoers(5)."""
-_ON_FILES = frozenset({"chmod", "chown", "rm", "setfacl"})
+_ON_NAMES = frozenset({"mv", "rm"})
+"""Programs that change a name, also if it is a symlink."""
+_ON_FILES = frozenset({"chmod", "chown", "setfacl", *_ON_NAMES})
 """Programs that have the same effect from outside of a host tree."""
 _RED_HAT = "/etc/redhat-release"
 """On this family, sudo does not search /usr/local."""
@@ -61,8 +63,10 @@ def _outside(root: str, line: str) -> str:
         return ""
     paths = {word: f"{root.rstrip('/')}{word}" for word in words if word.startswith("/")}
     top = os.path.realpath(root)
-    if any(os.path.realpath(path) != f"{top}{word}" for word, path in paths.items()):
-        return ""
+    for word, path in paths.items():
+        directory, name = os.path.split(path) if program in _ON_NAMES else (path, "")
+        if os.path.join(os.path.realpath(directory), name).rstrip("/") != f"{top}{word}":  # noqa: PTH118 - as above
+            return ""
     return join((program, *(paths.get(word, word) for word in words)))
 
 

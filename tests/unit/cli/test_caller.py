@@ -72,6 +72,9 @@ def test_a_tree_without_programs_is_changed_from_outside(tree: Path) -> None:
     assert caller(root).command(Run("sudo rm /link/x")) == f"{inside}rm /link/x"
     assert caller(root).command(Run("sudo rm /etc/x && sync")) == f"{inside}rm /etc/x && sync"
     assert caller(root).command(Run("sudo sysctl --system")) == f"{inside}sysctl --system"
+    moved = caller(root).command(Run("sudo mv -nT /link /link.moved"))
+    assert moved == ("sudo " if os.geteuid() else "") + f"mv -nT '{root}/link' '{root}/link.moved'"
+    assert caller(root).command(Run("sudo chmod 0755 /link")) == f"{inside}chmod 0755 /link"
     (tree / "bin").mkdir()
     (tree / "bin/rm").symlink_to("busybox")
     assert caller(root).command(command) == f"{inside}rm /etc/x"
