@@ -18,6 +18,7 @@ from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import PurePosixPath
 
     from agent.harden.situation import Situation
     from agent.k3s.components.effective_arguments import Given
@@ -146,10 +147,15 @@ def renamed_key(situation: Situation, key: str, at: Location, meant: str) -> tup
     return (Edit(at, HIDDEN),) if key == HIDDEN else without(situation, key, at)
 
 
+def settings_path(situation: Situation) -> PurePosixPath:
+    """Return the path of the settings."""
+    recorded = situation.to_record.settings
+    return recorded.path if recorded is not None else DEFAULT_SETTINGS
+
+
 def setting_to(situation: Situation, key: str, value: str) -> Set:
     """Return the step that sets a key of the settings."""
-    recorded = situation.to_record.settings
-    path = recorded.path if recorded is not None else DEFAULT_SETTINGS
+    path = settings_path(situation)
     section, _, name = key.rpartition(".")
     line = situation.line_of_key(path, section or key)
     while section and line:  # until the key in the section, or what follows the section
@@ -187,18 +193,22 @@ def appended_list(key: str, begins: Location) -> Edit:
 
 def added(situation: Situation, key: str, item: str) -> Edit:
     """Return the edit that adds an argument to a list of K3s' main file."""
-    path = situation.facts.configuration.path
+    return with_item(situation, situation.facts.configuration.path, key, f'"{item}"')
+
+
+def with_item(situation: Situation, path: PurePosixPath, key: str, item: str) -> Edit:
+    """Return the edit that adds an item, in the form of YAML, to a list of a file."""
     start = situation.line_of_key(path, key)
     if not start:
-        return Edit(Location(path), new=f'{key}: ["{item}"]')
+        return Edit(Location(path), new=f"{key}: [{item}]")
     at = Location(path, start)
     value = situation.line_at(at).partition(":")[2].strip()
     if value.startswith("["):
-        return Edit(at, "[", f'["{item}", ')
+        return Edit(at, "[", f"[{item}, ")
     if value and not value.startswith("#"):
-        return Edit(at, value, f'[{value}, "{item}"]')
+        return Edit(at, value, f"[{value}, {item}]")
     indent = re.match(r"\s*", situation.line_at(Location(path, start + 1)))
-    return Edit(at, new=f'{indent[0] if indent else ""}- "{item}"')
+    return Edit(at, new=f"{indent[0] if indent else ''}- {item}")
 
 
 def plugins_joined(situation: Situation, value: str) -> tuple[Edit, ...]:

@@ -51,11 +51,7 @@ def _right(name: str) -> ClusterRule:
                 ControlStatus.MANUAL,
                 f"a person has to decide which of the accounts require the right to {words}",
             )
-            steps = (
-                Instruction(
-                    "remove the right from the accounts that do not require it; waive the control for the others"
-                ),
-            )
+            steps = (Instruction("remove the right from the accounts that do not require it"),)
         else:
             return of.answer(ControlStatus.PASS, found.others, _BINDINGS, noun="account")
         observed = (*found.everybody, *found.disputes, *found.others)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import NO_ANSWER, UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.assess.checks.check import Manual
-from agent.base.repair import Instruction, Repair
+from agent.base.repair import Answer as Choice
+from agent.base.repair import Decide, Instruction, Repair
+from agent.findings.config_edits import settings_path, with_item
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +62,11 @@ class ClusterCheck(Manual):
             answer = answer._replace(evidence=(*answer.evidence, *unread))
         if answer.status is not ControlStatus.MANUAL:
             return answer._replace(expected=rule.passes)
-        return answer if answer.reason else answer._replace(reason=self.review)
+        waiver = f"{{control: {self.rule}, reason: REASON}}"
+        accept = with_item(node.situation, settings_path(node.situation), "waivers", waiver)
+        found = Choice("REASON", "a waiver records it", (accept,)), Choice("None", "not accepted", answer.repair.steps)
+        repair = Repair((Decide("Which reason accepts what was found?", found),))
+        return answer._replace(reason=answer.reason or self.review, repair=repair)
 
     def has_no_answer(self, cluster: Cluster) -> bool:
         """Return whether the API server did not answer what the rule needs."""

@@ -92,7 +92,7 @@ def _enforcement(of: AssessedCluster) -> Answer:
     option = of.node.facts.merged_config.scalar(_DISABLED)
     if option is not None and of.node.facts.merged_config.boolean(_DISABLED):
         evidence = (Evidence(f"{_DISABLED}: {option.text}", option.location),)
-        step = Instruction("verify that the CNI plugin enforces NetworkPolicies; then waive the control")
+        step = Instruction("use a CNI plugin that enforces NetworkPolicies")
         reason = "K3s' controller is disabled, so another one has to enforce NetworkPolicies"
         return Answer(ControlStatus.MANUAL, "", evidence, reason, Repair((step,)))
     observation = f"no configuration of K3s sets {_DISABLED}, so K3s enforces NetworkPolicies"

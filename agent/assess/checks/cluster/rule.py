@@ -94,7 +94,7 @@ class AssessedCluster(NamedTuple):
 
     def to_review(self, observed: Iterable[Listed], query: Query, noun: str, reason: str = "") -> Answer:
         """Return an answer that lists objects for a person, who decides."""
-        step = Instruction("review what is listed; then waive the control with the result of the review")
+        step = Instruction("change what is listed")
         return self.answer(ControlStatus.MANUAL, observed, query, step, noun=noun, reason=reason)
 
 

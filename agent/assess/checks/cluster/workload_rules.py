@@ -355,7 +355,7 @@ def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequ
         Listed(request, "is exempt in the API server's configuration", command=_shown_exemption(name, of.node))
         for request, name in requests.items()
     ]
-    step = Instruction("remove these exemptions, or waive the control with the reason")
+    step = Instruction("remove these exemptions")
     reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
     observed = (*exempt, *listed)
     return of.answer(ControlStatus.MANUAL, observed, Query.NAMESPACES, step, noun="exemption", reason=reason)
@@ -460,7 +460,7 @@ def _security_context(of: AssessedCluster) -> Answer:
     weak = observed(of, _of_level(_RESTRICTED))
     if not of_site(weak):
         return of.answer(ControlStatus.PASS, empty, Query.PODS)
-    step = Instruction("complete the security contexts of these workloads; then waive the control with the reason")
+    step = Instruction("complete the security contexts of these workloads")
     reason = "each container has a security context; a person has to decide whether those of these workloads suffice"
     return of.answer(ControlStatus.MANUAL, weak, Query.PODS, step, noun="workload", reason=reason)
 

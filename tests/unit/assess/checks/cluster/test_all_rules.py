@@ -113,6 +113,31 @@ def test_an_object_that_is_too_large_hides_no_failure_and_lets_no_control_pass(s
     assert other.status is PASS
 
 
+@pytest.mark.parametrize(
+    ("settings", "edit"),
+    [
+        ("", "add `waivers: [{}]` to the end of /etc/k3s-harden/config.yaml"),
+        (
+            "waivers:\n  - {control: kernel.panic, reason: a debugger needs it}\n",
+            "add `  - {}` below /etc/k3s-harden/config.yaml:1",
+        ),
+        (
+            "waivers: [{control: kernel.panic, reason: a debugger needs it}]\n",
+            "replace `[` by `[{}, ` at /etc/k3s-harden/config.yaml:1",
+        ),
+    ],
+)
+def test_the_reason_of_a_review_becomes_a_waiver(plain: Server, settings: str, edit: str) -> None:
+    """A program that follows the remediation needs only the reason."""
+    plain.host.put("/etc/k3s-harden/config.yaml", settings)
+    answer = plain.ask("external-secret-storage", {Query.SECRETS: []})
+    waiver = edit.format("{control: external-secret-storage, reason: REASON}")
+    assert repair_texts.text(answer.repair) == (
+        f"Which reason accepts what was found? REASON (a waiver records it): {waiver}."
+        " None (not accepted): change what is listed."
+    )
+
+
 def test_an_unread_object_that_could_protect_makes_a_failure_unknown(server: Server) -> None:
     objects = {Query.NAMESPACES: [namespace("a")], Query.NETWORK_POLICIES: []}
     assert server.ask("namespaces-network-policies", objects).status is FAIL
