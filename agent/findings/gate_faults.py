@@ -16,6 +16,7 @@ from agent.findings.registry import (
     error,
     file_removal,
     instruction,
+    moved_away,
     no,
     note,
     steps,
@@ -117,7 +118,7 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     for command in gate.replaced:
         path = command.location.path
         message = "the gate succeeds without a successful `k3s-harden gate`"
-        fix = _restored(path) if path == gate.template else file_removal(path)
+        fix = _restored(path) if path == gate.template else steps(*moved_away(path))
         yield Problem(message, "k3s-harden gate", command.text, command.location, fix)
     for service, unit, path in _unguarded(situation):
         settings = unit.settings

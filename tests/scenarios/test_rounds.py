@@ -26,6 +26,7 @@ from tests.scenarios.findings.test_all_findings import CASES, case_id
 from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import DATA_DIR, DROPIN, KERNEL_FILE, HostTree, copied
 from tests.scenarios.test_repairs import Arguments, failing_arguments, node, place
+from tests.tree import Entry
 
 pytestmark = pytest.mark.root
 
@@ -159,11 +160,16 @@ class Rounds:
         self.lines.append(f"step: {step['kind']}")
         if step["kind"] == "decide":
             self.answers = max(self.answers, sum(bool(answer["steps"]) for answer in step["answers"]))
-        elif step["kind"] == "run" and re.search(r"\b(?:rm -r|delete)\b", step["command"]) and not step["undo"]:
-            self.problems.append(f"destroys something without a question: {step['command']}")
-        entries = self.host.entries(with_state=True)
+        before = self.host.entries(with_state=True)
         is_done = self.follower.carry_out([step], self.answer)
-        return not is_done or bool(ONLY_SHOWS.search(step["command"])) or self.host.entries(with_state=True) != entries
+        after = self.host.entries(with_state=True)
+        if step["kind"] == "run" and " rm " in step["command"] and _contents(before) - _contents(after):
+            self.problems.append(f"removes content without a question: {step['command']}")
+        return not is_done or bool(ONLY_SHOWS.search(step["command"])) or after != before
+
+
+def _contents(entries: Mapping[str, Entry]) -> set[bytes]:
+    return {entry.content for entry in entries.values() if entry.kind == "file" and entry.content}
 
 
 def _warnings(report: Mapping[str, Any]) -> dict[str, str]:

@@ -63,6 +63,10 @@ def bypassed(uptime: str) -> Edit:
 _LAST = "/etc/systemd/system/k3s.service.d/zzzz-site.conf"
 
 
+def _moved(path: str) -> str:
+    return f"sudo mv {path} {path}.moved-away"
+
+
 CASES = (
     Case("gate-half-missing",
          written("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n"),
@@ -94,9 +98,9 @@ CASES = (
            "systemctl start k3s-harden@k3s.service", ""),
           ("system/k3s-harden@.service.d/program.conf", ":3", "[Service]\nExecStart=\nExecStart=/bin/true\n",
            "[Service]\nExecStart=\nExecStart=/usr/bin/k3s-harden gate --verbose\n",
-           "sudo rm /etc/systemd/system/k3s-harden@.service.d/program.conf", "k3s-harden gate", "/bin/true"),
+           _moved("/etc/systemd/system/k3s-harden@.service.d/program.conf"), "k3s-harden gate", "/bin/true"),
           ("system.attached/k3s-harden@k3s.service.d/type.conf", ":2", "[Service]\nType=simple\n",
-           "[Service]\nType=oneshot\n", "sudo rm /etc/systemd/system.attached/k3s-harden@k3s.service.d/type.conf",
+           "[Service]\nType=oneshot\n", _moved("/etc/systemd/system.attached/k3s-harden@k3s.service.d/type.conf"),
            "k3s-harden gate", "Type=simple"),
           ("system/k3s-harden@.service", ":17", GATE_UNIT.replace("=/usr/bin/k3s-harden gate", "=/bin/true"),
            GATE_UNIT.replace("=/usr/bin/k3s-harden gate", "=/opt/k3s-harden gate"), "k3s-harden install",
@@ -139,7 +143,7 @@ CASES = (
          problem=installed_gate(written(_LAST, "[Service]\nSuccessExitStatus=1 SIGINT\n")),
          neighbour=installed_gate(
              written(SERVICE_DROPIN.format("site"), "[Service]\nSuccessExitStatus=SIGINT\nUnsetEnvironment=\n")),
-         seen=Seen(_LAST + ":2", f"sudo rm {_LAST}", expected="k3s-harden gate", found="SuccessExitStatus=1 SIGINT"),
+         seen=Seen(_LAST + ":2", _moved(_LAST), expected="k3s-harden gate", found="SuccessExitStatus=1 SIGINT"),
          cure=removed(_LAST)),
     Case("gate-before-mount",
          both(
