@@ -159,6 +159,8 @@ release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/test
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test T=pod_security
 	@POLICY_VARIANTS=300 $(MAKE) --no-print-directory k8s-test T=test_static_policies
 	@REACH_STATES=2000 $(MAKE) --no-print-directory test TESTS=tests/unit/base/host/test_reach.py
+	@ROUNDS=$(CURDIR)/.cache/rounds $(MAKE) --no-print-directory test TESTS=tests/scenarios/test_rounds.py
+	@sort .cache/rounds | uniq -c
 	@.ci/host-packages k8s/modules/ignition-apply-2.24.0
 	@IGNITION_APPLY=1 $(MAKE) --no-print-directory k8s-test T=ignition
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test K8S_VERSION=1.34.4

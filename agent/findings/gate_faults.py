@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Location
-from agent.base.repair import Answer, Decide, Instruction, Repair, Run, RunVerb
+from agent.base.repair import Answer, Decide, Instruction, Repair, Run, RunVerb, moved_away
 from agent.base.value import replace
 from agent.findings.registry import (
     APPLY,
@@ -16,7 +16,6 @@ from agent.findings.registry import (
     error,
     file_removal,
     instruction,
-    moved_away,
     no,
     note,
     steps,
@@ -118,7 +117,7 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     for command in gate.replaced:
         path = command.location.path
         message = "the gate succeeds without a successful `k3s-harden gate`"
-        fix = _restored(path) if path == gate.template else steps(*moved_away(path))
+        fix = _restored(path) if path == gate.template else steps(moved_away(path))
         yield Problem(message, "k3s-harden gate", command.text, command.location, fix)
     for service, unit, path in _unguarded(situation):
         settings = unit.settings

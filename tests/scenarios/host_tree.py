@@ -239,7 +239,7 @@ def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:
     """Create the tree of a newly installed Debian host, as `make run` does."""
     fresh(root)
     (root / PROGRAMS[1:]).mkdir()
-    for name in ("chmod", "chown", "rm", "setfacl"):
+    for name in ("chmod", "chown", "mv", "rm", "setfacl"):
         (root / PROGRAMS[1:] / name).touch(0o755)  # commands of reports then run in the tree
     return HostTree(root, program)
 

@@ -64,7 +64,7 @@ _LAST = "/etc/systemd/system/k3s.service.d/zzzz-site.conf"
 
 
 def _moved(path: str) -> str:
-    return f"sudo mv {path} {path}.moved-away"
+    return f"sudo mv -nT {path} {path}.moved"
 
 
 CASES = (
