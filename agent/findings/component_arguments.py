@@ -10,7 +10,7 @@ from agent.base.model import Location
 from agent.base.repair import Answer, Decide
 from agent.base.report import Prediction
 from agent.base.yaml_reader import shown
-from agent.findings.config_edits import added, renamed_key, replaced, without
+from agent.findings.config_edits import added, renamed_key, replaced, setting_to, without
 from agent.findings.registry import (
     Problem,
     edit_of_k3s_config,
@@ -163,7 +163,8 @@ def admission_policies_unsupported(situation: Situation) -> Iterator[Problem]:
     wants_policies = situation.settings.has_admission_policies and facts.role is Role.SERVER
     if wants_policies and facts.version_is_known and not ADMISSION_POLICIES_APPLY.to(facts.role, facts.version):
         message = f"K3s {facts.version} does not load admission policies from files, so none is written"
-        yield Problem(message, expected=f"{ADMISSION_POLICIES_APPLY.versions}, or no `admission-policies`")
+        fix = steps(setting_to(situation, "admission-policies", ""))
+        yield Problem(message, f"{ADMISSION_POLICIES_APPLY.versions}, or no `admission-policies`", repair=fix)
 
 
 @warning(

@@ -18,6 +18,7 @@ from agent.findings.registry import (
     instruction,
     no,
     note,
+    quoted,
     steps,
     warning,
     yes,
@@ -53,6 +54,7 @@ ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "
 
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
 _K3S_IS_FINE = no("K3s itself is not affected.")
+_RELOAD = Run("sudo systemctl daemon-reload")
 _MOST_DAYS = 30
 _ENFORCE_TEXT = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
 
@@ -124,12 +126,13 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
         later = (*settings.resets[-1:], *(command.location for command in settings.before_start[-1:]))
         others = (place for place in later if place.path not in (path, unit.path) and place.path.suffix == ".conf")
         by = next(others, Location(path))
-        edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
+        names = [quoted(name) for name in (by.path, by.path.with_name(f"00-{by.path.name}"))]
+        earlier = Run(f"sudo mv {' '.join(names)}", undo=f"sudo mv {' '.join(reversed(names))}")
         yield Problem(
             f"{service} starts without the gate: its ExecStartPre= is not the last one that runs",
             expected=f"systemctl start {gate_instance(service)}",
             location=by,
-            repair=steps(edit) if by.path != path else _restored(path),
+            repair=steps(earlier, _RELOAD) if by.path != path else _restored(path),
         )
 
 
@@ -219,7 +222,7 @@ def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
     """
     if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
         message = "systemd has not read the current unit files of K3s and its gate"
-        yield Problem(message, repair=_command("sudo systemctl daemon-reload"))
+        yield Problem(message, repair=steps(_RELOAD))
 
 
 @warning(repair="run `sudo k3s-harden install`")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import File, Location
-from agent.base.repair import Answer, Decide, Edit, Instruction
+from agent.base.repair import Answer, Decide, Edit, Instruction, moved_away
 from agent.base.value import Value
 from agent.findings.registry import APPLY, Problem, error, file_removal, instruction, no, steps, warning
 from agent.harden.guide.guide_files import POLICY_FILE
@@ -50,16 +50,19 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Problem]:
         return
     planned = {change.id for change in situation.plan.changes}
     lines: dict[PurePosixPath, list[int]] = {}
+    others = set()
     for entry in _objects(situation):
         if entry.kind == "PodSecurityPolicy":
             lines.setdefault(entry.path, []).append(entry.line)
+        else:
+            others.add(entry.path)
     for path, found in lines.items():
         objects = "1 PodSecurityPolicy" if len(found) == 1 else f"{len(found)} PodSecurityPolicies"
         location = Location(path, found[0])
         message = f"manifest contains {objects}, which K3s {situation.facts.version} does not support"
         expected = f"none since v1.{WITHOUT_POD_SECURITY_POLICY.first}"
-        by_hand = instruction("before this K3s version starts, remove the PodSecurityPolicies", location)
-        fix = APPLY if str(path) in planned else by_hand
+        remove = Instruction("before this K3s version starts, remove the PodSecurityPolicies", location)
+        fix = APPLY if str(path) in planned else steps(remove if path in others else moved_away(path))
         yield Problem(message, expected, location=location, repair=fix)
 
 
@@ -121,13 +124,16 @@ def network_policy_name_taken(situation: Situation) -> Iterator[Problem]:
         names = {(ours.namespace, ours.name) for found in objects for ours in found}
         for entry in policies:
             if (entry.namespace, entry.name) in names:
-                yield name_taken(entry.namespace, entry.name, Location(entry.path, entry.line))
+                located = yaml_reader.part(entry.node, "metadata", "name") or entry.node
+                rename = Edit(Location(entry.path, located.line), entry.name, f"{entry.name}-site")
+                taken = name_taken(entry.namespace, entry.name)
+                yield taken._replace(location=Location(entry.path, entry.line), repair=steps(rename))
 
 
-def name_taken(namespace: str, name: str, location: Location | None = None) -> Problem:
-    """Return the case of a policy in a manifest, or in the cluster."""
+def name_taken(namespace: str, name: str) -> Problem:
+    """Return the case of a policy in the cluster."""
     message = f"policy.yaml replaces the NetworkPolicy {namespace}/{name} of the site, which has the same name"
-    return Problem(message, expected="another name", found=name, location=location)
+    return Problem(message, expected="another name", found=name)
 
 
 @error(

@@ -335,7 +335,7 @@ def not_readable(situation: Situation) -> Iterator[Problem]:
     for problem in (*situation.unreadable, *beyond_limits(situation)):
         if problem.message not in elsewhere:
             as_root = isinstance(problem, AccessDeniedError)
-            repair = instruction("run the command as root") if as_root else problem.repair
+            repair = steps(RunVerb("check")) if as_root else problem.repair
             by_hand = instruction(f"remove the cause, or move the file away: {problem.message}")
             yield Problem(problem.message, repair=repair if repair.steps else by_hand)
 

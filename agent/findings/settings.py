@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.repair import Instruction, Run, RunVerb
+from agent.base.repair import Instruction, Run, RunVerb, moved_away
 from agent.base.value import replace
+from agent.findings.config_edits import setting_to
 from agent.findings.registry import Problem, error, instruction, no, steps, warning
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.settings.stages import last_recording_day
@@ -49,10 +50,7 @@ def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
 def settings_ignored(situation: Situation) -> Iterator[Problem]:
     """A YAML file in /etc/k3s-harden is not read, because it is not config.yaml and no setting names it."""
     for path in situation.ignored_settings:
-        import shlex  # on few hosts
-
-        paths = [shlex.quote(name) for name in (str(path), f"{path}.ignored")]
-        fix = replace(steps(Run(f"sudo mv {' '.join(paths)}", f"sudo mv {' '.join(reversed(paths))}")), risk=_MOVE)
+        fix = replace(steps(moved_away(path)), risk=_MOVE)
         message = f"the file is ignored: the settings are in {DEFAULT_SETTINGS}"
         yield Problem(message, expected=str(DEFAULT_SETTINGS), location=Location(path), repair=fix)
 
@@ -115,9 +113,9 @@ def stage_expired(situation: Situation) -> Iterator[Problem]:
     """
     for stage in situation.stages:
         if stage.is_over(situation.waivers.scope.today):
-            yield Problem(
-                f"`{stage}` ended on {stage.until}", expected="no stage", found=str(stage), resource=stage.setting
-            )
+            fix = steps(setting_to(situation, stage.setting, ""), RunVerb("apply"))
+            message = f"`{stage}` ended on {stage.until}"
+            yield Problem(message, expected="no stage", found=str(stage), repair=fix, resource=stage.setting)
 
 
 @error(
@@ -134,7 +132,9 @@ def stage_too_long(situation: Situation) -> Iterator[Problem]:
     for stage in situation.stages:
         if needs is not None and needs.is_too_late(stage.until, scope.today):
             within = f"a day within {needs.expire_within} days, as `waivers-must` requires"
-            yield Problem(f"`{stage}` lasts too long", expected=within, found=stage.until, resource=stage.setting)
+            fix = steps(setting_to(situation, "stages.until", needs.last_day(scope.today)))
+            message = f"`{stage}` lasts too long"
+            yield Problem(message, expected=within, found=stage.until, repair=fix, resource=stage.setting)
 
 
 @warning(repair="set a nearer day, or remove `traffic.record-until`")
@@ -143,8 +143,10 @@ def recording_not_in_effect(situation: Situation) -> Iterator[Problem]:
     until, today = situation.settings.traffic_record_until, situation.today.date
     latest = last_recording_day(today)
     if until is not None and not today <= until <= latest:
-        message = f"no traffic is recorded: `traffic.record-until` {'has passed' if until < today else 'is too far'}"
-        yield Problem(message, expected=f"{today} to {latest}", found=until, resource="traffic.record-until")
+        key, is_over = "traffic.record-until", until < today
+        message = f"no traffic is recorded: `{key}` {'has passed' if is_over else 'is too far'}"
+        fix = steps(setting_to(situation, key, "" if is_over else latest))
+        yield Problem(message, expected=f"{today} to {latest}", found=until, repair=fix, resource=key)
 
 
 @warning(repair="set the clock, such as by time synchronisation")

@@ -11,7 +11,7 @@ from agent.base.repair import Instruction, Restart, Run
 from agent.base.yaml_reader import shown
 from agent.findings.admission import listed_plugins
 from agent.findings.file_predictions import context_of
-from agent.findings.registry import Problem, by_owner, instruction, is_managed, steps
+from agent.findings.registry import Problem, by_owner, instruction, is_managed, of_file, steps
 from agent.harden.desired.dropin_options import DISABLED_PLUGINS_ARGUMENT
 from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.static_policies import ignores_configurations, objects_of, rejected_directory
@@ -32,11 +32,11 @@ def rejected(situation: Situation) -> Iterator[Problem]:
         for error in rejected_directory(directory, files, context):
             location = error.location
             target = directory.path if files is None else location.path
-            step = Instruction(f"correct {location.path}", location if location.line else None)
+            fix = (Instruction(f"correct {location.path}"),) if files is None else of_file(location)
             yield Problem(
                 f"K3s does not start: {error.problem}",
                 location=location,
-                repair=by_owner(situation, target, steps(step, restart=Restart.K3S)),
+                repair=by_owner(situation, target, steps(*fix, restart=Restart.K3S)),
                 prediction=error.prediction if isinstance(error, FileRejectionError) else None,
             )
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.scenarios.findings.case import SITE
+from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import PSA, SETTINGS, HostTree
 
 ADMISSION = "/var/lib/rancher/k3s/server/admission"
@@ -178,6 +179,8 @@ def test_an_older_k3s_gets_no_policies_and_one_note(host: HostTree, version: str
     assert directories(host) == {}
     (note,) = host.seen("check").of("admission-policies-unsupported")
     assert f"K3s v{version}.0" in note.message
+    assert Follower(host).carry_out(note.steps)
+    assert not host.seen("check").of("admission-policies-unsupported")
 
 
 def test_psa_yaml_names_no_policies_for_an_older_k3s(server: HostTree) -> None:

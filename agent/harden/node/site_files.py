@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.base.model import Absent, Location
-from agent.base.repair import Instruction
+from agent.base.repair import Answer, Decide, moved_away
 from agent.base.value import Value, replace
 from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.settings.loading import apply_overrides, load_settings, load_waivers
@@ -194,8 +194,11 @@ def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:
         # The site has settings, such as on a disk that is not mounted.
         target, what = host.tree.link_target(link), "it" if link == DEFAULT_SETTINGS else link
         problem = f"{what} is a symlink to {target}, which does not exist"
-        hint = f"restore {target}; or remove {link}, and the defaults apply"
-        raise InputError(Location(DEFAULT_SETTINGS), problem, Instruction(hint))
+        answers = (
+            Answer("Yes", f"mount its file system, or restore {target}", ()),
+            Answer("No", "the defaults apply", (moved_away(link),)),
+        )
+        raise InputError(Location(DEFAULT_SETTINGS), problem, Decide("Does this site have settings?", answers))
     tree = host.tree if path is None else host.machine_tree
     data = tree.read_input(path or DEFAULT_SETTINGS)
     tree.require_trust(path or DEFAULT_SETTINGS, _TRUST)

@@ -78,13 +78,17 @@ class WaiverNeeds(Value):
             return "`approved-by` is missing"
         return "" if len(waiver.reason.split()) >= _SENTENCE else "`reason` is not a sentence"
 
-    def is_too_late(self, last: str, today: str) -> bool:
-        """Return whether a last day is later than allowed; both are YYYY-MM-DD, or empty if there is none."""
+    def last_day(self, today: str) -> str:
+        """Return the last day that it allows; empty if any. Days are YYYY-MM-DD, or empty if there is none."""
         from datetime import date, timedelta
 
-        if self.expire_within is None or not (last and today):
-            return False
-        return last > (date.fromisoformat(today) + timedelta(days=self.expire_within)).isoformat()
+        if self.expire_within is None or not today:
+            return ""
+        return (date.fromisoformat(today) + timedelta(days=self.expire_within)).isoformat()
+
+    def is_too_late(self, last: str, today: str) -> bool:
+        """Return whether a last day is later than allowed."""
+        return last > (self.last_day(today) or last)
 
 
 class WaiverScope(Value):

@@ -19,7 +19,7 @@ from agent.base.errors import ExitCode, HardenError, InputError, UsageError
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.model import Location
-from agent.base.repair import RunVerb, Set
+from agent.base.repair import Decide, RunVerb, Set, moved_away
 from agent.base.report import Fact, Finding, ItemStatus, Report
 from agent.base.value import replace
 from agent.findings import collect_findings
@@ -28,7 +28,6 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.roles_and_versions import Version
-from agent.reports import repair_texts
 from agent.verbs import check_and_apply
 from agent.verbs.preflight import preflight
 from tests.fake import Clock, Programs, fake_host
@@ -488,10 +487,9 @@ def test_settings_behind_a_broken_symlink_are_not_missing_settings(
     for verb in ("check", "apply"):
         with pytest.raises(InputError, match="which does not exist") as refused:
             node.run(verb)
-        assert (
-            repair_texts.text(refused.value.repair)
-            == f"restore /srv/k3s-harden; or remove /{link}, and the defaults apply"
-        )
+        (question,) = refused.value.repair.steps
+        assert isinstance(question, Decide)
+        assert [answer.steps for answer in question.answers] == [(), (moved_away(f"/{link}"),)]
 
 
 def test_the_recorded_waivers_are_used_too(node: Node) -> None:

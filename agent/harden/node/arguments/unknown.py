@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
-from agent.base.repair import Decide, Instruction, RunVerb
+from agent.base.repair import Decide, Instruction, RunVerb, moved_away
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.k3s import default_arguments
@@ -76,9 +76,7 @@ def _about_configuration(facts: HostFacts) -> UnknownArgument | None:
             *(error.repair.steps or (Instruction("correct the YAML", error.location),)),
         )
     for error in facts.configuration.invalid_files:
-        return _corrected(
-            error.message, error.problem, error.location, Instruction("replace or remove what is", error.location)
-        )
+        return _corrected(error.message, error.problem, error.location, moved_away(error.location.path))
     if facts.configuration.broken_links:
         link = facts.configuration.broken_links[0]
         reason = f"K3s ignores its configuration files because {link} is a symbolic link to a missing file"
