@@ -157,6 +157,8 @@ release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/test
 	@$(MAKE) --no-print-directory vm-test ARCH=aarch64 SUITE=bookworm
 	@$(MAKE) --no-print-directory image ARCH=aarch64
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test T=pod_security
+	@ACCESS_GRANTS=2000 $(MAKE) --no-print-directory k8s-test T=test_generated_access
+	@WORKLOADS=480 $(MAKE) --no-print-directory k8s-test T=test_generated_workloads
 	@POLICY_VARIANTS=300 $(MAKE) --no-print-directory k8s-test T=test_static_policies
 	@REACH_STATES=2000 $(MAKE) --no-print-directory test TESTS=tests/unit/base/host/test_reach.py
 	@ROUNDS=$(CURDIR)/.cache/rounds $(MAKE) --no-print-directory test TESTS=tests/scenarios/test_rounds.py
