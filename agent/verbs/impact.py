@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.cluster.workload_rules import pod_security_defaults
-from agent.base.errors import HardenError, HostError
+from agent.base.errors import HardenError, HostError, RootRequiredError
 from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.https import Limits
 from agent.base.linux.file_systems import REGULAR_FILE
@@ -88,12 +88,12 @@ def impact(
             is_server = any(unit.role is Role.SERVER for unit in installed_units(host, []))
             if kubectl or not is_server:
                 raise
-            another = "or pass --kubeconfig for the cluster to read"
             if host.runs_as_root:
                 cause = "K3s has never run on this server, so it has no credential for its API server"
-                raise HostError(cause, Instruction(f"start K3s, and run it again; {another}")) from error
+                step = Instruction("start K3s, and run it again; or pass --kubeconfig for the cluster to read")
+                raise HostError(cause, step) from error
             cause = f"only root can read K3s' credential on this server, and without it: {error.message}"
-            raise HostError(cause, Instruction(f"run it with sudo, {another}")) from error
+            raise RootRequiredError(cause) from error
     situation = observe_situation(host, request)
     return checked(impact_on_server(host, request, situation, progress, probe=probe, records=records))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.base.errors import HostError, InputError
+from agent.base.errors import HostError, InputError, RootRequiredError
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.report import no_progress
@@ -106,10 +106,11 @@ def test_the_cause_of_a_missing_credential_is_named_on_a_server(
         impact(fake_host(tmp_path), Request(Overrides()), {"PATH": "/nowhere"}, no_progress)
     cause, fix = {
         ("server", True): ("K3s has never run on this server", "start K3s, and run it again; or pass --kubeconfig"),
-        ("server", False): ("only root can read K3s' credential", "run it with sudo, or pass --kubeconfig"),
+        ("server", False): ("only root can read K3s' credential", ""),
     }.get((role, as_root), ("cannot run kubectl", "install kubectl"))
     assert caught.value.message.startswith(cause)
     assert repair_texts.text(caught.value.repair).startswith(fix)
+    assert isinstance(caught.value, RootRequiredError) is (role == "server" and not as_root)
 
 
 def test_many_objects_have_an_overview_by_namespace_and_owner(lists: Path) -> None:
