@@ -11,7 +11,7 @@ from agent.base.errors import InputError
 from agent.base.model import File, Location
 from agent.base.repair import Answer, Decide, Edit, Instruction, moved_away
 from agent.base.value import Value
-from agent.findings.registry import APPLY, Problem, error, file_removal, instruction, no, steps, warning
+from agent.findings.registry import APPLY, Problem, error, file_removal, no, steps, warning
 from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.guide.manifests import network_policies
 from agent.k3s.redaction import HIDDEN
@@ -160,9 +160,8 @@ def manifest_broken(situation: Situation) -> Iterator[Problem]:
     for path, data in _unmanaged(situation):
         problem = _parsed(path, data)
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
-            fix = problem.repair if problem.repair.steps else instruction("correct the YAML", problem.location)
             message = f"K3s does not apply this manifest: {problem.problem}"
-            yield Problem(message, location=problem.location, repair=fix)
+            yield Problem(message, location=problem.location, repair=problem.repair)
     for link in situation.k3s_files.manifests.broken_links:
         message = "K3s applies no manifest: this one is a symbolic link to a missing file"
         yield Problem(message, location=Location(link), repair=file_removal(link))

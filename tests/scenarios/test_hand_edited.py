@@ -517,9 +517,9 @@ def test_an_invalid_journal_is_reported(hardened: Hardened) -> None:
     done = host.run("revert")
     assert (done.code, done.stdout) == (1, "")
     assert record.name in done.stderr
-    command = re.search(r"chroot (\S+) mv -nT (\S+) \2\.moved`", done.stderr)
+    command = re.search(rf"run `(.* )?mv -nT (.*) \S+/{record.name}\.moved`", done.stderr)
     assert command is not None
-    assert (command[1], command[2]) == (str(host.root), f"{STATE}/journal/{record.name}")
+    assert str(host.root) in command[0]
     assert host.entries() == before
 
 

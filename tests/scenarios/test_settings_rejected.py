@@ -42,6 +42,12 @@ def test_invalid_settings_are_rejected_without_changes(
     assert (done.code, f"{site}{line}" in done.stderr) == (2, True)
 
 
+def test_an_exception_that_the_benchmark_of_the_version_rejects_is_removed(host: HostTree) -> None:
+    host.write(SETTINGS, "protect-kernel-defaults: false\n")
+    done = host.run("apply", "--role", "server", "--k3s-version", "1.24")
+    assert (done.code, done.stderr.splitlines()[1:]) == (2, [f"  fix: remove `protect-kernel-defaults` in {SETTINGS}"])
+
+
 @pytest.mark.parametrize("mode", [0o646, 0o666])
 def test_settings_writable_by_others_are_rejected(mode: int, host: HostTree) -> None:
     """The settings control a program that runs as root."""

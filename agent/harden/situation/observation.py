@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
 from agent.base.model import Directory, File, FilePermissions, Location
-from agent.base.repair import Cause, Instruction
+from agent.base.repair import Cause, Instruction, Set
 from agent.base.value import replace
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
@@ -96,7 +96,7 @@ def _observe(
     settings, host_facts = _facts(host, request, site, last)
     if host_facts.version_is_known and not request.for_gate:
         require_covered(host_facts.version)  # the gate hardens an older K3s, too, which runs already
-    _require_supported(settings, host_facts)
+    _require_supported(settings, host_facts, request.settings_file or DEFAULT_SETTINGS)
     if settings.audit_webhook is not None and host_facts.role is Role.SERVER:
         host.tree.read_input(settings.audit_webhook, "`audit.webhook` in the settings names it")
     _require_service(request, host_facts)
@@ -284,11 +284,11 @@ def _require_service(request: Request, host_facts: HostFacts) -> None:
         )
 
 
-def _require_supported(settings: Settings, host_facts: HostFacts) -> None:
+def _require_supported(settings: Settings, host_facts: HostFacts, settings_file: PurePosixPath) -> None:
     if not settings.protect_kernel_defaults and PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(host_facts.version):
         raise UsageError(
             f"cannot disable protect-kernel-defaults for K3s {host_facts.version}: its benchmark contains the control",
-            Instruction("remove `protect-kernel-defaults: false` from the settings; it is allowed for v1.25 and newer"),
+            Set("protect-kernel-defaults", "", Location(settings_file)),
         )
 
 

@@ -69,12 +69,8 @@ def unknown_arguments(
 
 def _about_configuration(facts: HostFacts) -> UnknownArgument | None:
     for error in facts.merged_config.startup_problems(facts.role):
-        return _corrected(
-            f"K3s would not start with its configuration: {error.message}",
-            error.problem,
-            error.location,
-            *(error.repair.steps or (Instruction("correct the YAML", error.location),)),
-        )
+        reason = f"K3s would not start with its configuration: {error.message}"
+        return _corrected(reason, error.problem, error.location, *error.repair.steps)
     for error in facts.configuration.invalid_files:
         return _corrected(error.message, error.problem, error.location, moved_away(error.location.path))
     if facts.configuration.broken_links:
