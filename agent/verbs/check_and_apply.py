@@ -280,10 +280,11 @@ def _judged(host: Host, request: Request, situation: Situation) -> Report:
 
 def _unblocked(report: Report, host: Host, situation: Situation) -> Report:
     """Start the services that the gate blocked, and end bypasses of it, if nothing blocks K3s any more."""
-    if not report.is_ready or not (host.is_live and host.runs_as_root):
+    if not report.is_ready or not host.runs_as_root:
         return report
 
-    last_run.write_last_run(host, situation.to_record)
+    if host.is_live:
+        last_run.write_last_run(host, situation.to_record)
     try:
         started = after_apply_or_revert.after_unblocking(end_exceptions(host))
     except HostError:  # such as a read-only /run: the pause then ends by itself

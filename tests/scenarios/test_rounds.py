@@ -9,7 +9,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,8 @@ SUMMARY = os.environ.get("ROUNDS", "")
 MOST = 3
 """Rounds after which the exit code is 0."""
 ONLY_SHOWS = re.compile(r"k3s-harden (?:diff|assess|check|explain|impact)\b|get\.k3s\.io|journalctl")
-RUNS = "only a K3s that runs ends it"
 _FILES = {Role.SERVER: (*SERVER_FILES, "server/db/etcd"), Role.AGENT: tuple(AGENT_FILES)}
 KNOWN: Mapping[str, str] = {
-    "gate-observes*": RUNS,
-    "started-without-gate": RUNS,
-    "bypass-in-effect": RUNS,
     "gate-half-missing-masked": "unmasking brings to light that the unit of the state is not the one of the program",
     "secrets-not-encrypted-external-datastore": "the setting brings to light that the state has an edited file",
 }
@@ -134,8 +130,8 @@ class Rounds:
             self.problems += [f"creates {name}: {now[name]}" for name in now if name not in known]
             known |= now
             report = self._report(self.verb)
-        unsolved = [item["repair"] for item in _open(report) if not _needs_a_person(item["repair"]["steps"])]
-        left = "open" if unsolved else "only sentences are left" if any(_open(report)) else "nothing is left"
+        unsolved = [item["repair"] for item in _open(report) if not _is_beyond_a_tree(item["repair"])]
+        left = "open" if unsolved else "only what a tree cannot do is left" if any(_open(report)) else "nothing is left"
         self.lines.append(f"result: exit code {report['exit_code']} after {number} rounds, {left}")
         self.problems += [f"is left: {json.dumps(repair)}" for repair in unsolved]
 
@@ -182,12 +178,13 @@ def _open(report: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from (item for item in report.get("items", ()) if item["status"] in {"differs", "refused", "failed"})
 
 
-def _needs_a_person(steps: Iterable[Mapping[str, Any]]) -> bool:
-    return any(
-        step["kind"] == "instruction"
+def _is_beyond_a_tree(repair: Mapping[str, Any]) -> bool:
+    """Return whether a person, the cluster or the start of K3s has to solve it."""
+    return not repair["steps"] or any(
+        step["kind"] in {"instruction", "patch"}
         or (step["kind"] == "decide" and not all(answer["steps"] for answer in step["answers"]))
         or bool(ONLY_SHOWS.search(step["command"]))
-        for step in steps
+        for step in repair["steps"]
     )
 
 
