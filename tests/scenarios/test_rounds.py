@@ -35,9 +35,11 @@ MOST = 3
 """Rounds after which the exit code is 0."""
 ONLY_SHOWS = re.compile(r"k3s-harden (?:diff|assess|check|explain|impact)\b|get\.k3s\.io|journalctl")
 _FILES = {Role.SERVER: (*SERVER_FILES, "server/db/etcd"), Role.AGENT: tuple(AGENT_FILES)}
+EDITED = "a setting brings to light that the state has an edited file"
 KNOWN: Mapping[str, str] = {
     "gate-half-missing-masked": "unmasking brings to light that the unit of the state is not the one of the program",
-    "secrets-not-encrypted-external-datastore": "the setting brings to light that the state has an edited file",
+    "*secrets-not-encrypted*": EDITED,
+    "*admission-configuration-unusable-operator*": EDITED,
 }
 """States with other results, as patterns, each with its reason."""
 
