@@ -55,9 +55,7 @@ def confirm(host: Host, service: str) -> str:
     Raises HostError if they are not those that the gate judged.
     """
     if not service:
-        raise UsageError(
-            "cannot confirm a start: no service is given", Instruction("pass --service, such as --service k3s")
-        )
+        raise UsageError("cannot confirm a start: no service is given", "pass --service, such as --service k3s")
     host.refuse_ordinary_user("confirm")
     unit, systemd = f"{service.removesuffix('.service')}.service", Systemd(host)
     invocation, *lines = host.tree.text_if_readable(file_of_service(service, JUDGED)).splitlines() or [""]

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.base.errors import UsageError
-from agent.base.repair import Instruction
 from agent.base.report import ASSUMED, K3S_VERSION, ROLE, Fact
 from agent.base.value import Value
 from agent.harden.guide.guide_files import DROPIN_NAME
@@ -152,8 +151,7 @@ def read_facts(  # noqa: PLR0913 - the inputs of all facts
     if unit is not None and len(candidates) > 1:
         names = " and ".join(candidate.path.name for candidate in candidates)
         raise UsageError(
-            f"cannot choose a K3s {unit.role}: this host has {names}",
-            Instruction("pass --unit NAME.service, or disable the others"),
+            f"cannot choose a K3s {unit.role}: this host has {names}", "pass --unit NAME.service, or disable the others"
         )
     k3s = read_configuration(host, unit, settings.k3s_config, unread)
     data_dir, data_dir_source = data_directory(settings, k3s)
@@ -218,7 +216,7 @@ def _role_from_services(
             # An agent exits at a server's arguments, and a server without them is not hardened.
             raise UsageError(
                 f"cannot treat this host as {settings.role}: {units[0].path} starts K3s as {units[0].role}",
-                Instruction("correct --role, or `role:` in the settings; or remove that service first"),
+                "correct --role, or `role:` in the settings; or remove that service first",
             )
         return settings.role, "given"
     if unit is not None:
@@ -230,7 +228,7 @@ def _role_from_services(
         names = " and ".join(unit.path.name for unit in units)
         raise UsageError(
             f"cannot determine whether this host is a server or an agent: it has {names}",
-            Instruction("pass --role server or --role agent"),
+            "pass --role server or --role agent",
         )
     return None, ""
 
@@ -249,7 +247,7 @@ def _role_from_files(
         why = f"{other.unit.name} starts {other.program.text}, which cannot be followed: {other.reason}"
     raise UsageError(
         f"cannot determine whether this host is a server or an agent: {why}",
-        Instruction("pass --role server or --role agent, or set `role:` in the settings"),
+        "pass --role server or --role agent, or set `role:` in the settings",
     )
 
 

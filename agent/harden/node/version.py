@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
-from agent.base.repair import Answer, Decide, Instruction, RunVerb
+from agent.base.repair import Answer, Decide, RunVerb
 from agent.base.value import Value, replace
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Version
 
@@ -27,9 +27,7 @@ def require_covered(version: Version) -> None:
     if version.minor < OLDEST_COVERED.minor:
         raise UsageError(
             f"cannot use K3s {version}: k3s-harden requires v{OLDEST_COVERED.family} or newer",
-            Instruction(
-                "upgrade K3s; if it is newer, correct the version, which needs quotes in YAML: there 1.30 is 1.3"
-            ),
+            "upgrade K3s; if it is newer, correct the version, which needs quotes in YAML: there 1.30 is 1.3",
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import InputError, UsageError
 from agent.base.model import Location
-from agent.base.repair import Instruction, RunVerb
+from agent.base.repair import RunVerb
 from agent.base.value import replace
 from agent.base.yaml_reader import (
     KeyValue,
@@ -119,12 +119,11 @@ def _option(row: SettingRow, typed: str) -> Any:  # noqa: ANN401 - the value of 
         value = row.kind.read(node)
     except InvalidValue:
         raise UsageError(
-            f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}",
-            Instruction(_example(row)),
+            f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}", _example(row)
         ) from None
     placeholder = placeholder_problem(node)
     if placeholder:
-        raise UsageError(f"cannot use --{row.key}: {placeholder}", Instruction(_example(row)))
+        raise UsageError(f"cannot use --{row.key}: {placeholder}", _example(row))
     return value
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
 from agent.base.model import Directory, File, FilePermissions, Location
-from agent.base.repair import Cause, Instruction, Set
+from agent.base.repair import Cause, Set
 from agent.base.value import replace
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
@@ -279,9 +279,7 @@ def _require_service(request: Request, host_facts: HostFacts) -> None:
     names = {*(unit.path.name for unit in host_facts.units), *(other.unit.name for other in host_facts.other_programs)}
     if request.service and not request.for_gate and f"{request.service}.service" not in names:
         known = f"use one of {', '.join(sorted(names))}" if names else "omit --unit"
-        raise UsageError(
-            f"cannot find {request.service}.service: no service of this name starts K3s", Instruction(known)
-        )
+        raise UsageError(f"cannot find {request.service}.service: no service of this name starts K3s", known)
 
 
 def _require_supported(settings: Settings, host_facts: HostFacts, settings_file: PurePosixPath) -> None:
