@@ -13,10 +13,10 @@ from agent.assess.provenance import MACHINE_ID_FACT, FileContent, sha256_of_repo
 from agent.base.errors import ExitCode, InputError
 from agent.base.model import Location, StrEnum
 from agent.base.repair import Instruction
-from agent.base.report import ROLE
+from agent.base.report import ROLE, Trait
 from agent.base.times import parse_timestamp
 from agent.base.value import Value
-from agent.findings.gate_faults import GATE_FINDINGS
+from agent.findings import with_trait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -158,7 +158,7 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
             machine=next(
                 (str(fact["value"]) for fact in report.get("provenance", ()) if fact["name"] == MACHINE_ID_FACT), ""
             ),
-            gate=tuple(str(note["message"]) for note in notes if note.get("finding") in GATE_FINDINGS),
+            gate=tuple(str(note["message"]) for note in notes if note.get("finding") in with_trait(Trait.GAP_IN_GATE)),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(location, "it is not a report of an assessment", _EXPECTED) from error

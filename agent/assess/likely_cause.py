@@ -6,8 +6,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.assess.assessment import ControlStatus
+from agent.base.report import Trait
 from agent.base.times import minute
-from agent.findings.gate_faults import GATE_FINDINGS
+from agent.findings import with_trait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +48,7 @@ def status_changes(before: Mapping[str, ControlStatus], now: Assessment) -> tupl
 
 def gate_gaps(assessment: Assessment) -> tuple[str, ...]:
     """Return the gaps in the gate."""
-    return tuple(note.message for note in assessment.notes if note.finding in GATE_FINDINGS)
+    return tuple(note.message for note in assessment.notes if note.finding in with_trait(Trait.GAP_IN_GATE))
 
 
 def is_compliant(assessment: Assessment) -> bool:

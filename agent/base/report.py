@@ -6,7 +6,7 @@ A finding blocks the gate if it is declared with `blocks_gate=yes(...)` in agent
 from __future__ import annotations
 
 from collections.abc import Collection
-from enum import IntEnum
+from enum import Flag, IntEnum, auto
 from typing import NamedTuple, Protocol
 
 from agent.base.errors import ExitCode
@@ -90,6 +90,30 @@ class Prediction(NamedTuple):
         return f"rule {self.rule}; source {self.source}{values}"
 
 
+class Trait(Flag):
+    """What a kind of finding is about, for the verbs that treat it differently."""
+
+    NONE = 0
+    GAP_IN_GATE = auto()
+    """K3s starts, or has started, without the present gate. No verdict covers it."""
+    OBSERVES = auto()
+    """The gate observes, because a package was installed on a cluster that ran."""
+    OF_LAST_START = auto()
+    """`gate_state.end_exceptions` ends it, as OBSERVES."""
+    OF_RUNNING_K3S = auto()
+    """An upgrade ends it: it is not about another version. An insufficient edit is a finding of its own."""
+    NOT_CHECKED = auto()
+    """A check was not possible. A preflight shows it, even if it is not new."""
+    LIMITS_ASSESSMENT = auto()
+    """An assessment could not read something, or its verdicts do not cover it."""
+    NOT_NOTIFIED = auto()
+    """The drift check cannot notify the site."""
+    REPEATED_BY_DRIFT = auto()
+    """Each drift check prints it, as those about the gate and the notification."""
+    HAS_VERDICT = auto()
+    """It blocks the gate, and verdicts report it themselves."""
+
+
 class Finding(NamedTuple):
     """A problem that is not a resource."""
 
@@ -109,6 +133,7 @@ class Finding(NamedTuple):
     """The id of the resource that has the problem, if it is one of the report's; it is then the item's problem, too."""
     prediction: Prediction | None = None
     """Why the problem is predicted; None if it is observed."""
+    traits: Trait = Trait.NONE
 
 
 class NextStep(Value):

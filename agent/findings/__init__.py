@@ -27,11 +27,11 @@ from agent.findings.registry import KINDS, Problem, steps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from agent.base.report import Finding
+    from agent.base.report import Finding, Trait
     from agent.findings.registry import FindingKind
     from agent.harden.situation import Situation
 
-__all__ = ["KINDS", "collect_findings"]
+__all__ = ["KINDS", "collect_findings", "with_trait"]
 
 _MOST_CASES = 50
 """Maximum number of findings of one kind in a report."""
@@ -54,6 +54,11 @@ def collect_findings(
     return tuple(
         sorted((*found, *others), key=lambda finding: (not finding.prevents_start, _ORDER.index(finding.level)))
     )
+
+
+def with_trait(trait: Trait) -> frozenset[str]:
+    """Return the ids of the kinds that have any of these traits."""
+    return frozenset(kind.id for kind in KINDS.values() if kind.traits & trait)
 
 
 def _cases(kind: FindingKind, problems: Iterator[Problem]) -> Iterator[Finding]:

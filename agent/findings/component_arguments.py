@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location
 from agent.base.repair import Answer, Decide
-from agent.base.report import Prediction
+from agent.base.report import Prediction, Trait
 from agent.base.yaml_reader import shown
 from agent.findings.config_edits import added, renamed_key, replaced, setting_to, without
 from agent.findings.registry import (
@@ -349,7 +349,10 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
     return is_covered and key not in AGENT_KEYS and key not in SERVER_ONLY_KEYS and key not in ALIASES
 
 
-@note(repair="compare the arguments with the reference of that version of Kubernetes; if it is unknown, pass it")
+@note(
+    repair="compare the arguments with the reference of that version of Kubernetes; if it is unknown, pass it",
+    traits=Trait.NOT_CHECKED,
+)
 def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
     """The arguments of components are not checked, because the tables do not describe this version of Kubernetes."""
     if _has_arguments(situation):

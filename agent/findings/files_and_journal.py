@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Directory, File, Location
 from agent.base.repair import Answer, Decide, Instruction, RunVerb
+from agent.base.report import Trait
 from agent.findings.registry import (
     APPLY,
     Problem,
@@ -20,8 +21,6 @@ from agent.findings.registry import (
 )
 from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.plan.plan import is_damaged
-
-JOURNAL_DAMAGED = "journal-damaged"
 
 _SETTINGS = {
     AUDIT_POLICY.path.name: "the file of `audit.policy-file` in the settings",
@@ -78,6 +77,7 @@ def file_damaged(situation: Situation) -> Iterator[Problem]:
     blocks_gate=no("The content can meet the control. If it does not, edited-file-insufficient blocks the gate."),
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
     repair="move an intended change to its setting or another file; then run `sudo k3s-harden apply --force`",
+    traits=Trait.OF_RUNNING_K3S,
 )
 def file_edited(situation: Situation) -> Iterator[Problem]:
     """A managed file has content that k3s-harden did not write: it was edited, or existed before the first apply.
@@ -98,6 +98,7 @@ def file_edited(situation: Situation) -> Iterator[Problem]:
     blocks_gate=yes("Other users can read or replace files that K3s trusts."),
     prevents_start=no("K3s does not check the modes of these files and directories."),
     repair="run `sudo k3s-harden apply`",
+    traits=Trait.HAS_VERDICT,
 )
 def mode_loosened(situation: Situation) -> Iterator[Problem]:
     """The permissions of a managed file or directory are more open than the guide allows.
@@ -140,7 +141,10 @@ def interrupted_run(situation: Situation) -> Iterator[Problem]:
             yield Problem("an earlier run was interrupted", location=Location(run.path), repair=APPLY)
 
 
-@warning(repair="restore the record from a backup, or move it away; then that run cannot be reverted")
+@warning(
+    repair="restore the record from a backup, or move it away; then that run cannot be reverted",
+    traits=Trait.LIMITS_ASSESSMENT | Trait.REPEATED_BY_DRIFT,
+)
 def journal_damaged(situation: Situation) -> Iterator[Problem]:
     """A record of the journal is invalid, or others can write its directory, or another file is in its place.
 

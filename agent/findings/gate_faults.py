@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Location
 from agent.base.repair import Answer, Decide, Instruction, Repair, Run, RunVerb, moved_away
+from agent.base.report import Trait
 from agent.base.value import replace
 from agent.findings.registry import (
     APPLY,
@@ -35,23 +36,6 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
     from agent.k3s.services import K3sUnit
 
-GATE_FINDINGS = (
-    "gate-half-missing",
-    "gate-bypassed",
-    "gate-program-unusable",
-    "gate-not-loaded",
-    "started-without-gate",
-    "started-unhardened",
-    "bypass-in-effect",
-)
-"""Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
-
-OBSERVING = ("gate-observes", "gate-observes-too-long")
-"""Findings about a gate that observes, because a package was installed on a cluster that ran."""
-
-ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "bypass-in-effect", *OBSERVING})
-"""Findings about what gate_state.end_exceptions() ends."""
-
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
 _K3S_IS_FINE = no("K3s itself is not affected.")
 _RELOAD = Run("sudo systemctl daemon-reload")
@@ -63,6 +47,7 @@ _ENFORCE_TEXT = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or 
     blocks_gate=_GATE_ONLY,
     prevents_start=no("Only the gate does: without its unit, the drop-in blocks K3s."),
     repair="run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
+    traits=Trait.GAP_IN_GATE,
 )
 def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
@@ -106,6 +91,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     blocks_gate=_GATE_ONLY,
     prevents_start=_K3S_IS_FINE,
     repair="name the later drop-in so that it sorts before that of the gate, or run `sudo k3s-harden install`",
+    traits=Trait.GAP_IN_GATE,
 )
 def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
@@ -178,6 +164,7 @@ def start_contested(situation: Situation) -> Iterator[Problem]:
     repair=(
         "install the program again, restrict it to root, or run `sudo k3s-harden install` with the right --program"
     ),
+    traits=Trait.GAP_IN_GATE,
 )
 def gate_program_unusable(situation: Situation) -> Iterator[Problem]:
     """The program that the gate runs is missing or not executable, or a user other than root can change it.
@@ -214,7 +201,12 @@ def _restored(path: PurePosixPath) -> Repair:
     return INSTALL
 
 
-@error(blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, repair="run `sudo systemctl daemon-reload`")
+@error(
+    blocks_gate=_GATE_ONLY,
+    prevents_start=_K3S_IS_FINE,
+    repair="run `sudo systemctl daemon-reload`",
+    traits=Trait.GAP_IN_GATE,
+)
 def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
     """systemd still uses older unit files than those on the disk, so K3s can start without the gate.
 
@@ -242,7 +234,7 @@ def gate_before_mount(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, f"RequiresMountsFor={data_dir}", found, Location(gate.template), INSTALL)
 
 
-@note(repair="read the reason with `systemctl status` of the gate's unit")
+@note(repair="read the reason with `systemctl status` of the gate's unit", traits=Trait.OF_LAST_START)
 def start_blocked(situation: Situation) -> Iterator[Problem]:
     """The gate refused the last start of a K3s service. systemd tries again about once a minute.
 
@@ -265,6 +257,7 @@ def start_blocked(situation: Situation) -> Iterator[Problem]:
     blocks_gate=no("It reports an earlier start. The gate checks the host again at the next start."),
     prevents_start=_K3S_IS_FINE,
     repair="run `sudo k3s-harden apply`",
+    traits=Trait.GAP_IN_GATE | Trait.OF_LAST_START,
 )
 def started_without_gate(situation: Situation) -> Iterator[Problem]:
     """Root let a K3s service start without its gate (k3s-harden bypass).
@@ -281,6 +274,7 @@ def started_without_gate(situation: Situation) -> Iterator[Problem]:
     blocks_gate=no("It reports an earlier start. The gate judges the next one again."),
     prevents_start=_K3S_IS_FINE,
     repair="find out what changed K3s' files or systemd's environment during the start; then restart K3s",
+    traits=Trait.GAP_IN_GATE,
 )
 def started_unhardened(situation: Situation) -> Iterator[Problem]:
     """K3s runs a component with other arguments than those that the gate judged, or the gate has not judged this start.
@@ -308,7 +302,10 @@ def start_not_confirmed(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, location=Location(file_of_service(service, UNCONFIRMED)), repair=fix)
 
 
-@warning(repair="run `sudo k3s-harden apply`, which ends the bypass on a compliant host")
+@warning(
+    repair="run `sudo k3s-harden apply`, which ends the bypass on a compliant host",
+    traits=Trait.GAP_IN_GATE | Trait.OF_LAST_START,
+)
 def bypass_in_effect(situation: Situation) -> Iterator[Problem]:
     """Root lets a K3s service start without its gate (k3s-harden bypass).
 
@@ -322,7 +319,7 @@ def bypass_in_effect(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, found=found, location=Location(file_of_service(service, BYPASS)), repair=APPLY)
 
 
-@warning(repair=_ENFORCE_TEXT)
+@warning(repair=_ENFORCE_TEXT, traits=Trait.OBSERVES)
 def gate_observes(situation: Situation) -> Iterator[Problem]:
     """The gate hardens nothing and blocks nothing, because its package was installed on a cluster that ran.
 
@@ -336,6 +333,7 @@ def gate_observes(situation: Situation) -> Iterator[Problem]:
     blocks_gate=no("The gate observes, so it blocks nothing."),
     prevents_start=_K3S_IS_FINE,
     repair=_ENFORCE_TEXT,
+    traits=Trait.OBSERVES,
 )
 def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
     """The gate has observed for 30 days or longer, so K3s still starts unhardened."""

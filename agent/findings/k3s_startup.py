@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import InputError, LimitError
 from agent.base.model import Location
 from agent.base.repair import Answer, Decide, Restart, Run, RunVerb, moved_away
+from agent.base.report import Trait
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.config_edits import setting_to, without, without_argument, without_name
@@ -77,6 +78,7 @@ def k3s_config_broken(situation: Situation) -> Iterator[Problem]:
     blocks_gate=yes("K3s reads what this program did not, and can start with any option."),
     prevents_start=no("The content is not known."),
     repair="make the file smaller, or remove drop-ins; then restart K3s",
+    traits=Trait.NOT_CHECKED,
 )
 def k3s_config_not_read(situation: Situation) -> Iterator[Problem]:
     """A part of K3s' configuration exceeds a limit of this program, but not those of K3s and systemd.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlReader, at_boot, same_value
 from agent.base.model import Absent, Location, Sysctl
 from agent.base.repair import Answer, Decide, Edit, Repair, Run, RunVerb
+from agent.base.report import Trait
 from agent.findings.config_edits import setting_to, without, without_argument
 from agent.findings.registry import Problem, error, k3s_exits, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.dropin_options import options_to_set
@@ -164,7 +165,7 @@ def kernel_read_only(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, ", ".join(f"{row.key}={row.value}" for row in rows), found, repair=fix)
 
 
-@note(repair=_AFTER_BOOT)
+@note(repair=_AFTER_BOOT, traits=Trait.NOT_CHECKED)
 def no_kernel_here(situation: Situation) -> Iterator[Problem]:
     """The host tree has no /proc/sys, as in the build of an image. Its files set kernel parameters at each boot."""
     if not situation.facts.platform.has_kernel:

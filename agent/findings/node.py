@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import AccessDeniedError
 from agent.base.model import Location
 from agent.base.repair import NO_REPAIR, Answer, Decide, Edit, Repair, Run, RunVerb, Set
+from agent.base.report import Trait
 from agent.findings.config_edits import setting_to
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifest_files import beyond_limits
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from agent.k3s.services import K3sUnit, OtherProgram
 
 
-@note(repair="make `k3s --version` work, pass `--k3s-version`, or set `k3s-version` and keep it current")
+@note(
+    repair="make `k3s --version` work, pass `--k3s-version`, or set `k3s-version` and keep it current",
+    traits=Trait.LIMITS_ASSESSMENT,
+)
 def version_assumed(situation: Situation) -> Iterator[Problem]:
     """The K3s version could not be determined, so the newest known version is assumed.
 
@@ -67,6 +71,7 @@ _WRITABLE_ETC = Run(
     blocks_gate=yes("A K3s v1.24 would start without its PodSecurityPolicies."),
     prevents_start=no("K3s reads the files of the hardening for the newest version."),
     repair="make `k3s --version` work, or set `k3s-version` and keep it current",
+    traits=Trait.LIMITS_ASSESSMENT,
 )
 def version_unknown(situation: Situation) -> Iterator[Problem]:
     """K3s is installed, but printed no version within 15 seconds, and neither a setting nor a record has it.
@@ -96,7 +101,7 @@ def other_family_assumed(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, expected, found, Location(situation.facts.data_dir / POLICY_FILE), APPLY_WITH_VERSION)
 
 
-@warning(repair="remove `k3s-version` from the settings, or omit --k3s-version")
+@warning(repair="remove `k3s-version` from the settings, or omit --k3s-version", traits=Trait.OF_RUNNING_K3S)
 def version_differs(situation: Situation) -> Iterator[Problem]:
     """The K3s version of the settings or of `--k3s-version` is not the minor version of the installed K3s program.
 
@@ -119,7 +124,7 @@ def version_differs(situation: Situation) -> Iterator[Problem]:
     yield Problem(message, expected, f"{given.version}, from {given.name}", given.location, fix)
 
 
-@note(repair="upgrade k3s-harden if a newer release exists")
+@note(repair="upgrade k3s-harden if a newer release exists", traits=Trait.NOT_CHECKED)
 def version_newer(situation: Situation) -> Iterator[Problem]:
     """This K3s version is newer than the newest known version, whose hardening applies."""
     version = situation.facts.version
@@ -193,6 +198,7 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Problem]:
     blocks_gate=yes("K3s can read files that are not hardened."),
     prevents_start=no("Nothing is changed, so K3s starts as before."),
     repair="let the service start `k3s server` or `k3s agent` on the files of the host, or set `k3s-config`",
+    traits=Trait.LIMITS_ASSESSMENT,
 )
 def k3s_config_unknown(situation: Situation) -> Iterator[Problem]:
     """K3s starts in a way that cannot be followed, so it is not known which configuration K3s reads.
@@ -259,6 +265,7 @@ def unknown_config(
     blocks_gate=no("An upgrade of this program must not block a K3s that the earlier release let start."),
     prevents_start=no("K3s starts as before."),
     repair="set `k3s-config`, or let the service start `k3s server` or `k3s agent` on the files of the host",
+    traits=Trait.LIMITS_ASSESSMENT,
 )
 def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
     """K3s starts in a way that only earlier releases followed, and the configuration that one of them found is used.
@@ -273,7 +280,10 @@ def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, location=Location(situation.recorded_config), repair=steps(setting))
 
 
-@warning(repair="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files")
+@warning(
+    repair="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files",
+    traits=Trait.LIMITS_ASSESSMENT,
+)
 def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
     """A service of K3s starts another program, such as a script, so the command line of K3s is not known.
 
@@ -328,7 +338,7 @@ def read_only_etc(situation: Situation) -> Iterator[Problem]:
             yield Problem(f"/etc is read-only, so apply cannot write {' and '.join(missing)}", repair=fix)
 
 
-@warning(repair="run as root, or correct what cannot be read")
+@warning(repair="run as root, or correct what cannot be read", traits=Trait.LIMITS_ASSESSMENT | Trait.NOT_CHECKED)
 def not_readable(situation: Situation) -> Iterator[Problem]:
     """A file or directory could not be read, so this report does not include its content."""
     elsewhere = {problem.message for problem in not_read(situation)}
@@ -340,7 +350,7 @@ def not_readable(situation: Situation) -> Iterator[Problem]:
             yield Problem(problem.message, repair=repair if repair.steps else by_hand)
 
 
-@warning(repair="restart the service")
+@warning(repair="restart the service", traits=Trait.LIMITS_ASSESSMENT | Trait.OF_RUNNING_K3S)
 def restart_needed(situation: Situation) -> Iterator[Problem]:
     """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""
     changed = situation.changed_since_start

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location
 from agent.base.repair import Answer, Decide, RunVerb
+from agent.base.report import Trait
 from agent.findings.config_edits import appended_list, setting_to, without, without_argument, without_name
 from agent.findings.registry import Problem, error, file_removal, misconfigured, no, steps, warning, yes
 from agent.harden.desired import dropin_options
@@ -57,6 +58,7 @@ def list_dropped(situation: Situation) -> Iterator[Problem]:
     blocks_gate=yes("K3s starts with a value that does not meet the control."),
     prevents_start=no("K3s accepts the value."),
     repair="correct the value, or remove the option; then restart K3s",
+    traits=Trait.HAS_VERDICT,
 )
 def option_overridden(situation: Situation) -> Iterator[Problem]:
     """A later file, or the command line of K3s, sets an option to a value that does not meet the control.

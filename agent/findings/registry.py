@@ -6,10 +6,11 @@ host can show is declared without a function, and a verb reports it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.repair import NO_REPAIR, Answer, Cause, Decide, Instruction, Repair, Restart, Run, RunVerb, moved_away
-from agent.base.report import Finding, Level, Prediction
+from agent.base.report import Finding, Level, Prediction, Trait
 from agent.base.value import Value
 from agent.harden.node.version import question
 from agent.k3s.redaction import redacted
@@ -162,6 +163,7 @@ class FindingKind(NamedTuple):
     """Whether K3s fails by itself at its next start. The gate logs it and does not block K3s."""
     detect: Detector | None = None
     """None if a verb reports the kind."""
+    traits: Trait = Trait.NONE
 
     def case(self, problem: Problem) -> Finding:
         """Return a case of this kind for the report. Texts are cut: each item of a long list can be a case."""
@@ -172,7 +174,7 @@ class FindingKind(NamedTuple):
             found=_cut(problem.found),
             repair=instruction(self.repair, problem.location) if is_general else problem.repair,
         )
-        return Finding(self.id, self.level, self.blocks_gate.holds, self.prevents_start.holds, *cut)
+        return Finding(self.id, self.level, self.blocks_gate.holds, self.prevents_start.holds, *cut, self.traits)
 
 
 _LONGEST_TEXT = 2000
@@ -189,21 +191,28 @@ KINDS: dict[str, FindingKind] = {}
 
 
 def finding(
-    level: Level, *, repair: str, blocks_gate: Property = NO, prevents_start: Property = NO
+    level: Level,
+    *,
+    repair: str,
+    blocks_gate: Property = NO,
+    prevents_start: Property = NO,
+    traits: Trait = Trait.NONE,
 ) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of finding."""
 
     def declare(detect: Detector) -> Detector:
-        name = detect.__name__.replace("_", "-")
-        register(name, level, detect.__doc__ or "", repair, blocks_gate, prevents_start, detect)
+        name, explanation = detect.__name__.replace("_", "-"), detect.__doc__ or ""
+        register(name, level, explanation, repair, blocks_gate, prevents_start, detect=detect, traits=traits)
         return detect
 
     return declare
 
 
-def error(*, repair: str, blocks_gate: Property, prevents_start: Property) -> Callable[[Detector], Detector]:
+def error(
+    *, repair: str, blocks_gate: Property, prevents_start: Property, traits: Trait = Trait.NONE
+) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of finding that makes the host not compliant."""
-    return finding(Level.ERROR, repair=repair, blocks_gate=blocks_gate, prevents_start=prevents_start)
+    return finding(Level.ERROR, repair=repair, blocks_gate=blocks_gate, prevents_start=prevents_start, traits=traits)
 
 
 def k3s_exits(why: str, *, repair: str) -> Callable[[Detector], Detector]:
@@ -211,14 +220,8 @@ def k3s_exits(why: str, *, repair: str) -> Callable[[Detector], Detector]:
     return error(repair=repair, blocks_gate=no("K3s exits, so nothing runs unhardened."), prevents_start=yes(why))
 
 
-def warning(*, repair: str) -> Callable[[Detector], Detector]:
-    """Declare a detector as a kind of warning."""
-    return finding(Level.WARNING, repair=repair)
-
-
-def note(*, repair: str) -> Callable[[Detector], Detector]:
-    """Declare a detector as a kind of note."""
-    return finding(Level.NOTE, repair=repair)
+warning = partial(finding, Level.WARNING)
+note = partial(finding, Level.NOTE)
 
 
 def register(  # noqa: PLR0913, PLR0917 - the fields of FindingKind
@@ -228,8 +231,10 @@ def register(  # noqa: PLR0913, PLR0917 - the fields of FindingKind
     repair: str,
     blocks_gate: Property = NO,
     prevents_start: Property = NO,
+    *,
     detect: Detector | None = None,
+    traits: Trait = Trait.NONE,
 ) -> FindingKind:
     """Declare a kind of finding; without a detector a verb reports it."""
-    KINDS[name] = FindingKind(name, level, explanation, repair, blocks_gate, prevents_start, detect)
+    KINDS[name] = FindingKind(name, level, explanation, repair, blocks_gate, prevents_start, detect, traits)
     return KINDS[name]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.repair import Instruction, Run, RunVerb, moved_away
+from agent.base.report import Trait
 from agent.base.value import replace
 from agent.findings.config_edits import setting_to
 from agent.findings.registry import Problem, error, instruction, no, steps, warning
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 _MOVE = f"move the settings that it should make to {DEFAULT_SETTINGS}"
 UNDELIVERED = "notification-undelivered"
-NOTIFY_FINDINGS = ("notify-command-unusable", UNDELIVERED)
-"""Those about the notifications of the drift check."""
 
 _REPORTED_DAYS_BEFORE = 14
 """A waiver is reported from this number of days before its expiry."""
@@ -105,6 +104,7 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Problem]:
     repair="remove the stage from the settings, then run apply; or set a later day",
     blocks_gate=no("The last day of a stage must not block K3s at the next boot of its node."),
     prevents_start=no("The configuration is valid."),
+    traits=Trait.LIMITS_ASSESSMENT | Trait.REPEATED_BY_DRIFT,
 )
 def stage_expired(situation: Situation) -> Iterator[Problem]:
     """The last day of a stage has passed, and a part of the hardening is still postponed.
@@ -122,6 +122,7 @@ def stage_expired(situation: Situation) -> Iterator[Problem]:
     repair="set `stages.until` to a nearer day",
     blocks_gate=no("A rule about the settings must not block K3s at the next boot of its node."),
     prevents_start=no("The configuration is valid."),
+    traits=Trait.LIMITS_ASSESSMENT | Trait.REPEATED_BY_DRIFT,
 )
 def stage_too_long(situation: Situation) -> Iterator[Problem]:
     """The last day of the stages is later than `waivers-must` allows for a waiver.
@@ -167,7 +168,9 @@ def recorded_version_used(situation: Situation) -> Iterator[Problem]:
         yield Problem(f"K3s did not print its version; {recorded}", repair=fix)
 
 
-@warning(repair="put the program below a directory that only root can change, with mode 0755")
+@warning(
+    repair="put the program below a directory that only root can change, with mode 0755", traits=Trait.NOT_NOTIFIED
+)
 def notify_command_unusable(situation: Situation) -> Iterator[Problem]:
     """The command of `drift.notify` is not run, so the site gets no notifications of the drift check.
 
@@ -183,7 +186,7 @@ def notify_command_unusable(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, location=Location(found.command), repair=fix)
 
 
-@warning(repair="read the reason with `journalctl -u 'k3s-harden-notify@*'`")
+@warning(repair="read the reason with `journalctl -u 'k3s-harden-notify@*'`", traits=Trait.NOT_NOTIFIED)
 def notification_undelivered(situation: Situation) -> Iterator[Problem]:
     """The command of `drift.notify` did not accept a notification of the drift check.
 

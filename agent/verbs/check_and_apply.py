@@ -8,10 +8,9 @@ from agent import findings
 from agent.base.errors import ExitCode, HardenError, HostError
 from agent.base.model import Absent, File, Sysctl
 from agent.base.repair import RunVerb
-from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
+from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, Trait, no_progress
 from agent.base.value import replace
 from agent.findings import after_apply_or_revert
-from agent.findings.gate_faults import ENDED_BY_A_COMPLIANT_RUN, OBSERVING
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
 from agent.harden.gate.gate_state import end_exceptions, observes_since
@@ -254,7 +253,7 @@ def gate(host: Host, request: Request) -> Report:
     if observes_since(host):
         situation = observe_situation(host, request)
         report = _report(GATE_VERB, host, situation, ())
-        return replace(report, findings=tuple(found for found in report.findings if found.id in OBSERVING))
+        return replace(report, findings=tuple(found for found in report.findings if Trait.OBSERVES in found.traits))
     request = replace(request, start=starting_service(host, request.service))
     situation = observe_situation(host, request)
     if request.start is None or not situation.facts.sharing:
@@ -289,7 +288,7 @@ def _unblocked(report: Report, host: Host, situation: Situation) -> Report:
         started = after_apply_or_revert.after_unblocking(end_exceptions(host))
     except HostError:  # such as a read-only /run: the pause then ends by itself
         return report
-    current = (finding for finding in report.findings if finding.id not in ENDED_BY_A_COMPLIANT_RUN)
+    current = (finding for finding in report.findings if not finding.traits & (Trait.OF_LAST_START | Trait.OBSERVES))
     return replace(report, findings=(*current, *started))
 
 

@@ -16,12 +16,11 @@ from agent.base.host import Host
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
 from agent.base.repair import FixOwner, Repair, RunVerb
-from agent.base.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
+from agent.base.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus, Trait
 from agent.base.times import minute
 from agent.base.value import replace
-from agent.findings.files_and_journal import JOURNAL_DAMAGED
-from agent.findings.gate_faults import GATE_FINDINGS, OBSERVING
-from agent.findings.settings import NOTIFY_FINDINGS, UNDELIVERED
+from agent.findings import with_trait
+from agent.findings.settings import UNDELIVERED
 from agent.harden.changes.journal import Journal, Run
 from agent.harden.changes.state import STATE, locked_state, make_directory
 from agent.harden.gate import installed_gate
@@ -54,7 +53,7 @@ _DAY = len("2027-03-31 ")
 REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and a reserve for systemd."""
 
-_TOLD = (*GATE_FINDINGS, *OBSERVING, *NOTIFY_FINDINGS, JOURNAL_DAMAGED, "stage-expired", "stage-too-long")
+_TOLD = Trait.GAP_IN_GATE | Trait.OBSERVES | Trait.NOT_NOTIFIED | Trait.REPEATED_BY_DRIFT
 """Findings that each run prints."""
 
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"
@@ -94,7 +93,7 @@ def drift(host: Host, request: Request, assess: _Assess, caller: Callable[[], Ca
         before = {verdict.control.id: verdict.status for verdict in then.verdicts}
         fixed = status_changes(before, now)
         yield from _grouped(fixed, dict.fromkeys(before, "; fixed by k3s-harden apply"))
-    gaps = [note for note in now.notes if note.finding in _TOLD]
+    gaps = [note for note in now.notes if note.finding in with_trait(_TOLD)]
     if settings.drift_cluster and not unread:
         now, broken = _with_broken(host, request, now)
         gaps += broken

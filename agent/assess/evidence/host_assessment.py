@@ -24,12 +24,9 @@ from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
 from agent.base.model import File, Location, Sysctl
 from agent.base.repair import Repair, RunVerb
-from agent.base.report import K3S_VERSION, no_progress
+from agent.base.report import K3S_VERSION, Trait, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
-from agent.findings.files_and_journal import JOURNAL_DAMAGED
-from agent.findings.gate_faults import GATE_FINDINGS, OBSERVING
-from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_situation
@@ -49,15 +46,8 @@ if TYPE_CHECKING:
     from agent.k3s.cis.versions import Benchmark
     from agent.k3s.roles_and_versions import Version
 
-_UNREAD = (
-    *("version-assumed", "version-unknown", "k3s-config-unknown", "k3s-config-recorded", "k3s-command-unknown"),
-    *("not-readable", "restart-needed", "stage-expired", "stage-too-long", JOURNAL_DAMAGED),
-)
-_LIMITS = (*_UNREAD, *GATE_FINDINGS, *OBSERVING, *NOTIFY_FINDINGS)
+_LIMITS = Trait.LIMITS_ASSESSMENT | Trait.GAP_IN_GATE | Trait.OBSERVES | Trait.NOT_NOTIFIED
 """Findings about what an assessment could not read, or what its verdicts do not cover."""
-
-_COVERED = ("mode-loosened", "option-overridden")
-"""Findings that block the gate, and that verdicts report themselves."""
 
 
 class HostAssessment(NamedTuple):
@@ -265,4 +255,4 @@ def _fips_mode(host: Host) -> Iterator[Note]:
 def _limits_assessment(kind: FindingKind) -> bool:
     """Return whether findings of a kind are about what an assessment could not read, or does not cover."""
     is_serious = kind.blocks_gate.holds or kind.prevents_start.holds
-    return kind.id in _LIMITS or (is_serious and kind.id not in _COVERED)
+    return bool(kind.traits & _LIMITS) or (is_serious and Trait.HAS_VERDICT not in kind.traits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import ExitCode
-from agent.base.report import ItemStatus, Level
+from agent.base.report import ItemStatus, Level, Trait
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -23,17 +23,6 @@ MEANINGS = {
     ExitCode.NOT_COMPLIANT: "K3s of that version would not start, or apply cannot make the host compliant",
 }
 """What the exit codes mean for this verb."""
-
-_OF_TODAY = frozenset({"restart-needed", "file-edited", "version-differs"})
-"""Findings that are not about the other version.
-
-An upgrade restarts K3s and replaces its program. The finding edited-file-insufficient reports an insufficient edit.
-"""
-
-_LIMITS = frozenset(
-    {"component-arguments-not-checked", "k3s-config-not-read", "no-kernel-here", "not-readable", "version-newer"}
-)
-"""Findings about a check that was not possible. They are shown even if they are not new."""
 
 
 class PreflightProblem(NamedTuple):
@@ -77,7 +66,7 @@ class Preflight(NamedTuple):
     @property
     def is_complete(self) -> bool:
         """Whether all checks were possible."""
-        return not any(problem.finding.id in _LIMITS for problem in self.problems)
+        return not any(Trait.NOT_CHECKED in problem.finding.traits for problem in self.problems)
 
     @property
     def stays_hardened(self) -> bool:
@@ -110,8 +99,8 @@ def compared_findings(
     shown = [
         problem
         for problem in found
-        if problem.finding.id not in _OF_TODAY
-        and (problem.is_new or problem.is_decisive or problem.finding.id in _LIMITS)
+        if Trait.OF_RUNNING_K3S not in problem.finding.traits
+        and (problem.is_new or problem.is_decisive or Trait.NOT_CHECKED in problem.finding.traits)
     ]
     return tuple(sorted(shown, key=lambda problem: (not problem.is_decisive, problem.fixed_by_apply)))
 
@@ -129,7 +118,11 @@ def problems_caused_by_apply(
         return finding.id if there is None or str(there.path) in managed else there
 
     present = {place(finding) for finding in before_apply}
-    new = (finding for finding in after_apply if place(finding) not in present and finding.id not in _OF_TODAY)
+    new = (
+        finding
+        for finding in after_apply
+        if place(finding) not in present and Trait.OF_RUNNING_K3S not in finding.traits
+    )
     return tuple(
         finding._replace(message=f"after apply: {finding.message}")
         for finding in new

@@ -19,7 +19,6 @@ from agent.base.errors import UsageError
 from agent.base.host.process import Completed
 from agent.base.repair import Repair
 from agent.base.value import replace
-from agent.findings.gate_faults import GATE_FINDINGS
 from agent.harden.changes.state import (
     COMMAND,
     DIRECTORY,
@@ -45,7 +44,7 @@ SETTINGS = Settings(drift_notify=(PROGRAM, "ops"))
 GOOD = assessment(verdict(OVERCOMMIT), verdict(KEYS))
 BAD = assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2", where="/etc/x", line=3), verdict(KEYS))
 WORSE = assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2"), verdict(KEYS, ControlStatus.UNKNOWN))
-BYPASSED = replace(GOOD, notes=(Note("K3s started without its gate", None, Repair(), GATE_FINDINGS[0]),))
+BYPASSED = replace(GOOD, notes=(Note("K3s started without its gate", None, Repair(), "gate-bypassed"),))
 
 
 def stored(assessed: Assessment) -> Baseline:
