@@ -9,7 +9,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -146,12 +146,13 @@ class Rounds:
     def _warnings(self) -> dict[str, str]:
         return _warnings(self._report("check"))
 
-    def _steps(self, report: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    def _steps(self, report: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        """Return the steps that are carried out: one step can be that of several controls."""
+        steps = []
         for step in report["next_steps"]:
-            if step.get("verb") == "explain" and self.verb == "assess":
-                yield from (step for item in _open(report) for step in item["repair"]["steps"])
-            else:
-                yield step
+            is_of_controls = step.get("verb") == "explain" and self.verb == "assess"
+            steps += [step for item in _open(report) for step in item["repair"]["steps"]] if is_of_controls else [step]
+        return {_key(step): step for step in steps}.values()
 
     def _changes(self, step: Mapping[str, Any]) -> bool:
         """Carry out a step, and return whether it changes something, or is only meant to show something."""

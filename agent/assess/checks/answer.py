@@ -9,6 +9,7 @@ from agent.assess.checks.evidence import UnknownCause
 from agent.base.model import StrEnum
 from agent.base.repair import NO_REPAIR, Decide, Repair, Run, RunVerb
 from agent.base.repair import Answer as Choice
+from agent.base.repair import moved_away as renamed
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -150,10 +151,9 @@ def determined(unknown: UnknownFile) -> Repair:
 
 def moved_away(path: PurePosixPath) -> Repair:
     """Return what to do about a path that root cannot read, such as one with something else than a file."""
-    away = Run(f"sudo mv {quote(str(path))} {quote(f'{path}.unreadable')}")
     question = f"Does K3s or another program need what is at {path}?"
     needed = Choice("Yes", "the control stays unknown", ())
-    return Repair((Decide(question, (Choice("No", "it is moved away", (away, RunVerb("assess"))), needed)),))
+    return Repair((Decide(question, (Choice("No", "it is moved away", (renamed(path), RunVerb("assess"))), needed)),))
 
 
 _REVIEWS = "apis/authorization.k8s.io/v1/subjectaccessreviews"

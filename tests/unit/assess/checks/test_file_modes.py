@@ -238,7 +238,7 @@ def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
     verdict = server.judged_as("admin-kubeconfig-permissions", ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert str(key.relative_to(server.root)) in verdict.reason
     path = "/" + str(key.relative_to(server.root))
-    away = f"sudo rm {path}" if kind == "dangling" else f"sudo mv {path} {path}.unreadable"
+    away = f"sudo rm {path}" if kind == "dangling" else f"sudo mv -nT {path} {path}.moved"
     assert f"run `{away}`; then run `sudo k3s-harden assess`" in fix(verdict)
 
 
