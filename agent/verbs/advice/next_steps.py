@@ -26,6 +26,7 @@ _FORCED = RunVerb(_APPLY, (_FORCE,))
 _ONCE_MORE = RunVerb(_APPLY)
 _PURPOSES = {
     _DIFF: "see what apply will change",
+    "check": "check this host as root",
     "install": "install the gate",
     "uninstall": "remove the gate",
 }

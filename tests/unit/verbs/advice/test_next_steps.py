@@ -281,3 +281,9 @@ def test_an_item_and_its_finding_have_one_step_with_the_path() -> None:
     refused = Item("/a", ItemStatus.REFUSED, "is a FIFO", Repair((Instruction(hint),)))
     found = finding("unusable", Instruction(f"/a: {hint}"), APPLY, prevents=True)._replace(resource="/a")
     assert steps("check", refused, findings=(found,)) == [Instruction(f"/a: {hint}"), APPLY]
+
+
+def test_what_only_root_can_read_is_checked_by_root() -> None:
+    unread = finding("not-readable", RunVerb("check"), level=Level.WARNING)
+    (after,) = next_steps.steps_after_run(report("diff", findings=(unread,)), RUNNING)
+    assert after == NextStep(RunVerb("check"), "check this host as root")
