@@ -99,7 +99,7 @@ def item_object(item: Item) -> dict[str, object]:
 def finding_object(finding: Finding) -> dict[str, object]:
     """Return a finding for JSON."""
     return {
-        **finding._asdict(),
+        **{name: value for name, value in finding._asdict().items() if name != "traits"},
         "location": location_object(finding.location),
         "repair": repair_object(finding.repair),
         "prediction": finding.prediction and finding.prediction._asdict(),
