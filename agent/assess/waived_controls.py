@@ -7,20 +7,16 @@ so a note warns if the number has another meaning in another version.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 from agent.assess.assessment import ControlStatus, Note, Waiver
 from agent.assess.benchmark.catalogue import controls_named
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.base.repair import Instruction, Repair
 from agent.base.value import Value
 from agent.harden.guide.controls import CONTROLS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds, WaiverScope
-    from agent.k3s.cis.versions import Benchmark
+from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds, WaiverScope
+from agent.k3s.cis.versions import Benchmark
 
 _NOT_OPEN = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from agent.base.errors import AccessDeniedError, ExitCode, HardenError, InputError, RootRequiredError
-from agent.base.repair import Instruction
+from agent.base.repair import Instruction, Step
 from agent.cli import interrupts
 from agent.cli.commands import COMMANDS
 from agent.cli.host_options import CALLER
 from agent.cli.streams import discard, open_standard_streams, print_error
-
-if TYPE_CHECKING:
-    from agent.base.repair import Step
 
 
 def main() -> None:

@@ -5,12 +5,13 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import copy
 from functools import cache
 from inspect import getdoc
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from typer.main import get_command
@@ -23,9 +24,6 @@ from agent.cli.help_text import PROGRAM, Grouped, epilog, summary
 from agent.cli.shared_options import expand
 from agent.cli.streams import print_text
 from agent.k3s.roles_and_versions import OTHER_ROLES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _COMPLETION = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol for the completion of shells."""

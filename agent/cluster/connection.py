@@ -6,24 +6,20 @@ import base64
 import binascii
 import json
 import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
+from typing import Any, NamedTuple, Protocol, Union
 
 from agent.base import yaml_reader
 from agent.base.errors import HostError, InputError, LimitError
-from agent.base.host import process
+from agent.base.host import Host, process
 from agent.base.host.https import HttpsClient, Limits, Response
+from agent.base.host.process import Runner
 from agent.base.model import Location
 from agent.base.repair import Instruction, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from agent.base.host import Host
-    from agent.base.host.process import Runner
-    from agent.base.yaml_reader import YamlMapping
+from agent.base.yaml_reader import YamlMapping
 
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
 """K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""

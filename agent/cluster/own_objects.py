@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.base.errors import HardenError, HostError
+from agent.base.host import Host
 from agent.base.host.https import HttpsClient, Limits, anonymous_answer
 from agent.base.repair import Instruction
 from agent.cluster.connection import (
@@ -26,12 +28,6 @@ from agent.cluster.connection import (
 from agent.cluster.kubernetes.objects import at
 from agent.cluster.node_status import FIELD_MANAGER, parse_node
 from agent.k3s import pem
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.base.host import Host
-
 
 _ADDONS = "/apis/k3s.cattle.io/v1/namespaces/kube-system/addons/"
 _PAUSE = 3.0

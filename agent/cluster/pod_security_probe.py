@@ -9,28 +9,29 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
 
 from agent.base.errors import HardenError, HostError
+from agent.base.host import Host
+from agent.base.host.https import HttpsClient, Response
 from agent.base.repair import Instruction, Run
 from agent.cluster.connection import CREATED, NOT_FOUND, OK, StatusError, accepted, connect_as_admin, rejection
 from agent.cluster.kubernetes import objects
-from agent.cluster.kubernetes.objects import as_mapping, at
-from agent.cluster.kubernetes.pod_security import CONTROLS, OF_CONTAINERS, broken_container, broken_pod, violations
-from agent.cluster.kubernetes.queries import PROBES, QUERIES, REQUESTS, Probe, Query
+from agent.cluster.kubernetes.objects import Json, Workload, as_mapping, at
+from agent.cluster.kubernetes.pod_security import (
+    CONTROLS,
+    OF_CONTAINERS,
+    Standard,
+    broken_container,
+    broken_pod,
+    violations,
+)
+from agent.cluster.kubernetes.queries import PROBES, QUERIES, REQUESTS, Cluster, Probe, Query
 from agent.cluster.reader import LIMITS, Reader, parsed_object
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.base.host import Host
-    from agent.base.host.https import HttpsClient, Response
-    from agent.cluster.kubernetes.objects import Json, Workload
-    from agent.cluster.kubernetes.pod_security import Standard
-    from agent.cluster.kubernetes.queries import Cluster
 
 _MUTATED = "an admission plugin that corrects the pod"
 _MOST_NAMESPACES = 50

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import quote
 
 from agent.base.errors import HardenError, HostError, LimitError
-from agent.base.host.https import Limits
+from agent.base.host import Host
+from agent.base.host.https import HttpsClient, Limits
 from agent.base.host.temporary import limited_memory
 from agent.cluster.connection import (
     CREATED,
     NOT_FOUND,
     OK,
+    ApiClient,
     InvalidAnswerError,
     StatusError,
     accepted,
@@ -31,30 +35,20 @@ from agent.cluster.connection import (
 )
 from agent.cluster.kubernetes import admission_engines, objects, queries, running_objects
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, at
+from agent.cluster.kubernetes.objects import Json, as_list, as_mapping, as_string, at
 from agent.cluster.kubernetes.queries import (
     CONTROLLERS,
     MONITORS,
     REFERRERS,
     REPOSITORIES,
     REQUESTS,
+    AccessReview,
     ApiRequest,
     Cluster,
     Query,
 )
 from agent.cluster.kubernetes.running_objects import PODS, FailedEvent, ObjectName, Running, RunningWorkload
 from agent.cluster.node_status import parse_node
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from pathlib import PurePosixPath
-
-    from agent.base.host import Host
-    from agent.base.host.https import HttpsClient
-    from agent.cluster.connection import ApiClient
-    from agent.cluster.kubernetes.objects import Json
-    from agent.cluster.kubernetes.queries import AccessReview
-
 
 LIMITS = Limits(request=5.0, total=20.0, body=8 << 20)
 MEMORY = 160 << 20

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import PurePosixPath
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.value import Value
-from agent.base.yaml_reader import mappings, part, texts
+from agent.base.yaml_reader import Node, YamlMapping, mappings, part, texts
 from agent.k3s.roles_and_versions import (
     ALL_VERSIONS,
     NEWEST_KNOWN,
     OLDEST_COVERED,
     WITH_POD_SECURITY_POLICY,
+    Version,
     VersionRange,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import PurePosixPath
-
-    from agent.base.yaml_reader import Node, YamlMapping
-    from agent.k3s.roles_and_versions import Version
-
 
 _GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")
 """API groups of an AdmissionConfiguration; the second one is the older name (apiserver/pkg/apis/apiserver/install)."""

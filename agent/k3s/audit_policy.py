@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.value import Value
 from agent.base.yaml_reader import (
+    Node,
     Scalar,
     YamlMapping,
     YamlSequence,
@@ -23,13 +25,7 @@ from agent.base.yaml_reader import (
     texts,
 )
 from agent.k3s.go_values import is_subdomain
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import PurePosixPath
-
-    from agent.base.yaml_reader import Node
-    from agent.k3s.roles_and_versions import Version
+from agent.k3s.roles_and_versions import Version
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 _STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")

@@ -11,23 +11,18 @@ print them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.repair import Instruction
 from agent.base.value import Value
+from agent.base.yaml_reader import KeyValue, Node, Scalar
 from agent.k3s.config import ConfigValue, DroppedItem, IgnoredContent, MergedConfig, UnusableValueError
-from agent.k3s.options import ALIASES, VARIABLES, given_options
+from agent.k3s.options import ALIASES, VARIABLES, Word, given_options
 from agent.k3s.redaction import shown_key, without_secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.base.yaml_reader import KeyValue, Node, Scalar
-    from agent.k3s.options import Word
 
 _COMPONENT = "-arg"
 

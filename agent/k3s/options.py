@@ -6,14 +6,11 @@ words. They are never shown, because the likely reason for one is a mistake: in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from agent.base import package_data
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from agent.base.model import Location
+from agent.base.model import Location
 
 _CUTOFF = 0.8
 

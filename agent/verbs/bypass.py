@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
+from agent.base.host import Host
 from agent.base.linux.unit_files import UNIT_DIRECTORIES
 from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.base.report import Fact, Item, ItemStatus, Report
@@ -13,11 +14,6 @@ from agent.base.times import seconds_of, timestamp
 from agent.harden.gate import gate_state, gate_units, installed_gate
 from agent.harden.gate.gate_state import BYPASS, EACH, RUN_DIRECTORY, file_of_service
 from agent.k3s.services import OPENRC_DIRECTORY
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.base.host import Host
 
 _LONGEST = 24 * 60
 """Minutes of the longest bypass."""

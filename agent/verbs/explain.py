@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Union
+from collections.abc import Iterable, Iterator
+from typing import Union
 
 from agent.assess.benchmark import catalogue
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.errors import ExitCode, UsageError
 from agent.base.repair import RunVerb
 from agent.findings import KINDS
+from agent.findings.registry import FindingKind
 from agent.harden.guide.controls import CONTROLS
+from agent.harden.guide.guide_row import GuideControl, Origin
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS, risks
-from agent.harden.settings.schema import Profile
+from agent.harden.settings.schema import Profile, SettingRow
 from agent.reports.text import WIDEST, printable, two_columns, wrapped
 from agent.verbs.topics import (
     EXIT_CODES,
@@ -27,16 +31,8 @@ from agent.verbs.topics import (
     summary,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.findings.registry import FindingKind
-    from agent.harden.guide.guide_row import GuideControl, Origin
-    from agent.harden.settings.schema import SettingRow
-
-    _Parts = list[tuple[str, Union[str, list[tuple[str, str]]]]]
-    """Labels, each with its text or with rows of names and texts; paragraphs are lines."""
+_Parts = list[tuple[str, Union[str, list[tuple[str, str]]]]]
+"""Labels, each with its text or with rows of names and texts; paragraphs are lines."""
 
 _UNLIMITED = 1_000
 _EXAMPLES = (

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import PurePosixPath
+from typing import NamedTuple, TextIO
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
 from agent.base.host import Host, named_files, ssh_keygen
 from agent.base.model import Location
 from agent.base.repair import Instruction, Run
-from agent.base.report import no_progress
+from agent.base.report import Progress, no_progress
 from agent.base.times import seconds_of
 from agent.base.value import replace
-from agent.cluster.fleet.members import Requirement, make_fleet, shortened
+from agent.cluster.fleet.members import Fleet, Requirement, make_fleet, shortened
 from agent.cluster.fleet.published import POSTPONED, parsed_json
 from agent.cluster.fleet.snapshot import (
     UNSIGNED,
@@ -29,20 +31,11 @@ from agent.cluster.fleet.snapshot import (
     parse_keys,
     read_snapshot,
 )
-from agent.cluster.kubernetes.objects import ClusterNode, as_list, as_mapping, as_string
+from agent.cluster.kubernetes.objects import ClusterNode, Json, as_list, as_mapping, as_string
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.node_status import PublishedResult, parse_node
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import PurePosixPath
-    from typing import TextIO
-
-    from agent.base.report import Progress
-    from agent.cluster.fleet.members import Fleet
-    from agent.cluster.kubernetes.objects import Json
-
-    _Read = Callable[[str, Progress], Iterable[ClusterNode]]
+_Read = Callable[[str, Progress], Iterable[ClusterNode]]
 
 _MOST_NODES = 100_000
 _MOST_FILES = 10_000

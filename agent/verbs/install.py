@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, UnsupportedHostError, UsageError
-from agent.base.host import LOCK
+from agent.base.host import LOCK, Host
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Absent, Directory, File
@@ -22,6 +22,7 @@ from agent.harden.changes.state import HIDDEN_FROM_UNITS, read_publication
 from agent.harden.gate import gate_units, installed_gate
 from agent.harden.gate.gate_state import RUN_DIRECTORY, end_observation, is_unhardened_cluster
 from agent.harden.gate.gate_units import PACKAGED_PROGRAM
+from agent.harden.gate.installed_gate import Gate
 from agent.harden.node.service_units import DROPIN, DROPINS, OLDER_DROPIN, UNIT
 from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, describe_state
@@ -41,13 +42,6 @@ from agent.verbs.installation import (
 )
 from agent.verbs.publish import withdraw
 from agent.verbs.record_traffic import remove_record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from agent.base.host import Host
-    from agent.harden.gate.installed_gate import Gate
-
 
 _BEFORE_ENFORCING = (
     NextStep(RunVerb("impact"), "see what breaks in the cluster"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.running_effects import rotation_effects
 from agent.base.errors import HardenError, UsageError
+from agent.base.host import Host
 from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, Run, RunVerb, Set
 from agent.base.report import ItemStatus, NextStep
@@ -18,25 +19,19 @@ from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.node_status import ENCRYPTION_HASH, parse_node
 from agent.findings.argument_predictions import accepts_cgroup_v1
 from agent.harden.node.datastore import Datastore, sqlite_database
+from agent.harden.node.facts import HostFacts
 from agent.harden.node.site_files import read_settings
 from agent.harden.node.version import require_covered
 from agent.harden.plan.preflight_result import Preflight, compared_findings, not_compliant
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
+from agent.harden.situation import Request, Situation
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s import upgrade_notes
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, NEWEST_PREVIEW, Role, Version
 from agent.verbs.advice import next_steps
+from agent.verbs.advice.installed_k3s import InstalledK3s
 from agent.verbs.check_and_apply import items_of
 from agent.verbs.k3s_state import installed_k3s
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
-    from agent.harden.node.facts import HostFacts
-    from agent.harden.situation import Request, Situation
-    from agent.verbs.advice.installed_k3s import InstalledK3s
-
 
 _BY_THE_GATE = Repair((Instruction("the gate runs apply before that version starts"),))
 _BY_HAND = Repair((Instruction("stop K3s"), RunVerb("apply"), Instruction("install that version")))

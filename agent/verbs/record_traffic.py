@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from agent.base.errors import HardenError, HostError, InputError
+from agent.base.host import Host
 from agent.base.host.connection_tracking import MOST_TRACKED
 from agent.base.host.systemd import Systemd
 from agent.base.host.writable_tree import locked
+from agent.base.linux.file_systems import TrackedConnection
 from agent.base.model import PRIVATE_FILE, File, Location
 from agent.base.repair import Edit, Instruction
 from agent.base.report import Item, ItemStatus
@@ -26,19 +29,13 @@ from agent.verbs.traffic_records import (
     LONGEST_GAP,
     MOST_ROWS,
     Record,
+    Times,
     collected,
     parse_record,
     record_content,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from agent.base.host import Host
-    from agent.base.linux.file_systems import TrackedConnection
-    from agent.verbs.traffic_records import Times
-
-    _Key = TypeVar("_Key")
+_Key = TypeVar("_Key")
 
 TIMER = "k3s-harden-traffic.timer"
 _LOCK = STATE / "connections.lock"

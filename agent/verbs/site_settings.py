@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from agent.assess.provenance import shown_settings
+from agent.base.host import Host
 from agent.harden.node.site_files import read_site
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, example_settings, setting_row, stage_rows
 from agent.reports.text import count_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import PurePosixPath
-
-    from agent.base.host import Host
 
 _SAMPLE = f"""\
 # {DEFAULT_SETTINGS}: the settings of k3s-harden. All are optional.

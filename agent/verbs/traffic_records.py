@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
 
 from agent.base.errors import InputError
+from agent.base.host import Host
 from agent.base.host.directories import MOST_FILES, too_many
+from agent.base.host.tree import Tree
 from agent.base.linux.file_systems import TrackedConnection
 from agent.base.model import Location
 from agent.base.repair import Instruction
 from agent.base.times import minute
 from agent.cluster.kubernetes.network_policies import FORMER
+from agent.cluster.kubernetes.running_objects import NetworkNode
 from agent.harden.changes.state import STATE, hash_of_machine
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.base.host import Host
-    from agent.base.host.tree import Tree
-    from agent.cluster.kubernetes.running_objects import NetworkNode
 
 CONNECTIONS = STATE / "connections.json"
 _COLLECTED = STATE / "connections"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.base.errors import UnsupportedHostError, UsageError
+from agent.base.host import Host
 from agent.base.host.writable_tree import locked
 from agent.base.repair import Instruction
 from agent.harden.gate.installed_gate import detect_gate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from agent.base.host import Host
 
 INSTALLED = PurePosixPath("/opt/k3s-harden")
 """The directory of the program, where the script `install` of the archive puts it."""

@@ -6,14 +6,11 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.repair import Instruction
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _CAPABILITY_VERSION_3, _DAC_READ_SEARCH = 0x20080522, 1 << 2
 _SET_SECCOMP, _FILTER, _NO_NEW_PRIVS = 22, 2, 38

@@ -11,17 +11,15 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Sequence
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from agent.base.errors import HostError, LimitError
 from agent.base.host.temporary import memory_file
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    Address = tuple[str, int]
+Address = tuple[str, int]
 
 _AT_ONCE = 1 << 20
 _FIRST_LINE = 64

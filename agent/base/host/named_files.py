@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from agent.base.errors import InputError
 from agent.base.host.tree import READABLE
 from agent.base.model import Location
 from agent.base.repair import Instruction
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _DEEPEST = 50
 """Levels of directories below a named one. os.walk calls itself for each level."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import quote
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.linux.file_systems import FilterRule
 from agent.base.repair import Instruction
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import PurePosixPath
-
-    from agent.base.host import Host
 
 _LEGACY = {"iptables": "/proc/net/ip_tables_names", "ip6tables": "/proc/net/ip6_tables_names"}
 """The tables in use by the older interface of the kernel: reading another one would create it."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.host.paths import RootDirectory, reason_of
 from agent.base.host.tree import Tree, read_descriptor
 from agent.base.linux.file_systems import differs_by_process, mount_of, mounted
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from agent.base.host import Host
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

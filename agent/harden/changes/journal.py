@@ -6,27 +6,23 @@ the names show when this host was last changed and whether a run was interrupted
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from agent.base import repair
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.tree import LARGEST_READ
 from agent.base.linux.file_systems import DIRECTORY
-from agent.base.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, File
+from agent.base.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, File, State
 from agent.base.value import Value
 from agent.harden.changes import last_run, records
 from agent.harden.changes.records import RecordError
 from agent.harden.changes.state import STATE, make_directory
 from agent.harden.plan.plan import Change, describe_state
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.base.host import Host
-    from agent.base.model import State
 
 JOURNAL = STATE / "journal"
 BACKUPS = STATE / "backups"

@@ -8,24 +8,20 @@ does not change.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agent.base.errors import HostError, LockHeldError
+from agent.base.errors import HardenError, HostError, LockHeldError
+from agent.base.host import Host
 from agent.base.host.tree import LARGEST_READ
 from agent.base.model import PRIVATE_FILE, Absent, File
 from agent.base.repair import RunVerb
 from agent.base.value import Value
 from agent.harden.changes.state import STATE, make_directory
 from agent.k3s.roles_and_versions import Version
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.base.errors import HardenError
-    from agent.base.host import Host
 
 RECORD = STATE / "last-run.json"
 

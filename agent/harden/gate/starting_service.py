@@ -6,12 +6,14 @@ Only the command comes from systemd. Under OpenRC, start-k3s is the process that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.base.errors import HostError
-from agent.base.host.service_process import ancestors, service_process
+from agent.base.host import Host
+from agent.base.host.service_process import ServiceProcess, ancestors, service_process
 from agent.base.host.systemd import Systemd
 from agent.base.model import Location
 from agent.base.repair import Instruction, RunVerb
@@ -27,16 +29,10 @@ from agent.k3s.services import (
     OPENRC_DIRECTORY,
     Command,
     K3sUnit,
+    OtherProgram,
     ServiceSettings,
     started_service,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.base.host import Host
-    from agent.base.host.service_process import ServiceProcess
-    from agent.k3s.services import OtherProgram
 
 _BUS = PurePosixPath("/run/dbus/system_bus_socket")
 _START_PRE = "start-pre"

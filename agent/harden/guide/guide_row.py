@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from agent.base import package_data
 from agent.base.value import Row, Value
-
-if TYPE_CHECKING:
-    from agent.k3s.roles_and_versions import Applies
+from agent.k3s.roles_and_versions import Applies
 
 
 class Origin(Value):

@@ -6,14 +6,11 @@ KEP-5793). The API server does not load a policy with a parameter (`paramKind`),
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
 
 from agent.base import package_data
 from agent.base.model import StrEnum
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import PurePosixPath
 
 _ADMINISTRATORS = """\
     - name: not-an-administrator

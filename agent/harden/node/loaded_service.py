@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agent.base.errors import HostError
+from agent.base.errors import HardenError, HostError
+from agent.base.host import Host
 from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import assignments, dropin_directories, specified, words
 from agent.base.model import Location
@@ -18,13 +20,7 @@ from agent.k3s.options import Word
 from agent.k3s.service_files import assigned, parse_settings
 from agent.k3s.services import Command, FilesOfUnit, ServiceSettings, hidden_directories
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from agent.base.errors import HardenError
-    from agent.base.host import Host
-
-    Located = Callable[[Iterable[str]], tuple[Word, ...]]
+Located = Callable[[Iterable[str]], tuple[Word, ...]]
 
 _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError
+from agent.base.host import Host
 from agent.base.host.directories import MOST_FILES, DirectoryEntry, too_many
 from agent.base.linux import file_systems
-from agent.base.linux.file_systems import CHARACTER_DEVICE, DIRECTORY
+from agent.base.linux.file_systems import CHARACTER_DEVICE, DIRECTORY, Mount
 from agent.base.linux.sysctl_order import (
     CREDENTIALS,
     DIRECTORIES,
@@ -26,12 +27,6 @@ from agent.base.repair import Instruction
 from agent.base.report import KERNEL, OPERATING_SYSTEM, Fact
 from agent.base.value import Value
 from agent.k3s.services import OPENRC_DIRECTORY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host import Host
-    from agent.base.linux.file_systems import Mount
 
 
 def read_sysctl_files(host: Host, unreadable: list[HardenError]) -> tuple[SysctlFile, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
 
 from agent.base.errors import InputError, UsageError
 from agent.base.model import Location
 from agent.base.repair import RunVerb
 from agent.base.value import replace
 from agent.base.yaml_reader import (
+    Document,
     KeyValue,
+    Node,
     Scalar,
     YamlMapping,
     describe_node,
@@ -23,21 +27,15 @@ from agent.harden.settings.schema import (
     STAGES_UNTIL,
     Overrides,
     Profile,
+    SettingRow,
     Settings,
     setting_row,
     setting_rows,
     stage_rows,
 )
 from agent.harden.settings.value_kinds import InvalidValue, is_empty
+from agent.harden.settings.waivers import SiteWaiver
 from agent.k3s.redaction import shown_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import PurePosixPath
-
-    from agent.base.yaml_reader import Document, Node
-    from agent.harden.settings.schema import SettingRow
-    from agent.harden.settings.waivers import SiteWaiver
 
 
 class SettingsError(InputError):

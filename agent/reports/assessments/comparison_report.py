@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
-from agent.assess.baseline import ChangeKind
+from agent.assess.baseline import Baseline, ChangeKind, ComparedControl, Comparison
 from agent.base.errors import UsageError
 from agent.base.times import timestamp
 from agent.reports.formats import Format
 from agent.reports.text import printable
-
-if TYPE_CHECKING:
-    from agent.assess.baseline import Baseline, ComparedControl, Comparison
 
 _STYLE = (
     "body{font:15px system-ui,sans-serif;margin:2em;max-width:75em}li{overflow-wrap:anywhere}"

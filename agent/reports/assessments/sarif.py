@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict
 from agent.assess.benchmark.control import Severity
 from agent.base.model import Location
 from agent.base.repair import Edit, Instruction, Set
@@ -15,9 +14,6 @@ from agent.base.times import timestamp
 from agent.k3s.roles_and_versions import K3S_CONFIG_FILE
 from agent.reports import repair_texts
 from agent.reports.assessments.common import owner_name, verdict_fix
-
-if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment, Evidence, Note, Verdict
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _FINGERPRINT = "control/v1"

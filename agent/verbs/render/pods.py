@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent import __version__
 from agent.base import package_data
 from agent.base.errors import UsageError
 from agent.base.repair import Run
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from agent.k3s.roles_and_versions import Version
-
+from agent.k3s.roles_and_versions import Version
 
 IMAGE = f"k3s-harden.internal/k3s-harden:{__version__}"
 """The domain .internal is reserved for private use, so no registry has it: a node has the image, or the pod fails."""

@@ -10,15 +10,18 @@ cmd/kubelet/app/server.go).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 
-from agent.base.errors import HostError
+from agent.base.errors import HardenError, HostError, InputError
 from agent.base.host.directories import Total
+from agent.base.host.tree import Tree
 from agent.base.linux.file_systems import DIRECTORY
 from agent.base.model import Location, Unreadable
 from agent.base.value import Value, replace
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.unknown import unknown_arguments
+from agent.harden.node.facts import HostFacts
 from agent.k3s.component_configuration import kubelet_sources, other_spelling_of_config_dir
 from agent.k3s.components.effective_arguments import (
     FEATURE_GATES,
@@ -32,14 +35,6 @@ from agent.k3s.components.tables import is_combined
 from agent.k3s.config import component_argument, string_slice
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import PurePosixPath
-
-    from agent.base.errors import HardenError, InputError
-    from agent.base.host.tree import Tree
-    from agent.harden.node.facts import HostFacts
 
 
 class KubeletFile(Value):

@@ -6,29 +6,23 @@ Source: kubernetes, apiserver/pkg/apis/apiserver/validation. Expressions of CEL 
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.yaml_reader import BoundsError, YamlMapping, first_object, mappings, part, shown, texts
+from agent.base.yaml_reader import BoundsError, Node, YamlMapping, first_object, mappings, part, shown, texts
 from agent.k3s.admission_configuration import POD_SECURITY
 from agent.k3s.components import prediction
 from agent.k3s.components.effective_arguments import EffectiveArgument, EffectiveArguments
 from agent.k3s.components.files import static_policies
 from agent.k3s.components.files.decoding import FileRejection, FileRejectionError, first_mapping, is_set, located
 from agent.k3s.components.files.fields import read_fields
-from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields, scopes
+from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_by, rejected_fields, scopes
 from agent.k3s.roles_and_versions import Component
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from agent.base.yaml_reader import Node
-    from agent.k3s.components.files.file_rules import FileContext
-
-    _Reader = Callable[[bytes, PurePosixPath, FileContext], Iterator[InputError]]
+_Reader = Callable[[bytes, PurePosixPath, FileContext], Iterator[InputError]]
 
 
 def _authentication(root: YamlMapping, _: FileContext) -> Iterator[FileRejection]:

@@ -6,24 +6,20 @@ pkg/runtime/serializer/json). null means that a field is not set.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Union
+from pathlib import PurePosixPath
+from typing import NamedTuple, Union
 
 from agent.base import package_data, yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.report import Prediction
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
+from agent.base.yaml_reader import Node, Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
 from agent.k3s.components import tables
 from agent.k3s.components.tables import minors_in
 from agent.k3s.go_values import accepted, duration
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import PurePosixPath
-
-    from agent.base.yaml_reader import Node
 
 FieldType = Union[str, list["FieldType"], dict[str, "FieldType"]]
 """A type by name, [the type of the items of a list], or {field: its type}."""

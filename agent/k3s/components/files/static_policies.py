@@ -6,14 +6,16 @@ Source: kubernetes, staging/src/k8s.io/apiserver/pkg/admission/plugin: manifest,
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.report import Prediction
 from agent.base.yaml_reader import (
+    Node,
     YamlMapping,
     YamlSequence,
     describe_node,
@@ -30,11 +32,6 @@ from agent.k3s.components.files.decoding import FileRejection, is_set, located
 from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_fields, scopes
 from agent.k3s.go_values import is_subdomain
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from agent.base.yaml_reader import Node
 
 PLUGINS = ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy")
 SUFFIX = ".static.k8s.io"
