@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from agent.assess.assessment import ControlStatus, Verdict
+from agent.assess.assessment import ControlStatus, Verdict, Waiver
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.answer import Answer, Evidence
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import DATA_DIR, NotInK3s
-from agent.base.repair import NO_REPAIR, Edit, FixOwner, Repair, RunVerb
+from agent.base.repair import NO_REPAIR, Edit, FixOwner, Repair, RunVerb, Step
 from agent.base.value import replace
+from agent.k3s.cis.versions import Benchmark
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.assess.assessment import Waiver
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.repair import Step
-    from agent.k3s.cis.versions import Benchmark
 
 _WAIVABLE = (ControlStatus.FAIL, ControlStatus.MANUAL)
 """A waiver of a manual control records the result of the review. Nobody knows what a waiver of UNKNOWN would accept."""

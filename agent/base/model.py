@@ -7,13 +7,10 @@ Paths are PurePosixPath as seen on the host, without the prefix of --root.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Union
+from pathlib import PurePosixPath
+from typing import NamedTuple, Union
 
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
 
 _ALL_BITS = 0o7777
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from types import FrameType, TracebackType
+from typing import NoReturn
 
 from agent.base.repair import Instruction
 from agent.cli.streams import print_error
-
-if TYPE_CHECKING:
-    from types import FrameType, TracebackType
 
 EXIT_CODE = 130
 """The exit code after Ctrl-C, as in shells and of Typer: 128 and the number of SIGINT."""

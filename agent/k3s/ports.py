@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from agent.base.value import Value
+from agent.k3s.config import MergedConfig
 from agent.k3s.roles_and_versions import BOTH_ROLES, SERVERS, Component, Role
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.k3s.config import MergedConfig
 
 _HTTPS = "https-listen-port"
 _SECURE = "secure-port"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agent.assess.checks.check import Check
 from agent.base import package_data
 from agent.base.model import StrEnum
 from agent.base.value import Row, Value
-from agent.k3s.cis.versions import Numbers
+from agent.harden.guide.guide_row import GuideControl
+from agent.k3s.cis.versions import Benchmark, Number, Numbers
 from agent.k3s.roles_and_versions import Applies
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.assess.checks.check import Check
-    from agent.harden.guide.guide_row import GuideControl
-    from agent.k3s.cis.versions import Benchmark, Number
 
 _NAMES = frozenset({"Kubernetes", "Windows"})
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
 
 from agent.base.linux.unit_files import dropin_directories
 from agent.base.value import Value
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.datastore import Datastore, sqlite_database
-from agent.k3s.component_configuration import kubelet_sources
+from agent.harden.node.facts import HostFacts
+from agent.k3s.component_configuration import KubeletSource, kubelet_sources
 from agent.k3s.redaction import HIDDEN
 from agent.k3s.roles_and_versions import K3S_BINARY, K3S_CONFIG_FILE, Component
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import PurePosixPath
-
-    from agent.harden.node.facts import HostFacts
-    from agent.k3s.component_configuration import KubeletSource
-    from agent.k3s.services import OtherProgram
+from agent.k3s.services import OtherProgram
 
 
 class HostPaths(Value):

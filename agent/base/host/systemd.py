@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.repair import Run
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.base.host import Host
 
 _SD_BOOTED = PurePosixPath("/run/systemd/system")
 _PROGRAMS = (PurePosixPath("/usr/lib/systemd/systemd"), PurePosixPath("/lib/systemd/systemd"))

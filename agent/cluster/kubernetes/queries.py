@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from shlex import quote
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from agent.base.model import StrEnum
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.cluster.kubernetes.objects import Json, Subject, Workload
+from agent.cluster.kubernetes.objects import Json, Subject, Workload
 
 OBJECTS = "application/json"
 """Accept header: complete objects."""

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
-from agent.base.model import Absent, File, FilePermissions
+from agent.base.host import Host
+from agent.base.model import Absent, File, FilePermissions, Observed
 from agent.base.repair import Cause
-from agent.base.report import Item, ItemStatus, no_progress
+from agent.base.report import Item, ItemStatus, Progress, no_progress
 from agent.base.value import replace
+from agent.harden.changes.journal import Journal
 from agent.harden.guide.guide_files import ADMISSION_POLICIES
-from agent.harden.plan.plan import describe_state, difference
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from agent.base.host import Host
-    from agent.base.model import Observed
-    from agent.base.report import Progress
-    from agent.harden.changes.journal import Journal
-    from agent.harden.plan.plan import Change, Plan, Refusal
+from agent.harden.plan.plan import Change, Plan, Refusal, describe_state, difference
 
 _POLICY_DIRECTORIES = tuple(f"/{path.parent}" for path in ADMISSION_POLICIES.values())
 _NOTICED_WITHIN = 2.0

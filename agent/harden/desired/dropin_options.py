@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from agent.base.model import Location
 from agent.harden.guide.criteria import ListIncludes
 from agent.harden.guide.k3s_options import (
     AUDIT_BATCHES,
@@ -18,20 +20,13 @@ from agent.harden.guide.k3s_options import (
     OptionRow,
 )
 from agent.harden.node.datastore import Datastore
-from agent.harden.settings.schema import SecretsEncryption, setting_row
+from agent.harden.node.facts import HostFacts
+from agent.harden.settings.schema import SecretsEncryption, Settings, setting_row
 from agent.k3s.admission_configuration import is_unknown
 from agent.k3s.component_configuration import can_be_enabled_later
-from agent.k3s.config import string_slice
+from agent.k3s.config import ConfigValue, MergedConfig, string_slice
 from agent.k3s.go_values import TRUE
 from agent.k3s.roles_and_versions import Component, Role
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from agent.base.model import Location
-    from agent.harden.node.facts import HostFacts
-    from agent.harden.settings.schema import Settings
-    from agent.k3s.config import ConfigValue, MergedConfig
 
 ADMISSION_PLUGINS_ARGUMENT = "enable-admission-plugins"
 DISABLED_PLUGINS_ARGUMENT = "disable-admission-plugins"

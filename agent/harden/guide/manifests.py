@@ -9,16 +9,12 @@ Each document starts with `---`, so documents can be joined and a comment can pr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from agent.base import package_data
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.k3s.allow_rule import AllowRule
-    from agent.k3s.roles_and_versions import Version
+from agent.k3s.allow_rule import AllowRule
+from agent.k3s.roles_and_versions import Version
 
 
 class EventRateLimit(Value):

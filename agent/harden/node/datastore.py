@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
+from agent.base.host import Host
 from agent.base.model import StrEnum
 from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
-
-if TYPE_CHECKING:
-    from agent.base.host import Host
-    from agent.k3s.config import ConfigValue
+from agent.k3s.config import ConfigValue
 
 
 class Datastore(StrEnum):

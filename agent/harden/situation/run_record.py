@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent import __released__
+from agent.base.host import Host
 from agent.base.value import Value, replace
 from agent.harden.changes.journal import Journal
 from agent.harden.changes.last_run import LastRun, RecordedSettings
 from agent.harden.guide.guide_files import DROPIN_NAME
+from agent.harden.node.facts import HostFacts
+from agent.harden.node.site_files import Site
 from agent.harden.node.version import RecordedVersion
+from agent.harden.settings.schema import Settings
+from agent.harden.settings.waivers import Waivers
 from agent.k3s.roles_and_versions import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.base.host import Host
-    from agent.harden.node.facts import HostFacts
-    from agent.harden.node.site_files import Site
-    from agent.harden.settings.schema import Settings
-    from agent.harden.settings.waivers import Waivers
-
 
 _FOLLOWED = "-"
 """Recorded instead of a configuration if nothing was unknown. Releases that followed more recorded an empty text."""

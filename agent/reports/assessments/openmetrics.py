@@ -6,19 +6,15 @@ and the end mark of OpenMetrics is a comment in the format of Prometheus.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+from agent.assess.assessment import Assessment
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.times import parse_timestamp
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
-
-    from agent.assess.assessment import Assessment
-
-    Sample = tuple[Mapping[str, str], str]
-    """Labels and a value."""
+Sample = tuple[Mapping[str, str], str]
+"""Labels and a value."""
 
 _DAY = 86_400
 _GAUGES = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.assess.benchmark.catalogue import SECTIONS
 from agent.assess.benchmark.control import Severity
 from agent.assess.frameworks import Framework
@@ -16,6 +18,7 @@ from agent.k3s.cis.versions import Assessed
 from agent.reports import repair_texts
 from agent.reports.assessments.common import UNNUMBERED
 from agent.reports.html.elements import (
+    Content,
     cell,
     definitions,
     element,
@@ -31,13 +34,6 @@ from agent.reports.html.elements import (
     table_row,
     whole,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from xml.etree.ElementTree import Element
-
-    from agent.assess.assessment import Assessment, Verdict
-    from agent.reports.html.elements import Content
 
 STATUS_NAMES = {
     ControlStatus.FAIL: "Fail",

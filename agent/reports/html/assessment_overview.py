@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import permutations, takewhile
-from typing import TYPE_CHECKING
-from xml.etree.ElementTree import fromstring, tostring
+from xml.etree.ElementTree import Element, fromstring, tostring
 
 from agent import __version__
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.benchmark.control import Severity
 from agent.base import package_data
-from agent.base.repair import FixOwner
+from agent.base.repair import FixOwner, Repair
 from agent.base.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
 from agent.reports import repair_texts
 from agent.reports.html.assessed_controls import (
     OWNERS,
     STATUS_NAMES,
+    ControlRow,
     baseline_badge,
     controls,
     legend,
@@ -31,6 +32,7 @@ from agent.reports.html.assessed_controls import (
     section_heading,
 )
 from agent.reports.html.elements import (
+    Content,
     cell,
     definitions,
     element,
@@ -48,17 +50,8 @@ from agent.reports.html.elements import (
     table_row,
     time_element,
 )
+from agent.reports.repair_texts import Step
 from agent.reports.text import count_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from xml.etree.ElementTree import Element
-
-    from agent.assess.assessment import Assessment, Note
-    from agent.base.repair import Repair
-    from agent.reports.html.assessed_controls import ControlRow
-    from agent.reports.html.elements import Content
-    from agent.reports.repair_texts import Step
 
 
 def as_html(assessment: Assessment) -> str:

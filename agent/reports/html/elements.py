@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Union
+from collections.abc import Iterable
+from typing import Union
 from xml.etree.ElementTree import Element
 
+from agent.assess.assessment import ControlStatus
+from agent.base.repair import Repair
 from agent.base.times import timestamp
 from agent.reports import repair_texts
+from agent.reports.repair_texts import Step
 from agent.reports.text import printable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.assess.assessment import ControlStatus
-    from agent.base.repair import Repair
-    from agent.reports.repair_texts import Step
-
-    Content = Union[str, Element, None, Iterable["Content"]]
+Content = Union[str, Element, None, Iterable["Content"]]
 
 _QUOTED = re.compile(r"`([^`]+)`|(?<!\w)'(?=\S)([^']*[^\s'])'(?!\w)")
 _WORDS = re.compile(r"\s+|\S+")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element
 
 from agent.assess.assessment import ControlStatus
-from agent.cluster.fleet.members import shortened
+from agent.cluster.fleet.members import Fleet, shortened
+from agent.cluster.fleet.published import FleetNode
 from agent.cluster.node_status import PublishedResult
 from agent.reports.fleet_texts import HEADS, columns, notes, remarks, summary
 from agent.reports.html.assessment_overview import asset, bar, page
 from agent.reports.html.elements import (
+    Content,
     cell,
     element,
     group,
@@ -25,14 +28,6 @@ from agent.reports.html.elements import (
     whole,
 )
 from agent.reports.text import count_of, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from xml.etree.ElementTree import Element
-
-    from agent.cluster.fleet.members import Fleet
-    from agent.cluster.fleet.published import FleetNode
-    from agent.reports.html.elements import Content
 
 _STATUSES = {
     PublishedResult.FAILED: ControlStatus.FAIL,

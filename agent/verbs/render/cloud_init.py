@@ -5,24 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from shlex import quote
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent import __releases__, __version__
 from agent.base.errors import UsageError
-from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE
+from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, FileMode
 from agent.harden.node.configuration import dropin_directory
+from agent.harden.node.facts import HostFacts
 from agent.k3s.config import dropin
-from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, EXAMPLE_MINOR, TOKEN_FILE, Role
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.base.model import FileMode
-    from agent.harden.node.facts import HostFacts
-    from agent.k3s.roles_and_versions import Version
+from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, EXAMPLE_MINOR, TOKEN_FILE, Role, Version
 
 
 class Download(NamedTuple):

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.base.errors import UsageError
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
+from agent.harden.node.facts import HostFacts
 from agent.verbs.installation import USUAL, Installation, installed_files, require_name_for_units
-from agent.verbs.render.cloud_init import data_dir_file
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.harden.node.facts import HostFacts
-    from agent.verbs.render.cloud_init import Download
+from agent.verbs.render.cloud_init import Download, data_dir_file
 
 _SPECIFICATION = "3.1.0"
 """The oldest whose `verification.hash` can be SHA-256."""
