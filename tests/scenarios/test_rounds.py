@@ -33,13 +33,13 @@ pytestmark = pytest.mark.root
 SUMMARY = os.environ.get("ROUNDS", "")
 MOST = 3
 """Rounds after which the exit code is 0."""
-ONLY_SHOWS = re.compile(r"k3s-harden (?:diff|assess|check|explain|impact)\b|get\.k3s\.io|journalctl")
+ONLY_SHOWS = re.compile(r"k3s-harden (?:diff|assess|check|explain|impact)\b|get\.k3s\.io|journalctl|daemon-reload")
+"""Commands without an effect on the files of a tree."""
 _FILES = {Role.SERVER: (*SERVER_FILES, "server/db/etcd"), Role.AGENT: tuple(AGENT_FILES)}
-EDITED = "a setting brings to light that the state has an edited file"
+EDITED = frozenset({"edited-file-insufficient", "file-edited"})
+"""A setting brings to light that the state has an edited file."""
 KNOWN: Mapping[str, str] = {
     "gate-half-missing-masked": "unmasking brings to light that the unit of the state is not the one of the program",
-    "*secrets-not-encrypted*": EDITED,
-    "*admission-configuration-unusable-operator*": EDITED,
 }
 """States with other results, as patterns, each with its reason."""
 
@@ -117,7 +117,7 @@ class Rounds:
         """The highest number of answers to a question."""
 
     def follow(self) -> None:
-        known, without_effect = self._warnings(), set[str]()
+        known, without_effect = set(self._warnings()), set[str]()
         report = self._report(self.verb)
         number = 0
         while number < MOST and (report["exit_code"] or (self.verb == "check" and _warnings(report))):
@@ -129,8 +129,8 @@ class Rounds:
                 without_effect = set()  # a person has to do something before they can have an effect
             self.problems += [f"has no effect twice: {text}" for text in before & without_effect]
             now = self._warnings()
-            self.problems += [f"creates {name}: {now[name]}" for name in now if name not in known]
-            known |= now
+            self.problems += [f"creates {name}: {now[name]}" for name in now if name not in known | EDITED]
+            known |= set(now)
             report = self._report(self.verb)
         unsolved = [item["repair"] for item in _open(report) if not _is_beyond_a_tree(item["repair"])]
         left = "open" if unsolved else "only what a tree cannot do is left" if any(_open(report)) else "nothing is left"
@@ -151,7 +151,9 @@ class Rounds:
         steps = []
         for step in report["next_steps"]:
             is_of_controls = step.get("verb") == "explain" and self.verb == "assess"
-            steps += [step for item in _open(report) for step in item["repair"]["steps"]] if is_of_controls else [step]
+            of_controls = [step for item in _open(report) for step in item["repair"]["steps"]]
+            # A verb follows the edits and settings of all controls.
+            steps += sorted(of_controls, key=lambda step: step["kind"] == "run-verb") if is_of_controls else [step]
         return {_key(step): step for step in steps}.values()
 
     def _changes(self, step: Mapping[str, Any]) -> bool:
