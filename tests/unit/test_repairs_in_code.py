@@ -27,3 +27,22 @@ def test_no_command_has_a_placeholder() -> None:
         if isinstance(part, ast.Constant) and isinstance(part.value, str) and _PLACEHOLDER.search(part.value)
     ]
     assert found == []
+
+
+def test_only_rows_of_tables_and_presenters_have_a_text_about_what_to_do() -> None:
+    """What to do about a problem of this host is a Repair, which a program can carry out."""
+    fields = {
+        f"{path.relative_to(AGENT)}: {node.name}.{field.target.id}"
+        for path in AGENT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if re.search("hint|fix|advi[cs]e|remed|repair", field.target.id) and "str" in ast.unparse(field.annotation)
+    }
+    assert fields == {
+        "base/yaml_reader.py: _Mistake.fix",
+        "cluster/kubernetes/pod_security.py: _Rule.fix",
+        "findings/registry.py: FindingKind.repair",
+        "reports/assessments/common.py: Awaiting.fix",
+    }
