@@ -180,7 +180,7 @@ def test_a_parent_that_others_can_write_is_refused(machine: Machine, path: str, 
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 4
     assert f"its parent directory {path} is not safe" in run.stdout
-    assert f"sudo chown root:root {path} && sudo chmod go-w {path}" in run.stdout
+    assert f"chown root:root {path} && chmod go-w {path}" in run.stdout
     entry = machine.entry(path)
     assert entry is not None
     assert (entry.mode, entry.owner[0]) == (mode, owner)
