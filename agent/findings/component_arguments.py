@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location
-from agent.base.repair import Answer, Decide
+from agent.base.repair import NO_REPAIR, Answer, Decide
 from agent.base.report import Prediction, Trait
 from agent.base.yaml_reader import shown
 from agent.findings.config_edits import added, renamed_key, replaced, setting_to, without
@@ -163,7 +163,8 @@ def admission_policies_unsupported(situation: Situation) -> Iterator[Problem]:
     wants_policies = situation.settings.has_admission_policies and facts.role is Role.SERVER
     if wants_policies and facts.version_is_known and not ADMISSION_POLICIES_APPLY.to(facts.role, facts.version):
         message = f"K3s {facts.version} does not load admission policies from files, so none is written"
-        fix = steps(setting_to(situation, "admission-policies", ""))
+        removal = setting_to(situation, "admission-policies", "")
+        fix = steps(removal) if removal.location.line else NO_REPAIR  # the profile sets them
         yield Problem(message, f"{ADMISSION_POLICIES_APPLY.versions}, or no `admission-policies`", repair=fix)
 
 

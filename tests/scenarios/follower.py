@@ -139,7 +139,7 @@ class Follower:
         seen: set[str] = set()
         while done.code not in {0, 3}:
             advice = dict.fromkeys(
-                re.findall(r"; fix: restrict it to root: (.*?)(?:; fix: .*)?$", done.stdout, re.MULTILINE)
+                re.findall(r"; fix: ((?:sudo )?chown root:root .*?)(?:; fix: .*)?$", done.stdout, re.MULTILINE)
             )
             new = [step for step in advice if step not in seen]
             if not new and done.code in {ExitCode.ERROR, ExitCode.PARTIAL}:

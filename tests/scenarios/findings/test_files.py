@@ -55,7 +55,8 @@ CASES = (
     Case("journal-damaged", lambda host: [path.write_text("{") for path in host[f"{STATE}/journal"].iterdir()],
          written(f"{STATE}/journal/000001-1.json.bak", "{"),
          Seen(f"{STATE}/journal/000001-*.json",
-             "restore {location} from a backup, or move it away; then the changes of that run cannot be reverted"),
+             "Does a backup have {location}? Yes (restore it): nothing to do. No (the changes of that run cannot be"
+             " reverted): run `sudo mv -nT {location} {location}.moved`."),
          cure=lambda host, finding: host[finding.location].unlink()),
 )  # fmt: skip
 

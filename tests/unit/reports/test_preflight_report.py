@@ -10,7 +10,7 @@ import pytest
 
 from agent.base.model import Location
 from agent.base.repair import Instruction, Repair, RunVerb
-from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep
+from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep, Trait
 from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
 from agent.reports.formats import REPORT_FORMATS, Format, Verbosity
@@ -152,6 +152,7 @@ def test_an_unknown_current_version_is_reported_in_the_result() -> None:
 
 def test_an_incomplete_check_is_reported() -> None:
     unknown = BROKEN._replace(id="component-arguments-not-checked", level=Level.NOTE, prevents_start=False)
+    unknown = unknown._replace(traits=Trait.NOT_CHECKED)
     result = CALM._replace(problems=(PreflightProblem(unknown, fixed_by_apply=False, is_new=False),))
     assert not result.is_complete
     assert "would start as far as it could be checked, and" in shown(result)
