@@ -120,14 +120,9 @@ class Made(NamedTuple):
             }
             more["spec"] = job if self.kind == "Job" else {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}
         else:
-            selector = labels if self.kind == "ReplicationController" else {"matchLabels": labels}
-            own = (
-                ON_DELETE
-                if self.kind == "StatefulSet"
-                else {"paused": True}
-                if self.kind == "Deployment" and number
-                else {}
-            )
+            selector: Json = labels if self.kind == "ReplicationController" else {"matchLabels": labels}
+            own: Json = {"paused": True} if self.kind == "Deployment" and number else {}
+            own = ON_DELETE if self.kind == "StatefulSet" else own
             more["spec"] = {"template": pod, "selector": selector, **own}
         return {**in_cluster(self.kind, self.name, GROUPS[self.kind]), **more}
 
