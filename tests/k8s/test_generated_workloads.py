@@ -120,7 +120,8 @@ class Made(NamedTuple):
             }
             more["spec"] = job if self.kind == "Job" else {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}
         else:
-            selector: Json = labels if self.kind == "ReplicationController" else {"matchLabels": labels}
+            selector: Json = {"matchLabels": labels}
+            selector = labels if self.kind == "ReplicationController" else selector
             own: Json = {"paused": True} if self.kind == "Deployment" and number else {}
             own = ON_DELETE if self.kind == "StatefulSet" else own
             more["spec"] = {"template": pod, "selector": selector, **own}
