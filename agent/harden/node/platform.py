@@ -67,7 +67,7 @@ class _Limits:
     def _require(path: PurePosixPath, what: str, number: int, limit: int) -> None:
         if number > limit:
             message = f"cannot read {path}: the files of sysctl.d have more than {limit} {what} up to it"
-            raise HostError(message, Instruction("remove what is not needed from these files"))
+            raise HostError(message, Instruction("make these files smaller"))
 
 
 def _read(host: Host, path: PurePosixPath, limits: _Limits, unreadable: list[HardenError]) -> SysctlFile:
