@@ -115,6 +115,10 @@ class Node(Instance):
     def journal(self, unit: str) -> str:
         return self.run(f"journalctl --sync; journalctl -b -o cat -u {unit}").out
 
+    def status(self, unit: str) -> str:
+        """Return what `systemctl status` prints, with the lines that the unit has logged until now."""
+        return self.run(f"journalctl --sync; systemctl status --no-pager {unit}", check=False).out
+
     def boot_id(self) -> str:
         return self.read("/proc/sys/kernel/random/boot_id").strip()
 

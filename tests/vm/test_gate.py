@@ -62,7 +62,7 @@ def test_1_at_boot_a_failing_gate_blocks_k3s_and_one_screen_shows_the_reason(nod
     node.reboot()
     _assert_blocked(node)
     assert node.starts() == []
-    screen = node.systemctl("status", "--no-pager", GATE, check=False).out
+    screen = node.status(GATE)
     assert len(screen.splitlines()) <= 24
     assert node.BAD_DROPIN in screen
     assert "fix:" in screen
@@ -345,7 +345,7 @@ def test_2_a_blocked_k3s_is_retried_about_once_a_minute_and_its_status_names_the
     gate = node.unit(GATE)
     assert (gate["Result"], gate["ExecMainStatus"], gate["NRestarts"]) == ("exit-code", "3", "0")
     _wait_for_the_pause(node)
-    screen = node.run(f"systemctl status --no-pager {SERVER}", check=False).out
+    screen = node.status(SERVER)
     (line,) = (line for line in screen.splitlines() if "ExecStartPre=/bin/sh -c" in line)
     assert ": systemctl status k3s-harden@k3s" in line[:80]
     time.sleep(30)

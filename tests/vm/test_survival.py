@@ -143,7 +143,7 @@ def test_6_a_read_only_etc_blocks_k3s_only_if_it_is_incomplete(node: Node) -> No
     """The gate reports the reason if files in /etc are missing; K3s starts if /etc is complete."""
     node.run("mount --bind /etc /etc && mount -o remount,ro,bind /etc")
     assert node.systemctl("start", SERVER, check=False).code == 1
-    assert "read-only" in node.systemctl("status", "--no-pager", GATE, check=False).out.lower()
+    assert "read-only" in node.status(GATE).lower()
     assert not node.is_up()
     node.run("umount /etc")
     node.harden("apply")
