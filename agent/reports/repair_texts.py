@@ -72,7 +72,7 @@ class Caller(Value):
             # Without it, the command changes this machine in the place of the host tree.
             here = self.outside(line) if self.outside is not None else ""
             line = here or f"chroot {quote(self.root)} {line}"
-        return line.replace(f"&& {_SUDO}", "&& ") if self.is_root else _SUDO + line
+        return line if self.is_root else _SUDO + line
 
 
 _UNKNOWN = Caller()

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import PurePosixPath
-from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
-from agent.base.repair import Cause, Instruction, Repair, Run
+from agent.base.repair import Cause, Instruction, Repair
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cluster.kubernetes.objects import as_list, as_mapping
@@ -302,11 +301,9 @@ def _kubectl(host: Host, access: KubectlAccess) -> Kubectl:
     for command, default in ((("k3s", "kubectl"), _KUBECONFIG), (("kubectl",), None)):
         tool = host.tool(command[0])
         if tool is not None:
-            problem = host.tree.trust_problem(tool)
-            if problem:
-                name = quote(str(tool))
-                restrict = Run(f"sudo chown root:root {name} && sudo chmod go-w {name}")
-                raise HostError(f"cannot run {tool} as root: {problem}", restrict)
+            distrusted = host.tree.distrusted(tool)
+            if distrusted:
+                raise HostError(f"cannot run {tool} as root: {distrusted.problem}", *distrusted.steps)
             read = default if access.kubeconfig is None else PurePosixPath(access.kubeconfig)
             words = (str(tool), *command[1:], *options)
             return Kubectl(host.run, words, limits, _WHERE, partial(_refuse_distrusted, host, read))

@@ -138,9 +138,7 @@ class Follower:
         done = self.host.program.run(*words)
         seen: set[str] = set()
         while done.code not in {0, 3}:
-            advice = dict.fromkeys(
-                re.findall(r"; fix: ((?:sudo )?chown root:root .*?)(?:; fix: .*)?$", done.stdout, re.MULTILINE)
-            )
+            advice = dict.fromkeys(re.findall("run `((?:sudo )?(?:chown root:root|chmod go-w) .*?)`", done.stdout))
             new = [step for step in advice if step not in seen]
             if not new and done.code in {ExitCode.ERROR, ExitCode.PARTIAL}:
                 return  # something else is in the way; the next report shows what

@@ -180,14 +180,14 @@ class Root(Value):
         problem = self._write_access(parent.directory, sticky_is_safe=sticky_is_safe)
         if problem:
             raise Distrusted(
-                f"its parent directory {parent.name} is not safe: {problem}",
-                self._restriction(parent.name),
+                f"its parent directory {parent.name} is not safe: {problem}", *self._restriction(parent.name)
             )
 
-    def _restriction(self, path: str) -> Run:
-        """Return the command after which only root can write to a file or directory."""
+    def _restriction(self, path: str) -> tuple[Run, ...]:
+        """Return the commands after which only root can write to a file or directory."""
         name = self._quoted(path)
-        return Run(f"sudo chown root:root {name} && sudo chmod go-w {name}", is_of_machine=True)
+        commands = (f"sudo chown root:root {name}", f"sudo chmod go-w {name}")
+        return tuple(Run(command, is_of_machine=True) for command in commands)
 
     def _quoted(self, path: str) -> str:
         """Return a path of this machine for a shell."""

@@ -359,7 +359,7 @@ class Tree(DirectoryTree):
             return distrusted
         except OSError as error:
             return Distrusted(reason_of(error))
-        return Distrusted(problem, self._restriction(str(path))) if problem else None
+        return Distrusted(problem, *self._restriction(str(path))) if problem else None
 
     def require_trust(self, path: PurePosixPath, reason: str) -> None:
         """Raise InputError if a user other than root could change the file at `path`."""

@@ -309,7 +309,10 @@ def test_a_kubectl_that_others_can_write_is_not_run(name: str, host: Host) -> No
     program.chmod(0o777)
     with pytest.raises(HostError, match=f"^cannot run {name} as root: .*others can write to it") as caught:
         disable(replace(host, run=Programs()))
-    assert caught.value.repair.steps == (Run(f"sudo chown root:root {name} && sudo chmod go-w {name}"),)
+    assert caught.value.repair.steps == (
+        Run(f"sudo chown root:root {program}", is_of_machine=True),
+        Run(f"sudo chmod go-w {program}", is_of_machine=True),
+    )
 
 
 def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:

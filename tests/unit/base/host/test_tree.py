@@ -407,7 +407,10 @@ def test_no_file_is_written_to_a_directory_that_others_can_write(
             change()
         assert f": its parent directory /etc is not safe: others can write to it (mode {mode:04o})" in str(caught.value)
         etc = root / "etc"
-        assert repair_texts.text(caught.value.repair) == f"sudo chown root:root {etc} && sudo chmod go-w {etc}"
+        assert (
+            repair_texts.text(caught.value.repair)
+            == f"run `sudo chown root:root {etc}`; then run `sudo chmod go-w {etc}`"
+        )
     (root / "etc").chmod(0o700)
     assert names(root / "etc") == []
 

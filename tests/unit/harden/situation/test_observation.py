@@ -105,7 +105,10 @@ def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
     with pytest.raises(InputError, match="root runs with these settings, and others can write to it") as caught:
         observe_situation(site.host, REQUEST)
     file = f"{site.host.root}{WAIVERS}"
-    assert repair_texts.text(caught.value.repair) == f"sudo chown root:root {file} && sudo chmod go-w {file}"
+    assert (
+        repair_texts.text(caught.value.repair)
+        == f"run `sudo chown root:root {file}`; then run `sudo chmod go-w {file}`"
+    )
 
 
 def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
