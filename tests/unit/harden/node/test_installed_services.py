@@ -42,44 +42,35 @@ def environment(root: Path) -> dict[str, tuple[str, str]]:
     return {name: (word.text, str(word.location)) for name, word in installed(root).environment.items()}
 
 
-def test_each_argument_has_its_own_line(tmp_path: Path) -> None:
-    """install.sh writes one argument per line, quoted, with a backslash at the end."""
-    command = "/usr/local/bin/k3s \\\n    server \\\n\t'--debug' \\\n\t'--node-name' 'a b' \\\n"
-    put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\nUser=root\n")
-    assert arguments(tmp_path) == [("--debug", f"{UNIT}:4"), ("--node-name", f"{UNIT}:5"), ("a b", f"{UNIT}:5")]
-
-
 def test_the_last_exec_start_is_effective(tmp_path: Path) -> None:
-    put(tmp_path, UNIT.lstrip("/"), START.format("server --old"))
-    put(tmp_path, EDITED.lstrip("/"), "[Service]\nExecStart=\nExecStart=-/usr/local/bin/k3s server --new\n")
+    put(tmp_path, UNIT, START.format("server --old"))
+    put(tmp_path, EDITED, "[Service]\nExecStart=\nExecStart=-/usr/local/bin/k3s server --new\n")
     assert arguments(tmp_path) == [("--new", f"{EDITED}:3")]
 
 
-def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["\\\n\n    >>/log", ">>/log 2>&1", "\\\n    >>/log 2>&1"])
+def test_arguments_of_an_openrc_script_have_lines_and_its_redirections_are_none(tmp_path: Path, end: str) -> None:
     path = "/etc/init.d/k3s-agent"
-    text = '#!/sbin/openrc-run\ncommand="/usr/local/bin/k3s"\ncommand_args="agent \\\n\t\'--debug\' \\\n\n    >>/log"\n'
-    put(tmp_path, path.lstrip("/"), text)
+    put(
+        tmp_path,
+        path,
+        f'#!/sbin/openrc-run\ncommand="/usr/local/bin/k3s"\ncommand_args="agent \\\n\t\'--debug\' {end}"\n',
+    )
     assert arguments(tmp_path) == [("--debug", f"{path}:4")]
-
-
-@pytest.mark.parametrize("end", [">>/log 2>&1", "\\\n    >>/log 2>&1"])
-def test_a_redirection_of_an_openrc_script_is_no_argument(tmp_path: Path, end: str) -> None:
-    put(tmp_path, "etc/init.d/k3s", f'command="/usr/local/bin/k3s"\ncommand_args="agent --debug {end}"\n')
-    assert [text for text, _ in arguments(tmp_path)] == ["--debug"]
 
 
 @pytest.mark.parametrize("command", ["/bin/true", "/usr/local/bin/k3s kubectl get", "/usr/local/bin/k3s 'server", ""])
 def test_a_unit_that_does_not_start_k3s_is_ignored(tmp_path: Path, command: str) -> None:
-    put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
+    put(tmp_path, UNIT, f"[Service]\nExecStart={command}\n")
     assert installed_units(fake_host(tmp_path), []) == ()
 
 
 def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
     unit = START.format("server") + "Environment=A=b \\\n  'K3S_NODE_NAME=a b'\n"
-    put(tmp_path, UNIT.lstrip("/"), unit)
-    put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironment=K3S_SELINUX=true\nEnvironmentFile=-/etc/k3s.env\n")
+    put(tmp_path, UNIT, unit)
+    put(tmp_path, EDITED, "[Service]\nEnvironment=K3S_SELINUX=true\nEnvironmentFile=-/etc/k3s.env\n")
     put(tmp_path, "etc/systemd/system/k3s.service.d/z.conf", f"[Service]\nEnvironmentFile=-{UNIT}.env\n")
-    put(tmp_path, f"{UNIT}.env".lstrip("/"), "# install.sh\nK3S_URL='https://a:6443'\n")
+    put(tmp_path, f"{UNIT}.env", "# install.sh\nK3S_URL='https://a:6443'\n")
     put(tmp_path, "etc/k3s.env", '\nK3S_DATA_DIR="/srv/k3s"\nexport K3S_TOKEN=not-read\n')
     assert environment(tmp_path) == {
         "K3S_NODE_NAME": ("a b", f"{UNIT}:4"),
@@ -91,8 +82,8 @@ def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
 
 def test_environment_files_override_the_unit_and_later_files_override_earlier_ones(tmp_path: Path) -> None:
     unit = START.format("server") + "Environment=K3S_URL=https://a K3S_NODE_NAME=a\nEnvironmentFile=/etc/last.env\n"
-    put(tmp_path, UNIT.lstrip("/"), unit)
-    put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_URL=https://b\nK3S_NODE_NAME=b\n")
+    put(tmp_path, UNIT, unit)
+    put(tmp_path, f"{UNIT}.env", "K3S_URL=https://b\nK3S_NODE_NAME=b\n")
     put(tmp_path, "etc/last.env", "K3S_URL=https://c\nK3S_NODE_NAME=\n")
     assert environment(tmp_path) == {
         "K3S_URL": ("https://c", "/etc/last.env:1"),
@@ -153,9 +144,9 @@ def unknown(root: Path, service: str = "k3s.service") -> str:
 )
 def test_what_only_systemd_knows_makes_the_service_unknown(tmp_path: Path, line: str) -> None:
     """Its value is not empty, and no part of it is used."""
-    put(tmp_path, UNIT.lstrip("/"), START.format("server") + "Environment=NOTIFY_SOCKET=a\n")
+    put(tmp_path, UNIT, START.format("server") + "Environment=NOTIFY_SOCKET=a\n")
     assert unknown(tmp_path) == ""
-    put(tmp_path, EDITED.lstrip("/"), f"[Service]\n{line}\n")
+    put(tmp_path, EDITED, f"[Service]\n{line}\n")
     assert unknown(tmp_path) not in ("", "nothing")
 
 
@@ -183,7 +174,7 @@ def test_what_a_line_of_an_openrc_script_changes_makes_the_service_unknown(tmp_p
 def test_a_configuration_in_a_directory_that_the_unit_hides_is_not_that_of_the_host(
     tmp_path: Path, lines: str, path: str, on_host: PurePosixPath | None
 ) -> None:
-    put(tmp_path, UNIT.lstrip("/"), START.format(f"server -c {path}") + f"{lines}\n")
+    put(tmp_path, UNIT, START.format(f"server -c {path}") + f"{lines}\n")
     (unit,) = installed_units(fake_host(tmp_path), [])
     assert unit.config_path == on_host
 
@@ -211,7 +202,7 @@ def test_a_line_of_an_environment_file_is_known_if_it_does_not_depend_on_others(
     tmp_path: Path, text: str, value: str | None
 ) -> None:
     """Otherwise the whole service is unknown, as systemd can read another assignment from it."""
-    put(tmp_path, UNIT.lstrip("/"), START.format("server --x=${K}") + "EnvironmentFile=/etc/k3s.env\n")
+    put(tmp_path, UNIT, START.format("server --x=${K}") + "EnvironmentFile=/etc/k3s.env\n")
     put(tmp_path, "etc/k3s.env", f"{text}\n")
     if value is None:
         assert unknown(tmp_path).startswith("/etc/k3s.env:")
@@ -222,14 +213,14 @@ def test_a_line_of_an_environment_file_is_known_if_it_does_not_depend_on_others(
 @pytest.mark.parametrize("content", [b"#!/bin/sh\n", b"\x7fELF"])
 def test_a_program_is_followed_if_it_is_no_script(tmp_path: Path, content: bytes) -> None:
     """A script of that name can give K3s any option."""
-    put(tmp_path, UNIT.lstrip("/"), START.format("server"))
+    put(tmp_path, UNIT, START.format("server"))
     put(tmp_path, "usr/local/bin/k3s", "")
     (tmp_path / "usr/local/bin/k3s").write_bytes(content)
     assert ("is a script" in unknown(tmp_path)) is content.startswith(b"#!")
 
 
 def test_an_alias_is_no_service_of_its_own_and_an_instance_is_one(tmp_path: Path) -> None:
-    put(tmp_path, UNIT.lstrip("/"), START.format("server"))
+    put(tmp_path, UNIT, START.format("server"))
     (tmp_path / "etc/systemd/system/k3s-alias.service").symlink_to("k3s.service")
     put(tmp_path, "usr/lib/systemd/system/k3s@.service", START.format("agent"))
     put(tmp_path, "etc/systemd/system/k3s-hardened.service", START.format("server"))
@@ -241,8 +232,8 @@ def test_an_alias_is_no_service_of_its_own_and_an_instance_is_one(tmp_path: Path
 def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:
     """The variables do not stop an agent; the same keys in a file would."""
     path = "/etc/systemd/system/k3s-agent.service"
-    put(tmp_path, path.lstrip("/"), START.format("agent") + f"EnvironmentFile={path}.env\n")
-    put(tmp_path, f"{path}.env".lstrip("/"), "K3S_CLUSTER_INIT=true\nK3S_URL=https://a:6443\nPATH=/bin\n")
+    put(tmp_path, path, START.format("agent") + f"EnvironmentFile={path}.env\n")
+    put(tmp_path, f"{path}.env", "K3S_CLUSTER_INIT=true\nK3S_URL=https://a:6443\nPATH=/bin\n")
     assert environment(tmp_path).keys() == {"K3S_URL"}
 
 
@@ -264,8 +255,8 @@ def test_the_variable_k3s_config_file_overrides_the_argument_config(
     tmp_path: Path, words: str, variable: str, path: str
 ) -> None:
     """K3s looks for K3S_CONFIG_FILE first, then for the first --config or -c."""
-    put(tmp_path, UNIT.lstrip("/"), START.format(f"server {words}") + ENVIRONMENT_FILE)
-    put(tmp_path, f"{UNIT}.env".lstrip("/"), f"K3S_CONFIG_FILE={variable}\n")
+    put(tmp_path, UNIT, START.format(f"server {words}") + ENVIRONMENT_FILE)
+    put(tmp_path, f"{UNIT}.env", f"K3S_CONFIG_FILE={variable}\n")
     assert installed(tmp_path).config_path == PurePosixPath(path)
 
 
@@ -278,8 +269,8 @@ def test_the_variable_k3s_config_file_overrides_the_argument_config(
 )
 def test_k3s_reads_no_configuration_if_the_argument_config_is_empty(tmp_path: Path, words: str) -> None:
     """No setting can say otherwise. An empty variable does not count."""
-    put(tmp_path, UNIT.lstrip("/"), START.format(f"server {words}") + ENVIRONMENT_FILE)
-    put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_CONFIG_FILE=\n")
+    put(tmp_path, UNIT, START.format(f"server {words}") + ENVIRONMENT_FILE)
+    put(tmp_path, f"{UNIT}.env", "K3S_CONFIG_FILE=\n")
     unit = installed(tmp_path)
     assert (unit.given_config, unit.config_path) == ("", None)
     (problem,) = unknown_config(unit, [], DEFAULT_DATA_DIR, PurePosixPath("/etc/rancher/k3s/config.yaml"))
@@ -300,14 +291,14 @@ def test_a_configuration_that_each_process_sees_otherwise_is_unknown(tmp_path: P
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "srv/link").symlink_to("/proc/self/cwd/a")
     (tmp_path / "proc/self/cwd").symlink_to("/srv")
-    put(tmp_path, UNIT.lstrip("/"), START.format(f"server -c {given}"))
+    put(tmp_path, UNIT, START.format(f"server -c {given}"))
     assert installed(tmp_path).config_path is None
 
 
 def test_the_repr_of_a_unit_omits_tokens(tmp_path: Path) -> None:
     """A traceback must not show a token of the command line or the environment."""
-    put(tmp_path, UNIT.lstrip("/"), START.format("server --token s3cret") + ENVIRONMENT_FILE)
-    put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_AGENT_TOKEN=s3cret\n")
+    put(tmp_path, UNIT, START.format("server --token s3cret") + ENVIRONMENT_FILE)
+    put(tmp_path, f"{UNIT}.env", "K3S_AGENT_TOKEN=s3cret\n")
     assert "s3cret" not in repr(installed_units(fake_host(tmp_path), []))
 
 
@@ -323,7 +314,7 @@ def test_the_repr_of_a_unit_omits_tokens(tmp_path: Path) -> None:
 )
 def test_variables_in_the_command_are_replaced(tmp_path: Path, command: str, words: list[str]) -> None:
     """As in systemd.service(5), `$NAME` becomes several words, and `${NAME}` a part of one."""
-    put(tmp_path, UNIT.lstrip("/"), START.format(command) + "EnvironmentFile=/etc/k3s.env\nEnvironment=ROLE=server\n")
+    put(tmp_path, UNIT, START.format(command) + "EnvironmentFile=/etc/k3s.env\nEnvironment=ROLE=server\n")
     put(tmp_path, "etc/k3s.env", "K3S_OPTS=--a 'b c'\nNAME=n\n")
     assert [text for text, _ in arguments(tmp_path)] == words
 
@@ -331,6 +322,11 @@ def test_variables_in_the_command_are_replaced(tmp_path: Path, command: str, wor
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        # install.sh writes one argument per line, quoted, with a backslash at the end.
+        (
+            "ExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--debug' \\\n\t'--node-name' 'a b' \\\n\nUser=root\n",
+            [("--debug", 4), ("--node-name", 5), ("a b", 5)],
+        ),
         ("ExecStart=/usr/local/bin/k3s server \\\n --a \\\n# --b \\\n ; c\n --d\n", [("--a", 3), ("--d", 6)]),
         ("# a comment \\\nExecStart=/usr/local/bin/k3s server --a\n", [("--a", 3)]),
         ("  ExecStart = /usr/local/bin/k3s server --a\n", [("--a", 2)]),
@@ -341,25 +337,27 @@ def test_variables_in_the_command_are_replaced(tmp_path: Path, command: str, wor
     ],
 )
 def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: list[tuple[str, int]]) -> None:
-    put(tmp_path, UNIT.lstrip("/"), f"[Service]\n{text}")
+    put(tmp_path, UNIT, f"[Service]\n{text}")
     assert arguments(tmp_path) == [(word, f"{UNIT}:{line}") for word, line in words]
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    "command",
     [
-        ("/usr/bin/env A=b /usr/local/bin/k3s server --a", ["--a"]),
-        ("/usr/bin/nice -n 5 /usr/local/bin/k3s agent --a", ["--a"]),
-        ("/usr/bin/ionice -c2 -n 7 /bin/nice -n -5 -- /usr/local/bin/k3s server --a", ["--a"]),
-        ("/usr/bin/chrt --idle 0 /usr/bin/taskset -c 0-3 /usr/bin/env A=b /usr/local/bin/k3s server --a", ["--a"]),
-        ("/usr/local/bin/k3s --debug --data-dir /srv server --a", ["--a"]),
-        ("/opt/k3s-v1.34 server --a", ["--a"]),
+        "/usr/bin/env A=b /usr/local/bin/k3s server",
+        "/usr/bin/nice -n 5 /usr/local/bin/k3s agent",
+        "/usr/bin/ionice -c2 -n 7 /bin/nice -n -5 -- /usr/local/bin/k3s server",
+        "/usr/bin/chrt --idle 0 /usr/bin/taskset -c 0-3 /usr/bin/env A=b /usr/local/bin/k3s server",
+        "/usr/local/bin/k3s --debug --data-dir /srv server",
+        "/opt/k3s-v1.34 server",
     ],
 )
-def test_k3s_can_be_started_by_another_program(tmp_path: Path, command: str, words: list[str]) -> None:
+# INSTALL_K3S_NAME=a.b creates the second service.
+@pytest.mark.parametrize("service", ["k3s", "k3s-a.b"])
+def test_k3s_can_be_started_by_another_program(tmp_path: Path, service: str, command: str) -> None:
     """Options before the role are not those of the server: there, --data-dir is only for K3s' own programs."""
-    put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
-    assert [text for text, _ in arguments(tmp_path)] == words
+    put(tmp_path, f"etc/systemd/system/{service}.service", f"[Service]\nExecStart={command} --a\n")
+    assert [text for text, _ in arguments(tmp_path)] == ["--a"]
 
 
 @pytest.mark.parametrize(
@@ -372,7 +370,7 @@ def test_k3s_can_be_started_by_another_program(tmp_path: Path, command: str, wor
 )
 def test_variables_of_what_starts_k3s_are_followed(tmp_path: Path, command: str, variables: dict[str, str]) -> None:
     unit = f"[Service]\nExecStart={command}\nEnvironment=K3S_URL=a K3S_SELINUX=yes\n"
-    put(tmp_path, UNIT.lstrip("/"), unit)
+    put(tmp_path, UNIT, unit)
     assert {name: word.text for name, word in installed(tmp_path).environment.items()} == variables
 
 
@@ -419,11 +417,11 @@ def test_what_may_give_k3s_other_options_is_not_followed(tmp_path: Path, command
 
 def test_only_an_environment_file_that_the_unit_names_is_read(tmp_path: Path) -> None:
     """The usual files of install.sh do not count if the unit does not name them, or resets its list."""
-    put(tmp_path, UNIT.lstrip("/"), START.format("server") + ENVIRONMENT_FILE)
+    put(tmp_path, UNIT, START.format("server") + ENVIRONMENT_FILE)
     for path in (f"{UNIT}.env", "/etc/default/k3s", "/etc/sysconfig/k3s", "/etc/rancher/k3s/k3s.env"):
-        put(tmp_path, path.lstrip("/"), f"K3S_URL={path}\n")
+        put(tmp_path, path, f"K3S_URL={path}\n")
     assert environment(tmp_path) == {"K3S_URL": (f"{UNIT}.env", f"{UNIT}.env:1")}
-    put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironmentFile=\n")
+    put(tmp_path, EDITED, "[Service]\nEnvironmentFile=\n")
     assert environment(tmp_path) == {}
 
 
@@ -431,13 +429,13 @@ def test_an_openrc_script_reads_the_files_that_it_sources(tmp_path: Path) -> Non
     file = "/etc/rancher/k3s/k3s.env"
     script = f'command="/usr/local/bin/k3s"\ncommand_args="server"\nif [ -f {file} ]; then source {file}; fi\n'
     put(tmp_path, "etc/init.d/k3s", script)
-    put(tmp_path, file.lstrip("/"), "K3S_URL=a\n")
+    put(tmp_path, file, "K3S_URL=a\n")
     put(tmp_path, "etc/default/k3s", "K3S_URL=b\n")
     assert environment(tmp_path) == {"K3S_URL": ("a", f"{file}:1")}
 
 
 def test_a_pattern_selects_environment_files(tmp_path: Path) -> None:
-    put(tmp_path, UNIT.lstrip("/"), START.format("server") + "EnvironmentFile=-/etc/k3s/*.env\n")
+    put(tmp_path, UNIT, START.format("server") + "EnvironmentFile=-/etc/k3s/*.env\n")
     for name, value in (("b.env", "b"), ("a.env", "a"), (".c.env", "c"), ("d.conf", "d")):
         put(tmp_path, f"etc/k3s/{name}", f"K3S_NODE_NAME={value}\n")
     assert environment(tmp_path) == {"K3S_NODE_NAME": ("b", "/etc/k3s/b.env:1")}
@@ -445,8 +443,8 @@ def test_a_pattern_selects_environment_files(tmp_path: Path) -> None:
 
 def test_an_empty_assignment_removes_earlier_variables_and_files(tmp_path: Path) -> None:
     """The drop-in resets the variables and files of the unit (systemd.exec(5))."""
-    put(tmp_path, UNIT.lstrip("/"), START.format("server") + "Environment=K3S_URL=a\nEnvironmentFile=/etc/a.env\n")
-    put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironment=\nEnvironmentFile=\nEnvironmentFile=/etc/b.env\n")
+    put(tmp_path, UNIT, START.format("server") + "Environment=K3S_URL=a\nEnvironmentFile=/etc/a.env\n")
+    put(tmp_path, EDITED, "[Service]\nEnvironment=\nEnvironmentFile=\nEnvironmentFile=/etc/b.env\n")
     put(tmp_path, "etc/a.env", "K3S_NODE_NAME=a\n")
     put(tmp_path, "etc/b.env", "K3S_SELINUX=true\n")
     assert environment(tmp_path) == {"K3S_SELINUX": ("true", "/etc/b.env:1")}
@@ -463,19 +461,13 @@ def test_drop_ins_for_several_services_apply(tmp_path: Path) -> None:
     assert environment(tmp_path) == {}
 
 
-def test_a_service_whose_name_has_a_dot_is_read(tmp_path: Path) -> None:
-    """INSTALL_K3S_NAME=a.b creates such a service."""
-    put(tmp_path, "etc/systemd/system/k3s-a.b.service", START.format("server --a"))
-    assert [text for text, _ in arguments(tmp_path)] == ["--a"]
-
-
 def test_exceeding_a_size_limit_is_an_error(tmp_path: Path) -> None:
     """Limits exist for a unit, a drop-in, an environment file, and the number of drop-ins; systemd has none."""
     large = "#" * (LARGEST_TEXT + 1)
-    put(tmp_path, UNIT.lstrip("/"), START.format("server") + "EnvironmentFile=-/etc/default/%N\n")
+    put(tmp_path, UNIT, START.format("server") + "EnvironmentFile=-/etc/default/%N\n")
     put(tmp_path, "etc/default/k3s", large)
     put(tmp_path, "etc/systemd/system/k3s-large.service", large)
-    put(tmp_path, f"{UNIT}.d/0.conf".lstrip("/"), large)
+    put(tmp_path, f"{UNIT}.d/0.conf", large)
     for number in range(1, MOST_FILES + 1):
         put(tmp_path, f"etc/systemd/system/k3s.service.d/{number}.conf", "")
     unread: list[HardenError] = []

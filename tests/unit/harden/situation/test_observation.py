@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,7 @@ class Site(Tree):
 @pytest.fixture
 def site() -> Iterator[Site]:
     """Return a host named node-1, on 2027-01-01."""
-    with in_memory() as root:
-        (root / "etc").mkdir()
-        (root / "var/lib").mkdir(parents=True)
+    with in_memory("etc", "var/lib") as root:
         (root / "etc/hostname").write_text("node-1\n")
         yield Site(root, fake_host(root, clock=Clock(1_798_761_600.0)))
 
@@ -82,40 +81,33 @@ def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
     }
 
 
-def test_a_missing_waivers_file_is_an_input_error(site: Site) -> None:
-    """Without the waivers, apply would change the waived controls."""
+@pytest.mark.parametrize(
+    ("make", "problem", "fix"),
+    [
+        (lambda _: None, ": the file does not exist$", "waivers-file"),
+        *(
+            (partial(Path.write_text, data=text), "", "")
+            for text in ("- control: 1.2.9\n", "waivers: []\n", "[\n", "\0")
+        ),
+        (partial(Path.touch, mode=0o666), ".*: root runs with these settings, and others can write to it", "{}"),
+        (os.mkfifo, ".*: it is a FIFO", ""),
+    ],
+    ids=["missing", "without a reason", "mapping", "not YAML", "NUL", "writable by others", "FIFO"],
+)
+def test_a_waivers_file_that_cannot_be_used_is_an_input_error(
+    make: Callable[[Path], object], problem: str, fix: str, site: Site
+) -> None:
+    """Without the waivers, apply would change the waived controls. It controls what apply sets as root."""
     site.configure(f"waivers-file: {WAIVERS}\n")
-    with pytest.raises(InputError, match=f"^cannot use {WAIVERS}: the file does not exist$") as caught:
+    file = site.path(WAIVERS)
+    before = os.umask(0)
+    make(file)
+    os.umask(before)
+    with pytest.raises(InputError, match=f"^cannot use {WAIVERS}{problem}") as caught:
         observe_situation(site.host, REQUEST)
-    assert "waivers-file" in repair_texts.text(caught.value.repair)
-
-
-@pytest.mark.parametrize("text", ["- control: 1.2.9\n", "waivers: []\n", "[\n", "\0"])
-def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> None:
-    site.configure(f"waivers-file: {WAIVERS}\n")
-    site.write(WAIVERS, text)
-    with pytest.raises(InputError, match=f"^cannot use {WAIVERS}"):
-        observe_situation(site.host, REQUEST)
-
-
-def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
-    """The file controls which kernel parameters apply sets as root. The fix is for the file of the tree."""
-    site.configure(f"waivers-file: {WAIVERS}\n")
-    site.write(WAIVERS, "[]\n", 0o666)
-    with pytest.raises(InputError, match="root runs with these settings, and others can write to it") as caught:
-        observe_situation(site.host, REQUEST)
-    file = f"{site.host.root}{WAIVERS}"
-    assert (
-        repair_texts.text(caught.value.repair)
-        == f"run `sudo chown root:root {file}`; then run `sudo chmod go-w {file}`"
+    assert fix.format(f"run `sudo chown root:root {file}`; then run `sudo chmod go-w {file}`") in repair_texts.text(
+        caught.value.repair
     )
-
-
-def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
-    site.configure(f"waivers-file: {WAIVERS}\n")
-    os.mkfifo(site.root / WAIVERS.lstrip("/"))
-    with pytest.raises(InputError, match="it is a FIFO"):
-        observe_situation(site.host, REQUEST)
 
 
 # --- certificates ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,12 @@ RECORDED = Path(__file__).parents[4] / "data/benchmark/00-k3s-defaults.conf"
 ANONYMOUS = "authentication.anonymous.enabled: {}"
 """The anonymous-auth setting in the kubelet's file."""
 FIELD = "authentication.anonymous.enabled"
-NONE_WRITTEN = KubeletFiles()
 
 
 def effective_arguments(
     component: Component, seen: HostFacts, kubelet: KubeletFiles | None = None
 ) -> EffectiveArguments:
-    return effective.effective_arguments(component, seen, kubelet or NONE_WRITTEN)
+    return effective.effective_arguments(component, seen, kubelet or KubeletFiles())
 
 
 def value_of(arguments: EffectiveArguments, name: str) -> str | None:
@@ -143,7 +143,7 @@ def test_ports_and_addresses_follow_the_k3s_options(config: str, port: str, addr
 
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
 def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> None:
-    arguments = effective_arguments(KUBELET, facts(version=version), NONE_WRITTEN)
+    arguments = effective_arguments(KUBELET, facts(version=version))
     for name, value in {
         "anonymous-auth": "false",
         "authorization-mode": "Webhook",
@@ -227,23 +227,13 @@ def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) 
     files = (own_file(),) if version == "v1.34.1+k3s1" else ()
     argument = effective_arguments(KUBELET, seen, KubeletFiles(files)).get("protect-kernel-defaults")
     assert argument is not None
+    name = "protect-kernel-defaults"
     assert argument.given == (
-        Given(
-            option,
-            GivenBy.OPERATOR,
-            Location(K3S_CONFIG_FILE, 1),
-            "",
-            f"protect-kernel-defaults: {option}",
-            "protect-kernel-defaults",
-        ),
+        Given(option, GivenBy.OPERATOR, Location(K3S_CONFIG_FILE, 1), "", f"{name}: {option}", name),
     )
-
-
-def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
-    """K3s passes both, and the argument is effective."""
-    for version in ("v1.28.5+k3s1", "v1.34.1+k3s1"):
-        seen = facts("protect-kernel-defaults: true\nkubelet-arg: [protect-kernel-defaults=false]\n", version=version)
-        assert value_of(effective_arguments(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
+    # K3s passes both, and the argument of the kubelet is effective.
+    both = facts(f"{name}: {option}\nkubelet-arg: [{name}=false]\n", version=version)
+    assert value_of(effective_arguments(KUBELET, both), name) == "false"
 
 
 # --- unknown values ---
@@ -291,13 +281,7 @@ def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -
     assert not effective_arguments(API_SERVER, facts(version="1.27")).why_unknown("tls-cipher-suites")
     said = facts("kube-apiserver-arg: [tls-cipher-suites=X]\n", version="1.24")
     assert not effective_arguments(API_SERVER, said).why_unknown("tls-cipher-suites")
-    assert effective_arguments(KUBELET, facts(version="1.32"), NONE_WRITTEN).why_unknown("read-only-port")
-
-
-# --- disabled components ---
-
-
-# --- random arguments ---
+    assert effective_arguments(KUBELET, facts(version="1.32")).why_unknown("read-only-port")
 
 
 @given(
@@ -307,17 +291,11 @@ def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -
     st.sampled_from(list(Component)),
 )
 def test_each_value_is_effective_or_overridden(arguments: list[str], component: Component) -> None:
-    import json
-
     seen = facts(json.dumps({component.config_key: arguments}))
-    found = effective_arguments(component, seen, NONE_WRITTEN).found
+    found = effective_arguments(component, seen).found
     for name, values in seen.merged_config.component_arguments(component.config_key).items():
         argument = found[name]
-        kept = [
-            given_value.value
-            for given_value in (*argument.given, *argument.overridden)
-            if given_value.by is GivenBy.OPERATOR
-        ]
+        kept = [given.value for given in (*argument.given, *argument.overridden) if given.by is GivenBy.OPERATOR]
         assert sorted(kept) == sorted(value.text for value in values)
         if not is_combined(component, name):
             assert len(argument.given) == 1
