@@ -32,6 +32,9 @@ def controller(kind: str, spec: Json, **metadata: Any) -> Json:
     return thing(kind, "web", "shop", spec=body, metadata=metadata)
 
 
+WEB = controller("Deployment", {"containers": [container()]})
+
+
 def owned(kind: str, name: str) -> list[Json]:
     return [{"controller": True, "kind": kind, "name": name}]
 
@@ -47,7 +50,7 @@ def only(*objects: Json, **more: Any) -> Repair:
 
 
 def test_first_the_level_is_postponed_and_then_only_fields_that_cannot_stop_the_image_are_set() -> None:
-    repair = only(controller("Deployment", {"containers": [container()]}))
+    repair = only(WEB)
     stage, until, patch, question = repair.steps
     file = Location(DEFAULT_SETTINGS)
     assert (stage, until) == (Set("stages.pod-security", "baseline", file), Set("stages.until", UNTIL, file))
@@ -71,20 +74,18 @@ def test_first_the_level_is_postponed_and_then_only_fields_that_cannot_stop_the_
 
 def test_a_stage_that_exists_keeps_its_day() -> None:
     settings = replace(Settings(), stages_until="2027-01-31")
-    steps = only(controller("Deployment", {"containers": [container()]}), settings=settings).steps
+    steps = only(WEB, settings=settings).steps
     assert [step.key for step in steps if isinstance(step, Set)] == ["stages.pod-security"]
 
 
 def test_the_settings_file_of_the_run_is_named() -> None:
-    step = only(
-        controller("Deployment", {"containers": [container()]}), settings_file=PurePosixPath("/srv/own.yaml")
-    ).steps[0]
+    step = only(WEB, settings_file=PurePosixPath("/srv/own.yaml")).steps[0]
     assert isinstance(step, Set)
     assert str(step.location) == "/srv/own.yaml"
 
 
 def test_a_level_that_is_in_effect_is_lowered_by_the_label_of_the_namespace_at_once() -> None:
-    repair = only(controller("Deployment", {"containers": [container()]}), today=RESTRICTED)
+    repair = only(WEB, today=RESTRICTED)
     assert repair.steps[0] == Run(f"{LABEL}baseline")
     assert repair.alternative is None
 

@@ -31,24 +31,40 @@ from tests.unit.findings.impact.sample_cluster import (
 )
 
 OPEN_WEB = "{namespace: default, pods: {app: web}, ports: [8080], from: anywhere}"
-FRONT = pod("front", "shop", "10.42.2.5", container(env="http://web.default"), on="n2")
+CLIENT = {"shop/Pod/front"}
+OWN_MAP = [{"configMapRef": {"name": "own"}}]
+NODE_PORT = service("web", "default", type="NodePort", port_more={"nodePort": 30080})
 TRAEFIK = pod("t", "kube-system", "10.42.1.8", container(8000), labels={"app.kubernetes.io/name": "traefik"})
 
 
-def balancer(name: str, own: str, port: int = 80) -> Json:
+def client(env: str = "", *, own: str = "shop", **more: Any) -> Json:
+    return pod("front", own, "10.42.2.5", container(env=env, **more), on="n2")
+
+
+FRONT = client("http://web.default")
+
+
+def host_port(port: int, on_host: int) -> Json:
+    return container(ports=[{"containerPort": port, "hostPort": on_host}])
+
+
+def alias(target: str) -> Json:
+    return thing("Service", "alias", "shop", spec={"type": "ExternalName", "externalName": target})
+
+
+def balancer(name: str, own: str) -> Json:
     labels = {"svccontroller.k3s.cattle.io/svcname": name, "svccontroller.k3s.cattle.io/svcnamespace": own}
-    return pod(
-        f"svclb-{name}",
-        "kube-system",
-        "10.42.1.9",
-        {"name": "lb", "image": "klipper", "ports": [{"containerPort": port, "hostPort": port}]},
-        labels=labels,
-    )
+    return pod(f"svclb-{name}", "kube-system", "10.42.1.9", host_port(80, 80), labels=labels)
 
 
-def load_balancer(name: str, own: str, *addresses: str, mode: str = "VIP") -> Json:
-    ingress = [{"ip": address, "ipMode": mode} for address in addresses]
+def load_balancer(name: str, own: str, address: str, mode: str = "VIP") -> Json:
+    ingress = [{"ip": address, "ipMode": mode}]
     return service(name, own, type="LoadBalancer", status={"loadBalancer": {"ingress": ingress}})
+
+
+def balanced(own: str, address: str, mode: str = "VIP") -> list[Json]:
+    backend = (pod("web", own, "10.42.1.5"), endpoints("web", own, "10.42.1.5"))
+    return [load_balancer("web", own, address, mode), *backend, balancer("web", own)]
 
 
 def ingress(own: str, name: str) -> Json:
@@ -71,33 +87,14 @@ METRICS = pod("ms", "kube-system", "10.42.1.7", container(10250), labels={"k8s-a
 
 
 PATHS: dict[str, tuple[list[Json], set[str]]] = {
-    "a name in the environment of another namespace": ([*WEB, FRONT], {"shop/Pod/front"}),
-    "the address of a Service in an argument": (
-        [*WEB, pod("front", "shop", "10.42.2.5", {"name": "x", "image": "x", "args": ["--to=10.43.0.1:80"]})],
-        {"shop/Pod/front"},
-    ),
-    "same namespace": ([*WEB, pod("peer", "default", "10.42.2.5", container(env="web.default"))], set()),
-    "not policed": ([*SHOP_WEB, pod("x", "default", "10.42.2.5", container(env="web.shop"))], set()),
-    "NodePort": (
-        [WEB[0], WEB[2], service("web", "default", type="NodePort", port_more={"nodePort": 30080})],
-        {"default/Service/web"},
-    ),
-    "externalIPs": ([WEB[0], WEB[2], service("web", "default", externalIPs=["192.0.2.1"])], {"default/Service/web"}),
-    "hostPort": (
-        [
-            pod(
-                "web",
-                "default",
-                "10.42.1.5",
-                {"name": "x", "image": "x", "ports": [{"containerPort": 1, "hostPort": 2}]},
-            )
-        ],
-        {"default/Pod/web"},
-    ),
-    "hostNetwork server": (
-        [pod("web", "default", "10.0.0.1", container(8080), hostNetwork=True), *WEB[1:], FRONT],
-        set(),
-    ),
+    "a name in the environment of another namespace": ([*WEB, FRONT], CLIENT),
+    "the address of a Service in an argument": ([*WEB, client(args=["--to=10.43.0.1:80"])], CLIENT),
+    "same namespace": ([*WEB, client("web.default", own="default")], set()),
+    "not policed": ([*SHOP_WEB, client("web.shop", own="default")], set()),
+    "NodePort": ([*WEB[::2], NODE_PORT], {"default/Service/web"}),
+    "externalIPs": ([*WEB[::2], service("web", "default", externalIPs=["192.0.2.1"])], {"default/Service/web"}),
+    "hostPort": ([pod("web", "default", "10.42.1.5", host_port(1, 2))], {"default/Pod/web"}),
+    "hostNetwork server": ([pod("web", "default", "10.0.0.1", hostNetwork=True), *WEB[1:], FRONT], set()),
     "Ingress to default": ([*WEB, TRAEFIK, ingress("default", "web")], {"default/Ingress/site"}),
     "Ingress elsewhere": ([*SHOP_WEB, TRAEFIK, ingress("shop", "web")], set()),
     "webhook": ([*WEB, webhook("w", "default", "web")], {"ValidatingWebhookConfiguration/w"}),
@@ -110,22 +107,10 @@ PATHS: dict[str, tuple[list[Json], set[str]]] = {
         ],
         set(),
     ),
-    "LoadBalancer with the address of the packets, policed backend": (
-        [load_balancer("web", "default", "10.0.0.1"), *WEB[::2], balancer("web", "default")],
-        {"default/Service/web"},
-    ),
-    "LoadBalancer with the address of the packets, other backend": (
-        [load_balancer("web", "shop", "10.0.0.1"), *SHOP_WEB[::2], balancer("web", "shop")],
-        set(),
-    ),
-    "LoadBalancer behind a NAT, other backend": (
-        [load_balancer("web", "shop", "198.51.100.1"), *SHOP_WEB[::2], balancer("web", "shop")],
-        {"shop/Service/web"},
-    ),
-    "LoadBalancer with ipMode Proxy": (
-        [load_balancer("web", "shop", "10.0.0.1", mode="Proxy"), *SHOP_WEB[::2], balancer("web", "shop")],
-        {"shop/Service/web"},
-    ),
+    "LoadBalancer, the address of the packets, policed": (balanced("default", "10.0.0.1"), {"default/Service/web"}),
+    "LoadBalancer, the address of the packets, another backend": (balanced("shop", "10.0.0.1"), set()),
+    "LoadBalancer behind a NAT, another backend": (balanced("shop", "198.51.100.1"), {"shop/Service/web"}),
+    "LoadBalancer with ipMode Proxy": (balanced("shop", "10.0.0.1", mode="Proxy"), {"shop/Service/web"}),
     "LoadBalancer of Traefik": (
         [load_balancer("traefik", "kube-system", "198.51.100.1"), TRAEFIK, balancer("traefik", "kube-system")],
         set(),
@@ -133,10 +118,7 @@ PATHS: dict[str, tuple[list[Json], set[str]]] = {
     "scraped CoreDNS": (
         [
             pod(
-                "dns",
-                "kube-system",
-                "10.42.1.6",
-                container(53, 9153),
+                *("dns", "kube-system", "10.42.1.6", container(53, 9153)),
                 labels={"k8s-app": "kube-dns"},
                 metadata={"annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9153"}},
             ),
@@ -144,17 +126,14 @@ PATHS: dict[str, tuple[list[Json], set[str]]] = {
         ],
         {"kube-system/Pod/dns"},
     ),
-    "the URI of a database": (
-        [*DATABASE, pod("front", "shop", "10.42.2.5", container(env="postgresql://app:pass@db.default/app"))],
-        {"shop/Pod/front"},
-    ),
+    "the URI of a database": ([*DATABASE, client("postgresql://app:pass@db.default/app")], CLIENT),
     "a name in a ConfigMap of the environment": (
         [
             *DATABASE,
             thing("ConfigMap", "own", "shop", data={"DB_HOST": "db.default.svc.cluster.local", "DB_PORT": "5432"}),
-            pod("front", "shop", "10.42.2.5", container(envFrom=[{"configMapRef": {"name": "own"}}])),
+            client(envFrom=OWN_MAP),
         ],
-        {"shop/Pod/front"},
+        CLIENT,
     ),
     "a name in a ConfigMap of a volume": (
         [
@@ -162,40 +141,27 @@ PATHS: dict[str, tuple[list[Json], set[str]]] = {
             thing("ConfigMap", "own", "shop", data={"app.yaml": "database:\n  host: db.default\n"}),
             pod("front", "shop", "10.42.2.5", volumes=[{"name": "v", "configMap": {"name": "own"}}]),
         ],
-        {"shop/Pod/front"},
+        CLIENT,
     ),
     "a ConfigMap that the pod does not use": (
         [
             *DATABASE,
             thing("ConfigMap", "other", "shop", data={"host": "db.default"}),
             thing("ConfigMap", "own", "team", data={"host": "db.default"}),
-            pod("front", "shop", "10.42.2.5", container(envFrom=[{"configMapRef": {"name": "own"}}])),
+            client(envFrom=OWN_MAP),
         ],
         set(),
     ),
-    "an ExternalName": (
-        [
-            *DATABASE,
-            thing("Service", "alias", "shop", spec={"type": "ExternalName", "externalName": "db.default.svc.x"}),
-            pod("front", "shop", "10.42.2.5", container(env="postgres://app@alias/app")),
-        ],
-        {"shop/Pod/front"},
-    ),
-    "an ExternalName of itself": (
-        [
-            thing("Service", "alias", "shop", spec={"type": "ExternalName", "externalName": "alias.shop"}),
-            pod("front", "shop", "10.42.2.5", container(env="http://alias")),
-        ],
-        set(),
-    ),
+    "an ExternalName": ([*DATABASE, alias("db.default.svc.x"), client("postgres://app@alias/app")], CLIENT),
+    "an ExternalName of itself": ([alias("alias.shop"), client("http://alias")], set()),
     "a Service without a selector": (
         [
             DATABASE[0],
             service("db", "shop", 5432, 5432, selector={}),
             endpoints("db", "shop", "10.42.1.5", port=5432),
-            pod("front", "shop", "10.42.2.5", {"name": "x", "image": "x", "args": ["wait", "db:5432"]}),
+            client(args=["wait", "db:5432"]),
         ],
-        {"shop/Pod/front"},
+        CLIENT,
     ),
     "a repository of Argo CD": (
         [
@@ -217,9 +183,7 @@ def test_exactly_the_paths_that_are_cut_are_named(objects: list[Json], expected:
 
 
 def test_the_rule_for_a_path_from_outside_has_the_pods_and_the_port() -> None:
-    (found,) = broken(
-        WEB[0], WEB[2], service("web", "default", type="NodePort", port_more={"nodePort": 30080})
-    ).values()
+    (found,) = broken(*WEB[::2], NODE_PORT).values()
     assert [rule.setting for rule in found.allow] == [OPEN_WEB]
     assert found.when is When.AT_ONCE
 
@@ -314,12 +278,11 @@ STRANGER = pod("x", "shop", "10.42.1.8")
 
 def test_pods_that_others_could_use_are_named_one_by_one() -> None:
     pods = (
-        pod("a", "default", "10.42.1.5"),
-        pod("b", "default", "10.42.1.6"),
+        *(pod(name, "default", f"10.42.1.{name}") for name in "56"),
         pod("c", "default", "10.42.1.7", {"name": "x"}),
     )
     assert impact(*pods).breaks == ()
-    assert unknown(*pods, STRANGER) == {"default/Pod/a": "8080", "default/Pod/b": "8080"}
+    assert unknown(*pods, STRANGER) == {"default/Pod/5": "8080", "default/Pod/6": "8080"}
 
 
 def test_a_port_that_only_a_service_names_is_one() -> None:
