@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,20 +124,26 @@ def _output(program: Path, *arguments: str) -> str:
     return run.stdout + run.stderr
 
 
+@cache
+def _cache() -> Path:
+    """Return the modules of Kubernetes in Go's module cache."""
+    return Path(_output(Path("go"), "env", "GOMODCACHE").strip()) / "k8s.io"
+
+
 def _sources(built: Built) -> Iterator[str]:
-    cache = Path(_output(Path("go"), "env", "GOMODCACHE").strip()) / "k8s.io"
     for source in _SOURCES:
-        for path in sorted((cache / source.format(version=built.version)).rglob("*.go")):
+        for path in sorted((_cache() / source.format(version=built.version)).rglob("*.go")):
             if not path.name.endswith("_test.go"):
                 yield path.read_text(encoding="utf-8")
 
 
 def gates(built: Built) -> Iterator[tuple[str, str]]:
     """Yield name and cell of the table for all feature gates of one version."""
-    cache = Path(_output(Path("go"), "env", "GOMODCACHE").strip()) / "k8s.io"
-    path = cache / f"kubernetes@v1.{built.version}/test/compatibility_lifecycle/reference/versioned_feature_list.yaml"
+    path = (
+        _cache() / f"kubernetes@v1.{built.version}/test/compatibility_lifecycle/reference/versioned_feature_list.yaml"
+    )
     names = _gate_names(built)
-    needs = _dependencies(built, cache, names)
+    needs = _dependencies(built, names)
     values = set(names.values())
     now, before = (1, built.minor), (1, built.minor - 1)
     for gate in yaml.safe_load(path.read_text(encoding="utf-8")):
@@ -152,7 +159,7 @@ def gates(built: Built) -> Iterator[tuple[str, str]]:
             state = f"{_STAGES[spec['preRelease']]}={str(spec['default']).lower()}{lock}{others}"
             # The lists of 1.34 and 1.35 have the constants of a few gates instead of their names.
             yield gate["name"] if gate["name"] in values else names.get(gate["name"], gate["name"]), state
-    path = cache / f"client-go@v0.{built.version}/features/known_features.go"
+    path = _cache() / f"client-go@v0.{built.version}/features/known_features.go"
     yield from client_gates(path.read_text(encoding="utf-8"), names, built.minor)
 
 
@@ -179,9 +186,9 @@ def _gate_names(built: Built) -> dict[str, str]:
     return dict(re.findall(r'\b(\w+)\s+(?:featuregate\.|clientfeatures\.)?Feature\s+= "(\w+)"', text))
 
 
-def _dependencies(built: Built, cache: Path, names: dict[str, str]) -> dict[str, list[str]]:
+def _dependencies(built: Built, names: dict[str, str]) -> dict[str, list[str]]:
     """Return the gates that each gate needs, from the map in pkg/features/kube_features.go."""
-    path = cache / f"kubernetes@v1.{built.version}/pkg/features/kube_features.go"
+    path = _cache() / f"kubernetes@v1.{built.version}/pkg/features/kube_features.go"
     _, _, text = path.read_text(encoding="utf-8").partition("\nvar defaultKubernetesFeatureGateDependencies = ")
     found: dict[str, list[str]] = {}
     for gate, needed in re.findall(r"^\t([\w.]+):\s*\{(.*)\},", text.partition("\n}\n")[0], re.MULTILINE):
@@ -260,17 +267,15 @@ def gates_table(versions: Iterable[Built], present: str = "") -> str:
 
 def _preview() -> Iterator[Built]:
     """Yield the preview if Go's module cache has its sources."""
-    cache = Path(_output(Path("go"), "env", "GOMODCACHE").strip()) / "k8s.io"
     version = PREVIEWED.removeprefix("v1.")
-    if all((cache / source.format(version=version)).exists() for source in _SOURCES):
-        yield Built(version, cache)
+    if all((_cache() / source.format(version=version)).exists() for source in _SOURCES):
+        yield Built(version, _cache())
 
 
 def api_versions(built: Built) -> Iterator[str]:
     """Yield each group and version that the API server of one version registers, such as `batch/v1`."""
-    cache = Path(_output(Path("go"), "env", "GOMODCACHE").strip()) / "k8s.io"
     for source in _APIS:
-        for install in sorted((cache / source.format(version=built.version)).glob("*/install/install.go")):
+        for install in sorted((_cache() / source.format(version=built.version)).glob("*/install/install.go")):
             register = (install.parents[1] / "register.go").read_text(encoding="utf-8")
             group = re.search(r'GroupName\s*= "(.*)"', register)
             text = install.read_text(encoding="utf-8")
@@ -361,7 +366,7 @@ _FLAGS_OF_COMPONENT_BASE = {"loggingformat": "logging-format"}
 
 def configuration_fields(built: Built) -> Iterator[tuple[str, ...]]:
     """Yield kind, field, type, flag of the same component and versions of each field of configuration files."""
-    sources = Sources(Path(_output(Path("go"), "env", "GOMODCACHE").strip()), built.version)
+    sources = Sources(_cache().parent, built.version)
     packages: dict[str, list[tuple[str, str]]] = {}
     for kind, name, api in _FILE_KINDS:
         if kind in sources.package(name).structs:

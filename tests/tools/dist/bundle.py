@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -24,7 +25,7 @@ from agent import __version__
 from tests.tools.dist.build import build_time, build_wheel
 from tests.tools.dist.packages import compressed
 from tests.tools.dist.payload import Payload, gather
-from tests.tools.dist.tools import CHECKOUT, CannotBuildError, pyinstaller, run
+from tests.tools.dist.tools import CHECKOUT, CannotBuildError, printed, pyinstaller, run
 from tests.vm import suite
 
 _SOURCES = CHECKOUT / ".ci/dist/bundle"
@@ -176,39 +177,14 @@ def _make_extension(file: Path, files: Mapping[PurePosixPath, TarEntry], machine
     entries[_COMMAND] = TarEntry(target="../lib/k3s-harden/bin/k3s-harden")
     # Whatever the distribution is: the program needs only its glibc.
     entries[_RELEASE] = TarEntry(f"ID=_any\nARCHITECTURE={architecture}\n".encode())
-    command = (
-        "mksquashfs",
-        "-",
-        file,
-        "-tar",
-        "-noappend",
-        "-comp",
-        "zstd",
-        "-mkfs-time",
-        str(epoch),
-        "-all-time",
-        str(epoch),
-        "-root-mode",
-        "0755",
-        "-quiet",
-        "-no-progress",
-    )
+    options = f"-tar -noappend -comp zstd -mkfs-time {epoch} -all-time {epoch} -root-mode 0755 -quiet -no-progress"
+    command = ("mksquashfs", "-", str(file), *options.split())
     data = archive_of(entries, epoch, labelled=True)
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     if done.returncode:
         raise CannotBuildError(f"mksquashfs failed:\n{done.stderr.decode(errors='replace').strip()}")
 
 
-def main() -> int:
-    directory, machine = Path(sys.argv[1]), [*sys.argv[2:], platform.machine()][0]
-    try:
-        made = bundle(directory, machine)
-    except (CannotBuildError, suite.ImageError) as error:
-        sys.stderr.write(f"cannot build the bundle: {error}\n")
-        return 1
-    sys.stdout.writelines(f"{file.stat().st_size / 1024:7.0f} KiB  {file}\n" for file in made)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    built = partial(bundle, Path(sys.argv[1]), [*sys.argv[2:], platform.machine()][0])
+    sys.exit(printed(built, "cannot build the bundle"))

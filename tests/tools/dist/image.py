@@ -22,7 +22,7 @@ from agent.verbs.render.pods import IMAGE
 from tests.tools.dist.build import build_time
 from tests.tools.dist.bundle import TarEntry, archive_of, debian_packages
 from tests.tools.dist.sbom import package_urls, sbom
-from tests.tools.dist.tools import CannotBuildError, run
+from tests.tools.dist.tools import CannotBuildError, printed, run
 from tests.vm import suite
 
 _PROGRAM = PurePosixPath("opt/k3s-harden")
@@ -119,16 +119,6 @@ def _make_layout(layout: Path, layer: Path, labels: Mapping[str, str], architect
     index.write_text(json.dumps(described), encoding="utf-8")
 
 
-def main() -> int:
-    directory, machine = Path(sys.argv[1]), [*sys.argv[2:], platform.machine()][0]
-    try:
-        made = image(directory, machine)
-    except (CannotBuildError, suite.ImageError) as error:
-        sys.stderr.write(f"cannot build the image: {error}\n")
-        return 1
-    sys.stdout.write(f"{made.stat().st_size / 1024:7.0f} KiB  {made}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    directory, machine = Path(sys.argv[1]), [*sys.argv[2:], platform.machine()][0]
+    sys.exit(printed(lambda: [image(directory, machine)], "cannot build the image"))

@@ -116,16 +116,7 @@ def _pack(
         # JSON is YAML.
         config = Path(name, "nfpm.json")
         config.write_text(json.dumps(complete), encoding="utf-8")
-        command: list[str | Path] = [
-            nfpm(),
-            "package",
-            "--config",
-            config,
-            "--packager",
-            packager,
-            "--target",
-            directory,
-        ]
+        command = (nfpm(), "package", "--config", config, "--packager", packager, "--target", directory)
         run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if run.returncode:
         raise CannotBuildError(f"nfpm cannot make the .{packager}:\n{(run.stdout + run.stderr).strip()}")

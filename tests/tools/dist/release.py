@@ -20,7 +20,7 @@ from tests.tools.dist.build import SUMS, build_time, write_checksums
 from tests.tools.dist.image import SBOM_LABEL
 from tests.tools.dist.sbom import sbom
 from tests.tools.dist.signing import sign, signature_files
-from tests.tools.dist.tools import CHECKOUT, CannotBuildError
+from tests.tools.dist.tools import CHECKOUT, CannotBuildError, printed
 
 _DEBIAN = "pkg:deb/debian/"
 _LARGEST_DOCUMENT = 64 << 10
@@ -33,21 +33,18 @@ def main() -> int:
     parser.add_argument("--key", action="append", default=[])
     parser.add_argument("--ssh-key", default="")
     parser.add_argument("--unsigned", action="store_true")
-    given = parser.parse_args()
-    try:
-        if not given.unsigned:
-            _try_keys(given.key, given.ssh_key)
-        if given.directory is None:
-            return 0
-        made = complete(given.directory)
-        made += sign(given.directory / SUMS, given.key, given.ssh_key)
-    except CannotBuildError as error:
-        sys.stderr.write(f"cannot release: {error}\n")
-        return 1
-    sys.stdout.writelines(f"{file.stat().st_size / 1024:7.0f} KiB  {file}\n" for file in made)
-    if given.unsigned:
-        sys.stderr.write(f"{given.directory} is not signed\n")
-    return 0
+    return printed(lambda: _release(**vars(parser.parse_args())), "cannot release")
+
+
+def _release(directory: Path | None, key: list[str], ssh_key: str, *, unsigned: bool) -> list[Path]:
+    if not unsigned:
+        _try_keys(key, ssh_key)
+    if directory is None:
+        return []
+    made = complete(directory) + sign(directory / SUMS, key, ssh_key)
+    if unsigned:
+        sys.stderr.write(f"{directory} is not signed\n")
+    return made
 
 
 def _try_keys(keys: Sequence[str], ssh_key: str) -> None:

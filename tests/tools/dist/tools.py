@@ -7,13 +7,15 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from zipfile import ZipFile
 
 from packaging.markers import Marker
+
+from tests.vm import suite
 
 CHECKOUT = Path(__file__).parents[3]
 _CACHE = CHECKOUT / ".cache/dist"
@@ -33,6 +35,17 @@ _ANY_PYTHON = ("--ignore-requires-python",)
 
 class CannotBuildError(Exception):
     """The build failed; the message is the reason."""
+
+
+def printed(build: Callable[[], Iterable[Path]], failed: str) -> int:
+    """Print the files that are built with their sizes, or why it failed, and return the exit code."""
+    try:
+        made = build()
+    except (CannotBuildError, suite.ImageError) as error:
+        sys.stderr.write(f"{failed}: {error}\n")
+        return 1
+    sys.stdout.writelines(f"{file.stat().st_size / 1024:7.0f} KiB  {file}\n" for file in made)
+    return 0
 
 
 def wheels(names: Iterable[str]) -> list[Path]:
