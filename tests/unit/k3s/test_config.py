@@ -52,17 +52,13 @@ def test_plus_appends_to_lists_scalars_and_unset_keys() -> None:
     assert merged.items("tls-san")[2] == ConfigValue("three", Location(DROPINS / "c.yaml", 1))
 
 
-def test_plus_omits_null() -> None:
-    """K3s does not convert null to a list item."""
-    assert texts(merge_configuration(config("tls-san:\n", b="tls-san+: [two]\n")), "tls-san") == ["two"]
-
-
-@pytest.mark.parametrize("value", ['""', "''", '[""]'])
-def test_plus_keeps_an_empty_string(value: str) -> None:
-    """K3s converts it to a list item, which gives the API server the argument `--=true`: it exits."""
+@pytest.mark.parametrize(("value", "kept"), [("", []), ('""', [""]), ("''", [""]), ('[""]', [""])])
+def test_plus_omits_null_and_keeps_an_empty_string(value: str, kept: list[str]) -> None:
+    """K3s converts the string to a list item, which gives the API server the argument `--=true`: it exits."""
     merged = merge_configuration(config(f"kube-apiserver-arg: {value}\n", b="kube-apiserver-arg+: [profiling=false]\n"))
-    assert texts(merged, "kube-apiserver-arg") == ["", "profiling=false"]
-    assert [value.text for value in merged.component_arguments("kube-apiserver-arg")[""]] == ["true"]
+    assert texts(merged, "kube-apiserver-arg") == [*kept, "profiling=false"]
+    arguments = merged.component_arguments("kube-apiserver-arg")
+    assert [value.text for value in arguments.get("", ())] == ["true"] * len(kept)
 
 
 def test_list_without_plus_drops_earlier_items() -> None:
@@ -71,51 +67,29 @@ def test_list_without_plus_drops_earlier_items() -> None:
     assert texts(merged, "kube-apiserver-arg") == ["profiling=false"]
     assert merged.dropped == (
         DroppedItem(
-            "kube-apiserver-arg",
-            "audit-log-maxage=30",
-            Location(DROPINS / "a.yaml", 2),
+            *("kube-apiserver-arg", "audit-log-maxage=30", Location(DROPINS / "a.yaml", 2)),
             Location(DROPINS / "z.yaml", 1),
         ),
     )
-
-
-def test_a_single_component_argument_is_an_item_that_a_later_file_drops() -> None:
-    merged = merge_configuration(config("kubelet-arg: a=1\nnode-ip: ::1\n", z="kubelet-arg: b=2\nnode-ip: ::2\n"))
-    assert [dropped.value for dropped in merged.dropped] == ["a=1"]
+    single = merge_configuration(config("kubelet-arg: a=1\nnode-ip: ::1\n", z="kubelet-arg: b=2\nnode-ip: ::2\n"))
+    assert [dropped.value for dropped in single.dropped] == ["a=1"]
 
 
 def test_ranchers_json_replaces_earlier_lists_and_later_files_append_to_it() -> None:
-    rancher = b"""{
-  "kube-apiserver-arg": [
-    "authentication-token-webhook-config-file=/x.yaml"
-  ],
-  "etcd-s3": false
-}"""
+    rancher = '{\n"kube-apiserver-arg": [\n"authentication-token-webhook-config-file=/x.yaml"\n],\n"etcd-s3": false\n}'
     merged = merge_configuration(
-        [
-            ConfigText(MAIN, b"kube-apiserver-arg: [a=1]\n"),
-            ConfigText(DROPINS / "50-rancher.yaml", rancher),
-            ConfigText(DROPINS / "90-ours.yaml", b"kube-apiserver-arg+: [b=2]\n"),
-        ]
+        config("kube-apiserver-arg: [a=1]\n", rancher=rancher, s="kube-apiserver-arg+: [b=2]\n")
     )
     assert texts(merged, "kube-apiserver-arg") == ["authentication-token-webhook-config-file=/x.yaml", "b=2"]
-    assert [(dropped.value, dropped.by.path.name) for dropped in merged.dropped] == [("a=1", "50-rancher.yaml")]
-    assert merged.scalar("etcd-s3") == ConfigValue("false", Location(DROPINS / "50-rancher.yaml", 5))
+    assert [(dropped.value, dropped.by.path.name) for dropped in merged.dropped] == [("a=1", "rancher.yaml")]
+    assert merged.scalar("etcd-s3") == ConfigValue("false", Location(DROPINS / "rancher.yaml", 5))
 
 
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        *[
-            ("yes", "true"),
-            ("on", "true"),
-            ("Off", "false"),
-            ("'yes'", "yes"),
-            ("null", ""),
-            ("", ""),
-            ("'  a '", "a"),
-            ('"v\\n"', "v"),
-        ],
+        *[("yes", "true"), ("on", "true"), ("Off", "false"), ("'yes'", "yes"), ("null", ""), ("", "")],
+        *[("'  a '", "a"), ('"v\\n"', "v")],
         *[("0644", "420"), ('"0644"', "0644"), ("1_000", "1000"), ("1.0", "1"), ("1.5", "1.5")],
         ("10.42.0.0/16,2001:cafe::/56", "10.42.0.0/16,2001:cafe::/56"),
     ],
@@ -129,20 +103,8 @@ def test_command_line_overrides_files() -> None:
     merged = merge_configuration(
         config("kube-apiserver-arg: [a=1]\ndata-dir: /old\nselinux: true\n"),
         words(
-            "--kube-apiserver-arg=b=2",
-            "--kube-apiserver-arg",
-            "c=3",
-            "-d",
-            "/data",
-            "--protect-kernel-defaults",
-            "--kubelet-arg",
-            "-v=3",
-            "positional",
-            "--selinux=false",
-            "-node-name=x",
-            "--",
-            "x",
-            "--debug",
+            *("--kube-apiserver-arg=b=2", "--kube-apiserver-arg", "c=3", "-d", "/data", "--protect-kernel-defaults"),
+            *("--kubelet-arg", "-v=3", "positional", "--selinux=false", "-node-name=x", "--", "x", "--debug"),
         ),
     )
     assert texts(merged, "kube-apiserver-arg") == ["a=1", "b=2", "c=3"]
@@ -183,13 +145,9 @@ def test_files_and_command_line_override_the_environment(text: str, arguments: t
     assert "/variable" not in texts(merged, "data-dir")
 
 
-def test_an_empty_value_in_a_file_overrides_the_environment() -> None:
-    """K3s passes `--server=` to the parser, which counts as given."""
+def test_an_empty_value_is_given_in_a_file_and_not_in_the_environment() -> None:
+    """K3s passes `--server=` to the parser, and treats an empty variable as unset."""
     assert texts(merge_configuration(config("server: ''\n"), (), environment(K3S_URL="https://a")), "server") == [""]
-
-
-def test_empty_and_unknown_variables_set_nothing() -> None:
-    """K3s treats an empty variable as unset."""
     assert merge_configuration((), (), environment(K3S_URL="", K3S_NO_SUCH="x", PATH="/bin")).values == {}
 
 
@@ -200,17 +158,9 @@ def test_aliases_set_the_option_they_stand_for() -> None:
 
 
 def test_component_arguments_in_all_forms() -> None:
-    merged = merge_configuration(
-        config(
-            "kube-apiserver-arg:\n"
-            "  - enable-admission-plugins+=A\n"
-            "  - enable-admission-plugins=B\n"
-            "  - enable-admission-plugins-=C\n"
-            "  - --profiling\n"
-            "  - audit-policy-file=/a=b\n"
-            "  - profiling+=x\n"
-        )
-    )
+    plugins = "  - enable-admission-plugins+=A\n  - enable-admission-plugins=B\n  - enable-admission-plugins-=C\n"
+    others = "  - --profiling\n  - audit-policy-file=/a=b\n  - profiling+=x\n"
+    merged = merge_configuration(config(f"kube-apiserver-arg:\n{plugins}{others}"))
     arguments = merged.component_arguments("kube-apiserver-arg")
     assert {name: [value.text for value in values] for name, values in arguments.items()} == {
         "enable-admission-plugins": ["C", "A", "B"],
@@ -279,12 +229,8 @@ def test_content_that_k3s_ignores_is_listed() -> None:
     merged = merge_configuration(config("<<: &x {node-name: m}\n<<: *x\nlog: a\nlog: b\n---\nselinux: true\n"))
     assert merged.scalar("log") == ConfigValue("b", Location(MAIN, 4))
     assert merged.locations().keys() == {"log"}
-    assert [(ignored.location.line, ignored.what.split()[0]) for ignored in merged.ignored] == [
-        (5, "K3s"),
-        (3, "`log`"),
-        (1, "K3s"),
-        (2, "K3s"),
-    ]
+    found = [(ignored.location.line, ignored.what.split()[0]) for ignored in merged.ignored]
+    assert found == [(5, "K3s"), (3, "`log`"), (1, "K3s"), (2, "K3s")]
     assert not merged.problems
 
 
@@ -381,23 +327,11 @@ def test_text_after_the_first_document_is_ignored() -> None:
 
 
 def test_dropin_uses_quotes_only_if_yaml_needs_them() -> None:
-    assert (
-        dropin(
-            "First line.\n\nSecond.\n",
-            {"protect-kernel-defaults": True, "node-name": "yes"},
-            {"kube-apiserver-arg": ["audit-log-maxage=30", "a=b: c #d"], "kubelet-arg": []},
-        ).decode()
-        == """\
-# First line.
-#
-# Second.
-protect-kernel-defaults: true
-node-name: "yes"
-kube-apiserver-arg+:
-  - audit-log-maxage=30
-  - "a=b: c #d"
-"""
-    )
+    lists = {"kube-apiserver-arg": ["audit-log-maxage=30", "a=b: c #d"], "kubelet-arg": []}
+    text = dropin("First line.\n\nSecond.\n", {"protect-kernel-defaults": True, "node-name": "yes"}, lists).decode()
+    scalars, items = text.split("kube-apiserver-arg+:\n")
+    assert scalars == '# First line.\n#\n# Second.\nprotect-kernel-defaults: true\nnode-name: "yes"\n'
+    assert items == '  - audit-log-maxage=30\n  - "a=b: c #d"\n'
 
 
 ITEMS = st.lists(

@@ -10,6 +10,7 @@ from agent.k3s.components import tables
 from agent.k3s.components.effective_arguments import Cause, Rejection
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.components.relations import controller_runs
+from agent.k3s.default_arguments import defaults_of
 from agent.k3s.roles_and_versions import Component
 from tests.arguments import effective
 
@@ -173,9 +174,8 @@ def test_the_version_of_a_webhook_is_checked_if_there_is_a_webhook(enabled: str,
 def test_all_values_are_parsed_and_the_last_is_checked() -> None:
     """pflag stops at the first value that it cannot parse. Other rules check only the last value."""
     assert predicted(API_SERVER, "goaway-chance=0.5", "goaway-chance=0.01") == []
-    assert [problem.cause for problem in predicted(API_SERVER, "goaway-chance=x", "goaway-chance=0.01")] == [
-        Cause.INVALID_VALUE
-    ]
+    (problem,) = predicted(API_SERVER, "goaway-chance=x", "goaway-chance=0.01")
+    assert problem.cause is Cause.INVALID_VALUE
 
 
 def test_a_misspelt_argument_has_a_suggestion() -> None:
@@ -206,11 +206,9 @@ def test_invalid_feature_gates_are_predicted(gates: str, minor: int, words: str)
 
 
 def test_the_default_arguments_of_k3s_are_accepted() -> None:
-    from agent.k3s import default_arguments
-
     for component in Component:
         if tables.has_flags(component, 37):
-            rows = [row for row in default_arguments.defaults_of(component) if row.versions.last is None]
+            rows = [row for row in defaults_of(component) if row.versions.last is None]
             own = [f"{row.name}={row.example}" for row in rows if not row.needs]
             assert not own or predicted(component, *own) == []
 
@@ -218,18 +216,12 @@ def test_the_default_arguments_of_k3s_are_accepted() -> None:
 @pytest.mark.parametrize("component", [CONTROLLER_MANAGER, SCHEDULER])
 @pytest.mark.parametrize(
     "argument",
-    [
-        "leader-elect-lease-duration=10s",
-        "leader-elect-renew-deadline=2400ms",
-        "leader-elect-retry-period=0s",
-        "leader-elect-resource-lock=endpoints",
-    ],
+    ["lease-duration=10s", "renew-deadline=2400ms", "retry-period=0s", "resource-lock=endpoints"],
 )
 def test_values_of_the_leader_election_are_validated_only_if_it_is_enabled(component: Component, argument: str) -> None:
     """The component exits or panics; with leader-elect=false, which K3s passes with SQLite, it starts."""
-    assert predicted(component, argument) == []
-    assert predicted(component, argument, "leader-elect=false") == []
-    assert len(predicted(component, argument, "leader-elect=true")) == 1
+    for more, number in (((), 0), (("leader-elect=false",), 0), (("leader-elect=true",), 1)):
+        assert len(predicted(component, f"leader-elect-{argument}", *more)) == number
 
 
 BOTH = "cluster-cidr=10.0.0.0/16,fd00::/48"

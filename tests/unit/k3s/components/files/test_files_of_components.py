@@ -70,10 +70,6 @@ def rejected(
     return list(rejected_content(*ARGUMENTS[kind], content, PATH, context or FileContext(minor=37)))
 
 
-def kubelet_problems(data: str, name: str = "50-own.conf") -> list[str]:
-    return [error.problem for error in rejected("KubeletConfiguration", data, name=name)]
-
-
 def kind_of(text: str) -> str:
     return text.split()[3]
 
@@ -293,15 +289,15 @@ def test_the_file_of_kube_proxy_depends_on_the_version_and_on_master() -> None:
 
 
 def test_a_wrong_value_in_a_mapping_is_named() -> None:
-    (problem,) = kubelet_problems(f"{KUBELET}kubeReserved: {{cpu: '1', memory: 500}}\n")
-    assert problem == "`kubeReserved.memory` must be a text; found 500"
+    (error,) = rejected("KubeletConfiguration", f"{KUBELET}kubeReserved: {{cpu: '1', memory: 500}}\n")
+    assert error.problem == "`kubeReserved.memory` must be a text; found 500"
 
 
 @pytest.mark.parametrize("name", ["50-own.conf", "kubelet.yaml"])
 @pytest.mark.parametrize("text", ["MaxPods: x\n", "maxPods: 1\nmaxPods: 1\n"])
 def test_the_file_of_config_is_decoded_like_a_drop_in(name: str, text: str) -> None:
     """K3s copies it to the drop-ins: names in any case are fields, and a repeated one is an error."""
-    assert len(kubelet_problems(f"{KUBELET}{text}", name)) == 1
+    assert len(rejected("KubeletConfiguration", f"{KUBELET}{text}", name=name)) == 1
 
 
 def test_the_old_kind_of_an_encryption_configuration_is_accepted() -> None:
