@@ -86,28 +86,29 @@ def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
     [
         (lambda _: None, ": the file does not exist$", "waivers-file"),
         *(
-            (partial(Path.write_text, data=text), "", "")
+            (partial(Site.write, inside=WAIVERS, content=text), "", "")
             for text in ("- control: 1.2.9\n", "waivers: []\n", "[\n", "\0")
         ),
-        (partial(Path.touch, mode=0o666), ".*: root runs with these settings, and others can write to it", "{}"),
-        (os.mkfifo, ".*: it is a FIFO", ""),
+        (
+            lambda site: site.write(WAIVERS, "[]\n", 0o666),
+            ".*: root runs with these settings, and others can write to it",
+            "{}",
+        ),
+        (lambda site: os.mkfifo(site.path(WAIVERS)), ".*: it is a FIFO", ""),
     ],
     ids=["missing", "without a reason", "mapping", "not YAML", "NUL", "writable by others", "FIFO"],
 )
 def test_a_waivers_file_that_cannot_be_used_is_an_input_error(
-    make: Callable[[Path], object], problem: str, fix: str, site: Site
+    make: Callable[[Site], object], problem: str, fix: str, site: Site
 ) -> None:
     """Without the waivers, apply would change the waived controls. It controls what apply sets as root."""
     site.configure(f"waivers-file: {WAIVERS}\n")
-    file = site.path(WAIVERS)
-    before = os.umask(0)
-    make(file)
-    os.umask(before)
+    make(site)
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}{problem}") as caught:
         observe_situation(site.host, REQUEST)
-    assert fix.format(f"run `sudo chown root:root {file}`; then run `sudo chmod go-w {file}`") in repair_texts.text(
-        caught.value.repair
-    )
+    file = site.path(WAIVERS)
+    own = f"run `sudo chown root:root {file}`; then run `sudo chmod go-w {file}`"
+    assert fix.format(own) in repair_texts.text(caught.value.repair)
 
 
 # --- certificates ---
