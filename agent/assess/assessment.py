@@ -6,22 +6,20 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import ControlStatus, Evidence
+from agent.assess.checks.answer import ControlStatus, Effect, Evidence
 from agent.base.errors import ExitCode
 from agent.base.repair import NO_REPAIR, FixOwner, Instruction, Repair
 from agent.base.value import Value
 from agent.harden.settings.profiles import PRESETS
 from agent.harden.settings.schema import Profile, setting_rows
-from agent.k3s.cis.versions import Assessed
+from agent.k3s.cis.versions import Assessed, Benchmark, Number
 
 if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.checks.answer import Effect
     from agent.assess.provenance import Provenance
     from agent.base.model import Location
     from agent.base.report import Fact, NextStep
     from agent.harden.situation import Situation
-    from agent.k3s.cis.versions import Benchmark, Number
 
 
 class SiteChoices(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent import __version__
-from agent.assess.assessment import SCHEMA, Evidence, Note
+from agent.assess.assessment import SCHEMA, Evidence, Note, Verdict
 from agent.assess.checks.answer import LISTED_APART, ControlStatus
 from agent.assess.provenance import MACHINE_ID_FACT, FileContent, sha256_of_report
 from agent.base.errors import ExitCode, InputError
@@ -21,7 +21,6 @@ from agent.findings import with_trait
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.assess.assessment import Verdict
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.harden.situation import Situation

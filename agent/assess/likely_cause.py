@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.base.report import Trait
 from agent.base.times import minute
 from agent.findings import with_trait
@@ -13,7 +13,6 @@ from agent.findings import with_trait
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.assess.assessment import Assessment, Verdict
     from agent.assess.baseline import Baseline
     from agent.base.model import Times
 

@@ -6,22 +6,17 @@ Digests are computed only for reports that contain them: importing hashlib takes
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.report import Fact
 from agent.base.value import Value
 from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
-from agent.harden.settings.schema import setting_rows
+from agent.harden.node.facts import HostFacts
+from agent.harden.settings.schema import Settings, setting_rows
 from agent.k3s.component_configuration import ETCD_CONFIGURATION
 from agent.k3s.redaction import redacted
 from agent.k3s.roles_and_versions import Component, Version
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.harden.node.facts import HostFacts
-    from agent.harden.settings.schema import Settings
 
 APPLICATION = "25d7bb976a3843d496e1aa7a1adee41e"
 """The id of this program, for machine ids; it must never change."""

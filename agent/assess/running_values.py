@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
+from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Evidence, Note
+from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.checks.answer import NO_ANSWER, WORST_FIRST, Answer
+from agent.assess.checks.assessed_node import AssessedNode
+from agent.assess.checks.check import Check
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.assess.checks.host_paths import AUDIT_LOG_ARGUMENT
 from agent.base.repair import Instruction, Repair, Restart
 from agent.base.report import NODE_UID, Fact
 from agent.base.value import replace
-from agent.cluster.kubernetes.objects import as_mapping
-from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.objects import Json, as_mapping
+from agent.cluster.kubernetes.queries import Cluster, Query
+from agent.harden.guide.criteria import Criterion
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.harden.node.facts import not_run
+from agent.k3s.cis.versions import Benchmark
 from agent.k3s.components.effective_arguments import FEATURE_GATES, GivenBy
 from agent.k3s.components.files.decoding import kind_of_value, path_of_argument
 from agent.k3s.components.tables import LAST_MINOR
@@ -24,18 +30,6 @@ from agent.k3s.components.values import parse
 from agent.k3s.go_values import InvalidValueError
 from agent.k3s.redaction import HIDDEN, without_secrets
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from agent.assess.assessment import Assessment
-    from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.check import Check
-    from agent.cluster.kubernetes.objects import Json
-    from agent.cluster.kubernetes.queries import Cluster
-    from agent.harden.guide.criteria import Criterion
-    from agent.k3s.cis.versions import Benchmark
 
 _COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 """The queries whose number of objects is a fact of an assessment."""

@@ -7,13 +7,10 @@ The steps are the remediation; presenters print them on their own lines.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from agent.base.repair import Instruction, Repair
-
-if TYPE_CHECKING:
-    from agent.base.model import Location
-    from agent.base.repair import Step
+from agent.base.model import Location
+from agent.base.repair import Instruction, Repair, Step
 
 
 class ExitCode(IntEnum):

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.value import Value
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object, plain
+from agent.base.yaml_reader import Node, Scalar, YamlMapping, YamlSequence, first_object, plain
+from agent.k3s.config import ConfigValue, MergedConfig
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.k3s.redaction import is_secret
-from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.yaml_reader import Node
-    from agent.k3s.config import ConfigValue, MergedConfig
-    from agent.k3s.roles_and_versions import Version
+from agent.k3s.roles_and_versions import Component, Version
 
 ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
 """Path relative to the data directory. K3s writes the file as JSON, and again at each `k3s secrets-encrypt`."""

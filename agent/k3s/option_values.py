@@ -6,17 +6,14 @@ the values of boolean and numeric options as Go's package flag.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from agent.k3s import go_values
 from agent.k3s.components import values
+from agent.k3s.config import ConfigValue, MergedConfig
 from agent.k3s.go_values import InvalidValueError
 from agent.k3s.options import DURATIONS, SERVER_ONLY_KEYS, SWITCHES, WHOLE_NUMBERS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from agent.k3s.config import ConfigValue, MergedConfig
 
 _NOT_IN_ALL_VERSIONS = frozenset({"disable-selinux", "docker", "kine-tls", "no-flannel", "nonroot-devices"})
 """Boolean options that only some supported versions of K3s have."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.evidence import UnknownCause
-from agent.base.model import StrEnum
-from agent.base.repair import NO_REPAIR, Decide, Repair, Run, RunVerb
+from agent.assess.checks.evidence import UnknownCause, UnknownFile
+from agent.base.model import Location, StrEnum
+from agent.base.repair import NO_REPAIR, Decide, Repair, Run, RunVerb, Step
 from agent.base.repair import Answer as Choice
 from agent.base.repair import moved_away as renamed
 from agent.base.value import Value
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import PurePosixPath
 
-    from agent.assess.checks.evidence import UnknownFile
-    from agent.base.model import Location
-    from agent.base.repair import Step
     from agent.k3s.components.effective_arguments import GivenBy, UnknownArgument
 
 STAT = "stat --format='%a %U:%G %n'"

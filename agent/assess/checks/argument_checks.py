@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from agent.assess.checks import argument_edits
 from agent.assess.checks.answer import (
@@ -18,14 +19,15 @@ from agent.assess.checks.answer import (
     undetermined,
 )
 from agent.assess.checks.argument_edits import EVENT_RATE_LIMIT
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore_checks import no_etcd
 from agent.assess.checks.host_paths import AUDIT_LOG_ARGUMENT
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.repair import Answer as Choice
-from agent.base.repair import Decide, Edit, Repair, Restart, Run, RunVerb
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
+from agent.base.repair import Decide, Edit, Repair, Restart, Run, RunVerb, Step
+from agent.base.yaml_reader import Node, Scalar, YamlMapping, YamlSequence, first_object
 from agent.findings import config_edits
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -33,31 +35,20 @@ from agent.harden.desired.dropin_options import (
     AUDIT_POLICY_ARGUMENT,
     DISABLED_PLUGINS_ARGUMENT,
 )
-from agent.harden.guide.criteria import ListExcludes, NotGiven
+from agent.harden.guide.criteria import Criterion, ListExcludes, NotGiven
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.defaults import ETCD_FILES
 from agent.harden.node.datastore import Datastore
 from agent.harden.node.facts import not_run
 from agent.k3s import admission_configuration, audit_policy, default_arguments
-from agent.k3s.components.effective_arguments import GivenBy
+from agent.k3s.components.effective_arguments import EffectiveArgument, Given, GivenBy, UnknownArgument
 from agent.k3s.config import component_argument, string_slice
 from agent.k3s.go_values import accepted
 from agent.k3s.redaction import WITHOUT_TLS
 from agent.k3s.roles_and_versions import Component
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.repair import Step
-    from agent.k3s.components.effective_arguments import EffectiveArgument, Given
-
-    _Problem = tuple[str, Optional[Location]]
-
-    """What is wrong with a file, and where."""
-    from agent.base.yaml_reader import Node
-    from agent.harden.guide.criteria import Criterion
-    from agent.k3s.components.effective_arguments import UnknownArgument
+_Problem = tuple[str, Optional[Location]]
+"""What is wrong with a file, and where."""
 
 _FIELDS = {
     "anonymous-auth": ("anonymous.enabled", "true"),

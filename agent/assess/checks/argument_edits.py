@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import ArgumentRequirement
+from agent.base.model import Location
 from agent.base.repair import Answer as Choice
 from agent.base.repair import Decide, Edit, Instruction, Patch, Repair, Restart, RunVerb
 from agent.findings.config_edits import (
@@ -26,16 +28,9 @@ from agent.harden.guide.criteria import NotEmpty, NotGiven
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.harden.node.arguments import defaults
 from agent.harden.node.facts import RANCHER_DROPIN
-from agent.k3s.components.effective_arguments import GivenBy
+from agent.k3s.components.effective_arguments import EffectiveArgument, Given, GivenBy
 from agent.k3s.config import component_argument
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.model import Location
-    from agent.k3s.components.effective_arguments import EffectiveArgument, Given
 
 ENCRYPTION_ARGUMENT = "encryption-provider-config"
 """The API server's argument that names the encryption configuration."""

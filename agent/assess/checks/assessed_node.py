@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus
+from agent.assess.checks.answer import Answer, ControlStatus, Effect, Evidence
 from agent.assess.checks.host_paths import BINARIES, paths_on
-from agent.base.linux.sysctl_order import SYSCTL_CONF, at_boot
+from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlAssignment, at_boot
 from agent.base.model import DefaultPermissions, FilePermissions, Location
-from agent.base.repair import Edit, Repair, Restart, RunVerb, Set
-from agent.harden.desired.dropin_options import options_to_set
+from agent.base.repair import Edit, Repair, Restart, RunVerb, Set, Step
+from agent.harden.desired.dropin_options import ExpectedOption, options_to_set
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.settings import schema
 
@@ -18,13 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
-    from agent.assess.checks.answer import Effect, Evidence
     from agent.assess.checks.evidence import CollectedEvidence
-    from agent.base.linux.sysctl_order import SysctlAssignment
-    from agent.base.repair import Step
     from agent.base.report import Finding
     from agent.cluster.kubernetes.queries import Cluster
-    from agent.harden.desired.dropin_options import ExpectedOption
     from agent.harden.situation import Situation
     from agent.k3s.components.effective_arguments import EffectiveArguments
     from agent.k3s.roles_and_versions import Component

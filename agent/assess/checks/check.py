@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from agent.assess.checks.answer import WORST_FIRST, Answer, ControlStatus
+from agent.assess.checks.assessed_node import AssessedNode
+from agent.assess.checks.evidence import FileQuery
 from agent.base.repair import Instruction, Repair, Restart, RunVerb
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.evidence import FileQuery
-    from agent.harden.guide.criteria import Criterion
-    from agent.harden.node.facts import HostFacts
-    from agent.k3s.roles_and_versions import Component
+from agent.harden.guide.criteria import Criterion
+from agent.harden.node.facts import HostFacts
+from agent.k3s.roles_and_versions import Component
 
 DATA_DIR = "<data-dir>"
 """Placeholder for K3s' data directory in texts that apply to all hosts."""

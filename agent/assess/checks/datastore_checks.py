@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from agent.assess.checks import argument_edits
 from agent.assess.checks.answer import (
@@ -17,15 +16,17 @@ from agent.assess.checks.answer import (
     undetermined,
 )
 from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import EncryptionConfiguration, MissingFile, UnknownCause, UnknownFile
 from agent.base.model import Location
-from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb, Step
 from agent.base.value import replace
 from agent.findings.config_edits import without_argument
+from agent.harden.guide.criteria import Criterion
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
-from agent.harden.node.facts import not_run
+from agent.harden.node.facts import HostFacts, not_run
 from agent.k3s.component_configuration import (
     IDENTITY,
     encryption_problem,
@@ -33,15 +34,8 @@ from agent.k3s.component_configuration import (
     key_of_secrets,
     providers_of_secrets,
 )
-from agent.k3s.components.effective_arguments import GivenBy
+from agent.k3s.components.effective_arguments import EffectiveArgument, Given, GivenBy
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.repair import Step
-    from agent.harden.guide.criteria import Criterion
-    from agent.harden.node.facts import HostFacts
-    from agent.k3s.components.effective_arguments import EffectiveArgument, Given
 
 _WRITES_AGAIN = Repair(restart=Restart.K3S)
 """K3s writes the configuration of etcd at each start."""

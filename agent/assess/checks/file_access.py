@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import Check
-from agent.assess.checks.evidence import FileQuery
+from agent.assess.checks.evidence import FileQuery, Matches
 from agent.assess.checks.file_modes import below_data_dir, not_determined, stat_all
 from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, not_understood, paths_on
-from agent.base.linux.reach import OTHERS, READ, WRITE, Party, reached, replacers
+from agent.base.linux.reach import OTHERS, READ, WRITE, Access, FoundFile, Party, reached, replacers
 from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Location
-from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import Instruction, Repair, Restart, Run, RunVerb, Step
 from agent.base.value import Value, replace
 from agent.findings.config_edits import without
+from agent.harden.node.facts import HostFacts
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.redaction import HIDDEN
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.evidence import Matches
-    from agent.base.linux.reach import Access, FoundFile
-    from agent.base.repair import Step
-    from agent.harden.node.facts import HostFacts
 
 _READ_BY_OTHERS = 0o044
 _SHARED = frozenset(("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/var/lock"))  # noqa: S108 - nothing is created

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import STAT, UNDETERMINED, Answer, ControlStatus, Evidence, determined
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import DATA_DIR, AllOf, Check
 from agent.assess.checks.datastore_checks import no_etcd
-from agent.assess.checks.evidence import FileQuery
+from agent.assess.checks.evidence import FileQuery, Matches
 from agent.assess.checks.host_paths import HostPaths, named_by_argument, paths_on
+from agent.base.linux.reach import FoundFile
 from agent.base.model import PRIVATE_FILE, ROOT, FileMode, FilePermissions, Location
 from agent.base.repair import Repair, Restart, Run, RunVerb
 from agent.base.value import replace
 from agent.harden.node.datastore import Datastore
-from agent.harden.node.facts import not_run
+from agent.harden.node.facts import HostFacts, not_run
 from agent.k3s.components.effective_arguments import GivenBy
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.evidence import Matches
-    from agent.base.linux.reach import FoundFile
-    from agent.harden.node.facts import HostFacts
 
 _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant, or in a command; for more, a pattern is shown."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count, undetermined
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import Check, Manual
 from agent.assess.checks.cluster.cluster_check import ClusterCheck
 from agent.base.errors import InputError
@@ -17,15 +19,10 @@ from agent.base.yaml_reader import mappings, part, shown, texts
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.guide_files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
+from agent.harden.guide.guide_row import GuideControl
 from agent.harden.node.facts import not_run
 from agent.k3s import audit_policy
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.harden.guide.guide_row import GuideControl
 
 _EXPECTED = (
     "the policy logs access to Secrets, ConfigMaps and token reviews, changes to pods and Deployments, and exec,"

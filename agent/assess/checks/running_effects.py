@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple, Union
 
 from agent.assess.checks.answer import WORST_FIRST, ControlStatus, Effect
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.evidence import EncryptionConfiguration
 from agent.base.errors import InputError
+from agent.base.linux.file_systems import FilterRule
 from agent.base.repair import Answer as Choice
 from agent.base.repair import Decide, Run, RunVerb
 from agent.base.times import parse_timestamp
 from agent.base.value import Value
-from agent.cluster.kubernetes.objects import selects
+from agent.cluster.kubernetes.network_policies import NetworkPolicy
+from agent.cluster.kubernetes.objects import ClusterNode, selects
+from agent.cluster.kubernetes.running_objects import NetworkPod
 from agent.cluster.node_status import ENCRYPTION_HASH
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
-from agent.harden.node.facts import not_run, will_run_etcd
+from agent.harden.node.facts import HostFacts, not_run, will_run_etcd
 from agent.k3s.audit_policy import audit_gaps
 from agent.k3s.pem import validity
 from agent.k3s.ports import required_ports
 from agent.k3s.roles_and_versions import Component, Role
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.linux.file_systems import FilterRule
-    from agent.cluster.kubernetes.network_policies import NetworkPolicy
-    from agent.cluster.kubernetes.objects import ClusterNode
-    from agent.cluster.kubernetes.running_objects import NetworkPod
-    from agent.harden.node.facts import HostFacts
 
 QUERY = """\
 SELECT CAST(substr(value, 1, 96) AS BLOB) FROM kine AS own

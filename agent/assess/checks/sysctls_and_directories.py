@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count, moved_away
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.check import Check
 from agent.assess.checks.file_modes import below_data_dir
 from agent.base.linux.sysctl_order import same_value
 from agent.base.model import PRIVATE_FILE, ROOT, Directory, Location, Sysctl, Unreadable
-from agent.base.repair import Edit, Repair, Run, RunVerb
+from agent.base.repair import Edit, Repair, Run, RunVerb, Step
 from agent.findings.config_edits import without
-from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.harden.guide.guide_files import DirectoryRow
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS, SysctlRow
 from agent.harden.plan.plan import describe_state
 from agent.k3s.components.effective_arguments import GivenBy
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.repair import Step
-    from agent.harden.guide.guide_files import DirectoryRow
-    from agent.harden.guide.sysctls import SysctlRow
 
 _KUBECONFIG_OPTIONS = ("write-kubeconfig-mode", "write-kubeconfig-group")
 _PROC_SYS = PurePosixPath("/proc/sys")

@@ -12,6 +12,7 @@ from agent.assess.checks.evidence import (
     AbsentFile,
     CollectedEvidence,
     EtcdConfiguration,
+    FileQuery,
     Matches,
     MissingFile,
     UnknownCause,
@@ -30,7 +31,6 @@ from agent.k3s.pem import blocks, public_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from agent.assess.checks.evidence import FileQuery
     from agent.base.host import Host
     from agent.base.host.acl import FileAccess
     from agent.base.host.directories import DirectoryEntry

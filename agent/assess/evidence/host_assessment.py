@@ -24,14 +24,14 @@ from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
 from agent.base.model import File, Location, Sysctl
 from agent.base.repair import Repair, RunVerb
-from agent.base.report import K3S_VERSION, Trait, no_progress
+from agent.base.report import K3S_VERSION, Finding, Progress, Trait, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.harden.node.platform import system_facts
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_situation
-from agent.k3s.cis.versions import fitting_benchmark
-from agent.k3s.roles_and_versions import Role
+from agent.k3s.cis.versions import Benchmark, fitting_benchmark
+from agent.k3s.roles_and_versions import Role, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,12 +39,9 @@ if TYPE_CHECKING:
     from agent.assess.baseline import Baseline, Comparison
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.base.host import Host
-    from agent.base.report import Finding, Progress
     from agent.cluster.kubernetes.queries import Cluster
     from agent.findings.registry import FindingKind
     from agent.harden.situation import Request, Situation
-    from agent.k3s.cis.versions import Benchmark
-    from agent.k3s.roles_and_versions import Version
 
 _LIMITS = Trait.LIMITS_ASSESSMENT | Trait.GAP_IN_GATE | Trait.OBSERVES | Trait.NOT_NOTIFIED
 """Findings about what an assessment could not read, or what its verdicts do not cover."""

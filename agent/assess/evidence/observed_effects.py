@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import PurePosixPath
+from typing import TypeVar
 from urllib.parse import quote
 
-from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.answer import ControlStatus, Effect
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.running_effects import (
     ABORTED,
     ADDON,
@@ -17,6 +20,7 @@ from agent.assess.checks.running_effects import (
     NOT_STARTED,
     QUERY,
     SUITES,
+    Endpoint,
     NodeNetwork,
     Tried,
     addon_effect,
@@ -31,7 +35,7 @@ from agent.assess.checks.running_effects import (
 )
 from agent.assess.running_values import audit_log, own_node
 from agent.base.errors import HardenError, HostError
-from agent.base.host import machine
+from agent.base.host import Host, machine
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.https import TLS_1_1, TLS_1_2, Limits, anonymous_answer, own_address, tls_answer
 from agent.base.host.node_state import filter_rules, read_rows
@@ -45,17 +49,8 @@ from agent.cluster.kubernetes.running_objects import network_pod
 from agent.cluster.reader import Reader
 from agent.harden.guide.guide_files import POLICY_FILE
 from agent.harden.node.datastore import Datastore, sqlite_database
+from agent.harden.node.facts import HostFacts
 from agent.k3s.roles_and_versions import Component, Role
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import PurePosixPath
-
-    from agent.assess.checks.answer import Effect
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.running_effects import Endpoint
-    from agent.base.host import Host
-    from agent.harden.node.facts import HostFacts
 
 _Answer = TypeVar("_Answer")
 _ALL_PORTS, _ONE_ANSWER = 2.0, 0.5

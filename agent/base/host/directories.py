@@ -5,21 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError, HostError, LimitError
-from agent.base.host.paths import MissingParent, NotADirectory, Root, reason_of
+from agent.base.host.paths import MissingParent, NotADirectory, OpenedName, Root, reason_of
 from agent.base.linux.file_systems import file_kind
 from agent.base.model import GROUP_OR_OTHERS_WRITE, FileMode, Owner, Unreadable
 from agent.base.repair import Instruction
 from agent.base.value import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.base.host.paths import OpenedName
 
 MOST_FILES = 500
 """Files of one directory that are read, such as drop-ins. K3s and systemd read all of them."""

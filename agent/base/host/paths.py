@@ -10,25 +10,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from pathlib import PurePosixPath
+from typing import Literal, NamedTuple
 
 from agent.base.linux.file_systems import file_kind
 from agent.base.model import GROUP_OR_OTHERS_WRITE, Owner
 from agent.base.repair import Instruction, Run, Step, broken_link
 from agent.base.value import Value
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import PurePosixPath
-
 _LONGEST_CHAIN = 40
 """Number of symlinks in one path that the kernel allows."""
 
 _DIRECTORY_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-if TYPE_CHECKING:
-    Last = Literal["keep", "follow", "enter"]
+Last = Literal["keep", "follow", "enter"]
 
 
 class MissingParent(FileNotFoundError):  # noqa: N818 - control flow inside this package

@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from agent.base.errors import HostError, InputError
 from agent.base.host.directories import DirectoryEntry, DirectoryTree, host_error, is_denied
@@ -42,7 +42,6 @@ from agent.base.repair import Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
 
     from agent.base.host.acl import FileAccess
     from agent.base.linux.reach import FoundFile

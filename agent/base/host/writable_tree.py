@@ -13,15 +13,16 @@ import os
 import shutil
 import stat
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 from agent.base.errors import HostError, LockHeldError, ReadOnlyEnvironmentError
 from agent.base.host import acl, temporary
 from agent.base.host.paths import (
     BrokenLink,
     Distrusted,
+    Last,
     MissingParent,
     NotADirectory,
     OpenedName,
@@ -30,16 +31,20 @@ from agent.base.host.paths import (
 )
 from agent.base.host.tree import Tree, is_immutable
 from agent.base.linux.file_systems import file_kind
-from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_DIRECTORY, ROOT, Absent, Directory
+from agent.base.model import (
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    PUBLIC_DIRECTORY,
+    ROOT,
+    Absent,
+    DefaultPermissions,
+    Directory,
+    File,
+    FilePermissions,
+    Owner,
+)
 from agent.base.repair import Instruction, Run, moved_away
 from agent.base.value import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import PurePosixPath
-
-    from agent.base.host.paths import Last
-    from agent.base.model import DefaultPermissions, File, FilePermissions, Owner
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
 

@@ -8,22 +8,22 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from agent.base.value import Value
-from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, at, identity, selects
-from agent.cluster.kubernetes.running_objects import NetworkPod, ObjectName, ServicePort
+from agent.cluster.kubernetes.objects import Json, as_list, as_mapping, as_string, at, identity, selects
+from agent.cluster.kubernetes.running_objects import (
+    EndpointSlice,
+    Mentions,
+    Monitor,
+    NetworkNode,
+    NetworkPod,
+    ObjectName,
+    Referrer,
+    Service,
+    ServicePort,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
-    from agent.cluster.kubernetes.objects import Json
-    from agent.cluster.kubernetes.running_objects import (
-        EndpointSlice,
-        Mentions,
-        Monitor,
-        NetworkNode,
-        NetworkPod,
-        Referrer,
-        Service,
-    )
     from agent.k3s.allow_rule import Labels
 
 

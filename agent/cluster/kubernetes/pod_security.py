@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple, Union
 
 from agent.base import package_data
 from agent.base.model import StrEnum
-from agent.cluster.kubernetes.objects import as_list, as_mapping
+from agent.cluster.kubernetes.objects import Json, Namespace, as_list, as_mapping
+from agent.k3s.admission_configuration import PodSecurity
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-    from agent.cluster.kubernetes.objects import Json, Namespace
-    from agent.k3s.admission_configuration import PodSecurity
-
-    Step = Union[str, tuple[str, str]]
-
-    """A key, or the key of a list and the name of an item."""
+Step = Union[str, tuple[str, str]]
+"""A key, or the key of a list and the name of an item."""
 
 _CONTEXT: Json = {
     "allowPrivilegeEscalation": False,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.value import Row
 from agent.cluster.kubernetes.objects import (
+    Json,
+    Workload,
     as_list,
     as_mapping,
     as_string,
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.base.errors import HostError
-    from agent.cluster.kubernetes.objects import Json, Workload
     from agent.k3s.allow_rule import Labels
 
 PODS = "pods"

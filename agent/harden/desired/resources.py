@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.linux.sysctl_order import SysctlFile, SysctlReader, at_boot, excluded, file_text, same_value
+from agent.base.linux.sysctl_order import (
+    SysctlAssignment,
+    SysctlFile,
+    SysctlReader,
+    at_boot,
+    excluded,
+    file_text,
+    same_value,
+)
 from agent.base.model import (
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
@@ -14,6 +22,7 @@ from agent.base.model import (
     File,
     FilePermissions,
     Location,
+    Resource,
     Sysctl,
 )
 from agent.base.repair import Edit
@@ -23,11 +32,11 @@ from agent.harden.desired import dropin_options
 from agent.harden.guide import guide_files as rows
 from agent.harden.guide import manifests
 from agent.harden.guide import policy_files as assets
-from agent.harden.guide.guide_files import ADMISSION_POLICIES, ADMISSION_POLICIES_APPLY, POLICY_FILE
+from agent.harden.guide.guide_files import ADMISSION_POLICIES, ADMISSION_POLICIES_APPLY, POLICY_FILE, FileRow
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.harden.guide.policy_files import Action
-from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.harden.settings.schema import PodSecurityStage
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS, SysctlRow
+from agent.harden.settings.schema import PodSecurityStage, Settings
 from agent.k3s.config import dropin
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.roles_and_versions import NETWORK_LEASES, Role
@@ -35,14 +44,9 @@ from agent.k3s.roles_and_versions import NETWORK_LEASES, Role
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
-    from agent.base.linux.sysctl_order import SysctlAssignment
-    from agent.base.model import Resource
-    from agent.harden.guide.guide_files import FileRow
-    from agent.harden.guide.sysctls import SysctlRow
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.network_leases import NetworkLeases
     from agent.harden.plan.plan import Need
-    from agent.harden.settings.schema import Settings
 
 
 class Override(Value):

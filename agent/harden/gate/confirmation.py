@@ -12,7 +12,7 @@ from agent.base.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.base.repair import Instruction, Run, RunVerb
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, expected_options
 from agent.harden.gate.gate_state import JUDGED, RUN_DIRECTORY, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
-from agent.harden.node.facts import not_run
+from agent.harden.node.facts import HostFacts, not_run
 from agent.harden.node.service_units import gate_instance
 from agent.k3s.roles_and_versions import Component
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.harden.gate.starting_service import StartingService
-    from agent.harden.node.facts import HostFacts
     from agent.harden.settings.schema import Settings
 
 _PAUSES, _PAUSE = 40, 15.0  # ten minutes

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError
+from agent.base.host import Host
 from agent.base.host.directories import MOST_FILES, DirectoryEntry, Total, too_many
+from agent.base.host.tree import Tree
 from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET, differs_by_process
 from agent.base.model import Location, Unreadable
 from agent.base.value import Value
 from agent.harden.guide.guide_files import DROPIN_NAME
+from agent.harden.settings.schema import Settings
 from agent.k3s.config import MergedConfig, has_suffix
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from agent.base.host import Host
-    from agent.base.host.tree import Tree
-    from agent.harden.settings.schema import Settings
-    from agent.k3s.services import K3sUnit
+from agent.k3s.services import K3sUnit
 
 _NOT_FILES = frozenset({DIRECTORY, FIFO, SOCKET})
 """Kinds at which K3s exits, or waits forever (FIFO), if it opens one as a configuration file."""

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agent.base.errors import UsageError
+from agent.base.errors import HardenError, UsageError
 from agent.base.report import ASSUMED, K3S_VERSION, ROLE, Fact
 from agent.base.value import Value
 from agent.harden.guide.guide_files import DROPIN_NAME
@@ -20,17 +20,15 @@ from agent.harden.node.version import GivenVersion, KnownVersion, RecordedVersio
 from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.options import SERVER_ONLY_KEYS
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Component, Role, Version
-from agent.k3s.services import only_unit
+from agent.k3s.services import K3sUnit, OtherProgram, only_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.base.errors import HardenError
     from agent.base.host import Host
     from agent.base.host.probe import K3sProcess
     from agent.harden.settings.schema import Settings
     from agent.k3s.config import MergedConfig
-    from agent.k3s.services import K3sUnit, OtherProgram
 
 RANCHER_DROPIN = "50-rancher.yaml"
 _NONE: Mapping[str, RecordedVersion] = MappingProxyType({})

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.errors import HostError
+from agent.base.errors import HardenError, HostError
 from agent.base.host.directories import Total
 from agent.base.host.systemd import Systemd
 from agent.base.linux.file_systems import differs_by_process
@@ -22,7 +22,6 @@ from agent.k3s.services import OPENRC_DIRECTORY, K3sUnit, OtherProgram
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.base.errors import HardenError
     from agent.base.host import Host
     from agent.base.host.probe import K3sProcess
     from agent.base.host.tree import Tree

@@ -12,18 +12,16 @@ from agent.base.repair import Answer, Decide, moved_away
 from agent.base.value import Value, replace
 from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.settings.loading import apply_overrides, load_settings, load_waivers
-from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.k3s import admission_configuration, audit_policy
-from agent.k3s.roles_and_versions import Component
+from agent.k3s.roles_and_versions import Component, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
-    from agent.harden.settings.schema import Overrides, Settings
     from agent.harden.settings.waivers import SiteWaiver
     from agent.k3s.config import MergedConfig
-    from agent.k3s.roles_and_versions import Version
 
 _ARGUMENTS = {
     "audit-policy-file": AUDIT_POLICY.path,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
 
 from agent.base.errors import HostError, UsageError
+from agent.base.host import Host
+from agent.base.model import Location
 from agent.base.repair import Answer, Decide, RunVerb
 from agent.base.value import Value, replace
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Version
-
-if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
-    from agent.base.host import Host
-    from agent.base.model import Location
-    from agent.k3s.services import K3sUnit
+from agent.k3s.services import K3sUnit
 
 _TIMEOUT = 3.0
 """Seconds for a program whose version a setting or a record has, too."""

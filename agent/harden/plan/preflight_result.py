@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import ExitCode
-from agent.base.report import ItemStatus, Level, Trait
+from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep, Trait
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from agent.base.model import Location
     from agent.base.repair import Repair
-    from agent.base.report import Fact, Finding, Item, NextStep
     from agent.k3s.upgrade_notes import UpgradeNote
 
 MEANINGS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent.base.model import File
+from agent.base.model import File, Location, Observed, Resource
 from agent.base.value import Value
 from agent.harden.desired import resources
 from agent.harden.guide.sysctls import PARAMETERS_FILE
-from agent.harden.node.facts import not_run
+from agent.harden.node.facts import HostFacts, not_run
 from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
     from agent.base.errors import HardenError, HostError
     from agent.base.linux.sysctl_order import SysctlFile
-    from agent.base.model import Location, Observed, Resource
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
     from agent.harden.changes.state import NotificationState
     from agent.harden.desired.resources import Inputs, Override
     from agent.harden.gate.installed_gate import Gate
     from agent.harden.gate.starting_service import StartingService
-    from agent.harden.node.facts import HostFacts
     from agent.harden.node.machine import Machine
     from agent.harden.plan.plan import Plan
     from agent.harden.settings.schema import Overrides, Settings

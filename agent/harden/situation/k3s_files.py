@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.errors import HostError
+from agent.base.errors import HardenError, HostError
 from agent.base.host.directories import DirectoryEntry
 from agent.base.linux.file_systems import DIRECTORY, FIFO, SOCKET
 from agent.base.model import ROOT, Location
@@ -19,7 +19,7 @@ from agent.harden.desired.dropin_options import (
     own_admission_configuration,
 )
 from agent.harden.guide.guide_files import POLICY_FILE
-from agent.harden.node.arguments.effective import read_kubelet_files
+from agent.harden.node.arguments.effective import KubeletFiles, read_kubelet_files
 from agent.harden.node.k3s_manifests import Manifests, read_manifests
 from agent.k3s.component_configuration import ENCRYPTION_CONFIGURATION, is_as_k3s_writes
 from agent.k3s.roles_and_versions import K3S_CONFIG_FILE, Component, Role
@@ -27,9 +27,7 @@ from agent.k3s.roles_and_versions import K3S_CONFIG_FILE, Component, Role
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from agent.base.errors import HardenError
     from agent.base.host.tree import Tree
-    from agent.harden.node.arguments.effective import KubeletFiles
     from agent.harden.node.facts import HostFacts
     from agent.harden.settings.schema import Settings
     from agent.k3s.components.files.static_policies import PolicyDirectory

@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError, HostError, InputError, UsageError
-from agent.base.model import Directory, File, FilePermissions, Location
+from agent.base.model import Directory, File, FilePermissions, Location, Observed, Resource
 from agent.base.repair import Cause, Set
 from agent.base.value import replace
 from agent.harden.changes import last_run
-from agent.harden.changes.journal import Journal
+from agent.harden.changes.journal import Journal, Run
 from agent.harden.desired import resources as desired
 from agent.harden.desired.resources import Inputs
 from agent.harden.gate import gate_units, installed_gate
@@ -32,10 +32,10 @@ from agent.harden.node.machine import read_machine
 from agent.harden.node.platform import read_sysctl_files
 from agent.harden.node.version import GivenVersion, require_covered
 from agent.harden.plan import plan
-from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.harden.settings.schema import DEFAULT_SETTINGS, Settings
 from agent.harden.settings.stages import stages_of
 from agent.harden.settings.waivers import Waivers, WaiverScope
-from agent.harden.situation import JournalState, Situation, Substitute, k3s_files, run_record
+from agent.harden.situation import JournalState, Request, Situation, Substitute, k3s_files, run_record
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.roles_and_versions import CERTIFICATE_DIRECTORIES, Role
 
@@ -43,16 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.base.host import Host
-    from agent.base.model import Observed, Resource
-    from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
     from agent.harden.changes.state import NotificationState
     from agent.harden.node.arguments.effective import KubeletFiles
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.network_leases import NetworkLeases
     from agent.harden.node.site_files import Site
-    from agent.harden.settings.schema import Settings
-    from agent.harden.situation import Request
     from agent.harden.situation.k3s_files import K3sFiles
 
 

@@ -11,29 +11,25 @@ The values are those of arguments, or of the fields of a file. A term is a condi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
 from agent.k3s.components.tables import syntax
-from agent.k3s.components.values import Pairs
+from agent.k3s.components.values import Pairs, Parsed
 from agent.k3s.go_values import duration
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import Protocol
 
-    from agent.k3s.components.values import Parsed
+class Values(Protocol):
+    """Values and feature gates by name."""
 
-    class Values(Protocol):
-        """Values and feature gates by name."""
+    def value(self, name: str) -> Parsed | None:
+        """Return a value; None if it is not set, and its default is not known."""
 
-        def value(self, name: str) -> Parsed | None:
-            """Return a value; None if it is not set, and its default is not known."""
+    def gate_is_on(self, name: str) -> bool:
+        """Return whether a feature gate is on."""
 
-        def gate_is_on(self, name: str) -> bool:
-            """Return whether a feature gate is on."""
-
-        def shown(self, name: str) -> str:
-            """Return a value or feature gate with its name, as it is written: `name=value`."""
+    def shown(self, name: str) -> str:
+        """Return a value or feature gate with its name, as it is written: `name=value`."""
 
 
 class RuleRejection(NamedTuple):
@@ -46,10 +42,8 @@ class RuleRejection(NamedTuple):
     """The other value that takes part."""
 
 
-if TYPE_CHECKING:
-    Relation = Callable[[str, str, Values], Iterator[RuleRejection]]
-    """A function of an operand, a subject and values, which yields how the values do not meet it."""
-
+Relation = Callable[[str, str, Values], Iterator[RuleRejection]]
+"""A function of an operand, a subject and values, which yields how the values do not meet it."""
 
 DEFAULT = " (default)"
 """The end of a value that is shown, if neither the operator nor a file sets it."""

@@ -5,8 +5,9 @@ Other rules are in rules_in_code.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.base import package_data
 from agent.base.report import Prediction
@@ -14,15 +15,9 @@ from agent.base.value import Value
 from agent.k3s.components import effective_arguments, tables
 from agent.k3s.components.effective_arguments import Cause, Given, GivenBy, Rejection
 from agent.k3s.components.files.decoding import kind_of_value
-from agent.k3s.components.relations import DEFAULT, RELATIONS, holds, name_in
-from agent.k3s.components.values import parse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.k3s.components.relations import RuleRejection, Values
-    from agent.k3s.components.values import Parsed
-    from agent.k3s.roles_and_versions import Component
+from agent.k3s.components.relations import DEFAULT, RELATIONS, RuleRejection, Values, holds, name_in
+from agent.k3s.components.values import Parsed, parse
+from agent.k3s.roles_and_versions import Component
 
 RULES = "rules.tsv"
 _DEFAULT = "default"

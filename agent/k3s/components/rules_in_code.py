@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
 
 from agent.k3s.components import tables, values
+from agent.k3s.components.effective_arguments import Rejection
 from agent.k3s.components.relations import controller_runs
+from agent.k3s.components.rules import ParsedArguments
 from agent.k3s.components.tables import SIGNALS
 from agent.k3s.go_values import FALSE, TRUE, is_label_value, is_qualified_name
 from agent.k3s.roles_and_versions import Component
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from agent.k3s.components.effective_arguments import Rejection
-    from agent.k3s.components.rules import ParsedArguments
-
-    _IrregularRule = Callable[[ParsedArguments], Iterator[Rejection]]
+_IrregularRule = Callable[[ParsedArguments], Iterator[Rejection]]
 
 _SIGNER = ("certificatesigningrequest-signing-controller", "csrsigning")
 """The names of the controller that signs certificates."""

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.rule import Listed
 from agent.base import package_data
-from agent.base.repair import Patch, Run
+from agent.base.repair import Patch, Run, Step
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.built_in_objects import CLUSTER_ADMIN, SYSTEM_NAMESPACE
-from agent.cluster.kubernetes.objects import Subject
-from agent.cluster.kubernetes.queries import ALL_OF_THEM, EVERYBODY, AccessReview, Query, account_of
-from agent.cluster.kubernetes.rbac import RbacRight
+from agent.cluster.kubernetes.objects import Binding, Subject
+from agent.cluster.kubernetes.queries import (
+    ALL_OF_THEM,
+    EVERYBODY,
+    AccessReview,
+    Cluster,
+    Query,
+    ReviewedAccount,
+    account_of,
+)
+from agent.cluster.kubernetes.rbac import RbacRight, RightHolder
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.repair import Step
-    from agent.cluster.kubernetes.objects import Binding
-    from agent.cluster.kubernetes.queries import Cluster, ReviewedAccount
-    from agent.cluster.kubernetes.rbac import RightHolder
 
 
 def _parsed(rules: str) -> tuple[RbacRight, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
-from agent.assess.checks.answer import ControlStatus, kubectl_get
+from agent.assess.checks.answer import Answer, ControlStatus, kubectl_get
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster import access_answers
 from agent.assess.checks.cluster.access_answers import RIGHTS
-from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
-from agent.base.repair import Instruction, RunVerb
+from agent.assess.checks.cluster.rule import AssessedCluster, ClusterRule, Listed, fails_if_any, of_site
+from agent.base.repair import Instruction, RunVerb, Step
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.built_in_objects import (
     CLUSTER_ADMIN,
@@ -18,18 +19,8 @@ from agent.cluster.kubernetes.built_in_objects import (
     reason_of_role,
     reason_of_workload,
 )
-from agent.cluster.kubernetes.queries import QUERIES, Query, workloads_to_check
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from agent.assess.checks.answer import Answer
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.cluster.rule import AssessedCluster
-    from agent.base.repair import Step
-    from agent.cluster.kubernetes.objects import Binding, Subject
-    from agent.cluster.kubernetes.queries import AccessReview, Cluster
-
+from agent.cluster.kubernetes.objects import Binding, Subject
+from agent.cluster.kubernetes.queries import QUERIES, AccessReview, Cluster, Query, workloads_to_check
 
 _BINDINGS = Query.CLUSTER_ROLE_BINDINGS
 

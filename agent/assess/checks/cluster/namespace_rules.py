@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count
-from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
+from agent.assess.checks.cluster.rule import AssessedCluster, ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.base.errors import InputError
 from agent.base.repair import Instruction, Repair
@@ -17,17 +17,10 @@ from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.network_policies import opened
 from agent.cluster.kubernetes.objects import selects
-from agent.cluster.kubernetes.queries import QUERIES, Query, workloads_with_controllers
+from agent.cluster.kubernetes.queries import QUERIES, Cluster, Query, workloads_with_controllers
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.k3s.admission_configuration import plugin_configuration
 from agent.k3s.roles_and_versions import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
-
-    from agent.assess.checks.cluster.rule import AssessedCluster
-    from agent.cluster.kubernetes.queries import Cluster
-
 
 _DEFAULT = "default"
 _IN_DEFAULT = {

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from agent.assess.checks.answer import LISTED_APART, Answer, ControlStatus, Evidence
-from agent.base.repair import Instruction, Repair
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.base.repair import Step
-    from agent.cluster.kubernetes.queries import Cluster, Query
-
+from agent.assess.checks.assessed_node import AssessedNode
+from agent.base.repair import Instruction, Repair, Step
+from agent.cluster.kubernetes.queries import Cluster, Query
 
 _MOST_LISTED = 100
 """Observations of one answer."""

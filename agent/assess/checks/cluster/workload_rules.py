@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.assess.checks.answer import NO_ANSWER, Answer, ControlStatus, Evidence
+from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.access_answers import DISPUTED, RIGHTS, access
-from agent.assess.checks.cluster.rule import ClusterRule, Listed, fails_if_any, of_site
+from agent.assess.checks.cluster.rule import AssessedCluster, ClusterRule, Listed, fails_if_any, of_site
 from agent.base.errors import InputError
 from agent.base.repair import Instruction
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.admission_engines import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
-from agent.cluster.kubernetes.objects import as_list, as_mapping, as_string, pod
+from agent.cluster.kubernetes.objects import Container, Workload, as_list, as_mapping, as_string, pod
 from agent.cluster.kubernetes.pod_security import (
     PodSecurityDefaults,
     PodSecurityLevel,
+    Standard,
     broken_pod,
     level_of,
     standard_of,
     violations,
 )
-from agent.cluster.kubernetes.queries import PROBES, QUERIES, Query, workloads_to_check
+from agent.cluster.kubernetes.queries import PROBES, QUERIES, Cluster, Probe, Query, workloads_to_check
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
-from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
+from agent.harden.guide.k3s_options import SECCOMP_DEFAULT, OptionRow
+from agent.harden.situation import Situation
 from agent.k3s import admission_configuration
 from agent.k3s.admission_configuration import POD_SECURITY
 from agent.k3s.cis.versions import pod_security_standards
@@ -33,19 +37,8 @@ from agent.k3s.components.effective_arguments import FEATURE_GATES
 from agent.k3s.go_values import TRUE
 from agent.k3s.roles_and_versions import WITH_POD_SECURITY_POLICY, Component
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.cluster.rule import AssessedCluster
-    from agent.cluster.kubernetes.objects import Container, Workload
-    from agent.cluster.kubernetes.pod_security import Standard
-    from agent.cluster.kubernetes.queries import Cluster, Probe
-    from agent.harden.guide.k3s_options import OptionRow
-    from agent.harden.situation import Situation
-
-    Breach = Callable[[Workload, int], Iterator[str]]
-    """Yields what a workload has that the control forbids, for a minor version of the API server."""
+Breach = Callable[[Workload, int], Iterator[str]]
+"""Yields what a workload has that the control forbids, for a minor version of the API server."""
 
 _BASELINE, _RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
 _EXEMPT = PodSecurityLevel.EXEMPT

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
 from agent.base.model import Location
-from agent.base.repair import Decide, Instruction, RunVerb, moved_away
+from agent.base.repair import Decide, Instruction, RunVerb, Step, moved_away
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
+from agent.harden.node.facts import HostFacts
 from agent.k3s import default_arguments
-from agent.k3s.components.effective_arguments import UnknownArgument
-from agent.k3s.default_arguments import Needs
+from agent.k3s.components.effective_arguments import EffectiveArgument, UnknownArgument
+from agent.k3s.default_arguments import DefaultArgument, Needs
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from agent.base.repair import Step
-    from agent.harden.node.facts import HostFacts
-    from agent.k3s.components.effective_arguments import EffectiveArgument
-    from agent.k3s.default_arguments import DefaultArgument
 
 _DECIDED_BY_FILE = {
     Component.KUBE_PROXY: ("", "`metricsBindAddress` (expected: unset, 127.0.0.1 or [::1])"),
