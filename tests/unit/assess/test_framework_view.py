@@ -15,9 +15,7 @@ from agent.base.repair import Repair
 from agent.base.report import K3S_VERSION, ROLE, Fact
 from agent.base.value import replace
 from tests import stig_states
-from tests.fake import in_memory
-from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import CheckedNode, node
+from tests.unit.assess.checks.nodes import CheckedNode
 from tests.unit.assessed import assessment
 
 FAIL, PASS, WAIVED, MANUAL = ControlStatus.FAIL, ControlStatus.PASS, ControlStatus.WAIVED, ControlStatus.MANUAL
@@ -29,27 +27,20 @@ def judged(configured: CheckedNode) -> dict[str, ControlStatus]:
     return {result.rule.id: result.status for result in rule_results(found)}
 
 
-def test_a_hardened_server_meets_each_rule_that_is_decided_here_but_two() -> None:
+def test_a_hardened_server_meets_each_rule_that_is_decided_here_but_two(hardened: CheckedNode) -> None:
     """K3s sets a directory of static pods, and only the cluster tells about Secrets in environment variables."""
-    with in_memory() as directory:
-        server = node(directory / "server", K3s())
-        server.harden()
-        found = judged(server)
-        here = {rule.id: found[rule.id] for rule in stig_rules() if rule.decision is Decision.HERE}
-        assert {name: status for name, status in here.items() if status is not PASS} == {
-            "V-242397": FAIL,
-            "V-242415": MANUAL,
-        }
-        server.config("kubelet-arg: [pod-manifest-path=]\n")
-        assert judged(server)["V-242397"] is PASS
+    found = judged(hardened)
+    here = {rule.id: found[rule.id] for rule in stig_rules() if rule.decision is Decision.HERE}
+    others = {name: status for name, status in here.items() if status is not PASS}
+    assert others == {"V-242397": FAIL, "V-242415": MANUAL}
+    hardened.config("kubelet-arg: [pod-manifest-path=]\n")
+    assert judged(hardened)["V-242397"] is PASS
 
 
-def test_each_rule_about_an_argument_fails_with_a_wrong_value() -> None:
-    with in_memory() as directory:
-        server = node(directory / "server", K3s())
-        server.config(yaml.safe_dump(stig_states.configuration(stig_states.ARGUMENTS)))
-        found = judged(server)
-        assert {name: found[name] for name in stig_states.rules(stig_states.ARGUMENTS) if found[name] is not FAIL} == {}
+def test_each_rule_about_an_argument_fails_with_a_wrong_value(server: CheckedNode) -> None:
+    server.config(yaml.safe_dump(stig_states.configuration(stig_states.ARGUMENTS)))
+    found = judged(server)
+    assert {name: found[name] for name in stig_states.rules(stig_states.ARGUMENTS) if found[name] is not FAIL} == {}
 
 
 def test_each_rule_that_is_decided_here_has_a_state_in_which_it_fails() -> None:

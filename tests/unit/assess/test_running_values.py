@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,19 +12,15 @@ from agent.assess import running_values
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.evidence import file_evidence
 from agent.assess.verdict import verdict
 from agent.base.host.probe import K3sProcess
 from agent.cluster.kubernetes.objects import Json
 from agent.cluster.kubernetes.queries import Cluster, Query
 from agent.cluster.node_status import parse_node
-from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.roles_and_versions import Role
 from agent.reports.assessments.common import noted
-from tests.fake import in_memory
-from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import CheckedNode, fix, node
+from tests.unit.assess.checks.nodes import CheckedNode, fix
 from tests.unit.cluster.fleet import sample_nodes
 
 SERVER = "https://127.0.0.1:6444"
@@ -34,19 +30,15 @@ AGENT = "/var/lib/rancher/k3s/agent"
 
 
 @pytest.fixture
-def host() -> Iterator[CheckedNode]:
-    with in_memory() as directory:
-        made = node(directory / "node", K3s())
-        made.put("/etc/hostname", f"{NAME}\n")
-        yield made
+def host(server: CheckedNode) -> CheckedNode:
+    server.put("/etc/hostname", f"{NAME}\n")
+    return server
 
 
 def assessed(host: CheckedNode, flags: Mapping[str, str] | None = None, **kubelets: Json) -> AssessedNode:
     """Return the node, whose components run with these values; `_` in the name of a node is `-`."""
-    situation = observe_situation(host.host(), host.request())
     named = {name.replace("_", "-"): item for name, item in kubelets.items()}
-    cluster = Cluster(SERVER, {}, {}, flags=flags, kubelets=named)
-    return AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()), cluster=cluster)
+    return host.assessed(Cluster(SERVER, {}, {}, flags=flags, kubelets=named))
 
 
 def judged(name: str, at: AssessedNode) -> Verdict:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from agent.assess.assessment import Assessment, ControlStatus, Note, SiteChoices
@@ -12,10 +10,9 @@ from agent.base.value import replace
 from agent.cluster.node_status import Annotation
 from agent.harden.settings.schema import Settings
 from agent.verbs.node_publication import node_annotations, node_condition, published_result
-from tests.fake import in_memory
 from tests.k3s_tree import K3s, started
 from tests.unit.assess.checks.nodes import SETTINGS, CheckedNode
-from tests.unit.assess.checks.nodes import node as checked_node
+from tests.unit.assess.conftest import Nodes
 from tests.unit.assessed import KEYS, assessment, verdict
 
 SITE = """\
@@ -24,12 +21,6 @@ waivers:
   - {control: vm.panic_on_oom, reason: this host has to panic, host: "other-*"}
   - {control: audit-log-maxage, reason: the logs are shipped every day}
 """
-
-
-@pytest.fixture
-def server() -> Iterator[CheckedNode]:
-    with in_memory() as directory:
-        yield checked_node(directory / "server", K3s())
 
 
 def failed(found: Assessment) -> set[str]:
@@ -52,13 +43,12 @@ def test_what_profile_guide_leaves_open_does_not_count_as_failed(server: Checked
 
 
 @pytest.mark.parametrize(("role", "left_open"), [("server", 5), ("agent", 2)])
-def test_the_condition_of_a_host_that_apply_has_hardened_is_true(role: str, left_open: int) -> None:
-    with in_memory() as directory:
-        host = checked_node(directory / "node")
-        host.role = role
-        host.harden()
-        started(host.root, K3s(role=role))
-        condition = node_condition(host.assess(), "")
+def test_the_condition_of_a_host_that_apply_has_hardened_is_true(nodes: Nodes, role: str, left_open: int) -> None:
+    host = nodes()
+    host.role = role
+    host.harden()
+    started(host.root, K3s(role=role))
+    condition = node_condition(host.assess(), "")
     assert (condition["status"], condition["reason"]) == ("True", "Compliant")
     ending = f" controls passed, 0 failed, 0 could not be determined, {left_open} left open by profile guide"
     assert condition["message"].endswith(ending)

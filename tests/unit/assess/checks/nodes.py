@@ -9,13 +9,18 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from agent.assess.assessment import Assessment, ControlStatus, Note, Verdict
+from agent.assess.checks.assessed_node import AssessedNode
+from agent.assess.evidence.file_evidence import read_evidence
 from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.errors import ExitCode
 from agent.base.host import Host
 from agent.base.host.probe import K3sProcess
 from agent.base.repair import FixOwner
+from agent.cluster.kubernetes.queries import Cluster
+from agent.harden.node.facts import HostFacts
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
 from agent.reports import repair_texts
 from agent.verbs import check_and_apply as verbs
@@ -47,6 +52,14 @@ class CheckedNode(Tree):
 
     def request(self) -> Request:
         return Request(Overrides(role=self.role, k3s_version=self.version or None))
+
+    def facts(self) -> HostFacts:
+        return observe_situation(self.host(), self.request()).facts
+
+    def assessed(self, cluster: Cluster | None = None) -> AssessedNode:
+        """Return the node with the evidence in its files, and that of a cluster."""
+        situation = observe_situation(self.host(), self.request())
+        return AssessedNode(situation, read_evidence(self.host(), situation.facts, ()), cluster=cluster)
 
     def path(self, inside: str | PurePath) -> Path:
         """Return the real path; a relative path is below K3s' data directory."""

@@ -13,8 +13,8 @@ from agent.base.repair import FixOwner
 from agent.k3s.cis.versions import Benchmark
 from tests.component_files import ADMISSION, AUDIT, KUBELET
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.conftest import Nodes
 from tests.unit.assess.checks.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT, CheckedNode, fix, seen
+from tests.unit.assess.conftest import Nodes
 
 APPLY = "run `sudo k3s-harden apply`; restart K3s"
 PLUGINS = "enable-admission-plugins"

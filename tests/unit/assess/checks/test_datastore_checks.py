@@ -15,8 +15,8 @@ from agent.verbs import check_and_apply as verbs
 from tests.certificates import CERTIFICATE, KEY, OTHER_CERTIFICATE, OTHER_KEY
 from tests.k3s_tree import ENCRYPTION as OF_K3S
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.conftest import Nodes
 from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, CheckedNode, fix, seen
+from tests.unit.assess.conftest import Nodes
 
 ETCD = "server/db/etcd/config"
 ENCRYPTION = "server/cred/encryption-config.json"

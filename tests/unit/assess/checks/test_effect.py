@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.answer import Effect
-from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.evidence import file_evidence
 from agent.assess.verdict import verdict
 from agent.base.repair import Run
 from agent.base.value import replace
-from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
-from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import fix, node
+from tests.unit.assess.checks.nodes import CheckedNode, fix
 from tests.unit.reports.assessments.samples import FULL
 from tests.unit.reports.assessments.test_json_assessment import VALIDATOR, read
 
@@ -36,12 +31,9 @@ EFFECT = Effect(
 
 
 @pytest.mark.parametrize("status", [ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN])
-def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, status: ControlStatus) -> None:
+def test_a_control_fails_if_its_effect_is_not_in_force(hardened: CheckedNode, status: ControlStatus) -> None:
     """What is unknown is marked, and the control keeps the status of its configuration."""
-    host = node(tmp_path / "node", K3s())
-    host.harden()
-    situation = observe_situation(host.host(), host.request())
-    at = AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()))
+    at = hardened.assessed()
     at.effects = (replace(EFFECT, status=status),)
     (control,) = catalogue.controls_named("apiserver-profiling")
     judged = verdict(control, Benchmark.CIS_2_0, at, None)
@@ -59,13 +51,10 @@ def test_a_control_fails_if_its_effect_is_not_in_force(tmp_path: Path, status: C
 
 @pytest.mark.parametrize(("control", "expected"), [("kernel.panic", ControlStatus.FAIL), ("apiserver-profiling", None)])
 def test_what_is_looked_at_on_the_node_itself_is_in_force(
-    tmp_path: Path, control: str, expected: ControlStatus | None
+    hardened: CheckedNode, control: str, expected: ControlStatus | None
 ) -> None:
-    host = node(tmp_path / "node", K3s())
-    host.harden()
-    host.write("/proc/sys/kernel/panic", "0\n")
-    situation = observe_situation(host.host(), host.request())
-    at = AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()))
+    hardened.write("/proc/sys/kernel/panic", "0\n")
+    at = hardened.assessed()
     (row,) = catalogue.controls_named(control)
     assert verdict(row, Benchmark.CIS_2_0, at, None).in_force is None
     at.effects = (replace(EFFECT, controls=()),)

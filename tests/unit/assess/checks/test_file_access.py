@@ -13,8 +13,8 @@ from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark.outside_benchmarks import NODE_ACCESS
 from agent.base.repair import FixOwner
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.conftest import Nodes
 from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, CheckedNode, fix, seen
+from tests.unit.assess.conftest import Nodes
 
 BINARY = "/usr/local/bin/k3s"
 IDS = frozenset(control.id for control in NODE_ACCESS)

@@ -15,8 +15,8 @@ from agent.base.repair import FixOwner
 from agent.k3s.cis.versions import Benchmark
 from tests.component_files import KUBELET
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.conftest import Nodes
 from tests.unit.assess.checks.nodes import CONFIG, DATA, SETTINGS, CheckedNode, fix, seen
+from tests.unit.assess.conftest import Nodes
 
 
 def test_files_of_k3s_pass_with_owner_k3s(server: CheckedNode) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from agent.assess.assessment import ControlStatus
@@ -12,9 +10,7 @@ from agent.base.host.node_state import parsed_rules
 from agent.base.value import replace
 from agent.cluster.kubernetes.network_policies import NetworkPolicy, parse_policy
 from agent.cluster.kubernetes.running_objects import NetworkPod, network_pod
-from agent.harden.situation.observation import observe_situation
-from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import node
+from tests.unit.assess.checks.nodes import CheckedNode
 
 ENTRY = '-A FORWARD -m comment --comment "kube-router netpol - TEMCG2JMHZYE7H7T" -j KUBE-ROUTER-FORWARD\n'
 JUMP = "-A KUBE-ROUTER-FORWARD -d 10.42.0.9/32 -m comment --comment jump -j KUBE-POD-FW-A\n"
@@ -45,16 +41,14 @@ def network(rules: str = ENFORCED, *types: str) -> NodeNetwork:
     return NodeNetwork(rules=rows, pods=(pod(),), policies=(policy(*types),))
 
 
-def found(tmp_path: Path, of: NodeNetwork, config: str = "") -> tuple[ControlStatus, str]:
-    tmp_path.mkdir(exist_ok=True)
-    host = node(tmp_path / "node", K3s())
-    host.config(config)
-    effect = network_policy_effect(observe_situation(host.host(), host.request()).facts, of)
+def found(server: CheckedNode, of: NodeNetwork, config: str = "") -> tuple[ControlStatus, str]:
+    server.config(config)
+    effect = network_policy_effect(server.facts(), of)
     return effect.status, effect.observed
 
 
-def test_rules_of_each_policy_and_pod_are_in_force(tmp_path: Path) -> None:
-    assert found(tmp_path, network()) == (
+def test_rules_of_each_policy_and_pod_are_in_force(server: CheckedNode) -> None:
+    assert found(server, network()) == (
         ControlStatus.PASS,
         "the kernel has the rules of all policies for 1 pods of this node",
     )
@@ -71,25 +65,25 @@ def test_rules_of_each_policy_and_pod_are_in_force(tmp_path: Path) -> None:
         (ENTRY + JUMP + RUN_THROUGH, "pod default/web has no rule that rejects what no policy admits"),
     ],
 )
-def test_a_missing_rule_is_not_in_force(tmp_path: Path, rules: str, says: str) -> None:
-    assert found(tmp_path, network(rules)) == (ControlStatus.FAIL, says)
+def test_a_missing_rule_is_not_in_force(server: CheckedNode, rules: str, says: str) -> None:
+    assert found(server, network(rules)) == (ControlStatus.FAIL, says)
 
 
-def test_egress_needs_a_rule_for_the_source(tmp_path: Path) -> None:
+def test_egress_needs_a_rule_for_the_source(server: CheckedNode) -> None:
     leaving = "-A FORWARD -s 10.42.0.9/32 -m comment --comment jump -j KUBE-POD-FW-A\n"
-    assert found(tmp_path, network(ENFORCED, "Egress"))[0] is ControlStatus.FAIL
-    assert found(tmp_path / "other", network(ENFORCED + leaving, "Egress"))[0] is ControlStatus.PASS
+    assert found(server, network(ENFORCED, "Egress"))[0] is ControlStatus.FAIL
+    assert found(server, network(ENFORCED + leaving, "Egress"))[0] is ControlStatus.PASS
 
 
-def test_a_skipped_controller_is_not_in_force_whatever_an_earlier_start_left(tmp_path: Path) -> None:
+def test_a_skipped_controller_is_not_in_force_whatever_an_earlier_start_left(server: CheckedNode) -> None:
     of = replace(network(), logged=(SKIPPED,))
-    assert found(tmp_path, of) == (ControlStatus.FAIL, f"K3s runs without its network policy controller: {SKIPPED}")
+    assert found(server, of) == (ControlStatus.FAIL, f"K3s runs without its network policy controller: {SKIPPED}")
 
 
-def test_an_aborted_synchronization_explains_missing_rules(tmp_path: Path) -> None:
+def test_an_aborted_synchronization_explains_missing_rules(server: CheckedNode) -> None:
     line = "Aborting sync. Failed to run iptables-restore: exit status 2"
-    assert found(tmp_path, replace(network(ENTRY), logged=(line,)))[1].endswith(f"; K3s logged: {line}")
-    assert found(tmp_path / "later", replace(network(), logged=(line,)))[0] is ControlStatus.PASS
+    assert found(server, replace(network(ENTRY), logged=(line,)))[1].endswith(f"; K3s logged: {line}")
+    assert found(server, replace(network(), logged=(line,)))[0] is ControlStatus.PASS
 
 
 @pytest.mark.parametrize(
@@ -105,5 +99,5 @@ def test_an_aborted_synchronization_explains_missing_rules(tmp_path: Path) -> No
         ),
     ],
 )
-def test_what_cannot_be_looked_at_is_unknown(tmp_path: Path, of: NodeNetwork, config: str, says: str) -> None:
-    assert found(tmp_path, of, config) == (ControlStatus.UNKNOWN, says)
+def test_what_cannot_be_looked_at_is_unknown(server: CheckedNode, of: NodeNetwork, config: str, says: str) -> None:
+    assert found(server, of, config) == (ControlStatus.UNKNOWN, says)

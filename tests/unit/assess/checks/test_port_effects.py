@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from agent.assess.checks.answer import ControlStatus, Effect
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.running_effects import CLOSED, LOOPBACK, Endpoint, Tried, endpoints, port_effects
-from agent.assess.evidence import file_evidence
-from agent.harden.situation.observation import observe_situation
-from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import node
+from tests.unit.assess.checks.nodes import CheckedNode
 
 NOW = "2026-12-02 05:00:00 UTC"
 NODE = "10.0.0.5"
@@ -24,11 +19,8 @@ REFUSES = Tried(LOOPBACK, (401, VALID), REFUSED, REFUSED)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> AssessedNode:
-    host = node(tmp_path / "node", K3s())
-    host.harden()
-    situation = observe_situation(host.host(), host.request())
-    return AssessedNode(situation, file_evidence.read_evidence(host.host(), situation.facts, ()))
+def server(hardened: CheckedNode) -> AssessedNode:
+    return hardened.assessed()
 
 
 def endpoint(server: AssessedNode, name: str) -> Endpoint:

@@ -12,17 +12,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.running_effects import QUERY, encryption_effect, key_age_effects, rotation_effects
-from agent.assess.evidence.file_evidence import read_evidence
 from agent.base.errors import HostError
 from agent.base.host.node_state import read_rows
 from agent.cluster.node_status import parse_node
 from agent.harden.node.facts import HostFacts
-from agent.harden.situation.observation import observe_situation
 from tests.fake import fake_host
-from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import CheckedNode, node
+from tests.unit.assess.checks.nodes import CheckedNode
 
 SCHEMA = """\
 CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name INTEGER, created INTEGER, deleted INTEGER,
@@ -35,9 +31,8 @@ STATE = PurePosixPath("/state.db")
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> HostFacts:
-    host = node(tmp_path / "node", K3s())
-    return observe_situation(host.host(), host.request()).facts
+def facts(server: CheckedNode) -> HostFacts:
+    return server.facts()
 
 
 @pytest.fixture
@@ -57,11 +52,6 @@ def found(tmp_path: Path, facts: HostFacts) -> tuple[ControlStatus, str]:
     rows = read_rows(fake_host(tmp_path), STATE, QUERY, most=1000, seconds=5)
     effect = encryption_effect(facts, [start for (start,) in rows])
     return effect.status, effect.observed.partition("; ")[0]
-
-
-def assessed(server: CheckedNode) -> AssessedNode:
-    situation = observe_situation(server.host(), server.request())
-    return AssessedNode(situation, read_evidence(server.host(), situation.facts, ()))
 
 
 def test_only_the_latest_rows_that_are_not_deleted_count(
@@ -160,14 +150,13 @@ def test_a_stage_says_what_follows(facts: HostFacts) -> None:
     ],
 )
 def test_the_age_of_the_key_is_compared_with_the_settings(
-    tmp_path: Path, key: str, status: ControlStatus, says: str
+    server: CheckedNode, key: str, status: ControlStatus, says: str
 ) -> None:
-    server = node(tmp_path / "node", K3s())
     content = {"resources": ["secrets"], "providers": [{"aescbc": {"keys": [{"name": key, "secret": "x"}]}}]}
     server.put("/var/lib/rancher/k3s/server/cred/encryption-config.json", json.dumps({"resources": [content]}))
     now = datetime(2027, 1, 1, 12, tzinfo=timezone.utc).timestamp()
-    assert not list(key_age_effects(assessed(server), now))
+    assert not list(key_age_effects(server.assessed(), now))
     server.put("/etc/k3s-harden/config.yaml", "secrets-key-max-age: 30\n")
-    (effect,) = key_age_effects(assessed(server), now)
+    (effect,) = key_age_effects(server.assessed(), now)
     assert effect.status is status
     assert effect.observed.endswith(says)

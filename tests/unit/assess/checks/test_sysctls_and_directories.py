@@ -10,8 +10,8 @@ from agent.assess.assessment import ControlStatus
 from agent.base.repair import FixOwner
 from agent.harden.guide.sysctls import PARAMETERS_FILE
 from tests.k3s_tree import K3s
-from tests.unit.assess.checks.conftest import Nodes
 from tests.unit.assess.checks.nodes import DATA, SETTINGS, UNIT, CheckedNode, fix, seen
+from tests.unit.assess.conftest import Nodes
 
 LIVE = "/proc/sys/vm/overcommit_memory"
 OTHERS = "/etc/sysctl.d/99-database.conf"

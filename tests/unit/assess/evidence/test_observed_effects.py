@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import os
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.running_effects import ADDON
-from agent.assess.evidence import file_evidence
 from agent.assess.evidence.observed_effects import _addon, _audited, read_effects
 from agent.base.host.process import Completed
 from agent.cluster.kubernetes.queries import Cluster
-from agent.harden.situation.observation import observe_situation
 from tests.fake import Programs, fake_host
-from tests.k3s_tree import K3s
-from tests.unit.assess.checks.nodes import node
+from tests.unit.assess.checks.nodes import CheckedNode
 from tests.unit.cluster.api_server import ApiServer, Handler
 
 SHOW = ("/usr/bin/systemctl", "show", "--property=InvocationID", "--", "k3s.service")
@@ -43,16 +39,14 @@ SKIPPED = (
     ],
 )
 def test_the_log_of_this_start_decides_even_without_an_api_server(
-    tmp_path: Path, log: Completed, status: ControlStatus, says: str
+    server: CheckedNode, log: Completed, status: ControlStatus, says: str
 ) -> None:
-    tree = node(tmp_path / "node", K3s())
-    situation = observe_situation(tree.host(), tree.request())
-    at = AssessedNode(situation, file_evidence.read_evidence(tree.host(), situation.facts, ()))
+    at = server.assessed()
     for name in ("systemctl", "journalctl"):
-        tree.write(f"/usr/bin/{name}", mode=0o755)
-    tree.write("/run/systemd/system/.keep")
+        server.write(f"/usr/bin/{name}", mode=0o755)
+    server.write("/run/systemd/system/.keep")
     programs = Programs({SHOW: Completed(0, "InvocationID=0a1b\n", ""), LOG: log})
-    effect = next(read_effects(fake_host(tree.root, programs=programs, is_live=True), at))
+    effect = next(read_effects(fake_host(server.root, programs=programs, is_live=True), at))
     assert (effect.subject, effect.status) == ("NetworkPolicies on this node", status)
     assert says in effect.observed
 
@@ -67,19 +61,18 @@ def test_the_log_of_this_start_decides_even_without_an_api_server(
     ],
 )
 def test_the_policies_of_another_server_in_the_cluster_fail(
-    tmp_path: Path, applied: str, age: float, expected: list[ControlStatus]
+    server: CheckedNode, applied: str, age: float, expected: list[ControlStatus]
 ) -> None:
-    tree = node(tmp_path / "node", K3s())
-    situation = observe_situation(tree.host(), tree.request())
-    path = tree.write(f"{situation.facts.data_dir}/server/manifests/policy.yaml", "kind: List\n")
-    host = tree.host()
+    facts = server.facts()
+    path = server.write(f"{facts.data_dir}/server/manifests/policy.yaml", "kind: List\n")
+    host = server.host()
     os.utime(path, (host.now() - age, host.now() - age))
     checksum = {"own": sha256(b"kind: List\n").hexdigest()}.get(applied, applied)
     answer = json.dumps({"kind": "Addon", "spec": {"checksum": checksum}}).encode()
     answers = {ADDON: lambda handler: handler.send(200 if applied else 404, answer)}
     with ApiServer(answers=answers).running() as api:
-        tree.write(f"{situation.facts.data_dir}/server/cred/admin.kubeconfig", api.kubeconfig(embedded=True), 0o600)
-        found = list(_addon(host, situation.facts))
+        server.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
+        found = list(_addon(host, facts))
     assert [effect.status for effect in found] == expected
     assert all("namespaces-network-policies" in effect.controls for effect in found)
 
@@ -99,20 +92,17 @@ LOG_FILE = "/var/lib/rancher/k3s/server/logs/audit.log"
     ],
 )
 def test_the_audit_log_has_a_request_of_the_assessment(
-    tmp_path: Path, log: str, status: ControlStatus, says: str
+    server: CheckedNode, log: str, status: ControlStatus, says: str
 ) -> None:
     """The API server appends what was requested, as it does for an event."""
-    tree = node(tmp_path / "node", K3s())
-    tree.config("kube-apiserver-arg: [audit-log-mode=batch]\n" if "later" in log else "debug: false\n")
-    tree.harden()
-    path = tree.write(LOG_FILE, "an event of another request\n", 0o600)
+    server.config("kube-apiserver-arg: [audit-log-mode=batch]\n" if "later" in log else "debug: false\n")
+    server.harden()
+    path = server.write(LOG_FILE, "an event of another request\n", 0o600)
     if log in ("is missing", "is a FIFO"):
         path.unlink()
     if log == "is a FIFO":
         os.mkfifo(path)
-    situation = observe_situation(tree.host(), tree.request())
-    at = AssessedNode(situation, file_evidence.read_evidence(tree.host(), situation.facts, ()))
-    at.cluster = Cluster("", {}, {})
+    at = server.assessed(Cluster("", {}, {}))
 
     def answer(handler: Handler) -> None:
         if log == "grows":
@@ -121,8 +111,8 @@ def test_the_audit_log_has_a_request_of_the_assessment(
         handler.send(500 if "down" in log else 200, b'{"items":[]}')
 
     with ApiServer(answers={"/api/v1/secrets": answer}).running() as api:
-        tree.write(f"{situation.facts.data_dir}/server/cred/admin.kubeconfig", api.kubeconfig(embedded=True), 0o600)
-        found = _audited(tree.host(), at, PurePosixPath(LOG_FILE))
+        server.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
+        found = _audited(server.host(), at, PurePosixPath(LOG_FILE))
     assert found[0] is status
     assert says in found[1]
     assert all("metadata.name%3Dk3s-harden-" in asked[1] for asked in api.asked)
