@@ -28,12 +28,12 @@ EDITED, CHANGED, KEPT, FAILED = ItemStatus.EDITED, ItemStatus.CHANGED, ItemStatu
 def report(*statuses: ItemStatus, verb: str = "apply", blocked: bool = False, finding: Level | None = None) -> Report:
     """Return a report with one item of each status; `blocked` applies to those that failed."""
     items = [Item(f"/{n}", s, blocked_by_environment=blocked and s is FAILED) for n, s in enumerate(statuses)]
-    findings = (
-        ()
-        if finding is None
-        else (Finding("a-finding", finding, blocks_gate=False, prevents_start=False, message="m"),)
-    )
+    findings = () if finding is None else (found(finding),)
     return Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=tuple(items), findings=findings)
+
+
+def found(level: Level, *, blocks_gate: bool = False, prevents_start: bool = False) -> Finding:
+    return Finding("a-finding", level, blocks_gate=blocks_gate, prevents_start=prevents_start, message="m")
 
 
 @pytest.mark.parametrize(
@@ -106,15 +106,14 @@ def test_a_missing_resource_blocks_k3s_and_an_edited_file_does_not(status: ItemS
 
 @pytest.mark.parametrize("level", Level)
 def test_only_a_finding_with_blocks_gate_blocks_k3s(level: Level) -> None:
-    blocking = Finding("f", level, blocks_gate=True, prevents_start=False, message="m")
-    assert not replace(report(), findings=(blocking,)).is_ready
-    assert replace(report(), findings=(blocking._replace(blocks_gate=False, prevents_start=True),)).is_ready
+    assert not replace(report(), findings=(found(level, blocks_gate=True),)).is_ready
+    assert replace(report(), findings=(found(level, prevents_start=True),)).is_ready
 
 
 @pytest.mark.parametrize("level", Level)
 def test_a_finding_that_prevents_the_start_exits_with_3(level: Level) -> None:
-    finding = Finding("f", level, blocks_gate=False, prevents_start=True, message="m")
-    codes = {verb: replace(report(verb=verb), findings=(finding,)).exit_code for verb in ("check", "diff", GATE_VERB)}
+    findings = (found(level, prevents_start=True),)
+    codes = {verb: replace(report(verb=verb), findings=findings).exit_code for verb in ("check", "diff", GATE_VERB)}
     assert codes == {"check": 3, "diff": 3, GATE_VERB: 0}
 
 
@@ -127,7 +126,7 @@ def test_the_gate_exits_with_0_only_if_k3s_may_start() -> None:
 
 
 def test_a_gate_exits_with_3_if_only_findings_and_edited_files_block_k3s() -> None:
-    blocking = Finding("f", Level.ERROR, blocks_gate=True, prevents_start=False, message="m")
+    blocking = found(Level.ERROR, blocks_gate=True)
     cases = {(): 3, (CHANGED, EDITED): 3, (EDITED, FAILED): 1, (CHANGED, EDITED, REFUSED): 4}
     for statuses, code in cases.items():
         assert replace(report(*statuses, verb=GATE_VERB), findings=(blocking,)).exit_code == code

@@ -71,8 +71,7 @@ def test_any_bytes_are_parsed_or_an_unknown_format(data: bytes) -> None:
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    with in_memory() as directory:
-        (directory / "etc").mkdir()
+    with in_memory("etc") as directory:
         (directory / "etc/site.conf").touch()
         probe = acl_of(named=(USER, 7, NOBODY))
         try:
@@ -115,8 +114,7 @@ NOTHING = DefaultPermissions(path=PATH, acl=b"")
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    with in_memory() as root:
-        (root / "var/cni").mkdir(parents=True)
+    with in_memory("var/cni") as root:
         (root / "var/cni").chmod(0o755)
         yield fake_host(root)
 
@@ -158,7 +156,7 @@ def test_the_default_list_can_be_removed(host: Host) -> None:
 
 
 def test_an_earlier_list_is_restored(host: Host) -> None:
-    theirs = replace_group(file_systems.OWNER_ONLY)
+    theirs = file_systems.OWNER_ONLY[:14] + b"\x04" + file_systems.OWNER_ONLY[15:]  # the group may read
     os.setxattr(directory(host), "system.posix_acl_default", theirs)
     before = host.observe(PRIVATE)
     assert before == DefaultPermissions(path=PATH, acl=theirs)
@@ -166,11 +164,6 @@ def test_an_earlier_list_is_restored(host: Host) -> None:
     assert isinstance(before, DefaultPermissions)
     host.put(before)
     assert os.getxattr(directory(host), "system.posix_acl_default") == theirs
-
-
-def replace_group(data: bytes) -> bytes:
-    """Return the list with read permission for the group."""
-    return data[:14] + b"\x04" + data[15:]
 
 
 def test_a_missing_directory_has_no_default_list(host: Host) -> None:

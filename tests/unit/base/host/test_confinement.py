@@ -74,11 +74,7 @@ def test_system_calls_of_another_architecture_are_refused(machine: str) -> None:
 
 OTHERS = {
     "run": {
-        ".containerenv",
-        "dbus",
-        "k3s",
-        "lock",
-        "user",
+        *(".containerenv", "dbus", "k3s", "lock", "user"),
         *(f"k3s-harden{name}.lock" for name in ("", "-starts", "-upgrade")),
     },
     "sys": {"module"},

@@ -74,10 +74,21 @@ def test_the_file_has_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert connection_tracking.tracked_connections() == SEEN
 
 
-def test_the_kernel_lists_each_connection_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("parts", "seen"),
+    [
+        ([FLOWS, MORE + message(3)], SEEN),
+        ([FLOWS, message(0x100, flags=0x12), FLOWS, MORE + message(3)], SEEN),
+        ([message(2, struct.pack("=i", -1))] * 3, None),
+    ],
+    ids=["each connection once", "again after an interrupted dump", "nothing after a refusal"],
+)
+def test_the_kernel_lists_connections(
+    parts: list[bytes], seen: tuple[TrackedConnection, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection_tracking, "_FILE", "/nonexistent")
-    monkeypatch.setattr(socket, "socket", Kernel(FLOWS, MORE + message(3)))
-    assert connection_tracking.tracked_connections() == SEEN
+    monkeypatch.setattr(socket, "socket", Kernel(*parts))
+    assert connection_tracking.tracked_connections() == seen
 
 
 def test_different_connections_are_read_up_to_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,15 +99,3 @@ def test_different_connections_are_read_up_to_a_number(tmp_path: Path, monkeypat
     monkeypatch.setattr(connection_tracking, "_FILE", str(file))
     monkeypatch.setattr(connection_tracking, "MOST_TRACKED", 2)
     assert connection_tracking.tracked_connections() == SEEN
-
-
-def test_an_interrupted_dump_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_tracking, "_FILE", "/nonexistent")
-    monkeypatch.setattr(socket, "socket", Kernel(FLOWS, message(0x100, flags=0x12), FLOWS, MORE + message(3)))
-    assert connection_tracking.tracked_connections() == SEEN
-
-
-def test_a_refusal_means_that_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_tracking, "_FILE", "/nonexistent")
-    monkeypatch.setattr(socket, "socket", Kernel(*[message(2, struct.pack("=i", -1))] * 3))
-    assert connection_tracking.tracked_connections() is None

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -89,23 +89,32 @@ def test_a_server_that_requires_a_certificate_has_no_status(pair: Path) -> None:
         assert anonymous_answer(address, "/", 5, is_tls=True)[0] == 0
 
 
+@contextmanager
+def answering(serve: Callable[[socket.socket], None]) -> Iterator[tuple[str, int]]:
+    """Run a server that treats its only connection like this."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+
+        def accept() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                serve(connection)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield server.getsockname()
+        thread.join()
+
+
 @pytest.mark.parametrize(
     "answer", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n", b"\x16\x03\x01\0\1\2", b"\x15\x03\x01\0\0"]
 )
 def test_any_other_answer_is_neither_refusal_nor_acceptance(answer: bytes) -> None:
-    with socket.create_server((LOOPBACK, 0)) as server:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(answer)
 
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        with pytest.raises(HostError, match="neither an alert nor a ServerHello"):
-            tls_answer(server.getsockname(), TLS_1_1, ALL, 5)
-        thread.join()
+    with answering(serve) as address, pytest.raises(HostError, match="neither an alert nor a ServerHello"):
+        tls_answer(address, TLS_1_1, ALL, 5)
 
 
 def test_a_silent_server_ends_in_time() -> None:
@@ -119,21 +128,14 @@ def test_a_silent_server_ends_in_time() -> None:
 
 
 def test_a_server_that_sends_a_byte_at_a_time_ends_in_time() -> None:
-    with socket.create_server((LOOPBACK, 0)) as server:
+    def serve(connection: socket.socket) -> None:
+        while connection.send(b"\x16"):
+            time.sleep(0.1)
 
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                while connection.send(b"\x16"):
-                    time.sleep(0.1)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        began = time.monotonic()
-        with pytest.raises(HostError, match="no complete answer in time"):
-            tls_answer(server.getsockname(), TLS_1_1, ALL, 0.8)
-        assert time.monotonic() - began < 5
-        thread.join()
+    began = time.monotonic()
+    with answering(serve) as address, pytest.raises(HostError, match="no complete answer in time"):
+        tls_answer(address, TLS_1_1, ALL, 0.8)
+    assert time.monotonic() - began < 5
 
 
 def test_a_closed_port_is_no_answer() -> None:

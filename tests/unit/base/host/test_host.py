@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.base.errors import HostError, NotEmptyError
+from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, State, Sysctl, Unreadable
@@ -103,14 +103,6 @@ def test_the_host_name_is_from_the_kernel_or_from_etc_hostname(files: dict[str, 
     for path, text in files.items():
         Path(host.root, path).write_text(text)
     assert host.name == name
-
-
-def test_a_directory_that_is_not_empty_is_kept(host: Host) -> None:
-    host.put(Directory(path=ETC / "d", mode=FileMode(0o700)))
-    host.put(File(path=ETC / "d/theirs", content=b"", mode=MODE))
-    with pytest.raises(NotEmptyError, match=r"^cannot remove /etc/d: it contains other files, or is a mount point$"):
-        host.put(Absent(PurePosixPath("/etc/d")))
-    assert host.tree.exists(ETC / "d/theirs")
 
 
 def test_a_tool_that_another_user_can_change_is_not_trusted(host: Host) -> None:

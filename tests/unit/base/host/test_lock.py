@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -138,25 +138,23 @@ def test_only_one_process_holds_the_lock(host: Host, options: list[str]) -> None
     assert counter.read_text() == "80"
 
 
-@pytest.mark.parametrize("kind", ["directory", "FIFO", "symlink", "link on the way", "file on the way"])
-def test_another_file_type_is_rejected_as_lock(kind: str, host: Host) -> None:
+@pytest.mark.parametrize(
+    ("path", "make"),
+    [
+        ("run/k3s-harden.lock", Path.mkdir),
+        ("run/k3s-harden.lock", os.mkfifo),
+        ("run/k3s-harden.lock", lambda lock: lock.symlink_to(lock.parents[2] / "outside/made")),
+        ("run", lambda run: run.symlink_to(run.parents[1] / "outside")),
+        ("run", Path.touch),
+    ],
+    ids=["directory", "FIFO", "symlink", "link on the way", "file on the way"],
+)
+def test_another_file_type_is_rejected_as_lock(path: str, make: Callable[[Path], object], host: Host) -> None:
     root = Path(host.root, "host")
     outside = Path(host.root, "outside")
     outside.mkdir()
-    root.mkdir()
-    if kind == "link on the way":
-        (root / "run").symlink_to(outside)
-    elif kind == "file on the way":
-        (root / "run").touch()
-    else:
-        (root / "run").mkdir()
-        lock = root / "run/k3s-harden.lock"
-        if kind == "directory":
-            lock.mkdir()
-        elif kind == "FIFO":
-            os.mkfifo(lock)
-        else:
-            lock.symlink_to(outside / "made")
+    (root / path).parent.mkdir(parents=True)
+    make(root / path)
     with pytest.raises(HostError, match=r"^cannot open /run/k3s-harden\.lock: "), fake_host(root).lock():
         pass
     assert names(outside) == []
