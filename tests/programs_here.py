@@ -1,10 +1,17 @@
-"""What the programs of this machine are allowed to do: a container or a chroot denies some of it."""
+"""The programs of this machine: how tests run them, and what a container or a chroot denies them."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def ran(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program, and return its exit code and both outputs."""
+    return subprocess.run(words, capture_output=True, text=True, check=False, **options)
 
 
 @cache

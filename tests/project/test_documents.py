@@ -21,6 +21,7 @@ from agent.harden.changes import journal, state
 from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import Settings
 from agent.verbs import drift, topics
+from tests.programs_here import ran
 from tests.tools import generate_docs, markdown
 from tests.tools.dist.manual import manual
 
@@ -75,14 +76,8 @@ def test_the_commands_of_the_picture_can_be_pasted(tmp_path: Path) -> None:
     words = _words((DOCS / generate_docs.PICTURE).read_text(encoding="utf-8"))
     commands = re.findall(r"\$ (.*?) (?=\$|changed|error)", " ".join(words))
     (tmp_path / ".ci").symlink_to(ROOT / ".ci")
-    run = subprocess.run(
-        ["sh", "-c", "\n".join(commands)],
-        cwd=tmp_path,
-        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    run = ran("sh", "-c", "\n".join(commands), cwd=tmp_path, env=environment)
     results = re.findall(r"Host is .*?\)", " ".join(words))
     assert (len(commands), run.stderr) == (4, "")
     assert re.findall(r"Host is .*?\)", run.stdout) == results
@@ -207,18 +202,10 @@ def test_the_example_of_a_control_is_red_with_its_test_and_green_with_its_rows(
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     patch = "".join((first, *others) if is_complete else (first,))
     subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
-    pytest_ = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [
-            *(*pytest_, f"--basetemp={tmp_path / 'base'}"),
-            *("tests/unit/assess/checks/test_file_access.py", "-k", "scripts or each_control"),
-        ],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = ("-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}")
+    tests = ("tests/unit/assess/checks/test_file_access.py", "-k", "scripts or each_control")
+    environment = {"PATH": os.environ["PATH"]}
+    done = ran(sys.executable, "-m", "pytest", *options, *tests, cwd=tmp_path, env=environment)
     assert done.returncode == (0 if is_complete else 1), done.stdout + done.stderr
     assert ("passed" if is_complete else "test_each_control_has_files_or_a_directory") in done.stdout
 

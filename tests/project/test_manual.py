@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from agent import __version__
+from tests.programs_here import ran
 from tests.tools.dist.manual import manual
 from tests.tools.generate_docs import commands, program_options
 
@@ -18,8 +18,7 @@ EPOCH = 1_700_000_000
 
 def formatted(*options: str) -> str:
     """Return the page as groff prints it without a warning."""
-    words = ("groff", "-man", "-Tascii", *options)
-    run = subprocess.run(words, input=manual(EPOCH), capture_output=True, text=True, check=False)
+    run = ran("groff", "-man", "-Tascii", *options, input=manual(EPOCH))
     assert (run.returncode, run.stderr) == (0, "")
     return run.stdout
 
@@ -58,8 +57,7 @@ def test_commands_of_the_manual_can_be_pasted() -> None:
         if not command.hidden:
             assert command.example in " ".join(printed.split())
             assert f"Exit codes: {', '.join(code for code, _ in command.exit_codes)} " in " ".join(printed.split())
-    ends = [line for line in lines if line.endswith("-")]
-    assert ends == []
+    assert [line for line in lines if line.endswith("-")] == []
 
 
 def test_the_manual_names_the_gate_that_the_drop_in_starts() -> None:

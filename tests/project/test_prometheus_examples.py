@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from agent import __version__
 from agent.assess.assessment import SiteChoices
 from agent.base.value import replace
 from agent.reports.assessments.openmetrics import as_openmetrics
+from tests.programs_here import ran
 from tests.unit.reports.assessments import samples
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples/prometheus"
@@ -57,7 +57,7 @@ SHOWN: dict[str, dict[str, float]] = {
 
 
 def promtool(*words: str | Path) -> None:
-    done = subprocess.run(("promtool", *words), capture_output=True, text=True, check=False, timeout=300)
+    done = ran("promtool", *words, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

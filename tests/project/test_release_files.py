@@ -14,7 +14,7 @@ import stat
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path, PurePosixPath
@@ -34,6 +34,7 @@ from agent.harden.gate import installed_gate
 from agent.harden.node.service_units import DROPIN, TEMPLATE, UNIT
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR
 from agent.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
+from tests.programs_here import ran
 from tests.shells import assert_completes
 from tests.tools.dist import reading
 from tests.tools.dist.manual import manual
@@ -65,18 +66,6 @@ SHELLS = {
 """The script of a package for each shell, by the end of its path."""
 LIBRARIES = {Path(module.__path__[0]).parent for module in (psutil, yaml)}
 """The directories of psutil and PyYAML for the Python that runs the tests."""
-
-
-def ran(
-    *words: str | Path,
-    env: Mapping[str, str] | None = None,
-    cwd: str | Path | None = None,
-    umask: int = -1,
-    given: str = "",
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, env=env, cwd=cwd, umask=umask, input=given, capture_output=True, text=True, check=False
-    )
 
 
 def build(checkout: Path, directory: Path, by: Sequence[str] = (), umask: int = 0o022, **environment: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import yaml
 
 from agent import __releases__, __version__
 from agent.verbs.render.cloud_init import published_file
+from tests.programs_here import ran
 from tests.tools.dist.tools import CHECKOUT
 from tests.tools.docs_platforms import CHANGE, RELEASE, rows
 from tests.tools.docs_releases import releases_url, with_releases
@@ -69,7 +69,7 @@ def test_what_another_target_runs_is_not_listed_as_lacking_something(test: str, 
     listed = tmp_path / "skipped"
     environment = {**os.environ, "SKIPPED": str(listed)}
     environment.pop("PYTEST_ADDOPTS", None)
-    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--numprocesses=0", test)
-    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    options = ("-p", "no:cacheprovider", "--numprocesses=0")
+    done = ran(sys.executable, "-m", "pytest", *options, test, cwd=CHECKOUT, env=environment)
     assert (done.returncode, listed.read_text(encoding="utf-8")) == (0, ""), done.stdout
     assert "1 not run:" in done.stdout

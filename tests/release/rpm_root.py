@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from tests.programs_here import ran
 from tests.release.distributions import Distribution
 from tests.tools.dist.tools import nfpm
 
@@ -30,12 +31,14 @@ def make_stubs(directory: Path, distribution: Distribution) -> tuple[str, ...]:
     versions |= {python.package: python.version for python in pythons}
     provides = {"bash": ["/bin/sh"]} | {python.package: [python.provides] for python in pythons}
     for name, version in versions.items():
-        config = {
+        config: dict[str, object] = {
             "name": name,
             "version": version,
             "version_schema": "none",
             "release": "1",
             "arch": "noarch",
+        }
+        config |= {
             "platform": "linux",
             "maintainer": "tests",
             "description": "stub",
@@ -116,4 +119,4 @@ class RpmRoot:
     def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         namespace = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _MOUNT, str(self._directory))
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-        return subprocess.run((*namespace, *command), env=environment, capture_output=True, text=True, check=False)
+        return ran(*namespace, *command, env=environment)

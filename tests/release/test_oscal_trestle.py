@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
+from tests.programs_here import ran
 from tests.tools.bench.work import python_with
 from tests.unit.reports.assessments.samples import CALM, FULL, NOTHING
 
@@ -40,5 +40,5 @@ def test_trestle_reads_each_document_of_its_version_of_oscal(tmp_path: Path) -> 
         for name, output_format in (("results", Format.OSCAL), ("plan", Format.OSCAL_POAM)):
             files.append(tmp_path / f"{name}-{number}.json")
             files[-1].write_text(assessment_text(assessment, output_format))
-    done = subprocess.run([python, "-c", _READ, *files], capture_output=True, text=True, check=False)
+    done = ran(python, "-c", _READ, *files)
     assert done.stdout.split() == [file.name for file in files], done.stderr

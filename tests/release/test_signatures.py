@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs_here import ran
 from tests.release.keys import Keys
 from tests.ssh_key import new_key
 from tests.tools.dist import build, release, signing
@@ -31,7 +32,7 @@ def signed(dist: Path, tmp_path: Path, keys: Keys) -> Path:
 def verify(directory: Path, command: str) -> subprocess.CompletedProcess[str]:
     page = (CHECKOUT / "docs/howto/packages.md").read_text(encoding="utf-8")
     (line,) = (line for line in page.splitlines() if line.startswith(command))
-    return subprocess.run(("sh", "-c", line), cwd=directory, capture_output=True, text=True, check=False)
+    return ran("sh", "-c", line, cwd=directory)
 
 
 @pytest.mark.parametrize("tool", ["gpgv", "ssh-keygen"])
@@ -84,10 +85,7 @@ def test_a_release_that_cannot_be_signed_is_not_built(words: list[str], problem:
     """The build takes minutes, and an unsigned release looks like a signed one."""
     dist = tmp_path / "dist"
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(
-        ("make", "--no-print-directory", "release", f"DIST={dist}", *words),
-        cwd=CHECKOUT, env=variables, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = ran("make", "--no-print-directory", "release", f"DIST={dist}", *words, cwd=CHECKOUT, env=variables)
     assert (done.returncode != 0, dist.exists()) == (True, False)
     assert f"cannot release: {problem}" in done.stderr
 

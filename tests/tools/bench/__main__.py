@@ -139,13 +139,8 @@ def _factor(ratio: float) -> str:
 
 def _grown(kinds: Iterator[Growth]) -> Iterator[str]:
     counts = growth.COUNTS
-    heads = [
-        "processor time with",
-        *(f"{count:,}" for count in counts),
-        "each, up to 1,000",
-        "each, up to 10,000",
-        "memory",
-    ]
+    heads = ["processor time with", *(f"{count:,}" for count in counts)]
+    heads += ["each, up to 1,000", "each, up to 10,000", "memory"]
     yield f"| {' | '.join(heads)} |"
     yield f"|---|{'--:|' * (len(counts) + 3)}"
     for kind in kinds:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from tests import k3s_tree
 from tests.machine import Machine
+from tests.programs_here import ran
 from tests.tools.bench.measure import HOME, BenchError, Command, once
 
 CHECKOUT = Path(__file__).parents[3]
@@ -75,14 +76,7 @@ def python_with(name: str, *pip: str) -> Path:
         subprocess.run([sys.executable, "-m", "venv", directory], check=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     options = ("--quiet", "--disable-pip-version-check", "--no-input")
-    done = subprocess.run(
-        [python, "-m", "pip", "install", *options, *pip],
-        cwd=CHECKOUT,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = ran(python, "-m", "pip", "install", *options, *pip, cwd=CHECKOUT, env=environment)
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "pip failed")
         raise AbsentError(f"{name} cannot be installed ({reason})")
@@ -157,14 +151,10 @@ def by_ansible(ready: Path) -> Tool:
     python = python_with("ansible", "--require-hashes", "--requirement", "tests/tools/bench/requirements-ansible.txt")
     root = host_tree("ansible")
     argv = (
-        str(python.with_name("ansible-playbook")),
-        "--inventory",
-        "localhost,",
-        "--extra-vars",
-        f"@{_work(root, ready)}",
+        *(str(python.with_name("ansible-playbook")), "--inventory", "localhost,"),
+        *("--extra-vars", f"@{_work(root, ready)}"),
         # Otherwise Ansible uses the newest python3.N on PATH, which can be a pyenv shim of an inactive version.
-        "--extra-vars",
-        f"ansible_python_interpreter={python}",
+        *("--extra-vars", f"ansible_python_interpreter={python}"),
     )
     command = Command((*argv, str(CHECKOUT / "tests/tools/bench/playbook.yaml")))
     return _tried(Tool(f"ansible-playbook (ansible-core {version(python, 'ansible-core')})", command), root, ready)

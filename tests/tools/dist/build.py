@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from agent import __version__
+from tests.programs_here import ran
 from tests.tools.dist.packages import package
 from tests.tools.dist.payload import gather
 from tests.tools.dist.single_file import interpreters, single_file
@@ -53,23 +53,15 @@ def build_time() -> int:
     """Return the time that all archives contain, in seconds: SOURCE_DATE_EPOCH, or that of the commit."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given is None:
-        git = ("git", "-C", str(CHECKOUT), "log", "-1", "--format=%ct")
-        run = subprocess.run(git, capture_output=True, text=True, check=False)
-        given = run.stdout.strip()
+        given = ran("git", "-C", CHECKOUT, "log", "-1", "--format=%ct").stdout.strip()
     if not given.isdecimal():
         raise CannotBuildError("the time of the commit is unknown: this is not a git checkout; set SOURCE_DATE_EPOCH")
     return int(given)
 
 
 def build_wheel(directory: Path, epoch: int) -> Path:
-    run = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--directory", directory],
-        cwd=CHECKOUT,
-        env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
+    run = ran(sys.executable, "-m", "hatchling", "build", "--directory", directory, cwd=CHECKOUT, env=environment)
     if run.returncode:
         raise CannotBuildError(f"hatchling cannot build the wheel:\n{run.stderr.strip()}")
     (wheel,) = directory.glob("*.whl")

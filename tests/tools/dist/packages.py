@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import re
-import subprocess
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import yaml
 from agent import __releases__, __version__
 from agent.base import package_data
 from agent.verbs.installation import CLEAN_HOOK
+from tests.programs_here import ran
 from tests.tools.dist.manual import manual
 from tests.tools.dist.payload import CARRIED, Payload, gather
 from tests.tools.dist.tools import CHECKOUT, CannotBuildError, nfpm
@@ -117,7 +117,7 @@ def _pack(
         config = Path(name, "nfpm.json")
         config.write_text(json.dumps(complete), encoding="utf-8")
         command = (nfpm(), "package", "--config", config, "--packager", packager, "--target", directory)
-        run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        run = ran(*command, cwd=CHECKOUT)
     if run.returncode:
         raise CannotBuildError(f"nfpm cannot make the .{packager}:\n{(run.stdout + run.stderr).strip()}")
 

@@ -15,6 +15,7 @@ from zipfile import ZipFile
 
 from packaging.markers import Marker
 
+from tests.programs_here import ran
 from tests.vm import suite
 
 CHECKOUT = Path(__file__).parents[3]
@@ -124,12 +125,7 @@ def _fetched(directory: Path, requirements: list[str], options: Iterable[str]) -
             pending.write_text(text, encoding="utf-8")
             pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet")
             where = (f"--dest={directory}", f"--requirement={pending}")
-            run = subprocess.run(
-                [*pip, "--no-deps", "--require-hashes", "--only-binary=:all:", *options, *where],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            run = ran(*pip, "--no-deps", "--require-hashes", "--only-binary=:all:", *options, *where)
             if run.returncode:
                 raise CannotBuildError(f"pip cannot fetch what {directory.name} needs:\n{run.stderr.strip()}")
             pending.rename(current)

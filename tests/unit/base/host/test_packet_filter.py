@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +14,7 @@ from agent.base.host.node_state import filter_rules, parsed_rules
 from agent.base.host.process import Completed
 from agent.base.linux.file_systems import FilterRule
 from tests.fake import Programs, fake_host
+from tests.programs_here import ran
 from tests.tree import Tree
 
 BUNDLED = PurePosixPath("/var/lib/rancher/k3s/data/current/bin/aux")
@@ -59,16 +59,13 @@ def test_a_listing_has_chains_targets_addresses_and_comments() -> None:
 def test_the_rules_of_the_kernel_are_read(interface: str) -> None:
     """Of either interface."""
     write = f"xtables-{interface}-multi iptables-restore"
-    if subprocess.run(["unshare", "--net", "sh", "-c", f"echo '*filter\nCOMMIT' | {write}"], check=False).returncode:
+    if ran("unshare", "--net", "sh", "-c", write, input="*filter\nCOMMIT\n").returncode:
         pytest.skip(f"this kernel has no {interface} tables")
     command = f"{write} && {shlex.quote(sys.executable)} -c {shlex.quote(READ)}"
-    done = subprocess.run(
-        ["unshare", "--net", "sh", "-c", command], input=LISTING, capture_output=True, text=True, check=True
-    )
+    done = ran("unshare", "--net", "sh", "-c", command, input=LISTING)
     # REJECT has a default option, which the listing then shows.
-    assert done.stdout.replace(" --reject-with icmp-port-unreachable", "").splitlines() == list(
-        map(repr, map(tuple, RULES))
-    )
+    found = done.stdout.replace(" --reject-with icmp-port-unreachable", "").splitlines()
+    assert found == [repr(tuple(rule)) for rule in RULES], done.stderr
 
 
 def test_without_a_tool_nothing_is_claimed(tmp_path: Path) -> None:

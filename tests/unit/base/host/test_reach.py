@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +10,7 @@ import pytest
 
 from agent.base.linux.reach import READ, WRITE, FoundFile, reached, replacers
 from agent.base.model import FileMode, Owner
+from tests.programs_here import ran
 
 NUMBER = int(os.environ.get("REACH_STATES", "500"))
 """States; 25 take a second."""
@@ -20,17 +20,11 @@ FIRST = int(os.environ.get("REACH_SEED", "0"))
 @pytest.mark.root
 def test_reach_agrees_with_the_kernel() -> None:
     script = (sys.executable, "-m", "tests.reach_states", str(FIRST), str(NUMBER))
-    ran = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", *script],
-        cwd=Path(__file__).parents[4],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60 + NUMBER,
-    )
-    if ran.returncode and "unshare" in ran.stderr:
-        pytest.skip(f"no mount namespace: {ran.stderr}")
-    assert (ran.returncode, ran.stdout.rpartition(", ")[2]) == (0, "0 wrong\n"), ran.stdout + ran.stderr
+    apart = ("unshare", "--mount", "--propagation", "private")
+    done = ran(*apart, *script, cwd=Path(__file__).parents[4], timeout=60 + NUMBER)
+    if done.returncode and "unshare" in done.stderr:
+        pytest.skip(f"no mount namespace: {done.stderr}")
+    assert (done.returncode, done.stdout.rpartition(", ")[2]) == (0, "0 wrong\n"), done.stdout + done.stderr
 
 
 def found(path: str, mode: int, owner: tuple[int, int] = (0, 0), *entries: tuple[str, int, int]) -> FoundFile:

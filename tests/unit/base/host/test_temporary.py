@@ -29,6 +29,9 @@ def test_names_are_unique_and_not_too_long(name: str) -> None:
         assert len(os.fsencode(unique)) <= 255
         assert temporary.is_temporary(unique)
         assert temporary.is_temporary(unique, name)
+        # sysctl.d(5) and config.yaml.d read *.conf and *.yaml; K3s ignores manifests with a leading dot.
+        assert unique.startswith(".")
+        assert not unique.endswith((".conf", ".yaml", ".yml", ".json"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.base.errors import HostError, ReadOnlyEnvironmentError
-from agent.base.host import temporary
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.tree import LARGEST_READ
 from agent.base.host.writable_tree import WritableTree
@@ -276,13 +275,6 @@ def test_the_temporary_file_of_a_killed_run_is_replaced(
     tree.write(file())
     assert names(root / "etc") == ["site.conf"]
     assert (root.parent / "outside/precious").read_text() == "precious\n"
-
-
-def test_readers_of_the_directory_ignore_the_temporary_name() -> None:
-    """sysctl.d(5) and config.yaml.d read *.conf and *.yaml; K3s ignores manifests with a leading dot."""
-    name = temporary.name_for("policy.yaml")
-    assert name.startswith(".")
-    assert not name.endswith((".conf", ".yaml", ".yml", ".json"))
 
 
 def test_a_parent_that_is_a_broken_link_is_an_obstacle_with_its_cause(root: Path, tree: WritableTree) -> None:

@@ -90,25 +90,16 @@ class LiveHost(Tree):
         self.write("/proc/config.gz", gzip.compress("\n".join(("# Linux", *lines, "")).encode()))
 
     def unit(self, before_start: str = "", binary: str = "/usr/local/bin/k3s") -> None:
-        command = "agent" if self.role == "agent" else "server"
         name = "k3s-agent" if self.role == "agent" else "k3s"
-        self.write(f"/etc/systemd/system/{name}.service", f"[Service]\n{before_start}ExecStart={binary} {command}\n")
+        self.write(f"/etc/systemd/system/{name}.service", f"[Service]\n{before_start}ExecStart={binary} {self.role}\n")
 
     def enable(self, unit: str) -> None:
         self.write(f"/etc/systemd/system/multi-user.target.wants/{unit}")
 
-    def network_is(self, state: str) -> None:
-        """Let systemd answer with this state of network-online.target."""
-        self.network_state = state
-
     def findings(self, *, is_live: bool = True) -> tuple[Finding, ...]:
         """Return the findings about the host itself."""
-        programs = Programs(
-            {
-                SHOW: Completed(0, f"ActiveState={self.network_state}\n", ""),
-                VERSION: Completed(126, "", "Exec format error"),
-            }
-        )
+        state = Completed(0, f"ActiveState={self.network_state}\n", "")
+        programs = Programs({SHOW: state, VERSION: Completed(126, "", "Exec format error")})
         host = fake_host(self.root, programs=programs, clock=self.clock, is_live=is_live)
         host = replace(host, listeners=lambda: self.listeners)
         situation = observe_situation(host, Request(Overrides(role=self.role, k3s_version=self.k3s_version)))
