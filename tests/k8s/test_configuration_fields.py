@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from agent.k3s.components.files.decoding import FieldType, fields_of, nested_types, words_of
+from agent.k3s.components.tables import FLAGS
 from agent.k3s.roles_and_versions import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.outcome import Trials
-from tests.tools.generate_tables import MADE, TABLES, Built, api_versions_table, configuration_fields_table, gates_table
+from tests.tools.generate_tables import MADE, TABLES, Built
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 
@@ -62,15 +62,14 @@ def test_a_component_decodes_a_file_with_all_fields_of_the_table(trials: Trials,
     assert [words for words in NOT_DECODED if words in outcome.output] == [], outcome.last_words
 
 
-@pytest.mark.parametrize("made", [configuration_fields_table, gates_table, api_versions_table])
+@pytest.mark.parametrize("name", [name for name in MADE if name != FLAGS])
 @pytest.mark.parametrize("version", programs.pinned())
-def test_the_tables_match_the_sources(version: str, made: Callable[[list[Built], str], str]) -> None:
+def test_the_tables_match_the_sources(version: str, name: str) -> None:
     """If this fails, run `make tables`.
 
     The sources of each version that was built once are in Go's module cache.
     """
     if programs.built(version) is None:
         pytest.skip(f"{version} is not built: make k8s-test K8S_VERSION={version}")
-    (name,) = (name for name, function in MADE.items() if function is made)
     table = (TABLES / name).read_text(encoding="utf-8")
-    assert made([Built(version.removeprefix("1."), Path())], table) == table
+    assert MADE[name]([Built(version.removeprefix("1."), Path())], table) == table

@@ -34,7 +34,7 @@ from tests.k8s import binaries as programs
 from tests.k8s.binaries import Binaries
 from tests.k8s.namespaces import NAME
 from tests.k8s.outcome import Trials
-from tests.tools.generate_tables import TABLES, Built, flags, flags_table
+from tests.tools.generate_tables import MADE, TABLES, Built, flags
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 
@@ -336,7 +336,7 @@ def test_the_table_of_flags_matches_the_programs(version: str, binaries: Binarie
     if directory is None:
         pytest.skip(f"{version} is not built: make k8s-test K8S_VERSION={version}")
     checked_in = (TABLES / tables.FLAGS).read_text(encoding="utf-8")
-    assert flags_table([Built(version.removeprefix("1."), directory)], checked_in) == checked_in
+    assert MADE[tables.FLAGS]([Built(version.removeprefix("1."), directory)], checked_in) == checked_in
 
 
 @pytest.mark.parametrize("component", Component)

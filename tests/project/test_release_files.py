@@ -126,9 +126,6 @@ def the(directory: Path, pattern: str) -> Path:
     return file
 
 
-# --- all files ---
-
-
 def test_the_same_commit_gives_the_same_bytes(checkout: Path, dist: Path, tmp_path: Path) -> None:
     copy = copied(checkout, tmp_path / "elsewhere")
     for file in copy.rglob("*"):
@@ -217,9 +214,6 @@ def test_a_release_has_the_changes_of_its_version(dist: Path) -> None:
     whole = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\n## {__version__} ({__released__})\n\n{entry}" in whole
     assert "\n## " not in entry
-
-
-# --- the single file ---
 
 
 def alone(dist: Path, *words: str | Path, by: Sequence[str | Path] = ()) -> subprocess.CompletedProcess[str]:
@@ -398,9 +392,6 @@ def test_the_single_file_reports_an_incomplete_python(dist: Path, tmp_path: Path
     run = ran(sys.executable, "-IS", start)
     assert run.returncode == 1
     assert run.stderr.splitlines()[0].startswith("k3s-harden: cannot run: this Python is incomplete:")
-
-
-# --- .deb and .rpm ---
 
 
 def test_only_root_can_write_the_files_of_a_package(package: reading.Package) -> None:

@@ -92,12 +92,13 @@ def deviations() -> str:
 def controls() -> str:
     """Return docs/reference/controls.md."""
     found = catalogue.all_controls()
+    on_host = [control for control in found if not isinstance(control.check, (Manual, NotInK3s))]
     further = ", ".join(f"`{name}`" for name in only_in_frameworks())
     parts = [
         "# Controls",
         generated("agent/assess/benchmark"),
         prose(f"""
-            All {len(found)} controls of `k3s-harden assess`. {sum(map(_is_host_checkable, found))} of them can be
+            All {len(found)} controls of `k3s-harden assess`. {len(on_host)} of them can be
             checked on the host; the others require manual review or do not apply to K3s. `k3s-harden explain ID` prints
             an entry; a number is accepted too: `k3s-harden explain cis-1.9/1.2.16`.
         """),
@@ -271,10 +272,6 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
 
 
 _ASKED = "the API server is asked; see the [rule](cluster-controls.md)"
-
-
-def _is_host_checkable(control: BenchmarkControl) -> bool:
-    return not isinstance(control.check, (Manual, NotInK3s))
 
 
 def _link(control: BenchmarkControl, where: str) -> str:

@@ -1,4 +1,4 @@
-"""The page docs/howto/symptoms.md: what somebody sees, in the words of K3s and kubectl, and where the fix is."""
+"""The pages docs/howto/symptoms.md and host.md: what somebody sees, in the words of K3s and kubectl, and its fix."""
 
 from __future__ import annotations
 
@@ -57,3 +57,54 @@ def _rows(source: _Source) -> Iterator[tuple[str, str, str]]:
         seen, *_, action = re.split(r" \| ", line)
         there = re.sub(r"\]\(#", f"]({source.page}#", action)
         yield seen, there, f"[{source.page.removesuffix('.md')}]({source.page}#{anchor(source.heading)})"
+
+
+_OF_THE_HOST = """\
+`sudo k3s-harden check` looks for these reasons on the host, without running K3s and without side effects, and prints
+the commands for this system. To search by symptom, read K3s' log: `journalctl -u k3s -n 50 --no-pager`. The gate blocks
+K3s for none of them; [k3s-blocked.md](k3s-blocked.md) shows whether it does.
+
+If K3s certainly exits, or starts again and again, the finding is an error, and `prevents_start` is true in JSON. The
+others are warnings. [findings.md](../reference/findings.md) has the evidence for each, and whether `check --root`
+reports it for a host tree, too.
+
+`k3s check-config` examines the kernel's configuration and a few host settings, but not mounts, used ports, names,
+clocks, tokens and the controller pids. It runs `modprobe` and unpacks K3s, so k3s-harden does not run it.
+
+## After a fix
+
+```sh
+sudo k3s-harden check
+sudo systemctl restart k3s
+```
+
+`check` no longer lists the reason, and K3s becomes `active`."""
+
+
+def host_page() -> str:
+    """Return the page."""
+    return page(
+        (
+            "# K3s does not start: reasons on the host",
+            generated("agent/findings/machine"),
+            _OF_THE_HOST,
+            "## Where K3s fails",
+            table(_HEAD_OF_REASONS, _reasons(is_certain=True)),
+            "## Where K3s may start, and something else fails",
+            table(_HEAD_OF_REASONS, _reasons(is_certain=False)),
+            _AFTER,
+        )
+    )
+
+
+_HEAD_OF_REASONS = ("in K3s' log", "cause", "fix")
+_AFTER = "Reasons in K3s' configuration have [findings of their own](../reference/findings.md)."
+
+
+def _reasons(*, is_certain: bool) -> Iterator[tuple[str, ...]]:
+    for name, reason in REASONS.items():
+        kind = KINDS[name]
+        if kind.prevents_start.holds == is_certain:
+            cause = " ".join(kind.explanation.split("\n\n")[0].split())
+            link = f"[`{name}`](../reference/findings.md#{name})"
+            yield f"`{reason.symptom}`", f"{cause} {link}", kind.repair

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ from agent.harden.desired import resources as desired
 from agent.harden.gate.gate_state import OBSERVES
 from agent.harden.gate.gate_units import PACKAGED_PROGRAM
 from agent.harden.guide.guide_files import DIRECTORIES, FILES, DirectoryRow, FileRow
-from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS, OptionRow
+from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts
 from agent.harden.node.service_units import DROPIN
@@ -51,10 +52,8 @@ from agent.verbs.site_policies import SAVED
 from agent.verbs.traffic_records import CONNECTIONS
 from tests.tools import (
     docs_controls,
-    docs_host,
     docs_kube_bench,
     docs_platforms,
-    docs_releases,
     docs_symptoms,
     docs_upgrades,
 )
@@ -177,6 +176,9 @@ def write(directory: Path) -> list[Path]:
     return written
 
 
+_YES = {True: "yes", False: "no"}
+
+
 def _findings() -> str:
     kinds = findings.KINDS.values()
     parts = [
@@ -196,13 +198,8 @@ def _findings() -> str:
         table(
             ("ID", "level", "blocks the gate", "prevents the start"),
             (
-                (
-                    f"[`{kind.id}`](#{kind.id})",
-                    str(kind.level),
-                    "yes" if kind.blocks_gate.holds else "no",
-                    "yes" if kind.prevents_start.holds else "no",
-                )
-                for kind in kinds
+                (f"[`{it.id}`](#{it.id})", str(it.level), _YES[it.blocks_gate.holds], _YES[it.prevents_start.holds])
+                for it in kinds
             ),
         ),
     ]
@@ -214,12 +211,9 @@ def _findings() -> str:
             ("Prevents K3s from starting", str(kind.prevents_start)),
         )
         reason = REASONS.get(kind.id)
-        known = (
-            (("Reported for host trees", "yes" if reason.on_trees else "no"), ("Evidence", reason.source))
-            if reason
-            else ()
-        )
-        named = (*properties, ("Remediation", kind.repair), *known)
+        named = [*properties, ("Remediation", kind.repair)]
+        if reason:
+            named += [("Reported for host trees", _YES[reason.on_trees]), ("Evidence", reason.source)]
         parts.append("\n".join(f"- {name}: {text}" for name, text in named if text))
     return page(parts)
 
@@ -450,7 +444,10 @@ def _resources() -> str:
         """),
         table(
             ("K3s option", "value", "applies to"),
-            ((f"`{row.key}`", f"`{_argument(row)}`", str(row.applies)) for row in OPTIONS),
+            (
+                (f"`{row.key}`", f"`{f'{row.name}=' * bool(row.name)}{row.text(PurePosixPath('D'))}`", str(row.applies))
+                for row in OPTIONS
+            ),
         ),
         prose(f"""
             The settings add admission plugins to `enable-admission-plugins`, and these arguments of the kubelet:
@@ -543,11 +540,6 @@ def _resource(path: str, mode: FileMode, built: Built) -> tuple[str, ...]:
     )
 
 
-def _argument(row: OptionRow) -> str:
-    value = row.text(PurePosixPath("D"))
-    return f"{row.name}={value}" if row.name else value
-
-
 def _drop_in(role: Role, version: Version) -> str:
     return desired.k3s_config(Settings(), facts.assumed_facts(role, version)).decode()
 
@@ -584,9 +576,39 @@ PICTURE_WIDTH = 66
 PICTURE_ITEMS = 2
 
 
-def _with_releases(readme: str) -> str:
+_BEGIN, _END = "<!-- releases -->\n", "<!-- end of releases -->\n"
+_SENTENCES = {
+    "README.md": (
+        """\
+Other hosts need only Python 3.9 or newer and the release file, which `make release KEY=FINGERPRINT` builds and signs in
+`dist/` (`make dist` does not sign: leave out `gpgv`):
+""",
+        "Other hosts need only Python 3.9 or newer and the release file from [the releases]({}):\n",
+    ),
+    "README.zh.md": (
+        """\
+其他主机只需要 Python 3.9 或更新版本和发布文件；`make release KEY=FINGERPRINT` 将其生成到 `dist/` 下并签名
+（`make dist` 不签名：省略 `gpgv`）：
+""",
+        "其他主机只需要 Python 3.9 或更新版本和[发布页面]({})上的发布文件：\n",
+    ),
+}
+"""Where release files lie: a checkout is the only source as long as [project.urls] in pyproject.toml has no URL."""
+
+
+def releases_url(pyproject: str) -> str:
+    urls = pyproject.partition("\n[project.urls]\n")[2].partition("\n[")[0]
+    found = re.search(r'^Releases = "(\S+)"$', urls, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def with_releases(readme: str, url: str | None = None) -> str:
+    """Return a README with the sentence about this URL, by default that of the project."""
     text, pyproject = ((CHECKOUT / name).read_text(encoding="utf-8") for name in (readme, "pyproject.toml"))
-    return docs_releases.with_releases(readme, text, docs_releases.releases_url(pyproject))
+    without, published = _SENTENCES[readme]
+    before, _, rest = text.partition(_BEGIN)
+    url = releases_url(pyproject) if url is None else url
+    return before + _BEGIN + (published.format(url) if url else without) + _END + rest.partition(_END)[2]
 
 
 def _dropin_of_agents() -> str:
@@ -612,7 +634,7 @@ def _decisions() -> str:
 _PAGES: Mapping[str, Callable[[], str]] = {
     "adr/README.md": _decisions,
     "explanation/kube-bench.md": docs_kube_bench.kube_bench,
-    "howto/host.md": docs_host.host_page,
+    "howto/host.md": docs_symptoms.host_page,
     "howto/symptoms.md": docs_symptoms.symptoms,
     "reference/controls.md": docs_controls.controls,
     "reference/cluster-controls.md": docs_controls.cluster_controls,
@@ -627,8 +649,8 @@ _PAGES: Mapping[str, Callable[[], str]] = {
     "reference/platforms.md": docs_platforms.platforms,
     "reference/upgrades.md": docs_upgrades.upgrades,
     f"../systemd/k3s-agent.service.d/{DROPIN}": _dropin_of_agents,
-    "../README.md": lambda: _with_releases("README.md"),
-    "../README.zh.md": lambda: _with_releases("README.zh.md"),
+    "../README.md": partial(with_releases, "README.md"),
+    "../README.zh.md": partial(with_releases, "README.zh.md"),
 }
 
 if __name__ == "__main__":

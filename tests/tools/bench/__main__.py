@@ -100,10 +100,9 @@ def _limits(costs: dict[str, Cost]) -> Iterator[str]:
 
 
 def _machine(program: Path, rounds: int) -> str:
-    processor = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.machine(),
-    )
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = [*models, platform.machine()][0]
     return " · ".join(
         (
             f"{processor}, {os.cpu_count()} cores",
@@ -113,10 +112,6 @@ def _machine(program: Path, rounds: int) -> str:
             f"{rounds} rounds, load {os.getloadavg()[0]:.1f} at their start",
         )
     )
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8").splitlines()
 
 
 def _compared(costs: dict[str, Cost]) -> Iterator[str]:

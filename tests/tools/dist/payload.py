@@ -34,14 +34,9 @@ def gather(wheel: Path, libraries: Iterable[str] = CARRIED) -> Payload:
                     files[path] = data
             elif path.name.startswith("LICENSE"):
                 licences[PurePosixPath(library, path.name)] = data
-            elif _is_bundled(path):
+            elif path.suffix == ".py" and path.parts[0] != "_yaml":
                 files[path] = data
     return Payload(dict(sorted(files.items())), dict(sorted(licences.items())))
-
-
-def _is_bundled(path: PurePosixPath) -> bool:
-    """Return whether the program can import this file of a library."""
-    return path.suffix == ".py" and path.parts[0] != "_yaml"
 
 
 def _contents(wheel: Path) -> Iterator[tuple[PurePosixPath, bytes]]:

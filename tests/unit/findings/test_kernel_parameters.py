@@ -143,9 +143,6 @@ def test_the_kubelet_accepts_a_waived_parameter_with_the_expected_value(node: No
     assert findings_of(verbs.apply(node.host, REQUEST), "kernel-parameter") == []
 
 
-# --- edits of the managed file ---
-
-
 def edits(node: Node, content: str) -> list[Finding]:
     """Return the findings after the managed file was replaced by this content."""
     node.settles("protect-kernel-defaults: false\n")

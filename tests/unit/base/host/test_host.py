@@ -138,9 +138,6 @@ def test_without_selinux_no_program_sets_a_label(tmp_path: Path) -> None:
     assert programs.asked == []
 
 
-# --- --root ---
-
-
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     """An image whose parent directory belongs to this user."""

@@ -48,9 +48,6 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-# --- observe ---
-
-
 def test_a_file_is_observed_with_content_mode_and_owner(root: Path, tree: WritableTree) -> None:
     (root / "etc/site.conf").write_bytes(b"\0\xff\n")
     (root / "etc/site.conf").chmod(0o2751)
@@ -153,9 +150,6 @@ def test_a_parent_that_is_a_file_is_an_obstacle(root: Path, tree: WritableTree) 
         assert repair_texts.text(caught.value.repair) == "inspect that file, and move it away if it is not needed"
 
 
-# --- read ---
-
-
 def test_reading_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -> None:
     """An absolute symlink of an image leads to a file of the image."""
     (root / "usr/lib").mkdir(parents=True)
@@ -253,9 +247,6 @@ def test_stat_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -
         assert tree.stat(PurePosixPath(path)) == Absent(PurePosixPath(path))
     for path in ("/etc/circle", "/etc/real/x"):
         assert isinstance(tree.stat(PurePosixPath(path)), Unreadable)
-
-
-# --- write ---
 
 
 def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: WritableTree) -> None:
@@ -359,9 +350,6 @@ def test_removing_a_symlink_keeps_its_target(root: Path, tree: WritableTree) -> 
         tree.remove_directory(PurePosixPath("/etc/d"))
     with pytest.raises(HostError, match=r"^cannot remove /etc: Is a directory$"):
         tree.remove_file(PurePosixPath("/etc"))
-
-
-# --- trust ---
 
 
 @pytest.mark.parametrize(
@@ -528,9 +516,6 @@ def test_a_file_of_another_user_is_not_trusted(root: Path, tree: WritableTree) -
     assert tree.trust_problem(PurePosixPath("/etc/link.conf")) == "link.conf in its path is a symlink of user 65534"
     os.chown(root / "etc/site.conf", NOBODY, NOBODY)
     assert tree.trust_problem(SITE) == "user 65534 owns it"
-
-
-# --- errors of the machine ---
 
 
 @pytest.mark.root

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.model import Location
 from agent.base.value import replace
@@ -120,19 +119,15 @@ def test_the_gate_waits_for_the_mounts_of_all_lines() -> None:
 SYSTEMCTL = "/usr/bin/systemctl"
 
 
-def _booted(root: Path, version: int) -> Host:
-    put(root, SYSTEMCTL[1:], "", 0o755)
-    (root / "run/systemd/system").mkdir(parents=True)
-    programs = Programs({(SYSTEMCTL, "--version"): Completed(0, f"systemd {version} ({version}-1)\n", "")})
-    return fake_host(root, programs=programs, is_live=True)
-
-
 @pytest.mark.root
 @pytest.mark.parametrize(("version", "expected"), [(257, True), (243, True), (239, False)])
 def test_a_booted_systemd_can_start_the_gate_from_version_243_on(
     tmp_path: Path, version: int, *, expected: bool
 ) -> None:
-    host = _booted(tmp_path, version)
+    put(tmp_path, SYSTEMCTL, "", 0o755)
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    programs = Programs({(SYSTEMCTL, "--version"): Completed(0, f"systemd {version} ({version}-1)\n", "")})
+    host = fake_host(tmp_path, programs=programs, is_live=True)
     gate = detect_gate(host)
     assert can_have_gate(host, gate) is expected
     assert not can_have_gate(host, replace(gate, template=PurePosixPath("/etc/systemd/system") / TEMPLATE))

@@ -16,7 +16,7 @@ from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.value import replace
 from agent.findings import collect_findings
-from agent.harden.gate.starting_service import start_problem, starting_service
+from agent.harden.gate.starting_service import StartingService, start_problem, starting_service
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
@@ -89,20 +89,21 @@ class Machine:
         programs = {busctl: Completed(0, json.dumps({"data": [shown]}), ""), (K3S, "--version"): Completed(1, "", "")}
         return fake_host(self.root, programs=Programs(programs), is_live=True)
 
-    def service(self) -> K3sUnit | OtherProgram | None:
+    def start(self) -> StartingService:
         start = starting_service(self.host, "k3s")
         assert start is not None
-        return start.service
+        return start
+
+    def service(self) -> K3sUnit | OtherProgram | None:
+        return self.start().service
 
     def config(self) -> PurePosixPath | None:
         service = self.service()
         assert isinstance(service, K3sUnit)
         return service.config_path
 
-    def problem(self) -> str:
+    def problem(self, start: StartingService) -> str:
         """Return what the second look at the start finds."""
-        start = starting_service(self.host, "k3s")
-        assert start is not None
         return start_problem(self.host, start, PurePosixPath(CONFIG))
 
 
@@ -243,14 +244,13 @@ def test_a_bind_is_followed_to_the_files_of_the_host(machine: Machine, tmp_path:
 
 def test_a_change_during_the_gate_is_found(machine: Machine) -> None:
     put(machine.root, CONFIG.lstrip("/"), "debug: true\n")
-    start = starting_service(machine.host, "k3s")
-    assert start is not None
-    assert start_problem(machine.host, start, PurePosixPath(CONFIG)) == ""
+    start = machine.start()
+    assert machine.problem(start) == ""
     machine.variables["K3S_URL"] = "other"
-    assert "changed while the gate was running" in start_problem(machine.host, start, PurePosixPath(CONFIG))
+    assert "changed while the gate was running" in machine.problem(start)
     machine.variables["K3S_URL"] = "u"
     machine.shown["ExecStartEx"] = [started(K3S, "server")]
-    assert "changed while the gate was running" in start_problem(machine.host, start, PurePosixPath(CONFIG))
+    assert "changed while the gate was running" in machine.problem(start)
 
 
 def test_other_files_than_those_of_the_host_are_found(machine: Machine, tmp_path: Path) -> None:
@@ -259,9 +259,9 @@ def test_other_files_than_those_of_the_host_are_found(machine: Machine, tmp_path
         put(root, CONFIG.lstrip("/"), "debug: true\n")
         put(root, f"{CONFIG}.d/90-k3s-harden.yaml".lstrip("/"), "protect-kernel-defaults: true\n")
     machine.seen = tmp_path / "view"
-    assert machine.problem() == ""
+    assert machine.problem(machine.start()) == ""
     put(tmp_path, f"view/{CONFIG}.d/99-site.yaml", "protect-kernel-defaults: false\n")
-    assert "it sees other files than this host" in machine.problem()
+    assert "it sees other files than this host" in machine.problem(machine.start())
 
 
 def unseen(machine: Machine, record: str = "") -> Iterator[tuple[str, bool]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import pytest
@@ -50,10 +50,6 @@ def permissions(mode: int) -> FilePermissions:
     return FilePermissions(path=K3S / "server/tls/server-ca.crt", mode=FileMode(mode))
 
 
-def remembered(changes: Sequence[Change]) -> tuple[dict[str, State], dict[str, tuple[State, ...]]]:
-    return {c.id: c.before for c in changes}, {c.id: (c.after,) for c in changes}
-
-
 NEEDS: tuple[PurePosixPath | Sysctl, ...] = (A, Sysctl(key=KEY, value="0"))
 NEEDY = file(B)
 
@@ -77,7 +73,8 @@ def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> Non
     ]
     bare: dict[str, Observed] = {"/": directory("/"), **{state.id: state for state in absent}}
     then = {**bare, **{change.id: change.after for change in plan.changes}}
-    assert [change.id for change in undo_plan(*remembered(plan.changes), then).changes] == made[::-1]
+    before, left = ({c.id: c.before for c in plan.changes}, {c.id: (c.after,) for c in plan.changes})
+    assert [change.id for change in undo_plan(before, left, then).changes] == made[::-1]
 
 
 @pytest.mark.parametrize(

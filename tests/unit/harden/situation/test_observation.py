@@ -64,9 +64,6 @@ def server(site: Site) -> Site:
     return site
 
 
-# --- waivers ---
-
-
 def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
     site.configure(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
     site.write(WAIVERS, "- control: kernel.panic\n  reason: two\n")
@@ -109,9 +106,6 @@ def test_a_waivers_file_that_cannot_be_used_is_an_input_error(
     file = site.path(WAIVERS)
     own = f"run `sudo chown root:root {file}`; then run `sudo chmod go-w {file}`"
     assert fix.format(own) in repair_texts.text(caught.value.repair)
-
-
-# --- certificates ---
 
 
 def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site) -> None:

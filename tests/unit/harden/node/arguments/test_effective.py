@@ -46,9 +46,6 @@ def own_file() -> KubeletFile:
     return KubeletFile(OWN, RECORDED.read_bytes())
 
 
-# --- K3s and the operator ---
-
-
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
@@ -136,9 +133,6 @@ def test_ports_and_addresses_follow_the_k3s_options(config: str, port: str, addr
     """The API server uses the port after the supervisor; a cluster with only IPv6 uses ::1."""
     assert value_of(effective_arguments(API_SERVER, facts(config)), "secure-port") == port
     assert value_of(effective_arguments(Component.SCHEDULER, facts(config)), "bind-address") == address
-
-
-# --- the kubelet ---
 
 
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
@@ -234,9 +228,6 @@ def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) 
     # K3s passes both, and the argument of the kubelet is effective.
     both = facts(f"{name}: {option}\nkubelet-arg: [{name}=false]\n", version=version)
     assert value_of(effective_arguments(KUBELET, both), name) == "false"
-
-
-# --- unknown values ---
 
 
 def test_a_configuration_that_cannot_be_read_is_unknown_about_all_arguments() -> None:
