@@ -44,9 +44,6 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-TOP_LEVEL = words("__init__ __main__")
-"""The modules that are not in a wing."""
-
 PURE = words(
     "agent.assess agent.base agent.cluster.fleet agent.cluster.kubernetes agent.findings agent.harden agent.k3s"
     " agent.verbs.advice"
@@ -83,6 +80,7 @@ class Use(NamedTuple):
     line: int
 
 
+@cache
 def modules() -> dict[str, Path]:
     found = {}
     for path in sorted((ROOT / "agent").rglob("*.py")):
@@ -91,8 +89,9 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(tree: ast.AST, module: str, *, is_package: bool = False) -> Iterator[Use]:
+def imports(tree: ast.AST, module: str) -> Iterator[Use]:
     """Yield every imported name, also of imports in functions; `from a import b` yields a.b."""
+    is_package = modules().get(module, ROOT).name == "__init__.py"
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (Use(alias.name, node.lineno) for alias in node.names)
@@ -147,13 +146,14 @@ def are_apart(one: str, other: str) -> bool:
     return any({within(one, tuple(pair)), within(other, tuple(pair))} == pair for pair in NOT_IMPORTING_EACH_OTHER)
 
 
-def upward_imports(tree: ast.AST, module: str, *, is_package: bool = False) -> list[str]:
+def upward_imports(tree: ast.AST, module: str) -> list[str]:
+    """Describe imports of a package that is not lower than that of the module."""
     own = home(module)
     if not own:
-        return [f"{module} is not in WINGS"]
+        return [f"{module} is not in WINGS: add its package as low as its imports allow; docs/explanation/design.md"]
     rank = {name: at for at, name in enumerate(layers())}
     wrong = []
-    for use in imports(tree, module, is_package=is_package):
+    for use in imports(tree, module):
         if use.name.split(".")[0] != "agent":
             continue
         other = home(use.name)
@@ -165,7 +165,10 @@ def upward_imports(tree: ast.AST, module: str, *, is_package: bool = False) -> l
 
 
 def machine_uses(tree: ast.AST, module: str) -> list[str]:
-    """Describe uses that are reserved to agent.base.host, and imports that a pure module must not have."""
+    """Describe uses that are reserved to agent.base.host, and imports that a pure module must not have.
+
+    Files are read and written only through Host, so --root applies to all.
+    """
     if home(module) == "agent.base.host":
         return []
     pure = bool(within(module, PURE)) and not within(module, IMPURE_PARTS)
@@ -179,7 +182,12 @@ def machine_uses(tree: ast.AST, module: str) -> list[str]:
 
 
 def exits(tree: ast.AST, module: str) -> list[str]:
-    """Describe the statements that end the program."""
+    """Describe the statements that end the program, except those of the command line.
+
+    All other modules raise errors of agent.base.errors, so each run prints its report before it ends.
+    """
+    if home(module) in {"agent.cli", "agent.__main__"}:
+        return []
     ways = frozenset({"SystemExit", "exit", "os._exit", "quit", "sys.exit", "typer.Abort", "typer.Exit", "os.abort"})
     return [f"{module}:{use.line} uses {use.name}" for use in uses(tree) if use.name in ways]
 
@@ -209,48 +217,15 @@ def hidden_imports(tree: ast.AST, module: str) -> list[str]:
     return [f"{module}:{use.line} uses {use.name}" for use in uses(tree) if use.name in ways]
 
 
-@pytest.fixture(params=modules().items(), ids=lambda item: item[0])
-def parsed(request: pytest.FixtureRequest) -> tuple[str, Path, ast.Module]:
-    module, path = request.param
-    return module, path, parsed_once(path)
-
-
 @cache
-def parsed_once(path: Path) -> ast.Module:
+def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def test_the_top_level_has_no_new_module() -> None:
-    found = {path.stem for path in (ROOT / "agent").glob("*.py")}
-    assert found == TOP_LEVEL, "move the module into a wing of agent/; see docs/explanation/design.md"
-
-
-def test_every_package_is_in_the_table(parsed: tuple[str, Path, ast.Module]) -> None:
-    module, _, _ = parsed
-    assert home(module), f"add the package of {module} to WINGS in {Path(__file__).name}, as low as its imports allow"
-
-
-def test_packages_import_only_from_lower_packages(parsed: tuple[str, Path, ast.Module]) -> None:
-    module, path, tree = parsed
-    assert upward_imports(tree, module, is_package=path.name == "__init__.py") == []
-
-
-def test_only_the_host_package_accesses_the_machine(parsed: tuple[str, Path, ast.Module]) -> None:
-    """Files are read and written only through Host, so --root applies to all; pure modules do not import Host."""
-    module, _, tree = parsed
-    assert machine_uses(tree, module) == []
-
-
-def test_only_the_command_line_ends_the_program(parsed: tuple[str, Path, ast.Module]) -> None:
-    """All other modules raise errors of agent.base.errors, so each run prints its report before it ends."""
-    module, _, tree = parsed
-    assert home(module) in {"agent.cli", "agent.__main__"} or exits(tree, module) == []
-
-
-def test_imports_are_statements(parsed: tuple[str, Path, ast.Module]) -> None:
-    """The tests above cannot detect an import by a function call."""
-    module, _, tree = parsed
-    assert hidden_imports(tree, module) == []
+@pytest.mark.parametrize("module", modules())
+@pytest.mark.parametrize("check", [upward_imports, machine_uses, exits, hidden_imports])
+def test_a_module_keeps_the_rules(check: Callable[[ast.AST, str], list[str]], module: str) -> None:
+    assert check(parsed(modules()[module]), module) == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -258,8 +233,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     found = modules()
     graph = {
         module: {
-            use.name if use.name in found else use.name.rpartition(".")[0]
-            for use in imports(parsed_once(path), module, is_package=path.name == "__init__.py")
+            use.name if use.name in found else use.name.rpartition(".")[0] for use in imports(parsed(path), module)
         }
         & found.keys() - {module}
         for module, path in found.items()
@@ -283,7 +257,7 @@ def test_value_types_are_not_dataclasses() -> None:
     users = {
         module
         for module, path in modules().items()
-        for use in imports(parsed_once(path), module)
+        for use in imports(parsed(path), module)
         if within(use.name, ("dataclasses",))
     }
     assert users == {"agent.base.value"}

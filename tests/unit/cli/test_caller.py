@@ -13,6 +13,7 @@ import pytest
 
 from agent.base.repair import Run, RunVerb
 from agent.cli.caller import caller
+from tests.programs_here import ran
 
 CHECKOUT = Path(__file__).parents[3]
 OPTIONS = ("check", "--role", "server", "--k3s-version", "1.34")
@@ -36,7 +37,7 @@ def tree(tmp_path: Path) -> Path:
 def advised(*command: str | Path, path: str = os.environ["PATH"], cwd: Path = CHECKOUT) -> str:
     """Return the recommended apply command of a run."""
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(CHECKOUT)}
-    done = subprocess.run(command, env=environment, cwd=cwd, check=False, capture_output=True, text=True)
+    done = ran(*command, env=environment, cwd=cwd)
     found = re.search(r"next \d: apply the hardening.*: (.*)", done.stdout)
     assert found, done
     return found[1]

@@ -17,6 +17,7 @@ from agent.reports.formats import REPORT_FORMATS, Format
 from agent.verbs.installation import COMPLETIONS
 from agent.verbs.render import DOCUMENTS
 from agent.verbs.topics import titles
+from tests.programs_here import ran
 from tests.shells import in_bash, in_fish, in_zsh, lay_scripts
 
 CHECKOUT = Path(__file__).parents[3]
@@ -28,8 +29,7 @@ def answer(*words: str, of: str = "bash", **variables: str) -> subprocess.Comple
     protocol = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
     protocol |= {"_TYPER_COMPLETE_ARGS": " ".join(words), "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     environment = {**os.environ, **protocol, "_K3S_HARDEN_COMPLETE": f"complete_{of}", **variables}
-    command = [sys.executable, "-m", "agent"]
-    return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    return ran(sys.executable, "-m", "agent", cwd=CHECKOUT, env=environment)
 
 
 def candidates(*words: str) -> list[str]:
@@ -136,5 +136,5 @@ def test_fish_loads_the_file_that_install_writes() -> None:
 
 def test_the_program_edits_no_file_of_the_user() -> None:
     """Typer's --install-completion changes .bashrc or .zshrc; `install` writes the scripts for all users."""
-    done = subprocess.run([sys.executable, "-m", "agent", "--help"], cwd=CHECKOUT, capture_output=True, check=True)
-    assert b"completion" not in done.stdout.replace(b"timers and completions", b"")
+    done = ran(sys.executable, "-m", "agent", "--help", cwd=CHECKOUT)
+    assert "completion" not in done.stdout.replace("timers and completions", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ from typer.testing import CliRunner
 from agent.base.errors import ExitCode
 from agent.cli.command_line import whole_program
 from agent.k3s.cis.versions import Benchmark
+from tests.programs_here import ran
 from tests.scenarios.host_tree import run
 from tests.tools import generate_docs
 
@@ -89,8 +89,7 @@ def test_a_verb_with_an_option_loads_no_other_command() -> None:
         "from agent.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    print([name for name in sys.modules if 'render' in name])"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert run.stdout == "[]\n"
+    assert ran(sys.executable, "-c", program).stdout == "[]\n"
 
 
 def test_the_help_of_assess_names_the_oldest_and_the_newest_benchmark() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs_here import ran
+
 CHECKOUT = Path(__file__).parents[3]
 
 INTERRUPTED_IMPORT = """
@@ -47,31 +49,26 @@ cli.main()
 """
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, "--version"]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
+def run(*parts: str) -> subprocess.CompletedProcess[str]:
+    return ran(sys.executable, "-c", "\n".join(parts), "--version", cwd=CHECKOUT, timeout=60)
 
 
-def interrupted(
-    setup: str = "", module: str = "agent.cli.streams", start: str = START
-) -> subprocess.CompletedProcess[str]:
-    return run(f"{setup}\n{INTERRUPTED_IMPORT.format(module=module)}\n{start}")
-
-
-def test_an_interrupted_import_ends_the_program_without_a_traceback() -> None:
+@pytest.mark.parametrize(
+    ("module", "start"),
+    [
+        ("agent.cli.streams", START),
+        ("typer", START),
+        # Before the program is found.
+        *(
+            ("agent", (CHECKOUT / ".ci/dist" / script).read_text("utf-8"))
+            for script in ("deb/k3s-harden", "rpm/start.py", "bundle/start.py", "single-file.py")
+        ),
+    ],
+    ids=["own", "typer", "deb", "rpm", "bundle", "single file"],
+)
+def test_an_interrupted_import_ends_the_program_without_a_traceback(module: str, start: str) -> None:
     """By the signal itself, which shells report as exit code 130."""
-    done = interrupted()
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
-
-
-@pytest.mark.parametrize("script", ["deb/k3s-harden", "rpm/start.py", "bundle/start.py", "single-file.py"])
-def test_an_interrupt_before_the_program_is_found_ends_without_a_traceback(script: str) -> None:
-    done = interrupted(module="agent", start=(CHECKOUT / ".ci/dist" / script).read_text("utf-8"))
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
-
-
-def test_an_interrupt_while_typer_is_imported_ends_without_a_traceback() -> None:
-    done = interrupted(module="typer")
+    done = run(INTERRUPTED_IMPORT.format(module=module), start)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
@@ -86,6 +83,7 @@ def test_an_interrupt_in_any_place_of_a_verb_is_reported_as_one(code: str) -> No
 
 def test_an_ignored_interrupt_stays_ignored() -> None:
     """As in a background job of a shell."""
-    done = interrupted("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)")
+    ignores = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"
+    done = run(ignores, INTERRUPTED_IMPORT.format(module="agent.cli.streams"), START)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("k3s-harden ")

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.programs_here import ran
 from tests.terminal import CHECKOUT, Terminal, screen
 
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
@@ -50,8 +52,8 @@ def locked(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def slow(seconds: float, *words: str, columns: int = 80) -> Terminal:
-    return Terminal(str(seconds), *words, program=(sys.executable, "-c", SOON + SLOW), columns=columns)
+def slow(seconds: float, *words: str, soon: str = SOON, **options: Any) -> Terminal:
+    return Terminal(str(seconds), *words, program=(sys.executable, "-c", soon + SLOW), **options)
 
 
 def test_apply_shows_the_reason_of_its_wait_and_removes_the_line(root: Path) -> None:
@@ -77,14 +79,13 @@ def test_ctrl_c_removes_the_line(root: Path) -> None:
 
 
 def test_a_run_that_is_shorter_than_the_delay_shows_nothing() -> None:
-    with Terminal("0", program=(sys.executable, "-c", SOON.replace("0.1", "600") + SLOW)) as terminal:
+    with slow(0, soon=SOON.replace("0.1", "600")) as terminal:
         assert terminal.rest() == "the report\r\n"
 
 
 @pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"LC_ALL": "C"}])
 def test_each_step_is_shown_on_one_line(environment: dict[str, str]) -> None:
-    program = (sys.executable, "-c", SOON + SLOW)
-    with Terminal("1.5", program=program, columns=60, environment=environment) as terminal:
+    with slow(1.5, columns=60, environment=environment) as terminal:
         shown = terminal.rest()
         assert terminal.end() == 0
     steps = [step for step in shown.split("\r") if step.strip()]
@@ -92,7 +93,7 @@ def test_each_step_is_shown_on_one_line(environment: dict[str, str]) -> None:
     assert any(step.startswith("k3s-harden apply: 3 of 3: /etc/\\x1b[2Jlong") for step in steps)
     assert all(len(step.rstrip("\n")) < 60 for step in steps)
     assert "\x1b" not in shown
-    assert screen(shown, 60) == ["the report", ""] or screen(shown, 60) == ["the report"]
+    assert screen(shown, 60) in (["the report", ""], ["the report"])
 
 
 def test_a_narrow_terminal_gets_no_second_line() -> None:
@@ -110,7 +111,7 @@ def test_quiet_shows_nothing() -> None:
 
 
 def test_a_redirected_report_leaves_the_line_on_the_terminal(tmp_path: Path) -> None:
-    with (tmp_path / "report").open("wb") as file, slow_into(file.fileno()) as terminal:
+    with (tmp_path / "report").open("wb") as file, slow(1.5, stdout=file.fileno()) as terminal:
         shown = terminal.rest()
     assert "3 of 3" in shown
     assert screen(shown, 80) == [""]
@@ -120,22 +121,17 @@ def test_a_redirected_report_leaves_the_line_on_the_terminal(tmp_path: Path) -> 
 def test_a_pipe_gets_no_line() -> None:
     """A pager would write to the same terminal."""
     reading, writing = os.pipe()
-    with slow_into(writing) as terminal:
+    with slow(1.5, stdout=writing) as terminal:
         os.close(writing)
         assert terminal.rest() == ""
     assert os.read(reading, 100) == b"the report\n"
     os.close(reading)
 
 
-def slow_into(descriptor: int) -> Terminal:
-    return Terminal("1.5", program=(sys.executable, "-c", SOON + SLOW), stdout=descriptor)
-
-
 def test_without_a_terminal_nothing_is_shown_and_no_thread_is_started() -> None:
     """The output is the journal of a unit, for example."""
     program = SLOW + "import threading; print(threading.active_count(), 'agent.cli.progress' in sys.modules)\n"
-    command = [sys.executable, "-c", program, "1.2"]
-    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    run = ran(sys.executable, "-c", program, "1.2", cwd=CHECKOUT)
     assert (run.stdout, run.stderr) == ("the report\n1 False\n", "")
 
 

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs_here import ran
 from tests.terminal import Terminal
 from tests.tools.generate_docs import commands
 
 CHECKOUT = Path(__file__).parents[3]
-OF_CHECK = "run k3s-harden check --help for its options"
 OF_ALL = "run k3s-harden --help for all commands"
+INVALID, OUTSIDE = "invalid value for ", "is not in the range"
 NO_OPTION = "k3s-harden has no such option"
+NO_FORMAT = "invalid value for '--format': '{}' is not one of 'auto', 'table', 'plain', 'json'"
 NO_ROLE = "invalid value for '--role': '{}' is not one of 'server', 'agent', 'auto'"
 A_ROOT = "pass the mount point of an image, or another host tree"
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "agent", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
-    )
+    return ran(sys.executable, "-m", "agent", *words, cwd=CHECKOUT)
 
 
 @pytest.mark.parametrize(
@@ -34,45 +34,25 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         ("gaet", "run gaet: k3s-harden has no such command", OF_ALL),
         ("check --formt json", "use --formt: check has no such option", "did you mean --format?"),
         ("check --k3s-verison=1.34", "use --k3s-verison: check has no such option", "did you mean --k3s-version?"),
-        ("check -x", "use -x: check has no such option", OF_CHECK),
-        ("assess --level 2", "use --level: assess has no such option", OF_CHECK.replace("check", "assess")),
-        ("check --dry-run", "use --dry-run: check has no such option", OF_CHECK),
+        ("check -x", "use -x: check has no such option", ""),
+        ("assess --level 2", "use --level: assess has no such option", ""),
+        ("check --dry-run", "use --dry-run: check has no such option", ""),
         ("--root / check", f"use --root: {NO_OPTION}", "options follow the command: k3s-harden COMMAND --root"),
         ("--versoin", f"use --versoin: {NO_OPTION}", "did you mean --version?"),
         ("--", "run k3s-harden: missing command", OF_ALL),
-        ("preflight", "run preflight: missing argument 'VERSION'", OF_CHECK.replace("check", "preflight")),
+        ("preflight", "run preflight: missing argument 'VERSION'", ""),
         ("check --role master", f"run check: {NO_ROLE.format('master')}", "did you mean server?"),
         ("apply --role worker", f"run apply: {NO_ROLE.format('worker')}", "did you mean agent?"),
         ("apply --role sever", f"run apply: {NO_ROLE.format('sever')}", "did you mean server?"),
-        ("apply --role x", f"run apply: {NO_ROLE.format('x')}", OF_CHECK.replace("check", "apply")),
-        (
-            "check --format junit",
-            "run check: invalid value for '--format': 'junit' is not one of 'auto', 'table', 'plain', 'json'",
-            OF_CHECK,
-        ),
-        (
-            "diff --format jsn",
-            "run diff: invalid value for '--format': 'jsn' is not one of 'auto', 'table', 'plain', 'json'",
-            "did you mean json?",
-        ),
-        ("check --data-dir", "run check: option '--data-dir' requires an argument", OF_CHECK),
-        ("check --quiet=1", "run check: option '--quiet' does not take a value", OF_CHECK),
-        (
-            "service-accounts --timeout 0",
-            "run service-accounts: invalid value for '--timeout': 0.0 is not in the range 1<=x<=600",
-            OF_CHECK.replace("check", "service-accounts"),
-        ),
-        (
-            "service-accounts --wait nan",
-            "run service-accounts: invalid value for '--wait': nan is not a number",
-            OF_CHECK.replace("check", "service-accounts"),
-        ),
-        (
-            "assess-node --every inf",
-            "run assess-node: invalid value for '--every': inf is not in the range 0.001<=x<=8760",
-            OF_CHECK.replace("check", "assess-node"),
-        ),
-        ("assess --node a", "use --node: assess has no such option", OF_CHECK.replace("check", "assess")),
+        ("apply --role x", f"run apply: {NO_ROLE.format('x')}", ""),
+        ("check --format junit", f"run check: {NO_FORMAT.format('junit')}", ""),
+        ("diff --format jsn", f"run diff: {NO_FORMAT.format('jsn')}", "did you mean json?"),
+        ("check --data-dir", "run check: option '--data-dir' requires an argument", ""),
+        ("check --quiet=1", "run check: option '--quiet' does not take a value", ""),
+        ("service-accounts --timeout 0", f"run service-accounts: {INVALID}'--timeout': 0.0 {OUTSIDE} 1<=x<=600", ""),
+        ("service-accounts --wait nan", f"run service-accounts: {INVALID}'--wait': nan is not a number", ""),
+        ("assess-node --every inf", f"run assess-node: {INVALID}'--every': inf {OUTSIDE} 0.001<=x<=8760", ""),
+        ("assess --node a", "use --node: assess has no such option", ""),
         ("check --root /nonexistent", "use --root /nonexistent: the directory does not exist", A_ROOT),
         ("check --root /etc/passwd", "use --root /etc/passwd: it is a regular file, not a directory", A_ROOT),
         ("check --root=", "use --root: the value is empty", "check that the variable that it comes from is set"),
@@ -81,6 +61,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: str) -> None:
     """Neither the usage of Click nor a traceback is added, and nothing is printed to standard output."""
     done = run(*call.split())
+    fix = fix or f"run k3s-harden {call.split(maxsplit=1)[0]} --help for its options"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"k3s-harden: cannot {problem}\n  fix: {fix}\n")
 
 
