@@ -404,6 +404,24 @@ def _risk(key: str, risk: Risk) -> tuple[str, ...]:
     )
 
 
+STATE_FILES = (
+    (state.STATE, "0700", "state directory"),
+    (journal.JOURNAL, "0700", "journal for `revert`: a file with mode 0600 for each run with changes"),
+    (journal.BACKUPS, "0700", "files that `--force` and `install` replaced, with mode 0600"),
+    (SAVED, "0600", "NetworkPolicies of the site that K3s replaced, until they come back"),
+    (OBSERVES, "0600", "day since which the gate observes, from a package on a running cluster"),
+    (last_run.RECORD, "0600", "version, settings and day of the last successful run, for the gate"),
+    (drift.REPORT, "0600", "previous assessment, for the daily comparison"),
+    (drift.METRICS, "0600", "metrics of that assessment, for a textfile collector"),
+    (state.DIRECTORY, "0700", "notifications of the site that wait for their delivery"),
+    (state.COMMAND, "0600", "command of the site that gets them"),
+    (state.PUBLICATION, "0600", "with `publish`: what the Node of this host should have"),
+    (state.SENT, "0600", "digest and time of what was sent to the Node last"),
+    (CONNECTIONS, "0600", "with `traffic.record-until`: who connected to pods of this node"),
+    (LOCK, "0600", "lock; empty, or the ID of the process that holds it"),
+)
+
+
 def _resources() -> str:
     built = _built()
     parts = [
@@ -460,26 +478,7 @@ def _resources() -> str:
         "## State of k3s-harden",
         table(
             ("path", "mode", "content"),
-            (
-                (f"`{state.STATE}`", "0700", "state directory"),
-                (
-                    f"`{journal.JOURNAL}`",
-                    "0700",
-                    "journal for `revert`: a file with mode 0600 for each run with changes",
-                ),
-                (f"`{journal.BACKUPS}`", "0700", "files that `--force` and `install` replaced, with mode 0600"),
-                (f"`{SAVED}`", "0600", "NetworkPolicies of the site that K3s replaced, until they come back"),
-                (f"`{OBSERVES}`", "0600", "day since which the gate observes, from a package on a running cluster"),
-                (f"`{last_run.RECORD}`", "0600", "version, settings and day of the last successful run, for the gate"),
-                (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
-                (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
-                (f"`{state.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
-                (f"`{state.COMMAND}`", "0600", "command of the site that gets them"),
-                (f"`{state.PUBLICATION}`", "0600", "with `publish`: what the Node of this host should have"),
-                (f"`{state.SENT}`", "0600", "digest and time of what was sent to the Node last"),
-                (f"`{CONNECTIONS}`", "0600", "with `traffic.record-until`: who connected to pods of this node"),
-                (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
-            ),
+            ((f"`{path}`", mode, text) for path, mode, text in STATE_FILES),
         ),
         prose("""
             While a file is replaced, its new content is in a temporary file beside it, such as

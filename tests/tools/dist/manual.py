@@ -12,14 +12,11 @@ from agent.base.errors import ExitCode
 from agent.base.host import LOCK
 from agent.harden.changes import state
 from agent.harden.changes.journal import BACKUPS, JOURNAL
-from agent.harden.changes.last_run import RECORD
 from agent.harden.gate.gate_state import OBSERVES
 from agent.harden.node.service_units import gate_instance
 from agent.harden.settings.schema import DEFAULT_SETTINGS
-from agent.verbs.drift import METRICS, REPORT
 from agent.verbs.site_policies import SAVED
-from agent.verbs.traffic_records import CONNECTIONS
-from tests.tools.generate_docs import Command, Option, commands, program_options
+from tests.tools.generate_docs import STATE_FILES, Command, Option, commands, program_options
 
 _GATE = gate_instance("k3s.service")
 _DESCRIPTION = (
@@ -34,21 +31,18 @@ applies the hardening, and requires its success. The gate of k3s.service is {_GA
 After the cause is fixed, systemd starts K3s within about a minute, and k3s-harden apply within seconds.
 """,
 )
+_IN_THE_MANUAL = {
+    JOURNAL: "Journal of all changes, for revert. Removed when the Debian package is purged.",
+    BACKUPS: "Backups of files that --force or install replaced.",
+    SAVED: "NetworkPolicies of the site that K3s replaced, for kubectl create -f.",
+    OBSERVES: "Day since which the gate observes. Written by a package on a running cluster.",
+    state.PUBLICATION: "With the setting publish: what the Node of this host should have.",
+    LOCK: "Lock of the run that makes changes.",
+}
+"""What the manual says of a path of the state instead of the reference."""
 _FILES = (
     (DEFAULT_SETTINGS, "Settings of the site; optional. k3s-harden explain settings lists them."),
-    (JOURNAL, "Journal of all changes, for revert. Removed when the Debian package is purged."),
-    (BACKUPS, "Backups of files that --force or install replaced."),
-    (SAVED, "NetworkPolicies of the site that K3s replaced, for kubectl create -f."),
-    (OBSERVES, "Day since which the gate observes. Written by a package on a running cluster."),
-    (RECORD, "Version, settings and day of the last successful run, for the gate."),
-    (REPORT, "Previous assessment, for the daily comparison."),
-    (METRICS, "Metrics of that assessment, for a textfile collector."),
-    (state.DIRECTORY, "Notifications of the site that wait for their delivery."),
-    (state.COMMAND, "Command of the site that gets them."),
-    (state.PUBLICATION, "With the setting publish: what the Node of this host should have."),
-    (state.SENT, "Digest and time of what was sent to the Node last."),
-    (CONNECTIONS, "With `traffic.record-until`: who connected to pods of this node."),
-    (LOCK, "Lock of the run that makes changes."),
+    *((path, _IN_THE_MANUAL.get(path, f"{text[0].upper()}{text[1:]}.")) for path, _, text in STATE_FILES[1:]),
 )
 _EXAMPLES = (
     ("sudo k3s-harden apply --role server", "Harden this host, before or after K3s is installed."),

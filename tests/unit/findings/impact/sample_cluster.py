@@ -88,33 +88,22 @@ def node(
     addresses += [{"type": "ExternalIP", "address": external}] * bool(external)
     labels = {"node-role.kubernetes.io/control-plane": "true"} if server else {}
     annotations = {"k3s.io/node-args": arguments} if arguments else {}
-    return thing(
-        "Node",
-        name,
-        metadata={"labels": labels, "annotations": annotations},
-        spec={"podCIDR": f"10.42.{number}.0/24"},
-        status={"addresses": addresses},
-    )
+    metadata, spec = {"labels": labels, "annotations": annotations}, {"podCIDR": f"10.42.{number}.0/24"}
+    return thing("Node", name, metadata=metadata, spec=spec, status={"addresses": addresses})
 
 
 def container(*ports: int, env: str = "", **more: Any) -> Json:
     variables = [{"name": "TARGET", "value": env}] if env else []
-    return {
-        "name": "main",
-        "image": "x",
-        "ports": [{"containerPort": port} for port in ports],
-        "env": variables,
-        **more,
-    }
+    listed = [{"containerPort": port} for port in ports]
+    return {"name": "main", "image": "x", "ports": listed, "env": variables, **more}
 
 
 def pod(name: str, own: str, address: str, *containers: Json, on: str = "n1", **spec: Any) -> Json:
     labels = {"app": name, **spec.pop("labels", {})}
     metadata = {"labels": labels, **spec.pop("metadata", {})}
     body = {"nodeName": on, "containers": list(containers) or [container(8080)], **spec}
-    return thing(
-        "Pod", name, own, metadata=metadata, spec=body, status={"podIPs": [{"ip": address}], "phase": "Running"}
-    )
+    status = {"podIPs": [{"ip": address}], "phase": "Running"}
+    return thing("Pod", name, own, metadata=metadata, spec=body, status=status)
 
 
 def service(name: str, own: str, port: int = 80, target: int = 8080, **spec: Any) -> Json:
@@ -125,14 +114,10 @@ def service(name: str, own: str, port: int = 80, target: int = 8080, **spec: Any
 
 
 def endpoints(name: str, own: str, *addresses: str, port: int = 8080) -> Json:
-    return thing(
-        "EndpointSlice",
-        f"{name}-1",
-        own,
-        metadata={"labels": {"kubernetes.io/service-name": name}},
-        endpoints=[{"addresses": [address]} for address in addresses],
-        ports=[{"port": port, "protocol": "TCP"}],
-    )
+    metadata = {"labels": {"kubernetes.io/service-name": name}}
+    listed = [{"addresses": [address]} for address in addresses]
+    ports = [{"port": port, "protocol": "TCP"}]
+    return thing("EndpointSlice", f"{name}-1", own, metadata=metadata, endpoints=listed, ports=ports)
 
 
 def policy(name: str, own: str, **spec: Any) -> Json:

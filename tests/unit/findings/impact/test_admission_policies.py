@@ -24,13 +24,9 @@ PRIVILEGED = namespace("ci", **{ENFORCE: "privileged"})
 
 def binding(role: str, subject: str, own: str = "", kind: str = "ClusterRole") -> Json:
     subject_kind, _, name = subject.partition(" ")
-    return thing(
-        "RoleBinding" if own else "ClusterRoleBinding",
-        "b",
-        own,
-        roleRef={"kind": kind, "name": role},
-        subjects=[{"kind": "User", "name": "carol"}, {"kind": subject_kind, "name": name}],
-    )
+    subjects = [{"kind": "User", "name": "carol"}, {"kind": subject_kind, "name": name}]
+    cluster = "" if own else "Cluster"
+    return thing(f"{cluster}RoleBinding", "b", own, roleRef={"kind": kind, "name": role}, subjects=subjects)
 
 
 def rejected(*objects: Json, settings: Settings = DENY, **more: Any) -> dict[str, list[str]]:

@@ -39,6 +39,10 @@ def owned(kind: str, name: str) -> list[Json]:
     return [{"controller": True, "kind": kind, "name": name}]
 
 
+def marked(kind: str, prefix: str, name: str, namespace: str) -> Json:
+    return {kind: {f"{prefix}name": name, f"{prefix}namespace": namespace}}
+
+
 def repairs(*objects: Json, **more: Any) -> dict[str, Repair]:
     found = impact(*objects, level=PodSecurityLevel.RESTRICTED, **more).breaks
     return {str(entry.object): entry.repair for entry in found if entry.topic is Topic.POD_SECURITY}
@@ -113,32 +117,13 @@ def test_a_user_of_the_template_is_not_set_again() -> None:
 @pytest.mark.parametrize(
     ("metadata", "owner"),
     [
-        (
-            {"annotations": {"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "shop"}},
-            "Helm release shop/web",
-        ),
+        (marked("annotations", "meta.helm.sh/release-", "web", "shop"), "Helm release shop/web"),
         (
             {"annotations": {"argocd.argoproj.io/tracking-id": "site:apps/Deployment:shop/web"}},
             "Argo CD Application site",
         ),
-        (
-            {
-                "labels": {
-                    "kustomize.toolkit.fluxcd.io/name": "apps",
-                    "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
-                }
-            },
-            "Flux Kustomization flux-system/apps",
-        ),
-        (
-            {
-                "annotations": {
-                    "objectset.rio.cattle.io/owner-name": "web",
-                    "objectset.rio.cattle.io/owner-namespace": "kube-system",
-                }
-            },
-            "K3s Addon kube-system/web",
-        ),
+        (marked("labels", "kustomize.toolkit.fluxcd.io/", "apps", "flux"), "Flux Kustomization flux/apps"),
+        (marked("annotations", "objectset.rio.cattle.io/owner-", "web", "kube-system"), "K3s Addon kube-system/web"),
         ({"ownerReferences": owned("Prometheus", "main")}, "Prometheus shop/main"),
         ({}, ""),
     ],
@@ -181,42 +166,29 @@ def test_probes_of_another_host_are_a_question() -> None:
 
 def test_the_rollout_of_a_deployment_is_completed() -> None:
     good = {"containers": [container(securityContext=STRICT)]}
-    old = thing(
-        "ReplicaSet",
-        "web-1",
-        "shop",
-        metadata={"ownerReferences": owned("Deployment", "web")},
-        spec={"replicas": 1, "template": {"spec": {"containers": [container()]}}},
-    )
+    spec = {"replicas": 1, "template": {"spec": {"containers": [container()]}}}
+    old = thing("ReplicaSet", "web-1", "shop", metadata={"ownerReferences": owned("Deployment", "web")}, spec=spec)
     found = repairs(controller("Deployment", good), old)
     assert Run("kubectl rollout status deployment/web --namespace shop") in found["shop/ReplicaSet/web-1"].steps
 
 
 def test_the_label_admits_all_workloads_of_a_namespace_that_no_patch_corrects() -> None:
-    needs_root = thing(
-        "Deployment",
-        "a",
-        "shop",
-        spec={"template": {"spec": {"containers": [container(securityContext={**STRICT, "runAsUser": 0})]}}},
-    )
+    as_root = {"containers": [container(securityContext={**STRICT, "runAsUser": 0})]}
+    needs_root = thing("Deployment", "a", "shop", spec={"template": {"spec": as_root}})
     on_host = controller("DaemonSet", {"containers": [container(securityContext=STRICT)], "hostNetwork": True})
     alone = only(needs_root)
     assert shlex.split(str(alone.steps[0].line))[-1].endswith("=baseline")  # type: ignore[union-attr]
     for repair in repairs(needs_root, on_host).values():
         assert repair.steps[0].line.endswith("=privileged")  # type: ignore[union-attr]
         assert repair.alternative is not None
-        assert repair.alternative.steps == (
-            Set("pod-security.exempt-namespaces", "[shop]", Location(DEFAULT_SETTINGS)),
-        )
+        exempt = Set("pod-security.exempt-namespaces", "[shop]", Location(DEFAULT_SETTINGS))
+        assert repair.alternative.steps == (exempt,)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONTROLLERS.values() if kind != "Job"])
 def test_the_command_of_a_patch_can_be_pasted(kind: str) -> None:
-    spec = {
-        "containers": [container()],
-        "initContainers": [{**container(), "name": "first"}],
-        "securityContext": {"runAsUser": 9},
-    }
+    spec = {"containers": [container()], "initContainers": [{**container(), "name": "first"}]}
+    spec = {**spec, "securityContext": {"runAsUser": 9}}
     patches = [step for step in only(controller(kind, spec)).steps if isinstance(step, Patch)]
     (words,) = (shlex.split(patch_command(patch)) for patch in patches)
     assert words[:-1] == ["kubectl", "patch", kind.lower(), "web", "--namespace", "shop", "--patch"]

@@ -19,6 +19,10 @@ def paths(*arguments: str, component: str = "kube-apiserver", role: Role = Role.
     return [str(path.path) for path in named_paths(config, DATA_DIR, role)]
 
 
+MANAGER, KUBELET = "kube-controller-manager", "kubelet"
+MIGRATION = "leader-migration-config=/a"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -39,25 +43,24 @@ def test_files_of_the_api_server(arguments: list[str], expected: list[str]) -> N
     assert paths(*arguments) == expected
 
 
-def test_files_of_the_controller_manager() -> None:
-    """It reads the file of a leader migration only if the migration is enabled."""
-    name = "kube-controller-manager"
-    assert paths("pv-recycler-pod-template-filepath-nfs=/a", component=name) == ["/a"]
-    assert paths("leader-migration-config=/a", component=name) == []
-    assert paths("leader-migration-config=/a", "enable-leader-migration=false", component=name) == []
-    assert paths("leader-migration-config=/a", "enable-leader-migration=true", component=name) == ["/a"]
-
-
-@pytest.mark.parametrize("argument", ["bootstrap-kubeconfig=/a", "boot-id-file=/a", "lock-file=/a", "log-file=/a"])
-def test_files_that_need_not_exist(argument: str) -> None:
-    """The kubelet creates them, or does without."""
-    assert paths(argument, component="kubelet") == []
-
-
-def test_a_relative_path_of_an_agent_depends_on_its_service() -> None:
-    """k3s agent does not change its directory."""
-    assert paths("client-ca-file=a.pem", component="kubelet", role=Role.AGENT) == []
-    assert paths("client-ca-file=/a.pem", component="kubelet", role=Role.AGENT) == ["/a.pem"]
+@pytest.mark.parametrize(
+    ("component", "arguments", "role", "expected"),
+    [
+        (MANAGER, ["pv-recycler-pod-template-filepath-nfs=/a"], Role.SERVER, ["/a"]),
+        # It reads the file of a leader migration only if the migration is enabled.
+        (MANAGER, [MIGRATION], Role.SERVER, []),
+        (MANAGER, [MIGRATION, "enable-leader-migration=false"], Role.SERVER, []),
+        (MANAGER, [MIGRATION, "enable-leader-migration=true"], Role.SERVER, ["/a"]),
+        # The kubelet creates them, or does without.
+        *((KUBELET, [f"{name}=/a"], Role.SERVER, []) for name in ("bootstrap-kubeconfig", "boot-id-file", "lock-file")),
+        (KUBELET, ["log-file=/a"], Role.SERVER, []),
+        # k3s agent does not change its directory, so a relative path depends on its service.
+        (KUBELET, ["client-ca-file=a.pem"], Role.AGENT, []),
+        (KUBELET, ["client-ca-file=/a.pem"], Role.AGENT, ["/a.pem"]),
+    ],
+)
+def test_files_of_other_components(component: str, arguments: list[str], role: Role, expected: list[str]) -> None:
+    assert paths(*arguments, component=component, role=role) == expected
 
 
 @pytest.mark.parametrize(

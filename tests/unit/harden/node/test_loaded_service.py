@@ -18,6 +18,7 @@ from tests.k3s_tree import put
 
 UNIT = "/etc/systemd/system/k3s.service"
 K3S = "/usr/local/bin/k3s"
+MAIN, SRV = "/etc/rancher/k3s/config.yaml", "/srv/k3s/config.yaml"
 BUS = ("busctl", "--json=short")
 MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 
@@ -67,11 +68,8 @@ def test_systemd_is_asked_instead_of_the_files(tmp_path: Path) -> None:
         ExecStartEx=[started(K3S, "server", "--name", "k3s", "--loaded")],
         NeedDaemonReload=True,
     )
-    assert [(word.text, str(word.location)) for word in unit.arguments] == [
-        ("--name", f"{UNIT}:4"),
-        ("k3s", f"{UNIT}:4"),
-        ("--loaded", UNIT),
-    ]
+    found = [(word.text, str(word.location)) for word in unit.arguments]
+    assert found == [("--name", f"{UNIT}:4"), ("k3s", f"{UNIT}:4"), ("--loaded", UNIT)]
     assert str(unit.environment["K3S_URL"].location) == f"{UNIT}:2"
     assert (unit.settings.is_loaded, unit.settings.needs_reload) == (True, True)
 
@@ -85,39 +83,31 @@ def test_the_files_are_parsed_without_an_answer(tmp_path: Path, answer: str) -> 
 @pytest.mark.parametrize(
     ("properties", "manager", "path"),
     [
-        ({}, (), "/etc/rancher/k3s/config.yaml"),
+        ({}, (), MAIN),
         ({}, ("K3S_CONFIG_FILE=/m",), "/m"),
         ({"Environment": ["K3S_CONFIG_FILE=/e"]}, ("K3S_CONFIG_FILE=/m",), "/e"),
         ({"PassEnvironment": ["K3S_CONFIG_FILE"]}, ("K3S_CONFIG_FILE=/m",), "/p"),
-        ({"UnsetEnvironment": ["K3S_CONFIG_FILE"]}, ("K3S_CONFIG_FILE=/m",), "/etc/rancher/k3s/config.yaml"),
+        ({"UnsetEnvironment": ["K3S_CONFIG_FILE"]}, ("K3S_CONFIG_FILE=/m",), MAIN),
         ({"UnsetEnvironment": ["K3S_CONFIG_FILE=/n"]}, ("K3S_CONFIG_FILE=/m",), "/m"),
         ({"EnvironmentFiles": [["/etc/k3s.env", True]]}, ("K3S_CONFIG_FILE=/m",), "/f"),
         ({"WorkingDirectory": "!/srv", "ExecStartEx": [started(K3S, "server", "-c", "../c")]}, (), "/c"),
         ({"ExecStartEx": [started(K3S, "server", "-c", "${M}")]}, ("M=/m",), "/m"),
         ({"ExecStartEx": [started(K3S, "server", "-c", "/$M", flags=("no-env-expand",))]}, ("M=m",), "/$M"),
-        ({"BindPaths": [["/srv", "/etc/rancher", False, 0]]}, (), "/srv/k3s/config.yaml"),
+        ({"BindPaths": [["/srv", "/etc/rancher", False, 0]]}, (), SRV),
         ({"BindPaths": [["/missing", "/var/none", True, 0]]}, (), None),
-        ({"BindReadOnlyPaths": [["/srv", "/var/none", True, 0]]}, (), "/etc/rancher/k3s/config.yaml"),
+        ({"BindReadOnlyPaths": [["/srv", "/var/none", True, 0]]}, (), MAIN),
         ({"InaccessiblePaths": ["-/etc/rancher/k3s/config.yaml.d"]}, (), None),
         ({"PAMName": "login"}, (), None),
         ({"RootDirectoryStartOnly": True}, (), None),
         ({"ExecStartEx": [started(K3S, "server", flags=("privileged",))]}, (), None),
         ({"ExecStartEx": [started(K3S, "server", flags=("of-a-newer-systemd",))]}, (), None),
-        (
-            {"ExecStartEx": [started(K3S, "server", flags=("ignore-failure", "no-setuid"))]},
-            (),
-            "/etc/rancher/k3s/config.yaml",
-        ),
+        ({"ExecStartEx": [started(K3S, "server", flags=("ignore-failure", "no-setuid"))]}, (), MAIN),
         ({"RootDirectory": "/r", "BindReadOnlyPaths": [["/b", "/etc", False, 0]]}, (), "/b/rancher/k3s/config.yaml"),
         ({"RootDirectory": "/r"}, (), "/r/etc/rancher/k3s/config.yaml"),
         ({"RootImage": "/r.raw"}, (), None),
         ({"TemporaryFileSystem": [["/etc", "ro"]]}, (), None),
         ({"InaccessiblePaths": ["-/etc/rancher"], "BindPaths": [["/srv", "/etc/rancher/k3s", False, 0]]}, (), None),
-        (
-            {"TemporaryFileSystem": [["/etc", ""]], "BindPaths": [["/srv", "/etc/rancher", 0, 0]]},
-            (),
-            "/srv/k3s/config.yaml",
-        ),
+        ({"TemporaryFileSystem": [["/etc", ""]], "BindPaths": [["/srv", "/etc/rancher", 0, 0]]}, (), SRV),
         ({"ProtectHome": "tmpfs", "ExecStartEx": [started(K3S, "server", "-c", "/home/c")]}, (), None),
         ({"ProtectHome": "read-only", "ExecStartEx": [started(K3S, "server", "-c", "/home/c")]}, (), "/home/c"),
         ({"PrivateTmp": True, "ExecStartEx": [started(K3S, "server", "-c", "/var/tmp/c")]}, (), None),  # noqa: S108 - as above
