@@ -187,8 +187,8 @@ def test_the_label_admits_all_workloads_of_a_namespace_that_no_patch_corrects() 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONTROLLERS.values() if kind != "Job"])
 def test_the_command_of_a_patch_can_be_pasted(kind: str) -> None:
-    spec = {"containers": [container()], "initContainers": [{**container(), "name": "first"}]}
-    spec = {**spec, "securityContext": {"runAsUser": 9}}
+    spec: Json = {"containers": [container()], "initContainers": [{**container(), "name": "first"}]}
+    spec["securityContext"] = {"runAsUser": 9}
     patches = [step for step in only(controller(kind, spec)).steps if isinstance(step, Patch)]
     (words,) = (shlex.split(patch_command(patch)) for patch in patches)
     assert words[:-1] == ["kubectl", "patch", kind.lower(), "web", "--namespace", "shop", "--patch"]
