@@ -1,4 +1,4 @@
-"""The repositories of docs/howto/mirror.md, served by a web server and used by dnf and zypper in a root directory."""
+"""The .rpm with dnf and zypper in a root directory: its dependencies, and the repositories of docs/howto/mirror.md."""
 
 from __future__ import annotations
 
@@ -143,3 +143,22 @@ def test_a_repository_without_a_key_is_not_made(dist: Path, tmp_path: Path) -> N
     with pytest.raises(CannotBuildError, match="pass KEY="):
         add(dist, tmp_path / "repositories", [])
     assert not (tmp_path / "repositories").exists()
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda distribution: distribution.name)
+def test_the_rpm_uses_the_python_of_the_distribution(
+    distribution: Distribution, new_root: Callable[[Distribution], RpmRoot], rpm: Path
+) -> None:
+    """A Python is added only where the installed one is too old. A systemd that cannot gate K3s is refused."""
+    root = new_root(distribution)
+    before = root.installed.keys()
+    # Only its checksum protects a file of a build.
+    unsigned = () if root.uses_dnf else ("--allow-unsigned-rpm",)
+    done = root.manage("install", *unsigned, str(rpm), check=False)
+    if distribution.installs is None:
+        assert "systemd >= 243" in done.stdout + done.stderr
+        assert root.installed.keys() == before
+        return
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert root.installed.keys() - before == {"k3s-harden", *distribution.installs}
+    assert root.run("/usr/bin/k3s-harden", "--version").startswith("k3s-harden ")

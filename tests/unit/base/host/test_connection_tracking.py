@@ -78,7 +78,7 @@ def test_the_file_has_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ("parts", "seen"),
     [
         ([FLOWS, MORE + message(3)], SEEN),
-        ([FLOWS, message(0x100, flags=0x12), FLOWS, MORE + message(3)], SEEN),
+        ([MORE, message(0x100, flags=0x12), FLOWS, MORE + message(3)], SEEN),
         ([message(2, struct.pack("=i", -1))] * 3, None),
     ],
     ids=["each connection once", "again after an interrupted dump", "nothing after a refusal"],

@@ -1,9 +1,12 @@
-"""Files with content at which a component exits, each with a similar valid one, and in rare forms."""
+"""Files with content at which a component exits, each with a similar valid one, in rare forms, and of all types."""
 
 from __future__ import annotations
 
+import copy
 import json
-from pathlib import PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +16,7 @@ from agent.base.yaml_reader import BoundsError
 from agent.k3s import audit_policy
 from agent.k3s.components.files.api_server_files import rejected_content
 from agent.k3s.components.files.fields import read_fields
-from agent.k3s.components.files.file_rules import FileContext
+from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_by
 from agent.k3s.roles_and_versions import Component
 from tests.component_files import ADMISSION, AUDIT, KUBELET
 
@@ -344,3 +347,40 @@ def test_the_file_of_an_admission_plugin_is_checked(content: str, *, stops: bool
     found = rejected("AdmissionConfiguration", text, FileContext(minor=37, content=read.get))
     assert bool(found) is stops
     assert all(problem.location.path in read for problem in found)
+
+
+VALID_FILES = yaml.safe_load((Path(__file__).parents[5] / "tests/data/valid_files.yaml").read_text(encoding="utf-8"))
+VALUES: tuple[Any, ...] = (None, "own", -1, 1.5, True, {}, ["own", "own"], [{}])
+
+
+def rejected_by_rules(kind: str, content: object) -> list[str]:
+    """Return what the component rejects in the content of a kind of file, without its irregular rules."""
+    whole = {"kind": kind, **content} if isinstance(content, dict) else content
+    found = rejected_by(
+        FileKind(kind, Component.API_SERVER), yaml.safe_dump(whole).encode(), PATH, FileContext(minor=37)
+    )
+    return [error.problem for error in found]
+
+
+def places(content: object) -> Iterator[tuple[Any, Any]]:
+    for key in content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ():
+        yield content, key
+        yield from places(content[key])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", VALID_FILES)
+def test_a_valid_file_meets_all_rules(kind: str) -> None:
+    """Real components accept these files (tests/k8s/test_file_rules.py)."""
+    assert rejected_by_rules(kind, VALID_FILES[kind]["content"]) == []
+
+
+@pytest.mark.parametrize("kind", VALID_FILES)
+def test_a_value_of_any_type_is_judged_in_each_field(kind: str) -> None:
+    content = copy.deepcopy(VALID_FILES[kind]["content"])
+    for holder, key in list(places(content)):
+        present = holder[key]
+        for value in VALUES:
+            holder[key] = value
+            problems = rejected_by_rules(kind, content)
+            assert problems or not (isinstance(present, str) and isinstance(value, dict))
+        holder[key] = present
