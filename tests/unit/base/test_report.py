@@ -1,4 +1,4 @@
-"""The exit code of a report."""
+"""The exit code of a report, and the owner of a repair."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from agent.base.errors import (
     UsageError,
 )
 from agent.base.model import Location
+from agent.base.repair import NO_REPAIR, FixOwner, Repair, Restart, RunVerb, Set
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
 from agent.base.value import replace
 from agent.reports import repair_texts
@@ -154,3 +155,22 @@ def test_the_exit_codes_are_those_of_the_table() -> None:
     names = ["COMPLIANT", "ERROR", "USAGE", "NOT_COMPLIANT", "PARTIAL", "LOCKED", "ENVIRONMENT"]
     assert {code.name: int(code) for code in ExitCode} == {name: number for number, name in enumerate(names)}
     assert len({code.meaning for code in ExitCode}) == len(ExitCode)
+
+
+_SETTING = Set("pod-max-pids", "4096", Location(PurePosixPath("/etc/k3s-harden/config.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("repair", "owner"),
+    [
+        (Repair((RunVerb("apply"),)), FixOwner.APPLY),
+        (Repair((RunVerb("apply", line="k3s-harden apply --root /mnt"),)), FixOwner.APPLY),
+        (Repair((_SETTING, RunVerb("apply"))), FixOwner.OPERATOR),
+        (Repair((), Restart.K3S), FixOwner.OPERATOR),
+        (Repair((), Restart.START), FixOwner.K3S),
+        (NO_REPAIR, FixOwner.NONE),
+    ],
+)
+def test_the_owner_is_who_carries_out_all_steps(repair: Repair, owner: FixOwner) -> None:
+    """The command line for the caller, with the options of the run, changes nothing."""
+    assert repair.owner is owner

@@ -1,4 +1,4 @@
-"""K3s' default arguments, compared with the lines that K3s logged at the start of the components."""
+"""K3s' default arguments, compared with lines that K3s logged, and with the values that are secure by the benchmark."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.assess.benchmark import catalogue
+from agent.assess.checks.argument_checks import ArgumentCheck
+from agent.findings.secure_defaults import SECURE_DEFAULTS, SecureDefault
 from agent.k3s.components.files.fields import read_fields
 from agent.k3s.default_arguments import Channel, DefaultArgument, Needs, defaults_of
-from agent.k3s.roles_and_versions import Component, Version
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, Component, Version
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark"
 """argument-lines.tsv has lines of K3s' log without their time, from its self-assessments for the benchmarks.
@@ -110,3 +113,22 @@ def value(component: Component, name: str, version: str) -> list[str]:
 def test_four_releases_open_the_read_only_port(version: str, port: str) -> None:
     """The kubelet ignores the 0 in the file of these releases; later releases pass it as an argument."""
     assert value(Component.KUBELET, "read-only-port", version) == [port]
+
+
+@pytest.mark.parametrize("row", SECURE_DEFAULTS, ids=lambda row: f"{row.component}-{row.name}")
+def test_a_row_names_the_control_of_its_argument(row: SecureDefault) -> None:
+    (control,) = catalogue.controls_named(row.control)
+    check = control.check
+    assert isinstance(check, ArgumentCheck)
+    assert (check.component, check.name, check.criterion) == (row.component, row.name, row.meets)
+
+
+@pytest.mark.parametrize("minor", range(23, NEWEST_KNOWN.minor + 1))
+@pytest.mark.parametrize("row", SECURE_DEFAULTS, ids=lambda row: f"{row.component}-{row.name}")
+def test_k3s_sets_a_secure_value_in_all_versions(row: SecureDefault, minor: int) -> None:
+    own = [
+        default.value
+        for default in defaults_of(row.component)
+        if default.name == row.name and default.in_version(Version(1, minor, 20))
+    ]
+    assert any(map(row.meets.accepts, own))

@@ -1,12 +1,24 @@
-"""Each place that has to know the newest minor version of Kubernetes knows it."""
+"""Each place that has to know the newest minor version of Kubernetes knows it; admission plugins of each version."""
 
 from __future__ import annotations
 
+import pytest
+
 from agent.base import package_data
+from agent.harden.guide.k3s_options import OPTIONS
+from agent.k3s.admission_configuration import is_unknown
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.components import tables
 from agent.k3s.components.tables import LAST_MINOR
-from agent.k3s.roles_and_versions import NEWEST_KNOWN, NEWEST_PREVIEW, OLDEST_COVERED, PREVIEWED, Component, Version
+from agent.k3s.roles_and_versions import (
+    NEWEST_KNOWN,
+    NEWEST_PREVIEW,
+    OLDEST_COVERED,
+    PREVIEWED,
+    Component,
+    Role,
+    Version,
+)
 from tests.k8s import binaries
 
 
@@ -53,3 +65,22 @@ def test_only_the_minor_version_is_a_preview() -> None:
         text: tables.describe_or_preview(Version.parse(text)) for text in ("1.37", "1.38", "v1.38.0+k3s1", "1.39")
     }
     assert described == {"1.37": True, "1.38": True, "v1.38.0+k3s1": False, "1.39": False}
+
+
+def test_an_unlisted_name_is_unknown_only_in_covered_versions() -> None:
+    """Other versions may have it. A removed plugin stays unknown in newer versions."""
+    for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
+        assert is_unknown("NodeRestrictions", Version(1, minor, 0))
+    for minor in (OLDEST_COVERED.minor - 1, NEWEST_KNOWN.minor + 1):
+        assert not is_unknown("NodeRestrictions", Version(1, minor, 0))
+    assert is_unknown("PodSecurityPolicy", Version(1, NEWEST_KNOWN.minor + 1, 0))
+
+
+@pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
+def test_plugins_of_the_guide_are_valid(minor: int) -> None:
+    version = Version(1, minor, 0)
+    values = [
+        row.value for row in OPTIONS if row.name == "enable-admission-plugins" and row.applies.to(Role.SERVER, version)
+    ]
+    plugins = {"AlwaysPullImages", "EventRateLimit", *",".join(values).split(",")}
+    assert {plugin for plugin in plugins if is_unknown(plugin, version)} == set()

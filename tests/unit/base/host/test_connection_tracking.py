@@ -59,8 +59,8 @@ class Kernel:
         return self.parts.pop(0)
 
 
-def connection(protocol: int, client: str, target: str, port: int) -> bytes:
-    return message(0x100, bytes(4) + end(1, protocol, client, 40000) + end(2, protocol, target, port))
+def connection(protocol: int, client: str, target: str, port: int, flags: int = 2) -> bytes:
+    return message(0x100, bytes(4) + end(1, protocol, client, 40000) + end(2, protocol, target, port), flags)
 
 
 FLOWS = connection(6, "192.0.2.9", "10.42.1.5", 8080) + connection(1, "10.0.0.1", "10.0.0.2", 0)
@@ -78,7 +78,7 @@ def test_the_file_has_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ("parts", "seen"),
     [
         ([FLOWS, MORE + message(3)], SEEN),
-        ([MORE, message(0x100, flags=0x12), FLOWS, MORE + message(3)], SEEN),
+        ([connection(17, "fd00::1", "fd00::2", 53, flags=0x12), FLOWS, MORE + message(3)], SEEN),
         ([message(2, struct.pack("=i", -1))] * 3, None),
     ],
     ids=["each connection once", "again after an interrupted dump", "nothing after a refusal"],
