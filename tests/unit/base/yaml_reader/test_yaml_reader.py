@@ -43,14 +43,9 @@ def refused(data: bytes | str, **bounds: int) -> InputError:
 
 def test_tree_keeps_lines_order_and_text() -> None:
     node = only("# a comment\nname: 0644\n\nlist:\n  - a\n  - 'b'\nempty:\n")
-    assert node == YamlMapping(
-        (
-            KeyValue("name", 2, Scalar(0o644, "0644", 2)),
-            KeyValue("list", 4, YamlSequence((Scalar("a", "a", 5), Scalar("b", "b", 6)), 5)),
-            KeyValue("empty", 7, Scalar(None, "", 7)),
-        ),
-        2,
-    )
+    name, empty = KeyValue("name", 2, Scalar(0o644, "0644", 2)), KeyValue("empty", 7, Scalar(None, "", 7))
+    listed = YamlSequence((Scalar("a", "a", 5), Scalar("b", "b", 6)), 5)
+    assert node == YamlMapping((name, KeyValue("list", 4, listed), empty), 2)
 
 
 def test_documents_are_separate() -> None:

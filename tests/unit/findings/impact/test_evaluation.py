@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from cProfile import Profile
-from pathlib import PurePosixPath
 from pstats import Stats
 
 import pytest
@@ -20,7 +19,7 @@ from agent.cluster.reader import read_role, read_running
 from agent.findings.impact import Reason, Topic, When
 from agent.findings.impact.evaluation import needed
 from agent.findings.impact.rejected_pods import answered_otherwise
-from agent.harden.settings.loading import SettingsError, load_settings
+from agent.harden.settings.loading import SettingsError
 from agent.harden.settings.schema import Settings
 from agent.reports.repair_texts import text
 from agent.verbs.impact import checked
@@ -41,6 +40,7 @@ from tests.unit.findings.impact.sample_cluster import (
     thing,
 )
 from tests.unit.findings.impact.test_traffic import DATABASE, FRONT
+from tests.unit.harden.settings.test_loading import PATH, loaded
 
 OPEN_ACCOUNT = thing("ServiceAccount", "default", "shop")
 OTHERS = [item for item in BASE if item["kind"] != "ServiceAccount" or item["metadata"]["namespace"] != "shop"]
@@ -339,13 +339,6 @@ def test_an_answer_that_was_not_predicted_is_not_certain(
     assert entry.reasons == (Reason("dry run of the pod template", found, expected),)
 
 
-PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
-
-
-def loaded(text: str) -> Settings:
-    return load_settings(text.encode(), PATH)
-
-
 def accepting(*items: str) -> Settings:
     return loaded("impact:\n  accepted:\n" + "".join(f"    - {item}\n" for item in items))
 
@@ -456,9 +449,8 @@ def test_the_work_grows_with_the_cluster_and_not_with_its_square() -> None:
                 thing("Ingress", name, own, spec={"rules": [{"http": {"paths": [path]}}]}),
                 endpoints(name, own, address),
             ]
-        settings = load_settings(b"network-policies: {namespaces: [shop]}", PurePosixPath("config.yaml"))
         profile = Profile()
-        profile.runcall(impact, *objects, settings=settings)
+        profile.runcall(impact, *objects, settings=loaded("network-policies: {namespaces: [shop]}"))
         return Stats(profile).total_calls  # type: ignore[attr-defined, no-any-return]  # typeshed lacks it
 
     few, many = calls(50), calls(200)

@@ -90,35 +90,21 @@ def test_network_policies_are_those_of_the_guide_with_two_deviations() -> None:
 
 def test_each_extra_namespace_gets_the_policy_of_default() -> None:
     first, second = objects(manifests.network_policies(["web", "123"]))[len(guide.NETWORK_POLICIES) :]
-    (model,) = (
-        policy
-        for policy in objects(manifests.network_policies())
-        if policy["metadata"] == {"name": "intra-namespace", "namespace": "default"}
-    )
+    of_default = {"name": "intra-namespace", "namespace": "default"}
+    (model,) = (policy for policy in objects(manifests.network_policies()) if policy["metadata"] == of_default)
     for name, policy in (("123", first), ("web", second)):
-        assert policy == {
-            **model,
-            "metadata": {"name": "intra-namespace", "namespace": name},
-            "spec": {
-                **model["spec"],
-                "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}]}],
-            },
-        }
+        source = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+        spec = {**model["spec"], "ingress": [{"from": [source]}]}
+        assert policy == {**model, "metadata": {"name": "intra-namespace", "namespace": name}, "spec": spec}
 
 
 @given(names=namespaces)
 def test_each_namespace_has_its_network_policies_once(names: list[str]) -> None:
-    found = [
-        (policy["metadata"]["namespace"], policy["metadata"]["name"])
-        for policy in objects(manifests.network_policies(names))
-    ]
+    described = [policy["metadata"] for policy in objects(manifests.network_policies(names))]
+    found = [(policy["namespace"], policy["name"]) for policy in described]
     assert len(found) == len(set(found))
-    assert {namespace for namespace, name in found if name == "intra-namespace"} == {
-        "kube-system",
-        "default",
-        "kube-public",
-        *names,
-    }
+    own = {namespace for namespace, name in found if name == "intra-namespace"}
+    assert own == {"kube-system", "default", "kube-public", *names}
 
 
 @given(names=namespaces)

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.base.host.tree import Tree
 from agent.harden.node.k3s_manifests import Manifests, read_manifests
 from agent.k3s.config_merge import ConfigText, merge_configuration
+from tests.fake import fake_host
+from tests.tree import Tree
 
 TOP = PurePosixPath("/m")
 
 
-class Directory:
-    """A manifests directory in a host tree."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "m").mkdir()
+class Directory(Tree):
+    """A host tree with a manifests directory."""
 
     def put(self, *names: str) -> None:
-        """Write files and their parent directories."""
         for name in names:
-            path = self.root / "m" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(name)
-
-    def link(self, name: str, target: str) -> None:
-        (self.root / "m" / name).symlink_to(target)
+            self.write(TOP / name, name)
 
     def read(self, config: str = "") -> Manifests:
-        tree = Tree(str(self.root), os.geteuid(), os.getegid())
         merged = merge_configuration([ConfigText(PurePosixPath("/c"), config.encode())])
-        return read_manifests(tree, TOP, merged)
+        return read_manifests(fake_host(self.root).tree, TOP, merged)
 
     def applied(self, config: str = "") -> set[str]:
         return {str(path.relative_to(TOP)) for path in self.read(config).applied}
@@ -42,6 +31,7 @@ class Directory:
 
 @pytest.fixture
 def manifests(tmp_path: Path) -> Directory:
+    (tmp_path / "m").mkdir()
     return Directory(tmp_path)
 
 
@@ -69,9 +59,9 @@ def test_disabled_names_are_not_applied(manifests: Directory) -> None:
 
 def test_links_to_directories_are_followed_once(manifests: Directory) -> None:
     manifests.put("a.yaml", "sub/b.yaml")
-    manifests.link("loop", ".")
-    manifests.link("again", "../m")
-    manifests.link("sub/out", "/m")
+    manifests.path("/m/loop").symlink_to(".")
+    manifests.path("/m/again").symlink_to("../m")
+    manifests.path("/m/sub/out").symlink_to("/m")
     assert manifests.applied() == {
         f"{prefix}{name}" for prefix in ("", "loop/", "again/", "sub/out/") for name in ("a.yaml", "sub/b.yaml")
     }
@@ -80,10 +70,10 @@ def test_links_to_directories_are_followed_once(manifests: Directory) -> None:
 def test_links_to_files_are_read_and_broken_links_reported(manifests: Directory) -> None:
     """K3s stops its walk at a broken link."""
     manifests.put("a.txt")
-    manifests.link("b.yaml", "a.txt")
+    manifests.path("/m/b.yaml").symlink_to("a.txt")
     assert manifests.read().applied == {TOP / "b.yaml": b"a.txt"}
     assert manifests.read().broken_links == ()
-    manifests.link("gone", "nowhere")
+    manifests.path("/m/gone").symlink_to("nowhere")
     assert manifests.read().broken_links == (TOP / "gone",)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import pytest
 import yaml
 from hypothesis import given
@@ -11,20 +9,15 @@ from hypothesis import strategies as st
 
 from agent.harden.desired.resources import admission_configuration, network_policies, policy_manifest
 from agent.harden.node.facts import assumed_facts
-from agent.harden.settings.loading import SettingsError, load_settings
-from agent.harden.settings.schema import Settings
+from agent.harden.settings.loading import SettingsError
 from agent.harden.settings.stages import stages_of
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule
 from agent.k3s.roles_and_versions import Role, Version
+from tests.unit.harden.settings.test_loading import loaded
 
-PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 VERSION = Version(1, 34, 0)
 FACTS = assumed_facts(Role.SERVER, VERSION)
 UNTIL = "stages:\n  until: 2027-03-31\n"
-
-
-def loaded(text: str) -> Settings:
-    return load_settings(text.encode(), PATH)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
@@ -13,8 +11,8 @@ from agent.harden.settings.known_controls import require_known
 from agent.harden.settings.loading import SettingsError
 from agent.harden.settings.waivers import SiteWaiver, Waivers, WaiverScope
 from agent.k3s.roles_and_versions import Role
+from tests.unit.harden.settings.test_loading import PATH
 
-PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 HERE = WaiverScope(Role.SERVER, "db-1.example.org", "2027-01-01")
 
 

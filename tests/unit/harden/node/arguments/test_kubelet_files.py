@@ -82,7 +82,7 @@ def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
     assert look(root, seen=facts("kubelet-arg: ['config=kubelet.yaml']\n")).problem
 
 
-@pytest.mark.parametrize("plant", ["dangling", "loop", "FIFO", "directory"])
+@pytest.mark.parametrize("plant", PLANTS)
 def test_other_file_types_among_kubelet_files_are_a_problem(plant: str, root: Path) -> None:
     put(root, KUBELET_DIRECTORY / "00-k3s-defaults.conf", HEAD)
     PLANTS[plant](root / KUBELET_DIRECTORY.relative_to("/") / "50-odd.conf")
