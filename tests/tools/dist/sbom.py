@@ -34,32 +34,21 @@ def sbom(epoch: int, packages: Iterable[tuple[str, str]]) -> bytes:
     references = {name: f"pkg:pypi/{name}@{metadata['Version']}" for name, metadata in libraries.items()}
     components: list[dict[str, Any]] = [
         {
-            "type": "library",
-            "bom-ref": references[name],
-            "purl": references[name],
-            "name": name,
-            "version": metadata["Version"],
+            **_component("library", references[name], name, metadata["Version"]),
             "licenses": [_licence(metadata)],
             "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(files[name].read_bytes()).hexdigest()}],
         }
         for name, metadata in libraries.items()
     ]
     for name, version in sorted(packages):
-        purl = f"pkg:deb/debian/{quote(name)}@{quote(version)}"
-        components.append({"type": "library", "bom-ref": purl, "purl": purl, "name": name, "version": version})
+        components.append(_component("library", f"pkg:deb/debian/{quote(name)}@{quote(version)}", name, version))
     dependencies = [{"ref": _PROGRAM, "dependsOn": sorted(component["bom-ref"] for component in components)}]
     for name, metadata in libraries.items():
         needs = {Requirement(text).name for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text}
         known = [references[need] for need in sorted(needs & references.keys())]
         dependencies.append({"ref": references[name], "dependsOn": known})
-    program = {
-        "type": "application",
-        "bom-ref": _PROGRAM,
-        "purl": _PROGRAM,
-        "name": "k3s-harden",
-        "version": __version__,
-        "licenses": [{"license": {"id": "Apache-2.0"}}],
-    }
+    program = _component("application", _PROGRAM, "k3s-harden", __version__)
+    program["licenses"] = [{"license": {"id": "Apache-2.0"}}]
     time = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     document: dict[str, Any] = {
         "bomFormat": "CycloneDX",
@@ -71,6 +60,10 @@ def sbom(epoch: int, packages: Iterable[tuple[str, str]]) -> bytes:
     }
     document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(document, sort_keys=True))}"
     return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def _component(kind: str, purl: str, name: str, version: str) -> dict[str, Any]:
+    return {"type": kind, "bom-ref": purl, "purl": purl, "name": name, "version": version}
 
 
 def package_urls(document: bytes) -> list[str]:

@@ -18,12 +18,8 @@ SUMMARY_LENGTH = 45
 WIDTH = 80
 VERBS = {command.name: command for command in generate_docs.commands()}
 OWN_CODES = {
-    "assess": {ExitCode.NOT_COMPLIANT, ExitCode.ENVIRONMENT},
-    "assess-node": {ExitCode.NOT_COMPLIANT, ExitCode.ENVIRONMENT},
-    "fleet": {ExitCode.NOT_COMPLIANT},
-    "gate": {ExitCode.NOT_COMPLIANT},
-    "impact": {ExitCode.NOT_COMPLIANT},
-    "preflight": {ExitCode.NOT_COMPLIANT},
+    **{key: {ExitCode.NOT_COMPLIANT, ExitCode.ENVIRONMENT} for key in ("assess", "assess-node")},
+    **{key: {ExitCode.NOT_COMPLIANT} for key in ("fleet", "gate", "impact", "preflight")},
     "revert": {ExitCode.NOT_COMPLIANT, ExitCode.PARTIAL},
 }
 """Exit codes above 1 that mean something else for a verb than for the others."""

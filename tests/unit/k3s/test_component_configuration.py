@@ -134,13 +134,8 @@ IDENTITY: dict[str, object] = {"identity": {}}
 
 
 def configuration(*providers: object, resources: object = ("secrets",)) -> bytes:
-    return json.dumps(
-        {
-            "kind": "EncryptionConfiguration",
-            "apiVersion": "apiserver.config.k8s.io/v1",
-            "resources": [{"resources": resources, "providers": providers}],
-        }
-    ).encode()
+    head = {"kind": "EncryptionConfiguration", "apiVersion": "apiserver.config.k8s.io/v1"}
+    return json.dumps({**head, "resources": [{"resources": resources, "providers": providers}]}).encode()
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,8 @@ def texts(merged: MergedConfig, key: str) -> list[str]:
 
 
 def test_plus_appends_to_lists_scalars_and_unset_keys() -> None:
-    merged = merge_configuration(
-        config(
-            "tls-san: one\nnode-label: [a=1]\n",
-            b="tls-san+: [two]\nnode-label+: b=2\nnode-taint+: [c]\n",
-            c="tls-san+: three\n",
-        )
-    )
+    second = "tls-san+: [two]\nnode-label+: b=2\nnode-taint+: [c]\n"
+    merged = merge_configuration(config("tls-san: one\nnode-label: [a=1]\n", b=second, c="tls-san+: three\n"))
     assert texts(merged, "tls-san") == ["one", "two", "three"]
     assert texts(merged, "node-label") == ["a=1", "b=2"]
     assert texts(merged, "node-taint") == ["c"]
@@ -65,12 +60,8 @@ def test_list_without_plus_drops_earlier_items() -> None:
     ours = "kube-apiserver-arg+:\n  - audit-log-maxage=30\n  - profiling=false\n"
     merged = merge_configuration(config("{}", a=ours, z="kube-apiserver-arg:\n  - profiling=false\n"))
     assert texts(merged, "kube-apiserver-arg") == ["profiling=false"]
-    assert merged.dropped == (
-        DroppedItem(
-            *("kube-apiserver-arg", "audit-log-maxage=30", Location(DROPINS / "a.yaml", 2)),
-            Location(DROPINS / "z.yaml", 1),
-        ),
-    )
+    places = (Location(DROPINS / "a.yaml", 2), Location(DROPINS / "z.yaml", 1))
+    assert merged.dropped == (DroppedItem("kube-apiserver-arg", "audit-log-maxage=30", *places),)
     single = merge_configuration(config("kubelet-arg: a=1\nnode-ip: ::1\n", z="kubelet-arg: b=2\nnode-ip: ::2\n"))
     assert [dropped.value for dropped in single.dropped] == ["a=1"]
 

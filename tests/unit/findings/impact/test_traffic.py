@@ -310,11 +310,8 @@ def test_the_proposed_rules_make_nothing_undetermined() -> None:
 def test_nothing_is_certain_if_another_program_may_enforce_policies(arguments: str) -> None:
     others = [node(name, f"10.0.0.{number}", arguments=arguments) for number, name in ((1, "n1"), (2, "n2"))]
     found = impact(*WEB, FRONT, *others, base=[item for item in BASE if item["kind"] != "Node"])
-    assert {str(entry.object): entry.is_certain for entry in found.breaks} == {
-        "Cluster": False,
-        "shop/Pod/front": False,
-        "default/Pod/web": False,
-    }
+    certain = {str(entry.object): entry.is_certain for entry in found.breaks}
+    assert certain == dict.fromkeys(("Cluster", "shop/Pod/front", "default/Pod/web"), False)
 
 
 def test_namespaces_of_the_settings_are_policed() -> None:

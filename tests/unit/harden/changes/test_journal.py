@@ -415,14 +415,8 @@ def test_a_record_that_could_not_be_read_back_is_not_written(journal: Journal, h
     assert names(Path(host.root, *JOURNAL.parts[1:])) == []
 
 
-SCALARS: st.SearchStrategy[Any] = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.sampled_from(["\0", "/\0", "\ud800", "/etc"])
-)
+_WORDS = st.sampled_from(["\0", "/\0", "\ud800", "/etc"])
+SCALARS: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | _WORDS
 ANY = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
 )

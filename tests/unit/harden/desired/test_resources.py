@@ -55,11 +55,8 @@ LEASES = Inputs(leases=NetworkLeases((NETWORK_LEASES, NETWORK_LEASES / "cbr0"), 
 @pytest.mark.parametrize("host", [SERVER, AGENT], ids=["server", "agent"])
 def test_cni_files_have_the_mode_of_the_settings(host: HostFacts) -> None:
     site = replace(Settings(), cni_file_permissions=FileMode(0o600))
-    added = [
-        item
-        for item in desired_resources(site, host, LEASES)
-        if item not in desired_resources(Settings(), host, LEASES)
-    ]
+    others = desired_resources(Settings(), host, LEASES)
+    added = [item for item in desired_resources(site, host, LEASES) if item not in others]
     assert added == [
         Directory(path=NETWORK_LEASES, mode=FileMode(0o700)),
         DefaultPermissions(path=NETWORK_LEASES, acl=file_systems.OWNER_ONLY),

@@ -51,11 +51,8 @@ def test_the_last_exec_start_is_effective(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["\\\n\n    >>/log", ">>/log 2>&1", "\\\n    >>/log 2>&1"])
 def test_arguments_of_an_openrc_script_have_lines_and_its_redirections_are_none(tmp_path: Path, end: str) -> None:
     path = "/etc/init.d/k3s-agent"
-    put(
-        tmp_path,
-        path,
-        f'#!/sbin/openrc-run\ncommand="/usr/local/bin/k3s"\ncommand_args="agent \\\n\t\'--debug\' {end}"\n',
-    )
+    text = f'#!/sbin/openrc-run\ncommand="/usr/local/bin/k3s"\ncommand_args="agent \\\n\t\'--debug\' {end}"\n'
+    put(tmp_path, path, text)
     assert arguments(tmp_path) == [("--debug", f"{path}:4")]
 
 

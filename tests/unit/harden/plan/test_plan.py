@@ -66,11 +66,8 @@ def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> Non
     plan = planned(*absent, desired=[DESIRED[2], DESIRED[1], DESIRED[0]])
     made = ["/srv", "/srv/k3s", "/srv/k3s/b", str(B), str(A)]
     assert [change.id for change in plan.changes] == made
-    assert [change.after for change in plan.changes[:3]] == [
-        directory("/srv"),
-        directory("/srv/k3s", 0o700),
-        directory("/srv/k3s/b"),
-    ]
+    expected = [directory("/srv"), directory("/srv/k3s", 0o700), directory("/srv/k3s/b")]
+    assert [change.after for change in plan.changes[:3]] == expected
     bare: dict[str, Observed] = {"/": directory("/"), **{state.id: state for state in absent}}
     then = {**bare, **{change.id: change.after for change in plan.changes}}
     before, left = ({c.id: c.before for c in plan.changes}, {c.id: (c.after,) for c in plan.changes})
@@ -131,13 +128,10 @@ def test_a_file_is_written_after_what_it_requires() -> None:
 
 
 def test_a_file_is_refused_if_what_it_requires_is_refused() -> None:
-    plan = planned(
-        UnexpectedKind(id=str(A), kind="FIFO"),
-        Sysctl(key=KEY, value="1"),
-        file(B, b"earlier\n", 0o666),
-        desired=[DESIRED[1], NEEDY],
-    )
-    assert plan.changes == (Change(file(B, b"earlier\n", 0o666), file(B, b"earlier\n")),)
+    loose = file(B, b"earlier\n", 0o666)
+    fifo, value = UnexpectedKind(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1")
+    plan = planned(fifo, value, loose, desired=[DESIRED[1], NEEDY])
+    assert plan.changes == (Change(loose, file(B, b"earlier\n")),)
     reason = f"not written: it requires {A}, which is refused, and it requires {KEY} = 0, found 1"
     assert [(refusal.id, refusal.reason) for refusal in plan.refusals][1:] == [(str(B), reason)]
     assert not plan.refusals[1].edited
@@ -192,12 +186,8 @@ def test_requirements_of_a_file_that_cannot_be_reverted_are_kept() -> None:
 def test_requirements_are_removed_after_the_file(after: State) -> None:
     own = Change(NEEDY, after)
     other = Change(directory("/srv"), directory("/srv", 0o700))
-    assert undone(GONE, other, own, RESET).changes == (
-        own,
-        replace(GONE, needs=(str(B),)),
-        other,
-        replace(RESET, needs=(str(B),)),
-    )
+    gone, reset = (replace(change, needs=(str(B),)) for change in (GONE, RESET))
+    assert undone(GONE, other, own, RESET).changes == (own, gone, other, reset)
 
 
 def test_undo_restores_unmet_requirements() -> None:

@@ -377,19 +377,13 @@ def test_every_setting_has_one_complete_row() -> None:
 
 
 STRICT = PRESETS[Profile.STRICT]
+_SWITCHES = ("deny-service-external-ips", "always-pull-images", "network-policies.new-namespaces", "seccomp-default")
+_POLICIES = ("pod-security", "network-policies", "bindings", "service-accounts")
 OFF = {
-    "deny-service-external-ips": "false",
-    "event-rate-limit": "off",
-    "always-pull-images": "false",
-    "network-policies.new-namespaces": "false",
-    "pod-max-pids": "off",
-    "seccomp-default": "false",
-    "admission-policies.pod-security": "off",
-    "admission-policies.network-policies": "off",
-    "admission-policies.bindings": "off",
-    "admission-policies.service-accounts": "off",
+    **dict.fromkeys(_SWITCHES, "false"),
+    **dict.fromkeys(("event-rate-limit", "pod-max-pids", "waivers-must"), "off"),
+    **{f"admission-policies.{name}": "off" for name in _POLICIES},
     "cni.file-permissions": "leave",
-    "waivers-must": "off",
 }
 """The setting with which a site disables each preset."""
 

@@ -151,11 +151,8 @@ def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> No
 
 def test_the_defaults_file_has_its_lines() -> None:
     argument = effective_arguments(KUBELET, facts(), KubeletFiles((own_file(),))).get("anonymous-auth")
-    assert argument == EffectiveArgument(
-        "anonymous-auth",
-        "false",
-        (Given("false", GivenBy.K3S, Location(OWN, 8), "", ANONYMOUS.format("false"), FIELD),),
-    )
+    given = Given("false", GivenBy.K3S, Location(OWN, 8), "", ANONYMOUS.format("false"), FIELD)
+    assert argument == EffectiveArgument("anonymous-auth", "false", (given,))
 
 
 def test_later_files_and_arguments_take_precedence() -> None:
