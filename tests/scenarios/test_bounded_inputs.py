@@ -218,7 +218,6 @@ def test_a_diff_of_one_long_word_ends(host: LimitedHost) -> None:
 
 
 def test_a_diff_of_a_large_file_is_not_printed(host: LimitedHost) -> None:
-    """Its size is said instead."""
     host.printed("apply")
     host.write(FILES["audit policy"], _repeated(b"a: b\n", _MIB))
     printed = host.printed("diff")

@@ -30,7 +30,6 @@ LOCALES = {
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("form", ["plain", "json", "table"])
 def test_the_locale_does_not_change_the_result(locale: str, form: str, hardened: Hardened) -> None:
-    """The exit code is the same, the JSON is valid, and there is no traceback."""
     host = hardened()
     host.environment = LOCALES[locale]
     # The program also prints file names of the host.
@@ -68,7 +67,6 @@ def test_an_empty_environment_works(host: HostTree) -> None:
 @pytest.mark.parametrize("form", ["plain", "table", "json"])
 @pytest.mark.parametrize("verb", ["apply", "assess", "check", "diff", "revert"])
 def test_a_closed_pipe_is_not_an_error(verb: str, form: str, hardened: Hardened) -> None:
-    """`check | head -1` prints no error and keeps the exit code."""
     host = hardened()
     host.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
     with pipe_without_reader() as writing:
@@ -78,7 +76,6 @@ def test_a_closed_pipe_is_not_an_error(verb: str, form: str, hardened: Hardened)
 
 @pytest.mark.parametrize("arguments", [("render", "policy"), ("explain",), ("explain", "audit-policy")])
 def test_a_closed_pipe_is_not_an_error_for_documents(arguments: tuple[str, ...]) -> None:
-    """`explain | head -1` exits with 0 and prints no error."""
     with pipe_without_reader() as writing:
         assert run(*arguments, stdout=writing, stderr=subprocess.PIPE) == (0, "", "")
 
@@ -96,7 +93,6 @@ def pipe_without_reader() -> Iterator[int]:
 
 @pytest.mark.parametrize("form", ["plain", "json", "table"])
 def test_a_full_disk_for_the_output_is_an_error(form: str, hardened: Hardened) -> None:
-    """The exit code is 1 instead of 0 if the report is lost; other exit codes are kept."""
     host = hardened()
     with Path("/dev/full").open("wb") as full:
         done = host.run("check", "--format", form, stdout=full, stderr=subprocess.PIPE)
@@ -118,7 +114,6 @@ def test_a_report_that_is_lost_after_changes_says_so(host: HostTree) -> None:
 
 
 def test_a_full_disk_for_the_output_does_not_block_k3s(hardened: Hardened) -> None:
-    """The gate exits with 0 although its log is lost. A gate that fails keeps its exit code."""
     host = hardened()
     with Path("/dev/full").open("wb") as full:
         assert host.run("gate", stdout=full, stderr=full).code == 0

@@ -129,7 +129,6 @@ def test_a_record_counts_only_with_the_key_of_its_site_or_of_its_node_there(sign
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place.named or 'all'}:{place.path}")
 def test_what_has_no_signature_never_counts(signed: Signed, place: Place) -> None:
-    """A bare record, a list of nodes, and a list beside a valid record."""
     for site, node in product(SITES, NODES):
         names = {"site": site, "other": SITES[site == SITES[0]], "node": node}
         path, expected, named = (text.format(**names) for text in place)

@@ -101,7 +101,6 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_apply_leaves_the_golden_tree(case: Case, host: HostTree) -> None:
-    """Paths, modes, owners and contents after `apply` are exactly those of golden/NAME.txt."""
     for path, content in case.files.items():
         host.write(path, content)
     if not case.kernel:

@@ -26,7 +26,6 @@ def dropin(service: str) -> str:
 
 
 def test_install_adds_the_gate_to_k3s_and_k3s_agent_before_they_exist(ready: HostTree) -> None:
-    """The unit runs this program, and each drop-in starts the unit. Only that of the server starts the timer."""
     done = ready.run("install", "--program", PROGRAM)
     assert done.code == 0, done
     assert f"ExecStart={PROGRAM} gate" in ready[GATE].read_text()
@@ -37,7 +36,6 @@ def test_install_adds_the_gate_to_k3s_and_k3s_agent_before_they_exist(ready: Hos
 
 
 def test_install_fails_on_a_tree_without_systemd(ready: HostTree) -> None:
-    """The exit code is 6, and no file is written."""
     ready[SYSTEMD].unlink()
     before = ready.entries()
     done = ready.run("install", "--program", PROGRAM)
@@ -47,7 +45,6 @@ def test_install_fails_on_a_tree_without_systemd(ready: HostTree) -> None:
 
 
 def test_a_second_install_changes_nothing(ready: HostTree) -> None:
-    """Installed files are not written again."""
     ready.run("install", "--program", PROGRAM)
     before = ready.entries()
     done = ready.run("install", "--program", PROGRAM)
@@ -112,7 +109,6 @@ def test_a_service_name_that_cannot_be_of_k3s_is_rejected(ready: HostTree, name:
 
 
 def test_an_edited_unit_is_replaced_with_a_backup(ready: HostTree) -> None:
-    """install writes the gate that this version needs, and keeps the edited file as a backup."""
     ready.run("install", "--program", PROGRAM)
     edited = ready[GATE].read_text() + "# mine\n"
     ready[GATE].write_text(edited)
@@ -123,7 +119,6 @@ def test_an_edited_unit_is_replaced_with_a_backup(ready: HostTree) -> None:
 
 
 def test_uninstall_removes_all_files_of_install(ready: HostTree) -> None:
-    """Directories that are then empty, the lock and the files of this boot are also removed; files of others stay."""
     ready.write(f"{UNITS}/k3s.service.d/50-site.conf", "[Service]\n")
     ready.write("/usr/local/share/zsh/site-functions/_site", "")
     ready["/etc/cloud"].mkdir()
@@ -171,7 +166,6 @@ def test_uninstall_asks_about_a_file_that_it_did_not_write(ready: HostTree) -> N
 
 
 def test_a_symlink_at_the_path_of_a_unit_is_refused(ready: HostTree) -> None:
-    """The symlink and its target are not changed. The command that completes the installation has its options."""
     canary = ready.write("/etc/canary", "keep\n")
     ready[UNITS].mkdir(parents=True)
     ready[GATE].symlink_to("/etc/canary")
@@ -308,7 +302,6 @@ def test_with_the_package_install_adds_the_mount_of_a_moved_data_directory(packa
 
 
 def test_with_the_package_install_replaces_a_missing_drop_in(packaged: HostTree) -> None:
-    """The drop-in that is missing in the package's directory is written to /etc."""
     packaged[f"{PACKAGED_UNITS}/k3s.service.d/zzz-k3s-harden.conf"].unlink()
     before = own_files(packaged)
     packaged.run("install", *PACKAGED_PROGRAM)

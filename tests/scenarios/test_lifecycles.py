@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.scenarios.conftest import Hardened
-from tests.scenarios.host_tree import AUDIT, DATA_DIR, DROPIN, DROPINS, KERNEL_FILE, POLICY, PSA, HostTree
+from tests.scenarios.host_tree import AUDIT, DATA_DIR, DROPIN, DROPINS, KERNEL_FILE, POLICY, PSA, SETTINGS, HostTree
 
 
 def at(host: HostTree, role: str, version: str) -> HostTree:
@@ -22,6 +22,29 @@ def test_an_upgraded_host_equals_a_new_host(hardened: Hardened) -> None:
     assert host.run("revert").code == 0
     assert host.run("apply").code == 0
     assert host.entries() == upgraded
+
+
+STAGES = (
+    "pod-security: warn, network-policies: off, service-accounts: off",
+    "pod-security: baseline, network-policies: off, service-accounts: off",
+    "network-policies: off, service-accounts: off",
+    "service-accounts: off",
+)
+"""The stages of docs/howto/running-cluster.md, one after the other; then there is none."""
+
+
+def test_the_bytes_after_each_way_back_of_a_stage_are_those_before(host: HostTree) -> None:
+    settings = [*(f"stages: {{until: 2099-03-31, {stage}}}\n" for stage in STAGES), ""]
+    seen = []
+    for text in settings:
+        host.write(SETTINGS, text)
+        assert host.run("apply").code == 0
+        seen.append(host.entries())
+    assert all(one != other for one, other in zip(seen[:3], seen[1:4]))
+    for text, before in zip(settings[::-1], seen[::-1]):
+        host.write(SETTINGS, text)
+        assert host.run("apply").code == 0
+        assert host.entries() == before, text
 
 
 def test_a_downgrade_restores_pod_security_policies_and_reports_psa_yaml(hardened: Hardened) -> None:
@@ -60,7 +83,6 @@ def test_a_server_that_becomes_an_agent_loses_server_arguments(hardened: Hardene
     [(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'), ("/etc/rancher/agent/config.yaml", "workDirectory: /a\n")],
 )
 def test_k3s_of_a_node_managed_by_rancher_is_not_configured(where: str, content: str, hardened: Hardened) -> None:
-    """The drop-in and psa.yaml are reported as obsolete, and are not written again after they are removed."""
     host = hardened()
     host.write(where, content)
     seen = host.seen("check")
@@ -79,7 +101,7 @@ def test_k3s_of_a_node_managed_by_rancher_is_not_configured(where: str, content:
 def test_apply_is_not_advised_for_a_drop_in_that_it_does_not_write(hardened: Hardened) -> None:
     """On a node that Rancher manages, an edited drop-in is neither compared nor written: the operator corrects it."""
     host = hardened()
-    host.write("/etc/k3s-harden/config.yaml", "rancher-managed: true\n")
+    host.write(SETTINGS, "rancher-managed: true\n")
     host.write(DROPIN, "kube-apiserver-arg: enable-admission-plugins=PodSecurityPolicy\n", 0o600)
     found = host.seen("check").only("admission-plugins-refused")
     assert found.location == f"{DROPIN}:1"
@@ -87,13 +109,12 @@ def test_apply_is_not_advised_for_a_drop_in_that_it_does_not_write(hardened: Har
 
 
 def test_the_settings_override_the_detection_of_rancher(host: HostTree) -> None:
-    """The host is hardened although it has a file of Rancher."""
     host.write(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n')
-    host.write("/etc/k3s-harden/config.yaml", "rancher-managed: false\n")
+    host.write(SETTINGS, "rancher-managed: false\n")
     seen = host.seen("apply")
     assert (seen.code, seen.findings) == (0, ())
     assert DROPIN in host.entries()
-    host.write("/etc/k3s-harden/config.yaml", "rancher-managed: true\n")
+    host.write(SETTINGS, "rancher-managed: true\n")
     assert host.seen("check").ids >= {"rancher-managed", "left-over"}
 
 

@@ -34,7 +34,6 @@ def dropin(host: HostTree) -> str:
     ],
 )
 def test_a_compliant_value_of_the_operator_is_not_repeated(own: str, ours: str, host: HostTree) -> None:
-    """The drop-in does not contain it, and `check` reports nothing."""
     host.write(CONFIG, f"{own}\n")
     seen = host.seen("apply")
     assert (seen.code, seen.findings) == (0, ())

@@ -43,7 +43,6 @@ def test_no_drop_in_below_a_directory_writable_by_others(host: HostTree) -> None
 def test_no_drop_in_if_a_file_that_it_names_is_not_a_regular_file(
     named: str, make: Callable[[Path], object], host: HostTree
 ) -> None:
-    """apply writes the other files; `check` and `diff` report the same reason."""
     host[named].parent.mkdir(parents=True, exist_ok=True)
     make(host[named])
     reason = f"not written: it requires {named}, which is refused"
@@ -72,7 +71,6 @@ def test_a_refused_drop_in_has_no_overridden_options(host: HostTree) -> None:
 
 
 def test_a_compliant_drop_in_is_kept_if_a_file_that_it_names_is_missing(hardened: Hardened) -> None:
-    """apply reports the missing file and does not remove the drop-in."""
     host = hardened()
     host[AUDIT].unlink()
     host[AUDIT].mkdir()
@@ -84,7 +82,6 @@ def test_a_compliant_drop_in_is_kept_if_a_file_that_it_names_is_missing(hardened
 
 
 def test_a_drop_in_of_an_older_version_is_not_an_edit(hardened: Hardened) -> None:
-    """apply repairs its mode even if it refuses to replace the content."""
     host = hardened("server", "1.24")
     older = host[DROPIN].read_bytes()
     host[DROPIN].chmod(0o644)

@@ -33,7 +33,6 @@ def ids(found: dict[str, Any], key: str) -> list[str]:
 
 @pytest.mark.parametrize("target", ["v1.37", "1.37", "v1.37.2+k3s1", "v1.37.2-k3s1"])
 def test_a_hardened_host_can_be_upgraded(target: str, hardened: Hardened) -> None:
-    """All spellings of the version are accepted."""
     found = preflight(hardened(), target)
     assert (found["exit_code"], found["would_start"], found["stays_hardened"]) == (0, True, True)
     assert (found["findings"], found["changes"], found["left_after_apply"]) == ([], [], [])
@@ -134,7 +133,6 @@ OWN = {
 def test_a_preflight_predicts_what_check_reports_after_apply(
     name: str, current: str, target: str, hardened: Hardened
 ) -> None:
-    """Both report the same errors and the same files that apply does not change."""
     host = hardened("server", current)
     for path, content in OWN[name].items():
         host.write(path, content, 0o600)
@@ -185,7 +183,6 @@ def test_a_file_that_apply_refuses_is_reported(hardened: Hardened) -> None:
 
 
 def test_a_host_without_hardening_is_compliant_after_apply(host: HostTree) -> None:
-    """This is also true if K3s is not installed."""
     host.options = ("--role", "server")
     found = preflight(host, "1.37")
     assert (found["exit_code"], found["current_k3s_version"]) == (0, "")
@@ -220,7 +217,6 @@ def test_the_next_steps_save_a_sqlite_database_where_it_is(host: HostTree) -> No
 
 
 def test_the_next_steps_check_again_after_a_fix(host: HostTree) -> None:
-    """That command has the current version; apply and the installation follow it."""
     host.options = ("--role", "agent", "--k3s-version", "1.36")
     host.write(CONFIG, "kubelet-arg: [pod-infra-container-image=x]\n")
     found = preflight(host, "1.37")
@@ -234,7 +230,6 @@ def test_the_next_steps_check_again_after_a_fix(host: HostTree) -> None:
 
 
 def test_findings_that_do_not_affect_the_upgrade_are_omitted(hardened: Hardened) -> None:
-    """check reports them for both versions."""
     host = hardened()
     host.write(CONFIG, "enable-pprof: true\ndisable-network-policy: true\n")
     assert len(host.seen("check").findings) == 2
@@ -302,7 +297,6 @@ def test_an_unsupported_version_is_a_usage_error(version: str, words: tuple[str,
 
 
 def test_a_downgrade_to_an_older_patch_is_refused(hardened: Hardened) -> None:
-    """A preflight for the installed version is allowed."""
     host = hardened()
     host.options = ("--role", "server", "--k3s-version", "v1.34.2+k3s1")
     assert host.run("preflight", "v1.34.1+k3s1").code == 2
@@ -311,7 +305,6 @@ def test_a_downgrade_to_an_older_patch_is_refused(hardened: Hardened) -> None:
 
 
 def test_the_settings_of_the_site_apply(hardened: Hardened) -> None:
-    """The version in the settings is used as the installed version."""
     host = hardened("server", "1.24")
     host.options = ("--role", "server")
     host.write(SETTINGS, "k3s-version: '1.24'\npod-security: {exempt-rancher: false}\n")

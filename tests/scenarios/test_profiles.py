@@ -47,7 +47,6 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_control_with_a_preset_is_open(version: str, host: HostTree) -> None:
-    """The newest benchmark of the version is assessed, without settings that the version does not support."""
     strict(host, "server", version)
     assert OF_STRICT & open_controls(host)
     assert host.run("apply").code == 0
@@ -61,7 +60,6 @@ def open_controls(host: HostTree) -> set[str]:
 
 
 def test_the_printed_repair_of_each_control_fixes_it(host: HostTree) -> None:
-    """All settings in the report of `assess` are one valid file, with which the controls pass."""
     strict(host)
     host[SETTINGS].unlink()
     assert host.run("apply").code == 0
@@ -108,7 +106,6 @@ def test_a_removed_default_list_is_reported_and_set_again(host: HostTree) -> Non
 
 @pytest.mark.parametrize("role", ["server", "agent"])
 def test_revert_restores_contents_modes_and_default_lists(role: str, host: HostTree) -> None:
-    """The host after revert equals the host before the first apply."""
     strict(host, role)
     before = host.entries()
     assert host.run("apply").code == 0
@@ -119,7 +116,6 @@ def test_revert_restores_contents_modes_and_default_lists(role: str, host: HostT
 
 
 def test_diff_names_the_settings_of_the_profile(host: HostTree) -> None:
-    """They are shown for each resource that they change, but not for resources of the guide or the site."""
     strict(host, settings="pod-max-pids: 100\n")
     details = host.seen("diff").details
     by = "; by the profile strict (k3s-harden explain strict: what it can break): "
@@ -135,7 +131,6 @@ def test_diff_names_the_settings_of_the_profile(host: HostTree) -> None:
 
 
 def test_values_of_the_operator_that_meet_the_controls_are_kept(host: HostTree) -> None:
-    """The drop-in repeats the operator's plugins, and does not contain the kubelet's argument."""
     strict(host)
     host.write(
         CONFIG, "kubelet-arg: [pod-max-pids=512]\nkube-apiserver-arg: [enable-admission-plugins=PodNodeSelector]\n"

@@ -198,7 +198,6 @@ def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, ru
 
 @given(start=STARTS, asked=ASKED)
 def test_apply_reports_each_path_that_is_still_not_compliant(start: Start, asked: PlannedRun) -> None:
-    """Such a file is `edited` or `refused`. Without such a file, no finding has the remediation `apply`."""
     with made(start) as host:
         settle(host, asked)
         request = Request(Overrides(role=asked.role, k3s_version=asked.version), force=asked.force)

@@ -51,7 +51,6 @@ ON_SERVERS = {"audit-policy": AUDIT, "policy": POLICY, "psa": PSA}
 def test_render_prints_the_bytes_that_apply_writes(
     role: str, version: str, hardened: Hardened, program: LoadedProgram
 ) -> None:
-    """The documents are the files of `apply` on a new host."""
     host = hardened(role, version)
     written = {"sysctl": KERNEL_FILE, "k3s-config": DROPIN, **(ON_SERVERS if role == "server" else {})}
     for what, path in written.items():
@@ -157,7 +156,6 @@ def test_the_encryption_of_the_settings_is_kept(tmp_path: Path, program: LoadedP
 
 
 def test_an_embedded_token_is_only_in_a_private_file(tmp_path: Path, program: LoadedProgram) -> None:
-    """The document has mode 0600 and a warning, and so has the file on the host."""
     token, output = tmp_path / "token", tmp_path / "user-data"
     token.write_text(f"{TOKEN}\n")
     words = ("render", "cloud-init", *DOWNLOAD, "--role", "agent", "--join", SERVER_URL, "--embed-token", str(token))
@@ -174,7 +172,6 @@ def test_an_embedded_token_is_only_in_a_private_file(tmp_path: Path, program: Lo
 
 @pytest.mark.parametrize("content", ["", "two words\n", "two\nlines\n", "\x1b[2J"])
 def test_a_file_without_a_token_is_rejected(content: str, tmp_path: Path, program: LoadedProgram) -> None:
-    """Its content is not printed."""
     token = tmp_path / "token"
     token.write_text(content)
     words = ("--embed-token", str(token), "--output", str(tmp_path / "user-data"))
@@ -187,7 +184,6 @@ def test_a_file_without_a_token_is_rejected(content: str, tmp_path: Path, progra
 
 
 def test_cloud_init_contains_the_settings_and_their_files(tmp_path: Path, program: LoadedProgram) -> None:
-    """The files are unchanged and have the paths of the host; the role is added."""
     policy, waivers, site = (tmp_path / name for name in ("audit.yaml", "waivers.yaml", "site.yaml"))
     policy.write_bytes(program.run("render", "audit-policy").stdout.encode())
     waivers.write_text("- control: vm.panic_on_oom\n  reason: the database's own")
@@ -199,7 +195,6 @@ def test_cloud_init_contains_the_settings_and_their_files(tmp_path: Path, progra
 
 
 def test_cloud_init_does_not_change_settings_with_a_role(tmp_path: Path, program: LoadedProgram) -> None:
-    """The document uses their role, version and data directory."""
     site = tmp_path / "site.yaml"
     site.write_text("role: agent\nk3s-version: v1.33.4+k3s1\ndata-dir: /srv/k3s\n")
     files = cloud_init(program, "--config", str(site), "--join", SERVER_URL)
@@ -225,7 +220,6 @@ def test_cloud_init_does_not_change_settings_with_a_role(tmp_path: Path, program
 def test_cloud_init_rejects_invalid_or_contradictory_settings(
     settings: str, words: tuple[str, ...], tmp_path: Path, program: LoadedProgram
 ) -> None:
-    """Errors are: another role, a file to which the role cannot be appended, and a missing file."""
     site = tmp_path / "site.yaml"
     site.write_text(settings)
     done = program.run("render", "cloud-init", *DOWNLOAD, "--config", str(site), *words)

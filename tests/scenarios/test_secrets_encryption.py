@@ -89,7 +89,6 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_encryption_is_enabled_only_if_that_is_safe(case: Case, host: HostTree) -> None:
-    """`auto` never changes it for existing data; `on`, `off` and `leave` are applied as set."""
     for path, content in case.files.items():
         host.write(path, content, 0o600)
     if case.setting != "auto":
@@ -139,7 +138,6 @@ def test_on_does_not_remove_the_option_from_the_first_start(host: HostTree) -> N
 
 @pytest.mark.parametrize("provider", [ENCRYPTED, SECRETBOX])
 def test_encryption_stays_enabled(provider: str, hardened: Hardened) -> None:
-    """The drop-in keeps the option if K3s has data and a key on disk, also after an upgrade."""
     host = hardened("server", "1.24")
     host.write(STATE_DB, "data", 0o600)
     host.write(CREDENTIALS, provider, 0o600)
@@ -285,7 +283,6 @@ def test_revert_keeps_the_whole_drop_in_if_the_state_could_not_be_determined(sta
 
 
 def test_a_forced_revert_keeps_an_edited_drop_in_as_a_backup(hardened: Hardened, pristine: HostTree) -> None:
-    """The drop-in that remains still enables encryption."""
     host = started(hardened())
     host.edit(DROPIN)
     edited = host[DROPIN].read_bytes()

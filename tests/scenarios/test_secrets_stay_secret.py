@@ -75,7 +75,6 @@ def state_and_drop_in(host: HostTree) -> bytes:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_no_secret_is_printed_or_copied(name: str, host: HostTree) -> None:
-    """The configuration contains the secret in many notations, valid and invalid."""
     plant(host)
     host.write(CONFIG, CONFIGURATIONS[name].encode("utf-8", "surrogateescape"), 0o600)
     assert SECRET not in output_of_all_verbs(host)
@@ -132,7 +131,6 @@ def test_the_backup_of_a_replaced_file_is_readable_by_root_only(hardened: Harden
 
 
 def test_a_secret_in_a_manifest_that_looks_like_a_placeholder_is_not_shown(hardened: Hardened) -> None:
-    """The finding contains only the location."""
     host = hardened()
     host.write(f"{DATA_DIR}/server/manifests/own.yaml", f"kind: Secret\nstringData:\n  password: <{SECRET}>\n")
     texts = output_of_all_verbs(host) + host.run("assess", "-v").stdout
@@ -195,11 +193,11 @@ def combinations() -> dict[str, str]:
 
 @pytest.mark.parametrize("place", ["drop-ins", "our drop-in"])
 def test_no_planted_secret_is_in_any_output(place: str, hardened: Hardened) -> None:
-    """The files contain more than 100 combinations of key and notation. Each verb that reads the host is run."""
     host = hardened()
     planted = combinations()
     assert len(planted) > 100
     texts = []
+    plant(host)
     if place == "drop-ins":
         for secret, text in planted.items():
             host.write(f"{DROPINS}/{secret[-4:]}.yaml", text, 0o600)

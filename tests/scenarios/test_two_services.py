@@ -30,7 +30,6 @@ def test_each_gate_uses_the_role_of_its_service(both: HostTree, service: str, ro
 
 
 def test_the_gates_do_not_undo_each_other(both: HostTree) -> None:
-    """After each gate ran once, neither makes changes."""
     for service in ("k3s", "k3s-agent"):
         assert both.run("gate", *VERSION, "--service", service).code == 0
     before = both.entries()
@@ -55,7 +54,6 @@ def two_servers(host: HostTree) -> HostTree:
 
 
 def test_a_left_over_service_does_not_decide(two_servers: HostTree) -> None:
-    """The enabled service counts, wherever it is in the alphabet; the other one is a note."""
     seen = two_servers.seen("apply", *VERSION)
     assert seen.code == 0
     assert seen.only("service-not-assessed").message.startswith("k3s-old.service starts K3s, too")
@@ -86,7 +84,6 @@ def test_two_services_of_which_none_is_enabled_are_not_chosen_silently(two_serve
 
 
 def test_a_service_that_does_not_exist_is_an_error(two_servers: HostTree) -> None:
-    """The error has the services that exist."""
     refused = two_servers.run("check", *VERSION, "--unit", "k3s-east.service")
     assert refused.code == 2
     assert "use one of k3s-old.service, k3s.service" in refused.stderr

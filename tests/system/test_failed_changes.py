@@ -61,7 +61,6 @@ def test_read_only_kernel_values_that_are_compliant_exit_0(real_machine: Machine
 
 
 def test_a_read_only_etc_exits_4_and_other_changes_are_made(machine: Machine) -> None:
-    """Each file in /etc is reported. The next run can change nothing and exits with 6."""
     machine.make_read_only("/etc")
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 4
@@ -77,7 +76,6 @@ def test_a_read_only_etc_exits_4_and_other_changes_are_made(machine: Machine) ->
 
 @pytest.mark.parametrize("place", ["/run", "/var/lib"])
 def test_nothing_changes_if_the_run_cannot_be_recorded(machine: Machine, place: str) -> None:
-    """If the lock or the journal cannot be written, the exit code is 6."""
     before = machine.tree(*PLACES)
     machine.make_read_only(place)
     run = machine.harden("apply", *SERVER)
@@ -102,7 +100,6 @@ def fill(machine: Machine, directory: str) -> None:
 
 
 def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
-    """No temporary file is left. The run exits with 4 and lists the failed changes."""
     machine.harden("apply", *OLDER_SERVER)
     before = machine.entry(POLICY)
     assert before is not None
@@ -119,7 +116,6 @@ def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
 
 
 def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine: Machine) -> None:
-    """The run exits with 1 if the journal cannot be written."""
     machine.path("/var/lib/k3s-harden").mkdir(mode=0o700)
     fill(machine, "/var/lib/k3s-harden")
     before = machine.tree(*PLACES)
@@ -140,7 +136,6 @@ def protect(machine: Machine, flag: str, path: str) -> None:
 
 @pytest.mark.parametrize("flag", ["+i", "+a"])
 def test_an_immutable_file_is_refused_with_the_chattr_command(machine: Machine, flag: str) -> None:
-    """Other changes are made; the exit code is 4."""
     path = machine.write(PARAMETERS, "kernel.panic=3\n")
     protect(machine, flag, PARAMETERS)
     run = machine.harden("apply", "--force", *SERVER)
@@ -172,7 +167,6 @@ def test_the_error_about_an_immutable_directory_has_the_chattr_command(machine: 
     [(DATA, 0o777, 0), (DATA, 0o755, NOBODY), ("/etc/rancher/k3s", 0o755, NOBODY), ("/etc/sysctl.d", 0o777, 0)],
 )
 def test_a_parent_that_others_can_write_is_refused(machine: Machine, path: str, mode: int, owner: int) -> None:
-    """Nothing is written below it, and its mode does not change."""
     for parent in [*reversed(Path(path).parents), Path(path)]:
         machine.path(parent).mkdir(exist_ok=True)
     machine.path(path).chmod(mode)

@@ -9,14 +9,13 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from agent.base.errors import ExitCode, HardenError, HostError
 from agent.base.host import Host
 from agent.base.host.paths import Distrusted
-from agent.base.host.tree import LARGEST_READ
 from agent.base.host.writable_tree import WritableTree
 from agent.base.model import Absent, Directory, File, UnexpectedKind, Unreadable
 from agent.base.report import ItemStatus, Report
@@ -49,54 +48,46 @@ class Fuse:
 
 
 class FailingTree(WritableTree):
-    """Each operation fails as documented: most with HostError, observations with Unreadable."""
+    """Each operation fails as documented: observations with Unreadable, and those in GUARDED with HostError."""
 
     fuse: Fuse = Fuse()
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | UnexpectedKind | Unreadable:
-        if self.fuse.burns(f"look {path}"):
+        if self.fuse.burns(f"observe {path}"):
             return Unreadable(id=str(path), reason="Input/output error")
         return super().observe(path)
 
-    def read(self, path: PurePosixPath, largest: int = LARGEST_READ) -> bytes | None:
-        self.fuse.guard(f"read {path}")
-        return super().read(path, largest)
-
-    def names(self, path: PurePosixPath) -> tuple[str, ...]:
-        self.fuse.guard(f"list {path}")
-        return super().names(path)
-
     def distrusted(self, path: PurePosixPath) -> Distrusted | None:
-        failed = self.fuse.burns(f"trust {path}")
+        failed = self.fuse.burns(f"distrusted {path}")
         return Distrusted("Input/output error") if failed else super().distrusted(path)
 
-    def write(self, file: File) -> None:
-        self.fuse.guard(f"write {file.path}")
-        super().write(file)
 
-    def overwrite(self, path: PurePosixPath, content: bytes) -> None:
-        self.fuse.guard(f"overwrite {path}")
-        super().overwrite(path, content)
+READS = ("observe", "distrusted", "read", "names")
+GUARDED = (
+    *READS[2:],
+    "write",
+    "overwrite",
+    "make_directory",
+    "remove_file",
+    "remove_temporary",
+    "remove_directory",
+    "rename",
+)
 
-    def make_directory(self, expected: Directory) -> None:
-        self.fuse.guard(f"create {expected.path}")
-        super().make_directory(expected)
 
-    def remove_file(self, path: PurePosixPath) -> None:
-        self.fuse.guard(f"remove {path}")
-        super().remove_file(path)
+def guarded(name: str) -> Callable[..., Any]:
+    """Return the operation of this name that fails when the fuse burns."""
+    real = getattr(WritableTree, name)
 
-    def remove_temporary(self, path: PurePosixPath) -> None:
-        self.fuse.guard(f"remove the temporary of {path}")
-        super().remove_temporary(path)
+    def call(tree: FailingTree, what: Any, *more: Any) -> Any:
+        tree.fuse.guard(f"{name} {getattr(what, 'path', what)}")
+        return real(tree, what, *more)
 
-    def remove_directory(self, path: PurePosixPath) -> bool:
-        self.fuse.guard(f"remove directory {path}")
-        return super().remove_directory(path)
+    return call
 
-    def rename(self, path: PurePosixPath, name: str) -> None:
-        self.fuse.guard(f"rename {path}")
-        super().rename(path, name)
+
+for _name in GUARDED:
+    setattr(FailingTree, _name, guarded(_name))
 
 
 class FailingHost(Host):
@@ -199,7 +190,6 @@ BEGINNINGS = pytest.mark.parametrize(
 def test_a_failure_is_reported_and_the_next_run_is_compliant(
     in_memory: Path, begin: Callable[[Path], RepeatedHost]
 ) -> None:
-    """Exit code and items are correct after each failure."""
     tree = begin(in_memory)
     calls, ended = run_without_failures(tree)
     tree.reset()
@@ -244,7 +234,7 @@ class Wrong:
 
 
 def changes(call: str) -> bool:
-    return call.partition(" ")[0] not in {"look", "read", "list", "trust"}
+    return call.partition(" ")[0] not in READS
 
 
 def run_without_failures(tree: RepeatedHost) -> tuple[list[str], dict[str, Entry]]:

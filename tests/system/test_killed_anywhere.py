@@ -32,7 +32,6 @@ STATE = "/var/lib/k3s-harden"
 LOCK = "/run/k3s-harden.lock"
 TEMPORARY = re.compile(r"\..*\.k3s-harden")
 IMPORTED = re.compile(r'\.(pyc?|so)"')
-PROGRAM = "usr/local/bin/k3s-harden"
 
 CALLS = (
     "openat,write,pwrite64,ftruncate,fchmod,fchown,fsync,mkdirat,renameat,renameat2,unlinkat,"
@@ -255,7 +254,6 @@ def while_it_is_undone(runs: Runs, place: Path) -> Scenario:
     ids=lambda begin: begin.__name__,
 )
 def test_apply_and_revert_recover_from_a_kill_at_any_call(runs: Runs, begin: Callable[[Runs, Path], Scenario]) -> None:
-    """No file is partial, the next apply ends compliant, and revert restores the start."""
     scenario = begin(runs, runs.place / "start")
     old = without_state(read(scenario.start))
     at = runs.changing_calls(scenario.start, *scenario.words)
@@ -269,7 +267,6 @@ def test_apply_and_revert_recover_from_a_kill_at_any_call(runs: Runs, begin: Cal
 
 
 def test_a_keyboard_interrupt_leaves_no_temporary_files(runs: Runs) -> None:
-    """No file is partial, no success is reported, and the next apply completes."""
     scenario = on_a_new_host(runs, runs.place / "start")
     at = runs.changing_calls(scenario.start, *scenario.words)
     ended = without_state(read(runs.root))
@@ -285,59 +282,8 @@ def test_a_keyboard_interrupt_leaves_no_temporary_files(runs: Runs) -> None:
         assert list(ended_wrong(runs, ("revert",), {0}, scenario.origin)) == [], number
 
 
-def with_systemd(place: Path) -> Path:
-    """Lay out a host on which the gate can be installed."""
-    new_host(place)
-    for path in (PROGRAM, "usr/lib/systemd/systemd"):
-        (place / path).parent.mkdir(parents=True, exist_ok=True)
-        (place / path).write_text("#!/bin/sh\n")
-        (place / path).chmod(0o755)
-    return place
-
-
-INSTALL = ("install", "--program", f"/{PROGRAM}", *SERVER)
-UNINSTALL = ("uninstall", "--program", f"/{PROGRAM}", *SERVER)
-
-
-@pytest.mark.parametrize(
-    ("verb", "opposite"), [(INSTALL, UNINSTALL), (UNINSTALL, INSTALL)], ids=["install", "uninstall"]
-)
-def test_a_kill_of_install_or_uninstall_is_repaired_by_the_next_run(
-    runs: Runs, verb: tuple[str, ...], opposite: tuple[str, ...]
-) -> None:
-    """No file is partial, the same verb then completes, and the opposite verb leaves no file."""
-    start = with_systemd(runs.place / "start")
-    runs.start_from(start)
-    empty = files_of(runs.root)
-    if verb is UNINSTALL:
-        assert runs(*INSTALL)[0] == 0
-        runs.keep_as(start)
-    old = files_of(runs.root)
-    at = runs.changing_calls(start, *verb)
-    assert len(at) > 10
-    ended = files_of(runs.root)
-    for number in at:
-        runs.start_from(start)
-        assert runs.traced(*verb, kill_at=number)[0] == -signal.SIGKILL, number
-        for path, content in files_of(runs.root).items():
-            assert content in {old.get(path), ended.get(path)} or TEMPORARY.fullmatch(Path(path).name), (path, number)
-        assert runs(*verb)[0] == 0, number
-        assert files_of(runs.root) == ended, number
-        runs(*opposite)
-        assert files_of(runs.root) == (empty if opposite is UNINSTALL else old), number
-
-
-def files_of(root: Path) -> dict[str, bytes]:
-    return {
-        path: node.content
-        for path, node in without_state(read(root)).items()
-        if node.kind == "file" and not path.startswith("/proc/")
-    }
-
-
 @pytest.mark.parametrize("verb", ["assess", "drift"])
 def test_a_kill_while_a_report_is_written_leaves_the_old_or_the_new_report(runs: Runs, verb: str) -> None:
-    """The next run removes the temporary files."""
     start = runs.place / "start"
     new_host(start)
     runs.start_from(start)

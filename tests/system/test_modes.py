@@ -56,7 +56,6 @@ def put_before(machine: Machine, expected: Mapping[str, Entry], state: State) ->
 
 
 def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, expected: Mapping[str, Entry]) -> None:
-    """Each created directory and file has its documented mode."""
     for umask in UMASKS:
         clear(machine)
         assert machine.harden("apply", *SERVER, umask=umask).returncode == 0
@@ -81,7 +80,6 @@ def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, expect
 def test_existing_paths_get_the_same_modes(
     machine: Machine, expected: Mapping[str, Entry], state: State, umasks: Sequence[int]
 ) -> None:
-    """apply corrects other modes and owners of each managed directory and file."""
     for umask in umasks:
         clear(machine)
         put_before(machine, expected, state)
@@ -92,7 +90,6 @@ def test_existing_paths_get_the_same_modes(
 
 @pytest.mark.parametrize("state", [State(0o777, 0), State(0o751, NOBODY)], ids=["0777", "of nobody"])
 def test_revert_restores_the_earlier_modes(machine: Machine, expected: Mapping[str, Entry], state: State) -> None:
-    """Earlier modes are restored even if they were too open."""
     put_before(machine, expected, state)
     before = machine.tree(*PLACES)
     machine.harden("apply", *SERVER)
@@ -103,7 +100,6 @@ def test_revert_restores_the_earlier_modes(machine: Machine, expected: Mapping[s
 
 @pytest.mark.parametrize(("mode", "group"), [(0o711, 0), (0o750, 4), (0o2755, 4), (0o700, 0)])
 def test_existing_parents_are_not_changed(machine: Machine, mode: int, group: int) -> None:
-    """A parent directory that only root can write keeps its mode and group."""
     parents = ("/etc/sysctl.d", "/etc/rancher", "/etc/rancher/k3s", "/var/lib/rancher", DATA)
     for parent in parents:
         path = machine.path(parent)

@@ -36,7 +36,6 @@ def start(machine: Machine, *words: str) -> subprocess.Popen[str]:
 
 
 def test_only_one_of_twenty_concurrent_applies_changes_the_host(machine: Machine) -> None:
-    """The host is compliant, and a concurrent check does not fail."""
     applies = [start(machine, "apply", *SERVER) for _ in range(20)]
     codes = set()
     while any(run.poll() is None for run in applies):
@@ -76,7 +75,6 @@ def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> 
 
 
 def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
-    """Each run that does not wait in vain has the exit code of a single run, and the file is complete at all times."""
     report = machine.path("/srv/report.json")
     words = ("assess", "--format", "json", "--output", "/srv/report.json", *SERVER)
     alone = machine.harden(*words)
@@ -89,7 +87,6 @@ def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
 
 
 def test_thirty_mixed_runs_leave_complete_files(machine: Machine) -> None:
-    """Changes, reports and drift checks at once; a final revert restores the start."""
     before, values = machine.tree(*PLACES), machine.kernel_values()
     verbs_ = (
         ("apply", *SERVER),
@@ -112,7 +109,6 @@ def test_thirty_mixed_runs_leave_complete_files(machine: Machine) -> None:
 
 
 def test_a_waiting_run_continues_when_the_holder_is_killed(machine: Machine) -> None:
-    """Nothing changes while another process holds the lock."""
     machine.write("/run/k3s-harden.lock", "", mode=0o600)
     holder = machine.start("flock", "--no-fork", "/run/k3s-harden.lock", "sleep", "600")
     try:

@@ -83,7 +83,6 @@ def test_a_run_that_needs_the_journal_is_repeated_with_sudo(host: Machine, verb:
 
 
 def test_diff_shows_readable_resources(host: Machine) -> None:
-    """A changed kernel value is shown beside unreadable files."""
     host.harden("apply", *SERVER)
     host.set_kernel({"kernel.panic": "0"})
     run = as_nobody(host, "diff", *SERVER)
@@ -94,7 +93,6 @@ def test_diff_shows_readable_resources(host: Machine) -> None:
 
 @pytest.mark.parametrize("what", ["sysctl", "audit-policy", "policy", "psa", "k3s-config"])
 def test_render_needs_no_root(host: Machine, what: str) -> None:
-    """render prints the same as for root, without warnings."""
     words = ("render", what, *SERVER)
     run = as_nobody(host, *words)
     assert (run.returncode, run.stderr) == (0, "")
@@ -104,7 +102,6 @@ def test_render_needs_no_root(host: Machine, what: str) -> None:
 @pytest.mark.parametrize("hardened", [False, True], ids=["new", "hardened"])
 @pytest.mark.parametrize("words", [("apply", *SERVER), ("revert",), ("revert", "--last", "--force")], ids="-".join)
 def test_writing_verbs_require_root(host: Machine, words: tuple[str, ...], *, hardened: bool) -> None:
-    """apply and revert exit 1, print the command with sudo, and change nothing."""
     if hardened:
         host.harden("apply", *SERVER)
     before, values = host.tree(*PLACES), host.kernel_values()
@@ -116,7 +113,6 @@ def test_writing_verbs_require_root(host: Machine, words: tuple[str, ...], *, ha
 
 
 def test_an_unreadable_settings_file_is_an_error(host: Machine) -> None:
-    """Without its settings, check stops."""
     host.write("/etc/k3s-harden/config.yaml", "role: server\n", mode=0o600)
     run = as_nobody(host, "check", *SERVER)
     assert run.returncode in {1, 2}

@@ -23,7 +23,6 @@ def observed(machine: Machine, control: str) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize(("source", "name"), [("", "token"), ("/token", "")])
 def test_a_bind_mount_opens_what_a_directory_closes(machine: Machine, source: str, name: str) -> None:
-    """A process of user 65534 reads the file through the mount."""
     token = machine.path(f"{SERVER_DIRECTORY}/token")
     token.parent.mkdir(parents=True)
     token.write_text("secret\n")

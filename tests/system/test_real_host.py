@@ -77,7 +77,6 @@ def traced(machine: Machine, *words: str) -> list[str]:
 def test_apply_hardens_this_host_and_the_running_kernel(
     machine: Machine, words: tuple[str, ...], expected: dict[str, int]
 ) -> None:
-    """The kernel has the guide's values, each path its mode and owner, and check is compliant."""
     before = machine.tree(*PLACES)
     run = machine.harden("apply", *words)
     assert (run.returncode, run.stderr) == (0, "")
@@ -94,7 +93,6 @@ def test_apply_hardens_this_host_and_the_running_kernel(
 
 @pytest.mark.parametrize("words", [SERVER, AGENT], ids=["server", "agent"])
 def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) -> None:
-    """revert restores files, directories, modes and live kernel values."""
     machine.write(PARAMETERS, "# an administrator's\nkernel.panic = 5\n", mode=0o640)
     machine.set_kernel({"kernel.panic": "5"})
     before, values = machine.tree(*PLACES), machine.kernel_values()
@@ -125,7 +123,6 @@ def test_a_second_apply_makes_no_changes(machine: Machine) -> None:
 @pytest.mark.parametrize("hardened", [False, True], ids=["new", "hardened"])
 @pytest.mark.parametrize("verb", ["check", "diff", "render"])
 def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: bool) -> None:
-    """check, diff and render change nothing, on a compliant host and on one that is not."""
     if hardened:
         machine.harden("apply", *SERVER)
     words = ("policy", "--k3s-version", "1.34") if verb == "render" else SERVER
@@ -134,7 +131,6 @@ def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: b
 
 @pytest.mark.strace
 def test_apply_changes_only_managed_paths(machine: Machine) -> None:
-    """apply opens for writing, creates, renames and removes only its files, the lock and kernel values."""
     touched = {path for line in traced(machine, "apply", *SERVER) for path in named(line)}
     values = {f"/proc/sys/{key.replace('.', '/')}" for key in START}
     assert {path for path in touched - values if not OURS.fullmatch(path)} == {"/run/k3s-harden.lock"}

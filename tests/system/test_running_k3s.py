@@ -17,7 +17,6 @@ pytestmark = pytest.mark.root
 
 K3S = "/usr/local/bin/k3s"
 RAN = "/run/k3s-was-run"
-AUDIT = "/var/lib/rancher/k3s/server/audit.yaml"
 
 
 def install(machine: Machine, version: str, mode: int = 0o755, owner: int = 0, path: str = K3S) -> None:
@@ -90,7 +89,6 @@ def test_the_start_time_of_k3s_has_a_resolution_below_one_second(machine: Machin
     ],
 )
 def test_similar_process_names_are_not_k3s(machine: Machine, line: str, name: str) -> None:
-    """kubectl, an editor and this program do not determine the role."""
     with running(machine, line, name):
         run = machine.harden("check")
     assert run.returncode == 2
@@ -118,7 +116,6 @@ def test_a_k3s_in_another_pid_namespace_is_ignored(machine: Machine, way: str) -
 
 
 def test_two_roles_at_once_are_an_error(machine: Machine) -> None:
-    """The user must select one."""
     with running(machine, "k3s server"), running(machine, "k3s agent", "k3s-agent"):
         run = machine.harden("check")
         seen = report(machine, "check", "--role", "agent")
@@ -128,7 +125,6 @@ def test_two_roles_at_once_are_an_error(machine: Machine) -> None:
 
 
 def test_a_k3s_that_started_before_the_change_needs_a_restart(machine: Machine) -> None:
-    """After a restart, check no longer reports it."""
     with running(machine, "k3s server"):
         time.sleep(1.1)  # start times have a resolution of one second
         done = report(machine, "apply", "--k3s-version", "1.34", "--accept-impact")
@@ -136,7 +132,7 @@ def test_a_k3s_that_started_before_the_change_needs_a_restart(machine: Machine) 
         assert done["exit_code"] == 0
         assert "restart-needed" in findings(done) & findings(seen)
         finding = next(finding for finding in seen["findings"] if finding["id"] == "restart-needed")
-        assert AUDIT in finding["message"]
+        assert all(f"/var/lib/rancher/k3s/server/{name}.yaml" in finding["message"] for name in ("audit", "psa"))
         assert finding["repair"]["text"] == "systemctl restart k3s"
     with running(machine, "k3s server"):
         assert "restart-needed" not in findings(report(machine, "check", "--k3s-version", "1.34"))
@@ -181,7 +177,6 @@ def test_the_version_is_read_from_the_installed_program(machine: Machine, path: 
 def test_a_k3s_program_that_others_can_write_is_not_run(
     machine: Machine, path: str, mode: int, owner: int, mode_of_directory: int
 ) -> None:
-    """The version is assumed, and the evidence contains the reason."""
     install(machine, "v1.24.17+k3s1", mode, owner, path)
     if path != K3S:
         machine.path(K3S).symlink_to(path)
@@ -207,7 +202,6 @@ def test_a_k3s_program_that_others_can_write_is_not_run(
     ],
 )
 def test_the_version_is_assumed_if_the_program_prints_none(machine: Machine, script: str) -> None:
-    """The fact is reported as an assumption."""
     machine.write(K3S, script, mode=0o755)
     seen = report(machine, "check", "--role", "server")
     assert fact(seen, "K3s version")[0].endswith(" assumed")

@@ -223,7 +223,6 @@ SCENARIOS = settings(
 @example(files=tree(a="vm.panic_on_oom=" + "1" * (1 << 20) + "\nvm.overcommit_memory=1"))
 @example(files=tree(a="vm.overcommit_memory=1\n" + "#" * (1 << 20) + "\nvm.overcommit_memory=2"))
 def test_at_boot_agrees_with_systemd_sysctl(machine: Machine, files: list[SysctlFile]) -> None:
-    """For any files, at_boot returns the value of each key after systemd-sysctl ran."""
     agrees(machine, SysctlReader.SYSTEMD, files)
 
 
@@ -235,7 +234,6 @@ def test_at_boot_agrees_with_systemd_sysctl(machine: Machine, files: list[Sysctl
 @example(files=tree(a="vm.overcommit_memory=" + "1" * (1 << 20)))
 @example(files=[*tree(zz="vm.panic_on_oom=1"), SysctlFile(SYSCTL_CONF, b"vm.panic_on_oom=2")])
 def test_at_boot_agrees_with_sysctl_system(machine: Machine, files: list[SysctlFile]) -> None:
-    """For any files, at_boot returns the value of each key after `sysctl --system` ran."""
     agrees(machine, SysctlReader.PROCPS, files)
 
 
@@ -265,7 +263,6 @@ def test_at_boot_agrees_with_both_programs_about_a_file(machine: Machine, reader
 
 
 def test_integer_agrees_with_the_kernel() -> None:
-    """For each spelling, integer() returns the number that the kernel stores, or None if it rejects the text."""
     words = "0 1 10 010 08 0x1f 0X1F 0x 0xg -1 -0x10 --1 +1 one 1a 1. 1,2 00 00x1 1_0 \xa01 ١"
     limits = "2147483647 2147483648 -2147483648 -2147483649 4294967297 18446744073709551617"
     spaced = ("", " ", "- 1", "1 2", "1\t2", "1 # comment", "1# comment", " 1", "\t1", "\v1", "1\v", "1\r")

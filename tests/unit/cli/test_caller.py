@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from agent.base.repair import Run, RunVerb
 from agent.cli.caller import caller
+from tests.k3s_tree import fresh
 from tests.programs_here import ran
 
 CHECKOUT = Path(__file__).parents[3]
@@ -30,8 +30,7 @@ def script(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    subprocess.run([CHECKOUT / ".ci/disposable-host", tmp_path / "my host"], check=True)
-    return tmp_path / "my host"
+    return fresh(tmp_path / "my host")
 
 
 def advised(*command: str | Path, path: str = os.environ["PATH"], cwd: Path = CHECKOUT) -> str:

@@ -60,13 +60,6 @@ def test_help_fits_a_terminal_with_40_columns() -> None:
     assert "Settings file." in run("check", "--help", environment={"COLUMNS": "40"}).stdout
 
 
-def test_help_lists_drift_and_no_option_that_edits_files_of_the_user() -> None:
-    """Cron runs drift. Typer's option --install-completion edits .bashrc."""
-    shown = run("--help").stdout
-    assert "\n  drift " in shown
-    assert "--install-completion" not in shown
-
-
 @pytest.mark.parametrize("columns", ["40", "80", "120"])
 def test_help_lists_each_verb_below_its_topic(columns: str) -> None:
     shown = run("--help", environment={"COLUMNS": columns}).stdout.splitlines()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.k3s_tree import fresh
 from tests.programs_here import ran
 from tests.terminal import CHECKOUT, Terminal, screen
 
@@ -36,9 +36,7 @@ print("the report")
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    path = tmp_path / "root"
-    subprocess.run([CHECKOUT / ".ci/disposable-host", path], check=True)
-    return path
+    return fresh(tmp_path / "root")
 
 
 @contextmanager

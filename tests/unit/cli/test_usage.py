@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED
 from tests.programs_here import ran
 from tests.terminal import Terminal
 from tests.tools.generate_docs import commands
@@ -18,6 +19,15 @@ INVALID, OUTSIDE = "invalid value for ", "is not in the range"
 NO_OPTION = "k3s-harden has no such option"
 NO_FORMAT = "invalid value for '--format': '{}' is not one of 'auto', 'table', 'plain', 'json'"
 NO_ROLE = "invalid value for '--role': '{}' is not one of 'server', 'agent', 'auto'"
+NO_VERSION = (
+    "use --k3s-version: it must be a K3s version such as v1.28.5+k3s1 or 1.28"
+    f" (this release knows v{OLDEST_COVERED.family} to v{NEWEST_KNOWN.family})"
+)
+NO_DATA_DIR = "use --data-dir: it must be an absolute path without `..`"
+OF_RENDER = "run k3s-harden render --help for all commands"
+A_VERSION = "omit the option, or pass a value such as --k3s-version v1.28.15+k3s1"
+A_DATA_DIR = "omit the option, or pass a value such as --data-dir /srv/k3s"
+A_FILE = "name an existing regular file that this user can read"
 A_ROOT = "pass the mount point of an image, or another host tree"
 
 
@@ -56,6 +66,12 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         ("check --root /nonexistent", "use --root /nonexistent: the directory does not exist", A_ROOT),
         ("check --root /etc/passwd", "use --root /etc/passwd: it is a regular file, not a directory", A_ROOT),
         ("check --root=", "use --root: the value is empty", "check that the variable that it comes from is set"),
+        ("check --k3s-version=", f"{NO_VERSION}; found ''", A_VERSION),
+        ("check --k3s-version 2.1", f"{NO_VERSION}; found '2.1'", A_VERSION),
+        ("check --data-dir /srv/../k3s", f"{NO_DATA_DIR}; found '/srv/../k3s'", A_DATA_DIR),
+        ("check --config /no/such/file", "use /no/such/file: the file does not exist", A_FILE),
+        ("revert --role server", "use --role: revert has no such option", ""),
+        ("render everything", "run everything: k3s-harden render has no such command", OF_RENDER),
     ],
 )
 def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: str) -> None:

@@ -96,9 +96,14 @@ def pod(name: str, namespace: str, labels: dict[str, str], address: str) -> dict
     return {"metadata": metadata, "spec": {"containers": [container], "nodeName": "node-1"}, "status": status}
 
 
-def with_two_pods() -> ApiServer:
+@pytest.fixture
+def two_pods(root: Path) -> Iterator[Host]:
+    """A server on which K3s runs, with two pods."""
     pods = [pod("web", "default", {"app": "web"}, "10.42.0.5"), pod("client", "shop", {"app": "client"}, "10.42.0.6")]
-    return ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
+    api = ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
+    with api.running():
+        with_api(root, api)
+        yield host_of(root, RUNNING)
 
 
 def settings_of(root: Path, text: str) -> None:
@@ -107,84 +112,71 @@ def settings_of(root: Path, text: str) -> None:
     path.write_text(text)
 
 
+def breaks_at_once(report: Report) -> list[str]:
+    return [finding.message for finding in report.findings if finding.id == "breaks-at-once"]
+
+
 @pytest.mark.parametrize(
     ("step", "named"),
     [("pod-security: warn", {"default/Pod/web"}), ("network-policies: off", {"default/Pod/web", "shop/Pod/client"})],
     ids=["policies", "level"],
 )
 def test_each_step_that_adds_something_asks_and_names_only_what_breaks_by_it(
-    root: Path, step: str, named: set[str]
+    two_pods: Host, root: Path, step: str, named: set[str]
 ) -> None:
     """Until it is accepted; a run afterwards has nothing to ask."""
-    api = with_two_pods()
-    with api.running():
-        with_api(root, api)
-        host = host_of(root, RUNNING)
-        settings_of(root, POSTPONED)
-        check_and_apply.apply(host, REQUEST)
-        before = (root / POLICY).read_bytes()
-        settings_of(root, f"stages: {{until: 2099-01-01, {step}}}\n")
-        report = check_and_apply.apply(host, REQUEST)
-        found = [finding.message for finding in report.findings if finding.id == "breaks-at-once"]
-        names = {message.partition(" breaks ")[0].partition(" may break ")[0] for message in found}
-        assert {name for name in names if "/Pod/" in name} == named
-        assert (int(report.exit_code), (root / POLICY).read_bytes()) == (3, before)
-        assert check_and_apply.apply(host, REQUEST, accept_impact=True).has_changed
-        assert not [found for found in check_and_apply.apply(host, REQUEST).findings if found.id == "breaks-at-once"]
+    settings_of(root, POSTPONED)
+    check_and_apply.apply(two_pods, REQUEST)
+    before = (root / POLICY).read_bytes()
+    settings_of(root, f"stages: {{until: 2099-01-01, {step}}}\n")
+    report = check_and_apply.apply(two_pods, REQUEST)
+    names = {message.partition(" breaks ")[0].partition(" may break ")[0] for message in breaks_at_once(report)}
+    assert {name for name in names if "/Pod/" in name} == named
+    assert (int(report.exit_code), (root / POLICY).read_bytes()) == (3, before)
+    assert check_and_apply.apply(two_pods, REQUEST, accept_impact=True).has_changed
+    assert not breaks_at_once(check_and_apply.apply(two_pods, REQUEST))
 
 
 @pytest.mark.parametrize("day", ["2099-01-01", "2001-01-01"])
-def test_objects_that_the_settings_accept_do_not_stop_apply_even_after_their_last_day(root: Path, day: str) -> None:
-    api = with_two_pods()
+def test_objects_that_the_settings_accept_do_not_stop_apply_even_after_their_last_day(
+    two_pods: Host, root: Path, day: str
+) -> None:
     accepted = f"{{object: default/Pod/web, reason: no other client, expires: {day}}}"
-    with api.running():
-        with_api(root, api)
-        host = host_of(root, RUNNING)
-        settings_of(root, POSTPONED)
-        check_and_apply.apply(host, REQUEST)
-        settings_of(root, f"stages: {{until: 2099-01-01, pod-security: warn}}\nimpact: {{accepted: [{accepted}]}}\n")
-        report = check_and_apply.apply(host, REQUEST)
-    named = [finding.message for finding in report.findings if finding.id == "breaks-at-once"]
+    settings_of(root, POSTPONED)
+    check_and_apply.apply(two_pods, REQUEST)
+    settings_of(root, f"stages: {{until: 2099-01-01, pod-security: warn}}\nimpact: {{accepted: [{accepted}]}}\n")
+    named = breaks_at_once(check_and_apply.apply(two_pods, REQUEST))
     assert named
     assert not any("default/Pod/web" in message for message in named)
 
 
-def test_impact_says_that_not_all_open_connections_were_read(root: Path) -> None:
-    api = ApiServer(samples.NEW, {"/version": lambda handler: handler.send(200, VERSION)})
+@pytest.mark.parametrize(("number", "is_said"), [(MOST_TRACKED, True), (1, False)])
+def test_impact_says_that_not_all_open_connections_were_read(two_pods: Host, number: int, *, is_said: bool) -> None:
     one = TrackedConnection("TCP", "10.42.0.6", "10.42.0.5", 80)
-
-    def notes(*seen: TrackedConnection) -> str:
-        host = replace(host_of(root, RUNNING), connections=lambda: seen)
-        return "\n".join(impact_on_server(host, REQUEST, observe_situation(host, REQUEST)).notes)
-
-    with api.running():
-        with_api(root, api)
-        assert f"more than the {MOST_TRACKED} open connections" in notes(*[one] * MOST_TRACKED)
-        assert "more than" not in notes(one)
+    host = replace(two_pods, connections=lambda: (one,) * number)
+    notes = "\n".join(impact_on_server(host, REQUEST, observe_situation(host, REQUEST)).notes)
+    assert (f"more than the {MOST_TRACKED} open connections" in notes) == is_said
 
 
-def test_apply_reads_the_records_of_all_nodes_in_their_directory(root: Path) -> None:
+def test_apply_reads_the_records_of_all_nodes_in_their_directory(two_pods: Host, root: Path) -> None:
     """They show that nobody uses the port."""
-    api = with_two_pods()
     directory = root / "var/lib/k3s-harden/connections"
 
     def named() -> list[str]:
-        report = check_and_apply.apply(host_of(root, RUNNING), REQUEST)
-        return [found.message for found in report.findings if found.id in ("breaks-at-once", "impact-unknown")]
+        found = check_and_apply.apply(two_pods, REQUEST).findings
+        return [finding.message for finding in found if finding.id in ("breaks-at-once", "impact-unknown")]
 
     def asks_about_the_port() -> bool:
         return any(message.startswith("default/Pod/web may break at once") for message in named())
 
-    now = int(host_of(root).now())
+    now = int(two_pods.now())
     record = Record("node-1", "0" * 16, now - 90_000, now, watched=86_400)
-    with api.running():
-        with_api(root, api)
-        assert asks_about_the_port()
-        directory.mkdir(parents=True)
-        (directory / "node-1.json").write_bytes(record_content(record))
-        assert not asks_about_the_port()
-        (directory / "node-1.json").write_bytes(b"")
-        (message,) = named()
+    assert asks_about_the_port()
+    directory.mkdir(parents=True)
+    (directory / "node-1.json").write_bytes(record_content(record))
+    assert not asks_about_the_port()
+    (directory / "node-1.json").write_bytes(b"")
+    (message,) = named()
     assert "/var/lib/k3s-harden/connections/node-1.json:1: it is damaged or incomplete" in message
 
 

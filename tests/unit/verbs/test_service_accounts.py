@@ -1,4 +1,4 @@
-"""service-accounts with a kubectl that has a cluster in memory, and with invalid output of kubectl."""
+"""service-accounts: default tokens and new namespaces in a cluster in memory, and invalid output of kubectl."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from agent.base.errors import HostError
 from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.repair import Run, RunVerb
-from agent.base.report import Report
+from agent.base.report import Item, Report
 from agent.base.value import replace
-from agent.harden.settings.schema import Settings
+from agent.harden.settings.loading import load_settings
+from agent.harden.settings.schema import DEFAULT_SETTINGS, Profile, Settings
 from agent.reports import repair_texts
 from agent.verbs.service_accounts import KubectlAccess, change_default_tokens
 from tests.fake import Programs, fake_host, in_memory
@@ -116,43 +117,78 @@ def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host)
 class Cluster:
     """A kubectl and its cluster: by namespace, the value of the field; None without an account, ... if not set."""
 
-    def __init__(self, **values: object) -> None:
+    def __init__(self, *names: str, pods: Sequence[str] = (), **values: object) -> None:
+        self.annotations: dict[str, dict[str, str]] = {name: {} for name in (*names, *values)}
         self.accounts: dict[str, dict[str, Any]] = {
             name: {} if value is ... else {"automountServiceAccountToken": value}
             for name, value in values.items()
             if value is not None
         }
-        self.namespaces = [*values]
         self.bindings: list[dict[str, Any]] = []
+        self.policies: dict[str, str] = {}
+        """By namespace, the values of the labels of this program and of K3s."""
+        self.pods = pods
+        """The namespace of each."""
+        self.created: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.at_patch: dict[str, Callable[[Cluster], str]] = {}
         """By namespace, what happens instead of its patch; returns the error of kubectl."""
+        self.at_delete = ""
         self.is_up = True
+        self.server = "a"
+        """The name of the server on which kubectl runs."""
 
     def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = 0) -> Completed:
         """Answer as kubectl does."""
         del timeout, largest_output
-        self.asked.append(argv[1] if argv[2] != "rolebindings,clusterrolebindings" else "bindings")
+        _, verb, kind, *rest = argv
+        self.asked.append(verb if kind != BINDINGS[2] else "bindings")
         if not self.is_up:
             return Completed(1, "", "The connection to the server was refused\n")
-        if argv[2] == "namespaces":
-            return namespaces(*self.namespaces)
-        if argv[2] == "networkpolicies":
-            return Completed(0, "", "")
-        if argv[1] == "get":
-            accounts = [
+        if kind == "--raw" or kind.startswith("/"):
+            return Completed(1, "", "Error from server (Forbidden): no")
+        if verb == "get":
+            return Completed(0, self._listed(kind), "")
+        if verb == "patch":
+            return self._patched(rest[1].removeprefix("--namespace="), json.loads(rest[2].removeprefix("--patch=")))
+        if verb == "annotate":
+            key, is_set, value = rest[1].partition("=")
+            _merge(self.annotations[rest[0]], {key.removesuffix("-"): value if is_set else None})
+        elif verb == "create":
+            self.created.append(json.loads(Path(kind.removeprefix("--filename=")).read_text()))
+            self.policies[self.created[-1]["metadata"]["namespace"]] = "true,"
+        elif self.at_delete:
+            return Completed(1, "", self.at_delete)
+        else:
+            del self.policies[rest[0].removeprefix("--namespace=")]
+        return Completed(0, "", "")
+
+    def _listed(self, kind: str) -> str:
+        if kind == "networkpolicies":
+            return "".join(f"{name},{labels}\n" for name, labels in self.policies.items())
+        if kind == "pods":
+            return " ".join(self.pods)
+        if kind == "namespaces":
+            items = [{"metadata": {"name": name, "annotations": found}} for name, found in self.annotations.items()]
+        elif kind == "serviceaccounts":
+            items = [
                 {**account, "metadata": {"namespace": name, "annotations": account.get("annotations", {})}}
                 for name, account in self.accounts.items()
             ]
-            items = accounts if argv[2] == "serviceaccounts" else self.bindings
-            return Completed(0, json.dumps({"items": items}), "")
-        name = argv[4].removeprefix("--namespace=")
+        else:
+            items = self.bindings
+        return json.dumps({"items": items})
+
+    def _patched(self, name: str, patch: dict[str, Any]) -> Completed:
         if name in self.at_patch:
             return Completed(1, "", f"Warning: deprecated\n{self.at_patch[name](self)}\n")
-        patch = json.loads(argv[5].removeprefix("--patch="))
         _merge(self.accounts[name].setdefault("annotations", {}), patch.pop("metadata")["annotations"])
         _merge(self.accounts[name], patch)
         return Completed(0, json.dumps(self.accounts[name].get("automountServiceAccountToken", "")).strip('"'), "")
+
+    @property
+    def records(self) -> dict[str, str]:
+        return {key.rpartition("/")[2]: value for key, value in self.annotations["kube-system"].items()}
 
 
 def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
@@ -266,7 +302,7 @@ def _is_forbidden(_: Cluster) -> str:
 
 def _is_deleted(cluster: Cluster) -> str:
     del cluster.accounts["default"]
-    cluster.namespaces.remove("default")
+    del cluster.annotations["default"]
     return "Error from server (NotFound): namespaces not found"
 
 
@@ -321,3 +357,128 @@ def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:
     programs = Programs({(KUBECTL, named, *NAMESPACES[1:]): Completed(1, "", "refused\n")})
     with pytest.raises(HostError, match=r"^cannot get namespaces: refused$"):
         disable(replace(host, run=programs), KubectlAccess(f"/{KUBECONFIG}"))
+
+
+# --- NetworkPolicies of new namespaces ---
+
+ON = replace(Settings(), new_namespaces=True)
+GUIDE = ("default", "kube-system", "kube-public")
+DECISION = "k3s-harden.internal/network-policies"
+
+
+def with_namespaces(*names: str, pods: Sequence[str] = ()) -> Cluster:
+    cluster = Cluster(*GUIDE, "kube-node-lease", *names, pods=pods)
+    cluster.policies = dict.fromkeys(GUIDE, ",0a1b")
+    return cluster
+
+
+def run(
+    host: Host, cluster: Cluster, settings: Settings = ON, *, undo: bool = False, dry_run: bool = False
+) -> dict[str, Item]:
+    put(Path(host.root), "etc/hostname", cluster.server)
+    host = replace(host, run=cluster)
+    report = change_default_tokens(host, settings, KubectlAccess(), undo=undo, dry_run=dry_run)
+    return {item.id: item for item in report.items if not item.id.endswith("/default")}
+
+
+def test_a_namespace_without_pod_gets_the_policy_of_the_guide_once(host: Host) -> None:
+    cluster = with_namespaces("shop", "storage")
+    settings = replace(ON, exempt_namespaces=("storage",))
+    found = run(host, cluster, settings)
+    assert [(name, item.status.value) for name, item in found.items()] == [
+        ("record of a", "changed"),
+        ("NetworkPolicy shop/intra-namespace", "changed"),
+    ]
+    (policy,) = cluster.created
+    labels = {"k3s-harden.internal/new-namespace": "true"}
+    assert policy["metadata"] == {"name": "intra-namespace", "namespace": "shop", "labels": labels}
+    assert policy["spec"]["ingress"][0]["from"][0]["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "shop"
+    }
+    assert run(host, cluster, settings) == {}
+
+
+def test_it_is_off_by_default_and_on_in_the_strict_profile(host: Host) -> None:
+    assert run(host, cluster := with_namespaces("shop"), Settings()) == {}
+    assert cluster.created == []
+    assert load_settings(None, DEFAULT_SETTINGS, Profile.STRICT).new_namespaces
+
+
+def test_a_namespace_with_pods_keeps_its_traffic_until_it_is_accepted(host: Host) -> None:
+    cluster = with_namespaces("shop", pods=["shop", "kube-system"])
+    for item in [run(host, cluster)["NetworkPolicy shop/intra-namespace"] for _ in range(2)]:
+        assert item.status.value == "kept"
+        assert item.detail.startswith("not created, because the namespace has pods: ")
+        assert item.repair.steps[-1] == Run(f"sudo k3s kubectl annotate namespace shop {DECISION}=accepted")
+    assert cluster.created == []
+    cluster.annotations["shop"][DECISION] = "accepted"
+    assert run(host, cluster)["NetworkPolicy shop/intra-namespace"].status.value == "changed"
+
+
+def test_a_policy_of_the_site_stays(host: Host) -> None:
+    cluster = with_namespaces("shop")
+    cluster.policies["shop"] = ","
+    run(host, cluster)
+    run(host, cluster, undo=True)
+    assert (cluster.created, cluster.policies) == ([], {**dict.fromkeys(GUIDE, ",0a1b"), "shop": ","})
+
+
+@pytest.mark.parametrize("way", ["undo", "removed setting", "postponed policies"])
+def test_what_was_created_is_removed(host: Host, way: str) -> None:
+    cluster = with_namespaces("shop")
+    run(host, cluster)
+    cluster.policies["taken-over"] = "true,0a1b"  # K3s applies it from a manifest now
+    settings = {
+        "undo": ON,
+        "removed setting": Settings(),
+        "postponed policies": replace(ON, stage_network_policies=False, stages_until="2099-01-01"),
+    }[way]
+    cluster.at_delete = "Error from server (Forbidden): no"
+    assert (
+        run(host, cluster, settings, undo=way == "undo")["NetworkPolicy shop/intra-namespace"].status.value == "failed"
+    )
+    assert cluster.records, "the next run repeats it"
+    cluster.at_delete = ""
+    assert set(run(host, cluster, settings, undo=way == "undo")) == {
+        "NetworkPolicy shop/intra-namespace",
+        "record of a",
+    }
+    assert (cluster.records, set(cluster.policies)) == ({}, {*GUIDE, "taken-over"})
+
+
+@pytest.mark.parametrize("by", ["annotation", "settings"])
+def test_a_namespace_that_becomes_exempt_loses_the_policy(host: Host, by: str) -> None:
+    cluster = with_namespaces("shop")
+    run(host, cluster)
+    settings = replace(ON, exempt_namespaces=("shop",)) if by == "settings" else ON
+    if by == "annotation":
+        cluster.annotations["shop"][DECISION] = "exempt"
+    run(host, cluster, settings)
+    assert cluster.policies.keys() == {*GUIDE}
+
+
+def test_servers_with_different_settings_do_not_fight(host: Host) -> None:
+    """The older record applies; the other server reports, whether its setting is off or exempts other namespaces."""
+    cluster = with_namespaces("shop", "storage")
+    run(host, cluster)
+    others = (Settings(), replace(ON, exempt_namespaces=("storage",)))
+    cluster.server = "b"
+    for settings in others:
+        item = run(host, cluster, settings)["network-policies.new-namespaces"]
+        assert (item.status.value, "server a " in item.detail) == ("kept", True)
+    cluster.server = "a"
+    assert run(host, cluster) == {}
+    assert cluster.policies.keys() == {*GUIDE, "shop", "storage"}
+    item = run(host, cluster, Settings())["network-policies.new-namespaces"]
+    assert "server b has it on" in item.detail
+    assert cluster.policies.keys() == {*GUIDE, "shop", "storage"}
+    cluster.server = "b"
+    run(host, cluster, others[1])
+    assert cluster.policies.keys() == {*GUIDE, "shop"}
+
+
+def test_a_dry_run_writes_nothing(host: Host) -> None:
+    cluster = with_namespaces("shop")
+    found = run(host, cluster, dry_run=True)
+    assert {item.status.value for item in found.values()} == {"differs"}
+    assert (cluster.created, cluster.records) == ([], {})

@@ -40,7 +40,6 @@ def test_they_are_valid_in_each_version(job: AssessmentJob, minor: int) -> None:
 
 
 def test_a_pod_has_the_least_rights_that_reading_needs() -> None:
-    """Its user is no user of the node; it has one capability, no token and no network, and runs on every node."""
     template = objects(ONE)["Job"]["spec"]["template"]["spec"]
     (container,) = template.pop("containers")
     context = container["securityContext"]
