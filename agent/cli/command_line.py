@@ -91,8 +91,8 @@ def whole_program() -> typer.Typer:
     from agent.cli.settings_commands import settings
 
     program = _with_commands(*COMMANDS)
-    program.add_typer(documents)
-    program.add_typer(settings)
+    for group in (documents, settings):
+        program.add_typer(group, rich_help_panel=COMMANDS["explain"].topic)
     return program
 
 
@@ -121,7 +121,8 @@ def _with_commands(*names: str) -> typer.Typer:
             help=text,
             short_help=summary(text),
             epilog=epilog(command.example, command.codes, command.success, command.own),
-            hidden=command.hidden,
+            hidden=not command.topic,
+            rich_help_panel=command.topic,
             context_settings=dict(command.context),
         )(expand(command.function, command.without))
     return program

@@ -6,6 +6,7 @@ import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from inspect import getdoc
+from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
@@ -66,26 +67,16 @@ def epilog(
     return f"{_KEEPS_LINES}Example:\n  {shown}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
 
 
-_GROUPS = {
-    "Harden": ("apply", "check", "diff", "revert"),
-    "Start": ("install", "uninstall", "bypass", "service-accounts"),
-    "Verify": ("assess", "impact", "record-traffic", "preflight", "drift"),
-    "Fleet": ("fleet", "publish"),
-    "Reference": ("explain", "render", "settings"),
-}
-"""The commands by their topic in the help of the program."""
-
-
 class Grouped(TyperGroup):
     """The program, whose help lists the commands by topic."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as in Click
         """Write each group with its commands, whose texts are in one column."""
         longest = max(map(len, self.commands)) * (_WIDTH > _NARROW)
-        for title, names in _GROUPS.items():
-            commands = [(name, self.commands[name]) for name in names if name in self.commands]
-            with formatter.section(title):
-                formatter.write_dl([(name.ljust(longest), one.get_short_help_str(_WIDTH)) for name, one in commands])
+        commands: list[Any] = [command for command in self.commands.values() if not command.hidden]
+        for topic, inside in groupby(commands, key=lambda command: command.rich_help_panel):
+            with formatter.section(topic):
+                formatter.write_dl([(one.name.ljust(longest), one.get_short_help_str(_WIDTH)) for one in inside])
 
 
 def summary(text: str) -> str:

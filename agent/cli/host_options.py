@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from agent.base.host import Host
     from agent.harden.settings.schema import Overrides
@@ -47,14 +48,15 @@ class HostOptions(Value):
     node: str = ""
     """The name of the Node whose root directory is `root`, in a pod."""
 
-    def host(self) -> Host:
+    def host(self, *others: tuple[str, object]) -> Host:
         """Return this machine, or the host tree that --root names.
 
-        Raises UsageError if there is no such directory, or if it is empty and that is not allowed.
+        Commands in reports repeat the options of the run, and `others`. Raises UsageError if there is no such
+        directory, or if it is empty and that is not allowed.
         """
         from agent.base.host import Host
 
-        CALLER.set(self.caller)
+        CALLER.set(partial(self.caller, *others))
         if self.root == "/" and not self.node:
             return Host.real()
         if not self.root:
@@ -105,11 +107,8 @@ class HostOptions(Value):
             profile=self.profile,
         )
 
-    def caller(self, program: Path | None = None, services: Sequence[str] = ()) -> Caller:
-        """Return how this run was called, for the commands that a report recommends.
-
-        `program` and `services` are options of install and uninstall.
-        """
+    def caller(self, *others: tuple[str, object]) -> Caller:
+        """Return how this run was called, for the commands that a report recommends."""
         from agent.cli.caller import caller
 
         # A command that a pod recommends runs on the host itself.
@@ -121,8 +120,7 @@ class HostOptions(Value):
             ("--k3s-version", self.k3s_version),
             ("--data-dir", self.data_dir),
             ("--unit", self.unit),
-            ("--program", program),
-            *(("--unit", service) for service in services),
+            *others,
         )
         given = [(name, str(value)) for name, value in all_options if value is not None]
         words: tuple[str, ...] = ()

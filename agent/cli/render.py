@@ -15,7 +15,7 @@ from agent.cli.commands import RENDERS
 from agent.cli.help_text import epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import print_or_write
-from agent.cli.shared_options import HOURS, Image, expand, versions
+from agent.cli.shared_options import Image, expand, flag, hours, k3s_version, option
 from agent.cli.streams import print_error
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 from agent.reports.formats import Format
@@ -35,23 +35,12 @@ documents = typer.Typer(
     epilog=epilog(f"k3s-harden render k3s-config --k3s-version {EXAMPLE_MINOR}", RENDERS, "the document was printed"),
 )
 
-Output = Annotated[
-    Optional[Path], Option(help="File to write with mode 0600. [default: standard output]", metavar="FILE")
-]
+Output = Annotated[Optional[Path], option("FILE", "File to write with mode 0600. [default: standard output]")]
 OPTIONS = {
-    "config": Annotated[Optional[Path], Option(help="Settings file. [default: none]", metavar="FILE")],
+    "config": Annotated[Optional[Path], option("FILE", "Settings file. [default: none]")],
     "role": Annotated[RoleChoice, Option(help="Role of K3s on the host; auto: from the settings, or server.")],
-    "k3s_version": Annotated[
-        Optional[str],
-        Option(
-            help=f"K3s version, such as {EXAMPLE_MINOR}. [default: newest known]",
-            metavar="VERSION",
-            autocompletion=versions,
-        ),
-    ],
-    "data_dir": Annotated[
-        Optional[Path], Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
-    ],
+    "k3s_version": k3s_version("newest known"),
+    "data_dir": Annotated[Optional[Path], option("DIR", "Data directory of K3s. [default: /var/lib/rancher/k3s]")],
 }
 """The options of the host that a document is for, which is not read."""
 _NewHost = Annotated[HostOptions, OPTIONS]
@@ -84,18 +73,16 @@ for _name, _document in DOCUMENTS.items():
 @expand
 def cloud_init(
     *,
-    url: Annotated[Optional[str], Option(help="URL of the program as a single file.", metavar="URL")] = None,
-    sha256: Annotated[Optional[str], Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
-    join: Annotated[str, Option(help="URL of the server to join. [default: start a cluster]", metavar="URL")] = "",
-    proxy: Annotated[str, Option(help="HTTP proxy for all downloads of the host.", metavar="URL")] = "",
-    k3s_mirror: Annotated[str, Option(help="Mirror of K3s' releases on GitHub.", metavar="URL")] = "",
-    installer_url: Annotated[str, Option(help="URL of K3s' installer.", metavar="URL")] = "https://get.k3s.io",
-    installer_sha256: Annotated[
-        Optional[str], Option(help="SHA-256 checksum of K3s' installer.", metavar="HEX")
-    ] = None,
-    cluster_init: Annotated[bool, Option("--cluster-init", help="First of several servers, with etcd.")] = False,
-    token_file: Annotated[str, Option(help="File on the host with the cluster's token.", metavar="PATH")] = "",
-    embed_token: Annotated[Optional[Path], Option(help="File here whose token to include.", metavar="FILE")] = None,
+    url: Annotated[Optional[str], option("URL", "URL of the program as a single file.")] = None,
+    sha256: Annotated[Optional[str], option("HEX", "SHA-256 checksum of that file.")] = None,
+    join: Annotated[str, option("URL", "URL of the server to join. [default: start a cluster]")] = "",
+    proxy: Annotated[str, option("URL", "HTTP proxy for all downloads of the host.")] = "",
+    k3s_mirror: Annotated[str, option("URL", "Mirror of K3s' releases on GitHub.")] = "",
+    installer_url: Annotated[str, option("URL", "URL of K3s' installer.")] = "https://get.k3s.io",
+    installer_sha256: Annotated[Optional[str], option("HEX", "SHA-256 checksum of K3s' installer.")] = None,
+    cluster_init: Annotated[bool, flag("First of several servers, with etcd.")] = False,
+    token_file: Annotated[str, option("PATH", "File on the host with the cluster's token.")] = "",
+    embed_token: Annotated[Optional[Path], option("FILE", "File here whose token to include.")] = None,
     output: Output = None,
     options: _NewHost,
 ) -> None:
@@ -131,8 +118,8 @@ def cloud_init(
 @expand
 def ignition(
     *,
-    url: Annotated[Optional[str], Option(help="URL of the system extension.", metavar="URL")] = None,
-    sha256: Annotated[Optional[str], Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
+    url: Annotated[Optional[str], option("URL", "URL of the system extension.")] = None,
+    sha256: Annotated[Optional[str], option("HEX", "SHA-256 checksum of that file.")] = None,
     output: Output = None,
     options: _NewExtension,
 ) -> None:
@@ -155,16 +142,13 @@ def ignition(
 @expand
 def assessment_job(
     *,
-    node: Annotated[str, Option(help="Assess this node once, by a Job.", metavar="NAME")] = "",
-    all_nodes: Annotated[bool, Option("--all-nodes", help="Assess all nodes again and again.")] = False,
-    every: Annotated[
-        Optional[float],
-        Option(help="Time between assessments of all nodes. [default: 24]", **HOURS),
-    ] = None,
-    namespace: Annotated[str, Option(help="Namespace to create.", metavar="NAME")] = "k3s-harden",
+    node: Annotated[str, option("NAME", "Assess this node once, by a Job.")] = "",
+    all_nodes: Annotated[bool, flag("Assess all nodes again and again.")] = False,
+    every: Annotated[Optional[float], hours("Time between assessments of all nodes. [default: 24]")] = None,
+    namespace: Annotated[str, option("NAME", "Namespace to create.")] = "k3s-harden",
     image: Image = IMAGE,
-    report_to_api: Annotated[bool, Option("--report-to-api", help="Also write OpenReports' ClusterReports.")] = False,
-    output_format: Annotated[Format, Option("--format", help="Format of the report.", metavar="FORMAT")] = Format.AUTO,
+    report_to_api: Annotated[bool, flag("Also write OpenReports' ClusterReports.")] = False,
+    output_format: Annotated[Format, option("FORMAT", "Format of the report.", "--format")] = Format.AUTO,
     options: _OfVersion,
     output: Output = None,
 ) -> None:

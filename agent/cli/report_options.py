@@ -11,7 +11,7 @@ from agent.base.errors import HostError, UsageError
 from agent.base.repair import Instruction
 from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value, replace
-from agent.cli.host_options import absolute
+from agent.cli.host_options import CALLER, absolute
 from agent.cli.streams import paged, print_error, print_text, printing
 from agent.reports import present
 from agent.reports.formats import ENDINGS, OF_AUDITORS, REPORT_FORMATS, Format, Verbosity
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from agent.assess.frameworks import Framework
     from agent.base.errors import ExitCode
     from agent.base.report import Report, Wording
-    from agent.reports.repair_texts import Caller
 
 
 class ReportOptions(Value):
@@ -45,11 +44,11 @@ class ReportOptions(Value):
         if self.verbose and self.quiet:
             raise UsageError("cannot use --verbose with --quiet", "omit one of them")
 
-    def finish(self, report: Report, caller: Callable[[], Caller], wording: Wording | None = None) -> NoReturn:
+    def finish(self, report: Report, wording: Wording | None = None) -> NoReturn:
         """Print the report, worded for its verb, and exit with its exit code."""
         report = replace(report, wording=wording or report.wording)
         with printing(report.exit_code, changed=report.has_changed, decides=report.verb != GATE_VERB):
-            present(report, self.output_format, self.verbosity, sys.stdout, caller)
+            present(report, self.output_format, self.verbosity, sys.stdout, CALLER.get())
         sys.exit(int(report.exit_code))
 
     def finish_as(self, present_: Callable[[Format, Verbosity, TextIO], None], exit_code: ExitCode) -> NoReturn:
@@ -107,18 +106,17 @@ class AssessmentOptions(ReportOptions):
         print_or_write(comparison_text(comparison, self.output_format).encode(), self.output)
         sys.exit(int(comparison.exit_code))
 
-    def finish_assessment(
-        self, assessment: Assessment, caller: Callable[[], Caller], *, to_api: bool = False
-    ) -> NoReturn:
+    def finish_assessment(self, assessment: Assessment, *, to_api: bool) -> NoReturn:
         """Print or write the assessment, also to the API server if `to_api`, and exit with its exit code."""
         from agent.reports.assessments import present_assessment
         from agent.reports.assessments.common import addressed_assessment
+        from agent.reports.repair_texts import Caller
 
         if self.framework:
             from agent.assess.framework_view import in_framework
 
             assessment = in_framework(assessment, self.framework, numbered=self.output_format is not Format.JSON)
-        assessment = addressed_assessment(assessment, caller())
+        assessment = addressed_assessment(assessment, (CALLER.get() or Caller)())
         if self.output_format is Format.OPENREPORTS and not assessment.fact(NODE_UID):
             print_error(
                 "the report has no owner: the UID of the Node is not known",

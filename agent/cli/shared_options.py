@@ -2,6 +2,7 @@
 
 # Without `from __future__ import annotations`: the aliases are values, and Python 3.9 has no `X | None`.
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -48,7 +49,19 @@ def a_number(value: Optional[float]) -> Optional[float]:
     return value
 
 
-HOURS: dict[str, Any] = {"metavar": "HOURS", "min": 0.001, "max": 8760, "callback": a_number}
+def option(takes: str, text: str, *names: str, **others: Any) -> Any:  # noqa: ANN401 - as above
+    """Return an option with a value."""
+    return Option(*names, help=text, metavar=takes, **others)
+
+
+def hours(text: str) -> Any:  # noqa: ANN401 - as above
+    """Return an option for a time of at most a year."""
+    return option("HOURS", text, min=0.001, max=8760, callback=a_number)
+
+
+def flag(text: str, *names: str) -> Any:  # noqa: ANN401 - as above
+    """Return an option without a value; `expand` names it after its parameter."""
+    return Option(*names, help=text)
 
 
 def topics(incomplete: str) -> list[str]:
@@ -73,84 +86,69 @@ def versions(incomplete: str) -> list[str]:
     return [name for name in (f"v1.{minor}" for minor in minors) if name.startswith(incomplete)]
 
 
-Root = Annotated[str, Option(help="Root directory of the host, such as a mounted image.", metavar="DIR")]
-AllowEmptyRoot = Annotated[bool, Option("--allow-empty-root", hidden=True)]
-Config = Annotated[Optional[Path], Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")]
-Role = Annotated[RoleChoice, Option(help="Role of K3s on this host.")]
-K3sVersion = Annotated[
-    Optional[str],
-    Option(
-        help=f"K3s version, such as {EXAMPLE_MINOR}. [default: from k3s --version]",
-        metavar="VERSION",
-        autocompletion=versions,
-    ),
-]
-DataDir = Annotated[
-    Optional[Path], Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")
-]
-Profile = Annotated[
-    Optional[str], Option(help="Profile instead of that of the settings: guide or strict.", metavar="NAME")
-]
-Force = Annotated[bool, Option("--force", help="Replace files edited by hand, and keep backups of them.")]
-OutputFormat = Annotated[Format, _format_option(REPORT_FORMATS)]
-ImpactFormat = Annotated[Format, _format_option(IMPACT_FORMATS)]
-FleetFormat = Annotated[Format, _format_option(FLEET_FORMATS)]
-Verbose = Annotated[bool, Option("--verbose", "-v", help="Also print what is compliant, host facts, and sources.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only the result.")]
-Unit = Annotated[
-    Optional[str],
-    Option(
-        "--unit",
-        help="Which K3s service, if this host has several. [default: the running or enabled one]",
-        metavar="NAME.service",
-    ),
-]
-Services = Annotated[
-    Optional[list[str]],
-    Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
-]
-Node = Annotated[
-    str, Option(help="In a pod with hostPID and the node's / at --root: the name of the Node.", metavar="NAME")
-]
-Image = Annotated[str, Option(help="Container image of this program.", metavar="REF")]
-Program = Annotated[
-    Optional[Path], Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
-]
+def k3s_version(default: str) -> Any:  # noqa: ANN401 - as above
+    """Return the type of the option --k3s-version; `default` is the version without it."""
+    text = f"K3s version, such as {EXAMPLE_MINOR}. [default: {default}]"
+    return Annotated[Optional[str], option("VERSION", text, autocompletion=versions)]
 
-_TREE: dict[str, Any] = {"root": Root, "allow_empty_root": AllowEmptyRoot}
-_LIVE: dict[str, Any] = {"config": Config, "role": Role, "k3s_version": K3sVersion, "data_dir": DataDir}
-_SERVICE = {**_TREE, **_LIVE, "unit": Unit}
-_REPORT: dict[str, Any] = {"output_format": OutputFormat, "verbose": Verbose, "quiet": Quiet}
+
+Force = Annotated[bool, flag("Replace files edited by hand, and keep backups of them.")]
+FleetFormat = Annotated[Format, _format_option(FLEET_FORMATS)]
+Services = Annotated[
+    Optional[list[str]], option("NAME.service", "Another service that starts K3s, such as k3s-east.service.", "--unit")
+]
+Image = Annotated[str, option("REF", "Container image of this program.")]
+Program = Annotated[Optional[Path], option("FILE", "Path of the program on the host. [default: this program]")]
+_Config = Annotated[Optional[Path], option("FILE", "Settings file. [default: /etc/k3s-harden/config.yaml]")]
+
+_TREE: dict[str, Any] = {
+    "root": Annotated[str, option("DIR", "Root directory of the host, such as a mounted image.")],
+    "allow_empty_root": Annotated[bool, Option("--allow-empty-root", hidden=True)],
+}
+_LIVE: dict[str, Any] = {
+    "config": _Config,
+    "role": Annotated[RoleChoice, Option(help="Role of K3s on this host.")],
+    "k3s_version": k3s_version("from k3s --version"),
+    "data_dir": Annotated[
+        Optional[Path], option("DIR", "Data directory of K3s. [default: from the K3s configuration]")
+    ],
+}
+_UNIT = option(
+    "NAME.service", "Which K3s service, if this host has several. [default: the running or enabled one]", "--unit"
+)
+_SERVICE = {**_TREE, **_LIVE, "unit": Annotated[Optional[str], _UNIT]}
+_NODE = option("NAME", "In a pod with hostPID and the node's / at --root: the name of the Node.")
+_PROFILE = option("NAME", "Profile instead of that of the settings: guide or strict.")
+_REPORT: dict[str, Any] = {
+    "output_format": Annotated[Format, _format_option(REPORT_FORMATS)],
+    "verbose": Annotated[bool, flag("Also print what is compliant, host facts, and sources.", "--verbose", "-v")],
+    "quiet": Annotated[bool, flag("Print only the result.", "--quiet", "-q")],
+}
 # A parameter that is a group of options has their types by the names of its fields.
 Tree = Annotated[HostOptions, _TREE]
 Live = Annotated[HostOptions, _LIVE]
 HostTree = Annotated[HostOptions, {**_TREE, **_LIVE}]
 Service = Annotated[HostOptions, _SERVICE]
-AssessedNode = Annotated[HostOptions, {**_SERVICE, "node": Node}]
-ConfigOnly = Annotated[HostOptions, {"config": Config}]
-OfCluster = Annotated[HostOptions, {"config": Config, "profile": Profile}]
+AssessedNode = Annotated[HostOptions, {**_SERVICE, "node": Annotated[str, _NODE]}]
+ConfigOnly = Annotated[HostOptions, {"config": _Config}]
+OfCluster = Annotated[HostOptions, {"config": _Config, "profile": Annotated[Optional[str], _PROFILE]}]
 Report = Annotated[ReportOptions, _REPORT]
-ImpactReport = Annotated[ReportOptions, {**_REPORT, "output_format": ImpactFormat}]
+ImpactReport = Annotated[ReportOptions, {**_REPORT, "output_format": Annotated[Format, _format_option(IMPACT_FORMATS)]}]
 Assessed = Annotated[
     AssessmentOptions,
     {
-        "output_format": Annotated[
-            Format, Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
-        ],
+        "output_format": Annotated[Format, option("FORMAT", f"Output format: {', '.join(Format)}.", "--format")],
         "output": Annotated[
-            Optional[Path],
-            Option(help="File to write with mode 0600; its ending selects the format. [default: -]", metavar="FILE"),
+            Optional[Path], option("FILE", "File to write with mode 0600; its ending selects the format. [default: -]")
         ],
-        "sign": Annotated[
-            Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
-        ],
+        "sign": Annotated[Optional[Path], option("KEY", "Also write FILE.sig with this SSH key, by ssh-keygen.")],
         "framework": Annotated[
             Optional[Framework],
-            Option(help="Only the controls of stig or nist, listed by the rules of that framework.", metavar="NAME"),
+            option("NAME", "Only the controls of stig or nist, listed by the rules of that framework."),
         ],
-        "beyond": Annotated[bool, Option("--beyond", help="kube-bench: add the controls that CIS does not have.")],
-        "verbose": Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")],
-        "quiet": Annotated[bool, Option("--quiet", "-q", help="Print only failed and undetermined controls.")],
+        "beyond": Annotated[bool, flag("kube-bench: add the controls that CIS does not have.")],
+        "verbose": Annotated[bool, flag("Print all controls, host facts and evidence.", "--verbose", "-v")],
+        "quiet": Annotated[bool, flag("Print only failed and undetermined controls.", "--quiet", "-q")],
     },
 ]
 
@@ -165,19 +163,23 @@ def expand(function: Callable[..., None], without: Collection[str] = ()) -> Call
     for name, parameter in signature(function).parameters.items():
         declared: Any = parameter.annotation
         if isinstance(declared, str):
-            declared = eval(declared, {**function.__globals__, **globals()})  # noqa: S307 - the program's own text
-        options = getattr(declared, "__metadata__", ())[-1:]
-        if options and isinstance(options[0], dict):
+            names = {**function.__globals__, **globals(), "shared": sys.modules[__name__]}
+            declared = eval(declared, names)  # noqa: S307 - the program's own text
+        group = declared.__metadata__[0]
+        if isinstance(group, dict):
             kind: type[Value] = declared.__origin__
-            defaults = kind() if parameter.default is Parameter.empty else parameter.default
-            shown = {key: option for key, option in options[0].items() if key not in without}
-            groups[name] = kind, list(shown)
+            groups[name] = kind, [key for key in group if key not in without]
             parameters += [
-                Parameter(key, Parameter.KEYWORD_ONLY, default=getattr(defaults, key), annotation=option)
-                for key, option in shown.items()
+                Parameter(key, Parameter.KEYWORD_ONLY, default=getattr(kind(), key), annotation=group[key])
+                for key in groups[name][1]
             ]
         elif name not in without:
             parameters.append(parameter.replace(annotation=declared))
+    for parameter in parameters:
+        info = parameter.annotation.__metadata__[0]
+        if parameter.default is False and not info.param_decls:
+            # Typer would also add --no-NAME.
+            info.param_decls = (f"--{parameter.name.replace('_', '-')}",)
 
     @wraps(function)
     def command(**given: object) -> None:
