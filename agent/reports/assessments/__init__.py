@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TextIO
 from agent.reports.formats import Format, Verbosity, fitting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from agent.assess.assessment import Assessment
 
 
@@ -22,9 +24,7 @@ def present_assessment(assessment: Assessment, output_format: Format, verbosity:
         stream.write(fitting(assessment_text(assessment, output_format, verbosity), stream))
 
 
-def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
-    assessment: Assessment, output_format: Format, verbosity: Verbosity = Verbosity.NORMAL
-) -> str:
+def assessment_text(assessment: Assessment, output_format: Format, verbosity: Verbosity = Verbosity.NORMAL) -> str:
     """Return the assessment in a format, ended by a line break; auto is plain lines.
 
     `verbosity` changes only the formats for people, HTML excepted; the others are always complete.
@@ -45,36 +45,18 @@ def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
         from agent.reports.assessments.json_assessment import assessment_json
 
         return assessment_json(assessment)
-    if output_format is Format.KUBE_BENCH:
-        from agent.reports.assessments.kube_bench import as_kube_bench
+    from agent.reports.assessments import cklb, junit, kube_bench, openmetrics, openreports, oscal, sarif
+    from agent.reports.html.assessment_overview import as_html
 
-        return as_kube_bench(assessment)
-    if output_format is Format.JUNIT:
-        from agent.reports.assessments.junit import as_junit
-
-        return as_junit(assessment)
-    if output_format is Format.SARIF:
-        from agent.reports.assessments.sarif import as_sarif
-
-        return as_sarif(assessment)
-    if output_format is Format.OPENREPORTS:
-        from agent.reports.assessments.openreports import as_openreports
-
-        return as_openreports(assessment)
-    if output_format is Format.OPENMETRICS:
-        from agent.reports.assessments.openmetrics import as_openmetrics
-
-        return as_openmetrics(assessment)
-    if output_format is Format.HTML:
-        from agent.reports.html.assessment_overview import as_html
-
-        return as_html(assessment)
-    if output_format is Format.CKLB:
-        from agent.reports.assessments.cklb import as_cklb
-
-        return as_cklb(assessment)
-    if output_format in (Format.OSCAL, Format.OSCAL_POAM):
-        from agent.reports.assessments import oscal
-
-        return oscal.as_results(assessment) if output_format is Format.OSCAL else oscal.as_plan(assessment)
-    raise AssertionError(output_format)
+    formats: Mapping[Format, Callable[[Assessment], str]] = {
+        Format.KUBE_BENCH: kube_bench.as_kube_bench,
+        Format.JUNIT: junit.as_junit,
+        Format.SARIF: sarif.as_sarif,
+        Format.OPENREPORTS: openreports.as_openreports,
+        Format.OPENMETRICS: openmetrics.as_openmetrics,
+        Format.HTML: as_html,
+        Format.CKLB: cklb.as_cklb,
+        Format.OSCAL: oscal.as_results,
+        Format.OSCAL_POAM: oscal.as_plan,
+    }
+    return formats[output_format](assessment)
