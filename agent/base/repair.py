@@ -54,10 +54,6 @@ class RunVerb(Value):
     options: tuple[str, ...] = ()
     piped_to: str = ""
     """The command line that reads its output; empty if none does."""
-    line: str = ""
-    """The complete command line for the caller, which a presenter adds; empty before."""
-    undo_line: str = ""
-    """That of the verb that takes it back."""
 
 
 class Run(Value):
@@ -144,7 +140,7 @@ class Repair(Value):
     @property
     def owner(self) -> FixOwner:
         """Return who carries it out: apply, K3s by its start, or a person."""
-        if len(self.steps) == 1 and is_plain_apply(self.steps[0]):
+        if self.steps == (RunVerb("apply"),):
             return FixOwner.APPLY
         alone = {Restart.NOT_NEEDED: FixOwner.NONE, Restart.K3S: FixOwner.OPERATOR, Restart.START: FixOwner.K3S}
         return FixOwner.OPERATOR if self.steps else alone[self.restart]
@@ -169,11 +165,6 @@ class Repair(Value):
         return replace(self, steps=tuple(map(changed, self.steps)), alternative=alternative)
 
 
-def is_plain_apply(step: Step) -> bool:
-    """Return whether a step is apply without options of its own, with or without its line for a caller."""
-    return isinstance(step, RunVerb) and (step.verb, step.options) == ("apply", ())
-
-
 _TAKEN_BACK_BY = {
     "apply": ("revert", "--last"),
     "install": ("uninstall",),
@@ -186,7 +177,7 @@ def undone(step: Step) -> Step | None:
     """Return the step that takes a step back; None if no step does, or if what was there before is not known."""
     if isinstance(step, RunVerb) and step.verb in _TAKEN_BACK_BY and "--undo" not in step.options:
         verb, *options = _TAKEN_BACK_BY[step.verb]
-        return RunVerb(verb, tuple(options), line=step.undo_line)
+        return RunVerb(verb, tuple(options))
     if isinstance(step, Run) and step.undo:
         return replace(step, line=step.undo, undo=step.line)
     if isinstance(step, Edit):

@@ -10,7 +10,6 @@ from agent.base.errors import AccessDeniedError, ExitCode, HardenError, InputErr
 from agent.base.repair import Instruction, Step
 from agent.cli import interrupts
 from agent.cli.commands import COMMANDS
-from agent.cli.host_options import CALLER
 from agent.cli.streams import discard, open_standard_streams, print_error
 
 
@@ -65,9 +64,4 @@ def _steps(error: HardenError) -> tuple[Step, ...]:
         return (as_root(),)
     if isinstance(error, InputError) and not error.repair.steps:
         return (Instruction("correct that", error.location._replace(line=0)),)
-    called = CALLER.get()
-    if called is None or not error.repair.steps:
-        return error.repair.steps
-    from agent.reports.repair_texts import addressed
-
-    return addressed(error.repair, called()).steps
+    return error.repair.steps

@@ -6,16 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 from pathlib import PurePosixPath
 from shlex import join, quote, split
 
 from agent.base.repair import Run
 from agent.reports.repair_texts import PROGRAM, Caller
-
-REPEATED_OPTIONS: ContextVar[Callable[[str], Collection[str]] | None] = ContextVar("options", default=None)
-"""Returns the options of a verb that commands repeat. A command line with options sets it; others have none."""
 
 _SEARCHED_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """The usual secure_path of sudoers(5)."""
@@ -27,7 +23,13 @@ _RED_HAT = "/etc/redhat-release"
 """On this family, sudo does not search /usr/local."""
 
 
-def caller(root: str, options: tuple[str, ...] = (), *, in_pod: bool = False) -> Caller:
+def caller(
+    root: str,
+    options: tuple[str, ...] = (),
+    accepted: Callable[[str], Collection[str]] | None = None,
+    *,
+    in_pod: bool = False,
+) -> Caller:
     """Return the caller of this process, for commands about the host below `root`. In a pod they are for root."""
     is_tree = root != "/"
     is_root = in_pod or _uid() == 0
@@ -39,13 +41,13 @@ def caller(root: str, options: tuple[str, ...] = (), *, in_pod: bool = False) ->
         root if is_tree else "",
         partial(_outside, root) if is_tree else None,
         options,
-        REPEATED_OPTIONS.get(),
+        accepted,
     )
 
 
 def as_root() -> Run:
     """Return the command line of this process, run by root."""
-    return Run(f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}")
+    return Run(f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}", is_of_machine=True)
 
 
 def _outside(root: str, line: str) -> str:

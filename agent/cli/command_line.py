@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import copy
-from functools import cache
+from functools import cache, partial
 from inspect import getdoc
 from types import SimpleNamespace
 from typing import Annotated, Any, NoReturn, cast
@@ -18,12 +18,12 @@ from typer.main import get_command
 
 from agent import __version__
 from agent.base.errors import ExitCode, UsageError
-from agent.cli.caller import REPEATED_OPTIONS
 from agent.cli.commands import COMMANDS
 from agent.cli.help_text import PROGRAM, Grouped, epilog, summary
 from agent.cli.shared_options import expand
 from agent.cli.streams import print_text
 from agent.k3s.roles_and_versions import OTHER_ROLES
+from agent.reports.repair_texts import CALLER, Caller
 
 _COMPLETION = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol for the completion of shells."""
@@ -62,7 +62,7 @@ def _options(
 
 def run(words: list[str]) -> NoReturn:
     """Run a command line and exit. Raises UsageError if it is invalid."""
-    REPEATED_OPTIONS.set(repeated_options)
+    CALLER.set(partial(Caller, accepted=repeated_options))
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     elif words == ["version"]:

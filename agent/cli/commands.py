@@ -532,8 +532,8 @@ def preflight(
 
     target = verb.target_version(version)
     result = verb.preflight(options.host(), options.request(), target)
-    for_target = replace(options, k3s_version=result.target)
-    printed.finish_as(partial(present_preflight, result, caller=for_target.caller), result.exit_code)
+    replace(options, k3s_version=result.target).complete_commands()
+    printed.finish_as(partial(present_preflight, result), result.exit_code)
 
 
 @_command("Verify", "sudo k3s-harden drift", _STORES, "the assessment is stored, whatever its result")
@@ -561,7 +561,7 @@ def drift(
     def assess(scope: Scope) -> Assessment:
         return with_next_steps(host, assess_host(host, request, scope))
 
-    for line in changes(host, request, assess, options.caller):
+    for line in changes(host, request, assess):
         print_text(f"{line}\n")
 
 

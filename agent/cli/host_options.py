@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from agent.base.repair import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from agent.base.host import Host
     from agent.harden.settings.schema import Overrides
@@ -27,10 +26,6 @@ class RoleChoice(StrEnum):
     SERVER = "server"
     AGENT = "agent"
     AUTO = "auto"
-
-
-CALLER: ContextVar[Callable[[], Caller] | None] = ContextVar("caller", default=None)
-"""Returns how this run was called, for the commands of an error; None before a verb reads its host."""
 
 
 class HostOptions(Value):
@@ -56,7 +51,7 @@ class HostOptions(Value):
         """
         from agent.base.host import Host
 
-        CALLER.set(partial(self.caller, *others))
+        self.complete_commands(*others)
         if self.root == "/" and not self.node:
             return Host.real()
         if not self.root:
@@ -107,8 +102,13 @@ class HostOptions(Value):
             profile=self.profile,
         )
 
-    def caller(self, *others: tuple[str, object]) -> Caller:
-        """Return how this run was called, for the commands that a report recommends."""
+    def complete_commands(self, *others: tuple[str, object]) -> None:
+        """Let the commands that a report recommends call this program as it was called."""
+        from agent.reports.repair_texts import CALLER
+
+        CALLER.set(cache(partial(self._caller, CALLER.get()().accepted, *others)))
+
+    def _caller(self, accepted: Callable[[str], Collection[str]] | None, *others: tuple[str, object]) -> Caller:
         from agent.cli.caller import caller
 
         # A command that a pod recommends runs on the host itself.
@@ -129,7 +129,7 @@ class HostOptions(Value):
 
             words = tuple(f"{name} {quote(value)}" for name, value in given)
         words += ("--allow-empty-root",) if self.allow_empty_root else ()
-        return caller(root, words, in_pod=bool(self.node))
+        return caller(root, words, accepted, in_pod=bool(self.node))
 
 
 def absolute(path: Path) -> PurePosixPath:

@@ -11,7 +11,7 @@ from agent.base.errors import HostError, UsageError
 from agent.base.repair import Instruction
 from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value, replace
-from agent.cli.host_options import CALLER, absolute
+from agent.cli.host_options import absolute
 from agent.cli.streams import paged, print_error, print_text, printing
 from agent.reports import present
 from agent.reports.formats import ENDINGS, OF_AUDITORS, REPORT_FORMATS, Format, Verbosity
@@ -48,7 +48,7 @@ class ReportOptions(Value):
         """Print the report, worded for its verb, and exit with its exit code."""
         report = replace(report, wording=wording or report.wording)
         with printing(report.exit_code, changed=report.has_changed, decides=report.verb != GATE_VERB):
-            present(report, self.output_format, self.verbosity, sys.stdout, CALLER.get())
+            present(report, self.output_format, self.verbosity, sys.stdout)
         sys.exit(int(report.exit_code))
 
     def finish_as(self, present_: Callable[[Format, Verbosity, TextIO], None], exit_code: ExitCode) -> NoReturn:
@@ -109,14 +109,11 @@ class AssessmentOptions(ReportOptions):
     def finish_assessment(self, assessment: Assessment, *, to_api: bool) -> NoReturn:
         """Print or write the assessment, also to the API server if `to_api`, and exit with its exit code."""
         from agent.reports.assessments import present_assessment
-        from agent.reports.assessments.common import addressed_assessment
-        from agent.reports.repair_texts import Caller
 
         if self.framework:
             from agent.assess.framework_view import in_framework
 
             assessment = in_framework(assessment, self.framework, numbered=self.output_format is not Format.JSON)
-        assessment = addressed_assessment(assessment, (CALLER.get() or Caller)())
         if self.output_format is Format.OPENREPORTS and not assessment.fact(NODE_UID):
             print_error(
                 "the report has no owner: the UID of the Node is not known",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from agent.base.value import replace
 from agent.reports.formats import Format, fitting
 
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
     from agent.base.report import Report
     from agent.reports.formats import Verbosity
-    from agent.reports.repair_texts import Caller
 
 
 def present(
@@ -22,20 +20,8 @@ def present(
     output_format: Format,
     verbosity: Verbosity,
     stream: TextIO,
-    caller: Callable[[], Caller] | None = None,
 ) -> None:
-    """Write the report to `stream`; characters that its encoding lacks are replaced.
-
-    Commands in it call the program as `caller` did, with the host options of the run.
-    """
-    if report.findings or report.next_steps or any(item.repair.steps for item in report.items):
-        from agent.reports.repair_texts import Caller, addressed, addressed_items, addressed_steps
-
-        called = (caller or Caller)()
-        findings = (finding._replace(repair=addressed(finding.repair, called)) for finding in report.findings)
-        items = addressed_items(report.items, called)
-        steps = addressed_steps(report.next_steps, called)
-        report = replace(report, items=items, findings=tuple(findings), next_steps=steps)
+    """Write the report to `stream`; characters that its encoding lacks are replaced."""
     from agent.reports.json_report import report_json, report_lines
 
     def show(console: Console) -> None:

@@ -11,35 +11,18 @@ from agent.reports.formats import Verbosity
 from agent.reports.text import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from rich.console import Console
 
     from agent.harden.plan.preflight_result import Preflight
     from agent.reports.formats import Format
-    from agent.reports.repair_texts import Caller
 
 SCHEMA = 2
 
 
-def present_preflight(
-    result: Preflight,
-    output_format: Format,
-    verbosity: Verbosity,
-    stream: TextIO,
-    caller: Callable[[], Caller] | None = None,
-) -> None:
-    """Write the result to `stream`. Commands in it call the program as `caller` did, for the other version."""
-    called = (caller or repair_texts.Caller)()
-    shown = tuple(
-        problem._replace(
-            finding=problem.finding._replace(repair=repair_texts.addressed(problem.finding.repair, called))
-        )
-        for problem in result.problems
-    )
-    steps = repair_texts.addressed_steps(result.next_steps, called)
-    changes, left = (repair_texts.addressed_items(items, called) for items in (result.changes, result.left))
-    result = result._replace(problems=shown, changes=changes, left=left, next_steps=steps)
+def present_preflight(result: Preflight, output_format: Format, verbosity: Verbosity, stream: TextIO) -> None:
+    """Write the result to `stream`."""
     show = partial(print_preflight, result=result, verbosity=verbosity)
     write(stream, output_format, partial(_as_json, result), partial(_as_lines, result, verbosity), show)
 

@@ -1,12 +1,14 @@
-"""Remediations and next steps as text; every output format uses it. Their commands are complete for a caller."""
+"""Remediations and next steps as text; every output format uses it. Commands are complete for the caller of the run."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from agent.base.model import Location
 from agent.base.repair import Answer, Decide, Edit, Instruction, Patch, Repair, Restart, Run, RunVerb, Set, undone
-from agent.base.value import Value, replace
+from agent.base.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agent.base import repair as base
-    from agent.base.report import Item, NextStep
+    from agent.base.report import NextStep
 
 PROGRAM = "k3s-harden"
 
@@ -42,11 +44,11 @@ class Caller(Value):
     accepted: Callable[[str], Collection[str]] | None = None
     """Returns the options of a verb that may be repeated; None: each verb has all of them."""
 
-    def command(self, step: base.Step) -> str:
-        """Return a step as a command line to paste; empty if it is an instruction."""
+    def command(self, step: base.Step | None) -> str:
+        """Return a step as a command line to paste; empty if it is none."""
         if isinstance(step, RunVerb):
             return self._own(step)
-        return self.other(step.line) if isinstance(step, Run) else ""
+        return self._other(step) if isinstance(step, Run) else ""
 
     def _own(self, step: RunVerb) -> str:
         if step.verb in _HOSTLESS_VERBS:
@@ -61,12 +63,11 @@ class Caller(Value):
         )
         return f"{_SUDO * self.needs_sudo}{' '.join((self.program, step.verb, *step.options, *options))}"
 
-    def other(self, line: str) -> str:
-        """Return a command line of another program for this caller."""
-        if not line.startswith(_SUDO):
-            return line
-        line = line[len(_SUDO) :]
-        if self.root:
+    def _other(self, step: Run) -> str:
+        if not step.line.startswith(_SUDO):
+            return step.line
+        line = step.line[len(_SUDO) :]
+        if self.root and not step.is_of_machine:
             from shlex import quote
 
             # Without it, the command changes this machine in the place of the host tree.
@@ -75,8 +76,23 @@ class Caller(Value):
         return line if self.is_root else _SUDO + line
 
 
-_UNKNOWN = Caller()
-"""For texts that no run prints, such as the reference."""
+CALLER: ContextVar[Callable[[], Caller]] = ContextVar("caller", default=Caller)
+"""Returns how the run was called whose result is printed. The default is for texts of no run, such as the reference."""
+
+
+@contextmanager
+def called_by(caller: Callable[[], Caller]) -> Iterator[None]:
+    """Make texts for another caller."""
+    token = CALLER.set(caller)
+    try:
+        yield
+    finally:
+        CALLER.reset(token)
+
+
+def command(step: base.Step | None) -> str:
+    """Return a step as a complete command line for the caller; empty if it is none."""
+    return CALLER.get()().command(step)
 
 
 class Step(Value):
@@ -87,7 +103,7 @@ class Step(Value):
     """Whether it can be pasted into a shell."""
 
 
-_DAEMON_RELOAD = Run("sudo systemctl daemon-reload")
+_DAEMON_RELOAD = Run("sudo systemctl daemon-reload", is_of_machine=True)
 START = "start K3s"
 _RESTARTS = {Restart.NOT_NEEDED: (), Restart.K3S: (Step("restart K3s"),), Restart.START: (Step(START),)}
 
@@ -129,27 +145,6 @@ def numbered_steps(repair: Repair) -> list[tuple[str, Step]]:
     return [*listed, ("", Step("or")), *numbered_steps(repair.alternative)] if repair.alternative else listed
 
 
-def completed(step: base.Step, caller: Caller) -> base.Step:
-    """Return a step with a complete command for this caller."""
-    if isinstance(step, RunVerb):
-        undo = undone(step)
-        return replace(step, line=caller.command(step), undo_line=caller.command(undo) if undo else "")
-    if not isinstance(step, Run):
-        return step
-    caller = replace(caller, root="") if step.is_of_machine else caller
-    return replace(step, line=caller.command(step), undo=caller.other(step.undo))
-
-
-def addressed(repair: Repair, caller: Caller) -> Repair:
-    """Return the remediation with complete commands for this caller."""
-    return repair.mapped(lambda step: completed(step, caller))
-
-
-def addressed_items(items: Iterable[Item], caller: Caller) -> tuple[Item, ...]:
-    """Return the items with complete commands for this caller."""
-    return tuple(replace(item, repair=addressed(item.repair, caller)) for item in items)
-
-
 def _prose(repair: Repair) -> str:
     own = "; then ".join(filter(None, (repair.risk, *(_quoted(described(step)) for step in repair.steps))))
     line = "; ".join(filter(None, (own, *map(_quoted, _restarts(repair)))))
@@ -163,8 +158,7 @@ def _quoted(step: Step) -> str:
 def described(step: base.Step) -> Step:
     """Return a step as text."""
     if isinstance(step, (RunVerb, Run)):
-        # `addressed` makes it complete for a caller.
-        line, where = step.line or _UNKNOWN.command(step), step.where if isinstance(step, Run) else ""
+        line, where = command(step), step.where if isinstance(step, Run) else ""
         return Step(f"{where}, run `{line}`" if where else line, is_command=not where)
     if isinstance(step, Edit):
         return Step(_of_edit(step))
@@ -227,11 +221,6 @@ def at(location: Location) -> str:
     return f"{'at' if location.line else 'in'} {location}"
 
 
-def addressed_steps(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep, ...]:
-    """Return the steps with complete commands for this caller."""
-    return tuple(replace(step, step=addressed(Repair((step.step,)), caller).steps[0]) for step in steps)
-
-
 def step_lines(steps: Iterable[NextStep]) -> Iterator[str]:
     """Yield one plain line for each step, with the command at its end."""
     for number, step in enumerate(steps, 1):
@@ -268,7 +257,7 @@ _KINDS: Mapping[type[base.Step], str] = {
     Decide: "decide",
     Instruction: "instruction",
 }
-_LINES = frozenset({"line", "undo", "undo_line", "piped_to", "is_of_machine"})
+_LINES = frozenset({"line", "undo", "piped_to", "is_of_machine"})
 """Fields that are a part of `command` or of the step that takes it back; the text of an instruction is `text`."""
 
 
@@ -297,8 +286,7 @@ def step_object(step: base.Step) -> dict[str, object]:
 
 
 def _shown(step: base.Step) -> dict[str, object]:
-    command = getattr(step, "line", "") or _UNKNOWN.command(step)
-    return {**_fields(step), "text": described(step).text, "command": command}
+    return {**_fields(step), "text": described(step).text, "command": command(step)}
 
 
 def _fields(step: base.Step) -> dict[str, object]:

@@ -33,7 +33,7 @@ from agent.reports.assessments import assessment_text
 from agent.reports.assessments.common import assessment_result, cleaned
 from agent.reports.assessments.openmetrics import as_openmetrics
 from agent.reports.formats import Format
-from agent.reports.repair_texts import Caller, addressed_steps, step_lines
+from agent.reports.repair_texts import Caller, called_by, step_lines
 from agent.reports.text import count_of, printable
 from agent.verbs import check_and_apply
 from agent.verbs.advice import next_steps
@@ -59,10 +59,10 @@ _TOLD = Trait.GAP_IN_GATE | Trait.OBSERVES | Trait.NOT_NOTIFIED | Trait.REPEATED
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"
 
 
-def drift(host: Host, request: Request, assess: _Assess, caller: Callable[[], Caller] = Caller) -> Iterator[str]:
+def drift(host: Host, request: Request, assess: _Assess) -> Iterator[str]:
     """Assess the host once, and yield a line for each change since the stored assessment, and for each gap in the gate.
 
-    Then come the next steps, with commands for `caller`, and without a stored assessment the result of this one.
+    Then come the next steps, and without a stored assessment the result of this one.
 
     Stores the assessment and its metrics for the next run. With `drift.repair` in the settings, runs apply if it can
     fix a control. With `drift.notify`, notifies the site. If a repair fails, raises its HardenError at the end.
@@ -104,7 +104,7 @@ def drift(host: Host, request: Request, assess: _Assess, caller: Callable[[], Ca
     left = [verdict for verdict in now.open if verdict.control.id in changed]
     open_by = {owner: [verdict.control.id for verdict in left if verdict.owner is owner] for owner in FixOwner}
     steps = next_steps.steps_after_drift([note.repair for note in gaps], open_by)
-    yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())
+    yield from map(printable, step_lines(steps) if steps else ())
     is_late = any(note.finding == UNDELIVERED for note in now.notes)
     yield from notify(host, settings, last, now, causes)
     _store(host, settings, now, changes, is_late=is_late)
@@ -222,7 +222,8 @@ def _store(
     undelivered = None if settings.drift_notify is None else is_late
     directions = [change.direction for change in changes]
     counts = {direction: directions.count(direction) for direction in ("worse", "better", "other")}
-    report = assessment_text(now, Format.JSON).encode()
+    with called_by(Caller):  # anybody can read it later
+        report = assessment_text(now, Format.JSON).encode()
     metrics = as_openmetrics(cleaned(now), counts, undelivered=undelivered).encode()
     with locked_state(host):
         make_directory(host.writable_tree, METRICS.parent)

@@ -27,6 +27,7 @@ from agent.harden.changes.state import (
 from agent.harden.node.site_files import read_settings
 from agent.reports.assessments.common import cleaned
 from agent.reports.assessments.notification import notification_json
+from agent.reports.repair_texts import Caller, called_by
 from agent.reports.text import printable
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def _notify(
 def _write(host: Host, notification: Notification, now: Assessment, causes: Mapping[str, str]) -> int:
     """Write a notification, and return its number, the time of the assessment."""
     number = int(now.when)
-    content = notification_json(notification, now, number, causes)
+    with called_by(Caller):  # somebody else reads it
+        content = notification_json(notification, now, number, causes)
     host.writable_tree.write(File(path=notification_path(number), content=content, mode=PRIVATE_FILE))
     for oldest in waiting_notifications(host)[:-_MOST_WAITING]:
         host.writable_tree.remove_file(notification_path(oldest))

@@ -11,10 +11,9 @@ from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, V
 from agent.assess.benchmark.catalogue import SECTIONS
 from agent.base.repair import FixOwner
 from agent.base.report import K3S_VERSION, ROLE
-from agent.base.value import Row, Value, replace
+from agent.base.value import Row, Value
 from agent.reports import repair_texts
 from agent.reports.formats import Verbosity
-from agent.reports.repair_texts import Caller
 from agent.reports.text import count_of, printable
 
 _T = TypeVar("_T")
@@ -57,16 +56,6 @@ def cleaned(value: _T) -> _T:
     elif isinstance(value, dict):
         clean = {cleaned(key): cleaned(inner) for key, inner in value.items()}
     return clean  # type: ignore[no-any-return] # of the type of value
-
-
-def addressed_assessment(assessment: Assessment, caller: Caller) -> Assessment:
-    """Return the assessment with complete commands for this caller in remediations."""
-    verdicts = (
-        verdict._replace(repair=repair_texts.addressed(verdict.repair, caller)) for verdict in assessment.verdicts
-    )
-    notes = (note._replace(repair=repair_texts.addressed(note.repair, caller)) for note in assessment.notes)
-    steps = repair_texts.addressed_steps(assessment.next_steps, caller)
-    return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes), next_steps=steps)
 
 
 def shown_verdicts(assessment: Assessment, verbosity: Verbosity, groups: Iterable[Awaiting]) -> list[Verdict]:

@@ -164,7 +164,7 @@ _SETTING = Set("pod-max-pids", "4096", Location(PurePosixPath("/etc/k3s-harden/c
     ("repair", "owner"),
     [
         (Repair((RunVerb("apply"),)), FixOwner.APPLY),
-        (Repair((RunVerb("apply", line="k3s-harden apply --root /mnt"),)), FixOwner.APPLY),
+        (Repair((RunVerb("apply", ("--force",)),)), FixOwner.OPERATOR),
         (Repair((_SETTING, RunVerb("apply"))), FixOwner.OPERATOR),
         (Repair((), Restart.K3S), FixOwner.OPERATOR),
         (Repair((), Restart.START), FixOwner.K3S),
@@ -172,5 +172,4 @@ _SETTING = Set("pod-max-pids", "4096", Location(PurePosixPath("/etc/k3s-harden/c
     ],
 )
 def test_the_owner_is_who_carries_out_all_steps(repair: Repair, owner: FixOwner) -> None:
-    """The command line for the caller, with the options of the run, changes nothing."""
     assert repair.owner is owner

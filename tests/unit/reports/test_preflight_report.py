@@ -15,7 +15,7 @@ from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
 from agent.reports.formats import REPORT_FORMATS, Format, Verbosity
 from agent.reports.preflight_report import present_preflight
-from agent.reports.repair_texts import Caller
+from agent.reports.repair_texts import Caller, called_by
 from tests.json_schemas import schema, validator
 from tests.unit.reports.reports import Stream
 
@@ -65,7 +65,8 @@ def shown(
     caller: Callable[[], Caller] = Caller,
 ) -> str:
     stream = Stream()
-    present_preflight(result, output_format, verbosity, stream, caller)
+    with called_by(caller):
+        present_preflight(result, output_format, verbosity, stream)
     return stream.text
 
 

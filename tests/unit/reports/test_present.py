@@ -14,7 +14,7 @@ from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextS
 from agent.base.value import replace
 from agent.reports import present
 from agent.reports.formats import Format, Verbosity, fitting
-from agent.reports.repair_texts import Caller
+from agent.reports.repair_texts import Caller, called_by
 from agent.reports.text import result
 from tests.unit.reports.reports import CALM, FULL, Stream, hostile, shown
 
@@ -157,7 +157,8 @@ def test_the_result_is_worded_by_the_verb() -> None:
 def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> None:
     stream = StringIO()
     finding = FULL.findings[0]._replace(repair=APPLY)
-    present(replace(CALM, findings=(finding,)), output_format, Verbosity.NORMAL, stream, on_a_tree)
+    with called_by(on_a_tree):
+        present(replace(CALM, findings=(finding,)), output_format, Verbosity.NORMAL, stream)
     assert "sudo k3s-harden apply --root /mnt" in stream.getvalue()
 
 
@@ -166,7 +167,8 @@ def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> N
 def test_a_report_ends_with_the_next_steps(output_format: Format, verbosity: Verbosity) -> None:
     steps = (NextStep(Instruction("look at /a")), NextStep(RunVerb("apply"), "apply the hardening"))
     stream = StringIO()
-    present(replace(CALM, next_steps=steps), output_format, verbosity, stream, on_a_tree)
+    with called_by(on_a_tree):
+        present(replace(CALM, next_steps=steps), output_format, verbosity, stream)
     last = stream.getvalue().partition("Host is compliant")[2].splitlines()[1:]
     assert last == (
         ["next 1: look at /a", "next 2: apply the hardening: sudo k3s-harden apply --root /mnt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,7 +14,6 @@ from agent.base.repair import (
     Answer,
     Decide,
     Edit,
-    FixOwner,
     Instruction,
     Patch,
     Repair,
@@ -24,7 +24,7 @@ from agent.base.repair import (
     Step,
 )
 from agent.cli.command_line import repeated_options
-from agent.reports.repair_texts import Caller, addressed, numbered_steps, repair_object, text
+from agent.reports.repair_texts import Caller, called_by, numbered_steps, repair_object, text
 from tests.json_schemas import validator
 from tests.tools import generate_docs
 
@@ -36,13 +36,6 @@ RELOAD = "run `sudo systemctl daemon-reload`"
 
 def of(path: str) -> Instruction:
     return Instruction("correct the path", Location(PurePosixPath(path), 3))
-
-
-def test_a_complete_command_does_not_change_the_owner_of_a_repair() -> None:
-    """Reports list what is open by owner after each command has the options of the run."""
-    for repair in (Repair((APPLY,)), Repair((RunVerb("apply", ("--force",)),)), Repair((EDIT, APPLY))):
-        assert addressed(repair, Caller(options=("--role server",))).owner is repair.owner
-    assert Repair((APPLY,)).owner is FixOwner.APPLY
 
 
 def lines(repair: Repair) -> list[str]:
@@ -81,12 +74,13 @@ def test_a_repair_is_one_line(repair: Repair, expected: str) -> None:
 
 def test_own_commands_repeat_the_options_of_the_run() -> None:
     both = Repair((EDIT, APPLY), alternative=Repair((RunVerb("apply", ("--force",)),)))
-    assert text(addressed(both, Caller(options=("--root /mnt",)))) == (
-        "correct the path at /etc/x:3; then run `sudo k3s-harden apply --root /mnt`;"
-        " or run `sudo k3s-harden apply --force --root /mnt`"
-    )
     hostless = Repair((RunVerb("explain", ("a",)),))
-    assert text(addressed(hostless, Caller(options=("--root /mnt",)))) == "k3s-harden explain a"
+    with called_by(lambda: Caller(options=("--root /mnt",))):
+        assert text(both) == (
+            "correct the path at /etc/x:3; then run `sudo k3s-harden apply --root /mnt`;"
+            " or run `sudo k3s-harden apply --force --root /mnt`"
+        )
+        assert text(hostless) == "k3s-harden explain a"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +118,8 @@ def test_a_command_repeats_each_option_of_the_run_that_its_verb_has(verb: str) -
 def test_root_needs_no_sudo() -> None:
     root = Caller(program=".venv/bin/k3s-harden", needs_sudo=False, is_root=True)
     both = Repair((APPLY, Run("sudo rm /etc/x")))
-    assert lines(addressed(both, root)) == ["1. .venv/bin/k3s-harden apply", "2. rm /etc/x"]
+    with called_by(lambda: root):
+        assert lines(both) == ["1. .venv/bin/k3s-harden apply", "2. rm /etc/x"]
 
 
 def test_each_step_has_its_own_line_in_a_table() -> None:
@@ -142,13 +137,16 @@ def test_each_step_has_its_own_line_in_a_table() -> None:
 
 
 VALIDATOR = validator("repair")
-ON_A_TREE = Caller(needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"), accepted=repeated_options)
+ON_A_TREE = partial(
+    Caller, needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"), accepted=repeated_options
+)
 FILE = Location(PurePosixPath("/etc/rancher/k3s/config.yaml"))
 SETTINGS = Location(PurePosixPath("/etc/k3s-harden/config.yaml"))
 
 
 def shown(step: Step) -> Any:
-    shape: Any = repair_object(addressed(Repair((step,), alternative=Repair((step,))), ON_A_TREE))
+    with called_by(ON_A_TREE):
+        shape: Any = repair_object(Repair((step,), alternative=Repair((step,))))
     VALIDATOR.validate(shape)
     (only,) = shape["steps"]
     return only
@@ -181,7 +179,8 @@ def test_each_kind_of_step_is_valid_and_says_how_it_is_taken_back(step: Step, un
 def test_a_repair_has_the_kind_the_fields_and_the_command_of_each_step() -> None:
     unit = Location(PurePosixPath("/etc/systemd/system/k3s.service"), 3)
     both = Repair((Edit(unit, "--a", "--b"), RunVerb("apply")), restart=Restart.K3S)
-    shape: Any = repair_object(addressed(both, ON_A_TREE))
+    with called_by(ON_A_TREE):
+        shape: Any = repair_object(both)
     VALIDATOR.validate(shape)
     edit, apply, reload = shape["steps"]
     assert (edit["kind"], edit["old"], edit["new"], edit["command"]) == ("edit", "--a", "--b", "")
@@ -194,7 +193,7 @@ def test_a_repair_has_the_kind_the_fields_and_the_command_of_each_step() -> None
 def test_a_command_for_another_place_says_where_and_stays_complete() -> None:
     """A program runs the command of JSON; a person must not paste it here. The risk is in JSON, too."""
     step = Run("sudo k3s secrets-encrypt enable", "sudo k3s secrets-encrypt disable", where="on one server")
-    shape: Any = repair_object(addressed(Repair((step,), risk="take a snapshot"), Caller()))
+    shape: Any = repair_object(Repair((step,), risk="take a snapshot"))
     VALIDATOR.validate(shape)
     (found,) = shape["steps"]
     assert (found["where"], found["command"]) == ("on one server", step.line)

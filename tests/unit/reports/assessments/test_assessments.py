@@ -14,14 +14,13 @@ from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.reports.assessments import assessment_text, present_assessment
 from agent.reports.assessments.common import (
-    addressed_assessment,
     assessment_result,
     cleaned,
     section_title,
     short_result,
 )
 from agent.reports.formats import Format, Verbosity
-from agent.reports.repair_texts import Caller, text
+from agent.reports.repair_texts import Caller, called_by
 from tests.unit.reports.assessments.samples import CALM, FAILS, FULL, NOTHING, WAIVED, WHEN, WHEN_IN_WORDS, hostile
 from tests.unit.reports.reports import Stream
 
@@ -124,8 +123,8 @@ def test_the_short_result_leaves_out_what_is_not_open_beyond_the_benchmark() -> 
 def test_the_options_of_the_run_are_in_every_command() -> None:
     """This includes the notes, because a command without --root would change this machine."""
     note = Note("K3s does not start", None, Repair((RunVerb("apply"),)), prevents_start=True)
-    shown = addressed_assessment(replace(FULL, notes=(note,)), Caller(options=("--root /mnt",)))
-    assert text(shown.notes[0].repair) == "sudo k3s-harden apply --root /mnt"
+    with called_by(lambda: Caller(options=("--root /mnt",))):
+        assert "fix: sudo k3s-harden apply --root /mnt\n" in assessment_text(replace(FULL, notes=(note,)), Format.PLAIN)
 
 
 def test_a_waiver_has_reason_expiry_and_location() -> None:
