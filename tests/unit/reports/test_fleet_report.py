@@ -47,24 +47,6 @@ MIXED = fleet(
 )
 
 
-def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -> None:
-    lines = [line.split("\t") for line in shown(MIXED).splitlines()]
-    assert lines[3] == ["-", "s-1", "server", "compliant", "v1.37.3+k3s1", "0", "-", "2h", "1.0.0", "-"]
-    assert [(*line[1:4], *line[6:8]) for line in (*lines[:3], lines[4])] == [
-        ("a-1", "agent", "failed", "-", "2h"),
-        ("a-2", "agent", "failed", SINCE, "2h"),
-        ("a-4", "agent", "unknown", "-", "-"),
-        ("a-3", "agent", "compliant", "-", "2h*"),
-    ]
-    assert lines[2][9].startswith("no report")
-    assert [line[0] for line in lines[5:]] == [
-        "b-control failed on 2: a-1, a-2",
-        "a-control failed on 1: a-1",
-        "* by the clock of the node; only `kubectl get nodes --show-managed-fields` has that of the API server",
-        "result 3: 2 compliant, 2 failed, 1 unknown; not compliant: a-1, a-2, a-4",
-    ]
-
-
 def _of(cluster: str, *items: object) -> list[ClusterNode]:
     return [parse_node(item)._replace(cluster=cluster) for item in items]
 
@@ -172,15 +154,6 @@ def test_texts_of_nodes_control_neither_a_terminal_nor_a_page(output_format: For
         assert "default-src 'none'" in text
     elif output_format is Format.PLAIN:
         assert len(text.splitlines()) == 7
-
-
-def test_the_columns_of_the_table_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The remarks are last. A column without a value is left out."""
-    monkeypatch.setenv("COLUMNS", "140")
-    heads, *rows = shown(MIXED, Format.TABLE).splitlines()[:6]
-    assert heads.split()[:4] == ["Node", "Role", "Result", "K3s"]
-    assert {line.index("v1.37.3+k3s1") for line in rows} == {heads.index("K3s")}
-    assert rows[2].index("no report") == heads.index("Remarks")
 
 
 LONG = ["--kube-apiserver-arg=tls-cipher-suites=" + "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256," * 3]

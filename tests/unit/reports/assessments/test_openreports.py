@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 from agent.assess.assessment import Assessment, ControlStatus
@@ -12,9 +11,7 @@ from agent.base.value import replace
 from agent.reports.assessments import assessment_text
 from agent.reports.assessments.openreports import LARGEST
 from agent.reports.formats import Format
-from tests.unit.reports.assessments.samples import FULL, WHEN
-
-RESULTS = {"FAIL": "fail", "UNKNOWN": "error", "MANUAL": "warn", "WAIVED": "skip", "NOT_APPLICABLE": "skip"}
+from tests.unit.reports.assessments.samples import FULL
 
 
 def report(assessment: Assessment = FULL) -> dict[str, Any]:
@@ -25,15 +22,7 @@ def validate(assessment: Assessment) -> None:
     """Assert that each control is counted, and that each result belongs to one."""
     found = report(assessment)
     assert sum(found["summary"].values()) == len(assessment.verdicts)
-    assert {row["result"] for row in found["results"]} <= set(RESULTS.values())
-
-
-def test_the_report_is_one_object_of_the_node() -> None:
-    """Its name is fixed, so that the next one replaces it."""
-    found = report()
-    assert (found["apiVersion"], found["kind"]) == ("openreports.io/v1alpha1", "ClusterReport")
-    assert found["metadata"] == {"name": "k3s-harden-node-1", "labels": {"app.kubernetes.io/managed-by": "k3s-harden"}}
-    assert found["scope"] == {"apiVersion": "v1", "kind": "Node", "name": "node-1"}
+    assert {row["result"] for row in found["results"]} <= {"fail", "error", "warn", "skip"}
 
 
 def test_a_known_uid_makes_the_node_its_owner() -> None:
@@ -41,19 +30,6 @@ def test_a_known_uid_makes_the_node_its_owner() -> None:
     found = report(replace(FULL, facts=(*FULL.facts, Fact(NODE_UID, "1-2", "API server"))))
     owner = {"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "1-2"}
     assert (found["scope"], found["metadata"]["ownerReferences"]) == (owner, [owner])
-
-
-def test_controls_that_pass_are_only_counted() -> None:
-    found = report()
-    counts = FULL.counts()
-    results = Counter(row["result"] for row in found["results"])
-    assert found["summary"]["pass"] == counts[ControlStatus.PASS] > 0
-    assert results == {name: count for name, count in found["summary"].items() if name != "pass" and count}
-    assert sum(found["summary"].values()) == len(FULL.verdicts)
-    for row in found["results"]:
-        assert RESULTS[row["properties"]["status"]] == row["result"]
-        assert row["timestamp"] == {"seconds": int(WHEN), "nanos": 0}
-    assert found["results"][0]["result"] == "fail"
 
 
 def test_a_report_that_is_too_large_loses_its_least_important_results() -> None:
