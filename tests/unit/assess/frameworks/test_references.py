@@ -33,7 +33,7 @@ from agent.harden.settings.known_controls import require_known
 from agent.k3s.cis.versions import Benchmark, only_in_frameworks
 from tests.unit.assess.checks.nodes import CheckedNode
 from tests.unit.assess.judge import Case, cases, given, hardened_server
-from tests.unit.harden.settings.test_waivers import waiver
+from tests.unit.harden.settings.test_stages_and_waivers import waiver
 
 KNOWN = {control.id for control in catalogue.all_controls()}
 
