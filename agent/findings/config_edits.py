@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location
 from agent.base.repair import Edit, Set
-from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, operators_plugins
+from agent.harden.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
+    operators_plugins,
+)
 from agent.harden.guide.k3s_options import AUDIT_RECEIVER
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.components.effective_arguments import GivenBy
@@ -192,8 +196,11 @@ def appended_list(key: str, begins: Location) -> Edit:
 
 
 def added(situation: Situation, key: str, item: str) -> Edit:
-    """Return the edit that adds an argument to a list of K3s' main file."""
-    return with_item(situation, situation.facts.configuration.path, key, f'"{item}"')
+    """Return the edit that adds an argument to a list of K3s' main file.
+
+    A line of its own stays right if another edit removes the list, or adds an argument, too: K3s adds up keys with `+`.
+    """
+    return Edit(Location(situation.facts.configuration.path), new=f'{key}+: ["{item}"]')
 
 
 def with_item(situation: Situation, path: PurePosixPath, key: str, item: str) -> Edit:
@@ -209,6 +216,14 @@ def with_item(situation: Situation, path: PurePosixPath, key: str, item: str) ->
         return Edit(at, value, f"[{value}, {item}]")
     indent = re.match(r"\s*", situation.line_at(Location(path, start + 1)))
     return Edit(at, new=f"{indent[0] if indent else ''}- {item}")
+
+
+def without_own_admission(situation: Situation) -> tuple[Edit | Set, ...]:
+    """Return the edits after which the API server reads psa.yaml of the hardening and no file of the operator."""
+    own = situation.k3s_files.own_admission
+    if own is None:
+        return ()
+    return without_argument(situation, _PLUGINS_KEY, ADMISSION_CONFIGURATION_ARGUMENT, own.location)
 
 
 def plugins_joined(situation: Situation, value: str) -> tuple[Edit, ...]:

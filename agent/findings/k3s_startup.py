@@ -10,7 +10,13 @@ from agent.base.repair import Answer, Decide, Restart, Run, RunVerb, moved_away
 from agent.base.report import Trait
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
-from agent.findings.config_edits import setting_to, without, without_argument, without_name
+from agent.findings.config_edits import (
+    setting_to,
+    without,
+    without_argument,
+    without_name,
+    without_own_admission,
+)
 from agent.findings.registry import (
     APPLY,
     Problem,
@@ -26,6 +32,7 @@ from agent.findings.registry import (
     quoted,
     steps,
     warning,
+    written_by_apply,
     yes,
 )
 from agent.harden.desired.dropin_options import (
@@ -33,6 +40,7 @@ from agent.harden.desired.dropin_options import (
     ADMISSION_PLUGINS_ARGUMENT,
     AUDIT_POLICY_ARGUMENT,
 )
+from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
 from agent.harden.settings.schema import setting_row
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
@@ -171,7 +179,10 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
             fix = edit_of_k3s_config(*without_name(situation, key, name, at, ADMISSION_PLUGINS_ARGUMENT))
             row = setting_row("event-rate-limit")
             if name == _EVENT_RATE_LIMIT and row.applies.to(situation.facts.role, situation.facts.version):
-                fix = steps(setting_to(situation, row.key, row.example), *APPLY.steps, alternative=fix)
+                is_set = row.differs_from_default(situation.settings)
+                setting = () if is_set else (setting_to(situation, row.key, row.example),)
+                psa = written_by_apply(situation, str(situation.facts.data_dir / POD_SECURITY_ADMISSION.path))
+                fix = steps(*without_own_admission(situation), *setting, *psa.steps, alternative=fix)
             yield Problem(message, expected, values[0].text, values[0].location, fix)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from agent.findings.registry import (
     yes,
 )
 from agent.harden.guide.guide_files import POLICY_FILE
+from agent.harden.node.version import question
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.redaction import redacted
 from agent.k3s.roles_and_versions import (
@@ -58,7 +60,8 @@ def version_assumed(situation: Situation) -> Iterator[Problem]:
     if not (facts.version_is_known or facts.detected_version.unanswered or situation.had_pod_security_policies):
         reason = facts.detected_version.source
         message = f"the K3s version could not be determined: {reason}; {facts.version} is assumed"
-        yield Problem(message, repair=APPLY_WITH_VERSION)
+        setting = None if situation.machine.is_live else partial(setting_to, situation, "k3s-version")
+        yield Problem(message, repair=steps(question("apply", setting)))
 
 
 _WRITABLE_ETC = Run(

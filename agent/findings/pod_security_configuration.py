@@ -12,19 +12,17 @@ from agent.base.errors import InputError
 from agent.base.repair import Answer, Decide, Restart
 from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import FIRST_COMPLETE, PodSecurityDefaults
-from agent.findings.config_edits import setting_to, without_argument
+from agent.findings.config_edits import setting_to, without_own_admission
 from agent.findings.registry import APPLY, Problem, steps
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.guide_files import POD_SECURITY_ADMISSION
 from agent.harden.guide.manifests import exempt_namespaces
 from agent.k3s import admission_configuration
-from agent.k3s.roles_and_versions import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.base.repair import Step
     from agent.harden.desired.dropin_options import NamedPath
     from agent.harden.situation import Situation
     from agent.k3s.admission_configuration import PodSecurity
@@ -62,14 +60,8 @@ def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterato
     found = pod_security_shortfall(situation, named.path, data)
     if found is not None:
         exempt = "move its exemptions to `pod-security.exempt-namespaces` of the settings"
-        fix = steps(*_without_file(situation, named), restart=Restart.K3S)
+        fix = steps(*without_own_admission(situation), *APPLY.steps, restart=Restart.K3S)
         yield found._replace(repair=replace(fix, risk=exempt))
-
-
-def _without_file(situation: Situation, named: NamedPath) -> tuple[Step, ...]:
-    """Return the steps after which K3s uses psa.yaml of the hardening."""
-    key = Component.API_SERVER.config_key
-    return (*without_argument(situation, key, ADMISSION_CONFIGURATION_ARGUMENT, named.location), *APPLY.steps)
 
 
 def unexpected_exemptions(situation: Situation, named: NamedPath, data: bytes) -> Iterator[Problem]:
@@ -90,7 +82,7 @@ def unexpected_exemptions(situation: Situation, named: NamedPath, data: bytes) -
     if exempt and _enforces(found, settings.stage_pod_security.level):
         message = "Pod Security admission does not check all pods"
         expected = "no exemptions but those of the guide and the settings"
-        removal = _without_file(situation, named)
+        removal = (*without_own_admission(situation), *APPLY.steps)
         names = ", ".join(sorted({*settings.exempt_namespaces, *namespaces}))
         answers = (
             Answer("No", "psa.yaml of the hardening checks their pods", removal),

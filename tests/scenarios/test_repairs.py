@@ -19,8 +19,9 @@ from agent.harden.guide.criteria import Criterion
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.roles_and_versions import Component, Role
 from tests.k3s_tree import K3s, started
+from tests.scenarios.findings.case import OWN_PSA
 from tests.scenarios.follower import Follower
-from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, HostTree, copied
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, SETTINGS, STATE, HostTree, copied
 
 Arguments = Mapping[Component, list[str]]
 
@@ -265,6 +266,46 @@ def test_all_repairs_of_one_report_give_a_compliant_host_in_any_order(
     for remedy in reversed(remedies) if is_backwards else remedies:
         walk.follower.carry_out(remedy)
     assert (walk.open(), walk.warnings()) == ({}, {})
+
+
+def test_an_addition_is_right_also_if_a_removal_leaves_its_list_empty(host: HostTree) -> None:
+    """One control adds an argument of the kubelet, and another one removes the only argument that the file has."""
+    tree = node(host, Role.SERVER, 24)
+    assert tree.run("apply").code == 0
+    tree.write(CONFIG, "kubelet-arg:\n- tls-min-version=VersionTLS10\n", 0o600)
+    walk = Walk(tree)
+    for item in walk.open().values():
+        walk.follower.carry_out(item["repair"]["steps"])
+    assert "kubelet-arg:" not in tree[CONFIG].read_text()
+    assert {"kubelet-event-qps", "kubelet-tls-min-version"}.isdisjoint(walk.open())
+
+
+LIMITS = "apiserver-event-rate-limit"
+
+
+def test_the_limits_of_event_rate_limit_are_where_the_api_server_reads_them(host: HostTree) -> None:
+    """It reads a file of the operator without limits, so it would exit with the plugin."""
+    tree = node(host, Role.SERVER, 34)
+    tree.write("/etc/own.yaml", OWN_PSA, 0o600)
+    tree.write(CONFIG, "kube-apiserver-arg+: [admission-control-config-file=/etc/own.yaml]\n", 0o600)
+    assert tree.run("apply").code == 0
+    walk = Walk(tree)
+    walk.follower.carry_out(walk.open()[LIMITS]["repair"]["steps"])
+    assert LIMITS not in walk.open()
+    assert walk.warnings() == {}
+
+
+def test_a_setting_is_applied_also_if_the_drop_in_counts_as_edited(host: HostTree) -> None:
+    """The record of the run that wrote it is lost. No edit of the operator's file repeats the list of the drop-in."""
+    tree = node(host, Role.SERVER, 34)
+    assert tree.run("apply").code == 0
+    for record in tree[f"{STATE}/journal"].iterdir():
+        record.unlink()
+    tree.write(SETTINGS, "event-rate-limit: {qps: 5000, burst: 20000}\n", 0o600)
+    walk = Walk(tree)
+    walk.follower.carry_out(walk.open()[LIMITS]["repair"]["steps"])
+    assert LIMITS not in walk.open()
+    assert walk.warnings() == {}
 
 
 OPEN = ("chmod 0666", "chmod 0777")

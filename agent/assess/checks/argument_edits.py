@@ -17,6 +17,7 @@ from agent.findings.config_edits import (
     plugins_joined,
     replaced,
     with_empty_lists,
+    without_own_admission,
 )
 from agent.harden.desired.dropin_options import (
     ADMISSION_PLUGINS_ARGUMENT,
@@ -75,15 +76,18 @@ def repair_of_argument(
     # The API server enables the plugins of all lists, and scanners read only the first one: the operator's own.
     plugins = required.criterion.suggestion(all_plugins(node.situation.settings, facts)) if is_plugins else ""
     in_list = plugins_joined(node.situation, plugins) if plugins and not facts.rancher_managed else ()
-    if not setting and is_plugins and EVENT_RATE_LIMIT in required.criterion.required:
-        return Repair((UPGRADE,))
+    if is_plugins and EVENT_RATE_LIMIT in required.criterion.required:
+        first = (*first, *without_own_admission(node.situation))
+        if not setting and not _apply_sets(required, node):
+            return Repair((UPGRADE,))
     if in_list:
         return Repair((*first, *in_list, *(setting or (_APPLY,))), Restart.K3S)
     follows = is_by_hand and any(
         required.name == ENCRYPTION_ARGUMENT or facts.overrides_dropin(at.path) for at in locations
     )
     if not follows and _apply_sets(required, node):
-        return Repair((*first, _APPLY), Restart.K3S if first or node.has_started else Restart.NOT_NEEDED)
+        apply = node.rewritten(facts.dropin_path)
+        return Repair((*first, *apply), Restart.K3S if first or node.has_started else Restart.NOT_NEEDED)
     if setting:
         return Repair((*first, *setting), Restart.K3S)
     if argument is not None and by is not GivenBy.K3S and (is_by_hand or not is_plugins):
@@ -107,7 +111,9 @@ def not_encrypted(option: Given | None, node: AssessedNode) -> Repair:
 def _apply_sets(required: ArgumentRequirement, node: AssessedNode) -> bool:
     """Return whether `apply` will write a compliant option to the drop-in, and nothing overrides it."""
     option = node.options_to_set.get(_K3S_OPTIONS.get(required.name, required.name))
-    if option is None or str(node.facts.dropin_path) not in node.pending:
+    dropin = str(node.facts.dropin_path)
+    is_edited = any(refusal.id == dropin and refusal.edited for refusal in node.situation.plan.refusals)
+    if option is None or not (dropin in node.pending or is_edited):
         return False
     last = configured_values(node.facts.merged_config, option.row)[-1:]
     if not option.row.name:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from agent.base.errors import HostError, UsageError
 from agent.base.host import Host
 from agent.base.model import Location
-from agent.base.repair import Answer, Decide, RunVerb
+from agent.base.repair import Answer, Decide, RunVerb, Step
 from agent.base.value import Value, replace
 from agent.k3s.roles_and_versions import NEWEST_KNOWN, OLDEST_COVERED, Version
 from agent.k3s.services import K3sUnit
@@ -27,11 +28,18 @@ def require_covered(version: Version) -> None:
         )
 
 
-def question(verb: str) -> Decide:
-    """Return the question for a version that is not known, with the run of a verb that records the answer."""
+def question(verb: str, setting: Callable[[str], Step] | None = None) -> Decide:
+    """Return the question for a version that is not known, with the run of a verb that records the answer.
+
+    No run on a host tree records it, so there it is a setting.
+    """
     newest = f"v{NEWEST_KNOWN.family}"
-    minors = (("v1.24", "it keeps its PodSecurityPolicies"), (newest, "it has no PodSecurityPolicies"))
-    answers = (Answer(minor, why, (RunVerb(verb, (f"--k3s-version {minor}",)),)) for minor, why in minors)
+    minors = ((newest, "it has no PodSecurityPolicies"), ("v1.24", "it keeps its PodSecurityPolicies"))
+
+    def given(minor: str) -> tuple[Step, ...]:
+        return (setting(minor), RunVerb(verb)) if setting else (RunVerb(verb, (f"--k3s-version {minor}",)),)
+
+    answers = (Answer(minor, why, given(minor)) for minor, why in minors)
     return Decide(f"Which version of K3s starts on this host, of v{OLDEST_COVERED.family} to {newest}?", tuple(answers))
 
 

@@ -94,6 +94,7 @@ def both(*edits: Edit) -> Edit:
 def linked(path: str, target: str) -> Edit:
     def change(host: HostTree) -> None:
         host[path].parent.mkdir(parents=True, exist_ok=True)
+        host[path].unlink(missing_ok=True)
         host[path].symlink_to(target)
 
     return change

@@ -18,8 +18,11 @@ from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, POLICY, STATE, Ho
 
 UNITS = "/etc/systemd/system"
 VERSION_QUESTION = (
-    "Which version of K3s starts on this host, of v1.23 to v1.37? v1.24 (it keeps its PodSecurityPolicies): run"
-    " `k3s-harden apply`. v1.37 (it has no PodSecurityPolicies): run `k3s-harden apply`."
+    "Which version of K3s starts on this host, of v1.23 to v1.37? v1.37 (it has no PodSecurityPolicies): {}run"
+    " `k3s-harden apply`. v1.24 (it keeps its PodSecurityPolicies): {}run `k3s-harden apply`."
+)
+SETTINGS = tuple(
+    f"set `k3s-version: {version}` in /etc/k3s-harden/config.yaml; then " for version in ("v1.37", "v1.24")
 )
 SERVICE = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
 
@@ -61,11 +64,11 @@ CASES = (
              " k3s-old.service`.")),
     Case("other-family-assumed", asked_for("--role", "server"), of_version("1.25"),
          Seen(POLICY,
-             VERSION_QUESTION,
+             VERSION_QUESTION.format("", ""),
              expected="v1.24 or older", found="v1.37.0 assumed"), version="1.24"),
     Case("version-assumed", asked_for("--role", "server"), nothing,
          Seen("",
-             VERSION_QUESTION),
+             VERSION_QUESTION.format(*SETTINGS)),
          cure=lambda host, _: of_version("1.34")(host)),
     Case("version-newer", of_version("1.42"), of_version("1.37"),
          Seen("", "upgrade k3s-harden if a newer release exists")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from agent.base.model import Location
-from agent.base.repair import Decide, Instruction, RunVerb, Step, moved_away
+from agent.base.repair import Answer, Decide, Instruction, RunVerb, Step, moved_away
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.harden.node.facts import HostFacts
@@ -95,7 +95,11 @@ def _decided_by(argument: str, file: str, location: Location | None, field: str)
 def _with_version(facts: HostFacts) -> tuple[Step, ...]:
     known = facts.version if facts.version_is_known else NEWEST_KNOWN
     example = known._replace(patch=1, build="+k3s1")
-    return (Decide(f"Which release of K3s, such as {example}, does `assess` have to take as `--k3s-version`?", ()),)
+    answers = (
+        Answer(str(example), "its defaults count", (RunVerb("assess", (f"--k3s-version {example}",)),)),
+        Answer("Another", "`k3s --version` prints it on the host, and `assess` takes it as `--k3s-version`", ()),
+    )
+    return (Decide("Which release of K3s starts on this host?", answers),)
 
 
 def _version_reason(rows: Iterable[DefaultArgument], facts: HostFacts) -> str:

@@ -249,7 +249,7 @@ def test_a_new_value_goes_into_the_configuration_file_of_the_host(nodes: Nodes) 
     server.put("/etc/k3s/c.yaml", "kubelet-arg: [v=2]\n")
     server.put(CONFIG, "kubelet-arg: [event-qps=-1]\n")
     assert fix(server.verdict("kubelet-event-qps", Benchmark.CIS_1_24)) == (
-        'replace `[` by `["event-qps=0", ` at /etc/k3s/c.yaml:1; restart K3s'
+        'add `kubelet-arg+: ["event-qps=0"]` to the end of /etc/k3s/c.yaml; restart K3s'
     )
     assert seen(server.verdict("kubelet-event-qps"))[0][1] == "/etc/k3s/c.yaml"
 
@@ -512,7 +512,9 @@ def test_a_version_without_its_patch_is_unknown(nodes: Nodes) -> None:
     assert verdict.status is ControlStatus.UNKNOWN
     assert "patch release" in verdict.reason
     assert fix(verdict) == (
-        "Which release of K3s, such as v1.24.1+k3s1, does `assess` have to take as `--k3s-version`? "
+        "Which release of K3s starts on this host? v1.24.1+k3s1 (its defaults count): run `sudo k3s-harden assess"
+        " --k3s-version v1.24.1+k3s1`. Another (`k3s --version` prints it on the host, and `assess` takes it as"
+        " `--k3s-version`): nothing to do."
     )
 
 
