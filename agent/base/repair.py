@@ -206,6 +206,8 @@ def moved_away(path: PurePosixPath | str) -> Run:
     return Run(f"sudo mv -nT {name} {other}", undo=f"sudo mv -nT {other} {name}")
 
 
+DAEMON_RELOAD = Run("sudo systemctl daemon-reload", is_of_machine=True)
+"""After it, systemd has read changed units."""
 NO_REPAIR = Repair()
 """Nothing has to be done."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Location
-from agent.base.repair import Answer, Decide, Instruction, Repair, Run, RunVerb, moved_away
+from agent.base.repair import DAEMON_RELOAD, Answer, Decide, Instruction, Repair, Run, RunVerb, moved_away
 from agent.base.report import Trait
 from agent.base.value import replace
 from agent.findings.registry import (
@@ -15,11 +15,11 @@ from agent.findings.registry import (
     UNINSTALL,
     Problem,
     error,
-    file_removal,
     instruction,
     no,
     note,
     quoted,
+    rm_command,
     steps,
     warning,
     yes,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
 _K3S_IS_FINE = no("K3s itself is not affected.")
-_RELOAD = Run("sudo systemctl daemon-reload")
 _MOST_DAYS = 30
 _ENFORCE_TEXT = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
 
@@ -76,7 +75,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
         expected = str(gate_units.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}"
         fix = INSTALL if situation.gate.is_openrc else steps(RunVerb("install", (f"--unit {service}",)))
         mask = situation.gate.masked_dropins.get(service)
-        fix, place = (fix, template) if mask is None else (file_removal(mask), mask)
+        fix, place = (fix, template) if mask is None else (steps(rm_command(mask), DAEMON_RELOAD), mask)
         yield Problem(f"{service} starts without the gate", expected, location=Location(place), repair=fix)
     reported = {unit.path.name for unit in situation.facts.units} - {*dropins}
     reported |= {service for service, _, _ in _unguarded(situation)}
@@ -113,12 +112,13 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
         others = (place for place in later if place.path not in (path, unit.path) and place.path.suffix == ".conf")
         by = next(others, Location(path))
         names = [quoted(name) for name in (by.path, by.path.with_name(f"00-{by.path.name}"))]
+        fix = steps(DAEMON_RELOAD) if _is_stale(situation) else _restored(path)
         earlier = Run(f"sudo mv {' '.join(names)}", undo=f"sudo mv {' '.join(reversed(names))}")
         yield Problem(
             f"{service} starts without the gate: its ExecStartPre= is not the last one that runs",
             expected=f"systemctl start {gate_instance(service)}",
             location=by,
-            repair=steps(earlier, _RELOAD) if by.path != path else _restored(path),
+            repair=steps(earlier, DAEMON_RELOAD) if by.path != path else fix,
         )
 
 
@@ -212,9 +212,13 @@ def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
 
     An installation that was interrupted leaves this state, and so does an edit without `systemctl daemon-reload`.
     """
-    if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
+    if _is_stale(situation):
         message = "systemd has not read the current unit files of K3s and its gate"
-        yield Problem(message, repair=steps(_RELOAD))
+        yield Problem(message, repair=steps(DAEMON_RELOAD))
+
+
+def _is_stale(situation: Situation) -> bool:
+    return situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units)
 
 
 @warning(repair="run `sudo k3s-harden install`")

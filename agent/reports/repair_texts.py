@@ -7,7 +7,20 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from agent.base.model import Location
-from agent.base.repair import Answer, Decide, Edit, Instruction, Patch, Repair, Restart, Run, RunVerb, Set, undone
+from agent.base.repair import (
+    DAEMON_RELOAD,
+    Answer,
+    Decide,
+    Edit,
+    Instruction,
+    Patch,
+    Repair,
+    Restart,
+    Run,
+    RunVerb,
+    Set,
+    undone,
+)
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -103,14 +116,13 @@ class Step(Value):
     """Whether it can be pasted into a shell."""
 
 
-_DAEMON_RELOAD = Run("sudo systemctl daemon-reload", is_of_machine=True)
 START = "start K3s"
 _RESTARTS = {Restart.NOT_NEEDED: (), Restart.K3S: (Step("restart K3s"),), Restart.START: (Step(START),)}
 
 
 def in_order(repair: Repair) -> tuple[base.Step, ...]:
     """Return the steps, and that after which systemd has read changed units, without a restart and the alternative."""
-    return (*repair.steps, _DAEMON_RELOAD) if repair.needs_daemon_reload else repair.steps
+    return (*repair.steps, DAEMON_RELOAD) if repair.needs_daemon_reload else repair.steps
 
 
 def _restarts(repair: Repair) -> tuple[Step, ...]:

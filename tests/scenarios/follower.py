@@ -1,4 +1,4 @@
-"""A program that carries out the steps of a remediation as JSON has them, on a host tree."""
+"""Programs that carry out the steps of a remediation as JSON has them, here or on a host tree."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,20 +28,10 @@ _TOOLS = {
 """Scripts in the place of programs that would need a network or a running systemd."""
 
 
-class Follower:
-    """Edits the files of a host tree, and runs the commands on it. Commands of others require root."""
+class Steps(ABC):
+    """Edits the files of a host, and runs commands on it."""
 
-    def __init__(self, host: HostTree) -> None:
-        self.host = host
-        self._tools = host.root.with_name("tools")
-        if not self._tools.exists():
-            self._tools.mkdir()
-            for name, line in _TOOLS.items():
-                tool = self._tools / name
-                tool.write_text(f"#!/bin/sh\n{line}\n")
-                tool.chmod(0o755)
-        for name, line in (("passwd", "root:x:0:0:root:/root:/bin/sh"), ("group", "root:x:0:")):
-            host.write(f"/etc/{name}", f"{line}\n")
+    def __init__(self) -> None:
         self._edits: set[tuple[str, int | None, str, str]] = set()
         self.prose: list[str] = []
         """The steps so far that no program can carry out."""
@@ -72,8 +63,7 @@ class Follower:
         if (file, line, old, new) in self._edits and old in new:
             return  # two problems can have the same addition
         self._edits.add((file, line, old, new))
-        path = self.host[file]
-        lines = path.read_text().split("\n") if path.exists() else [""]
+        lines = self.read(file).split("\n")
         if not old:
             lines.insert(line or len(lines) - 1, new)
         elif line is None or line > len(lines) or old not in lines[line - 1] or (old in new and new in lines[line - 1]):
@@ -83,12 +73,10 @@ class Follower:
         else:
             left = re.sub(rf"([\"']?)(?:--)?{re.escape(old)}\1", "", lines[line - 1], count=1)
             lines[line - 1 : line] = [left] if left.strip(" -\t") and not left.startswith(":") else []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines))
+        self.write(file, "\n".join(lines))
 
     def _setting(self, file: str, key: str, value: str) -> None:
-        path = self.host[file]
-        content = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
+        content = yaml.safe_load(self.read(file)) or {}
         *above, last = key.split(".")
         inside = content
         for name in above:
@@ -96,7 +84,47 @@ class Follower:
         inside.pop(last, None)
         if value:
             inside[last] = yaml.safe_load(value)
-        self.host.write(file, yaml.safe_dump(content), 0o600)
+        self.write(file, yaml.safe_dump(content))
+
+    @abstractmethod
+    def read(self, file: str) -> str:
+        """Return the content of a file, empty if there is none."""
+
+    @abstractmethod
+    def write(self, file: str, text: str) -> None:
+        """Replace the content of a file."""
+
+    @abstractmethod
+    def paste(self, command: str) -> None:
+        """Run a command in a shell."""
+
+
+class Follower(Steps):
+    """Edits the files of a host tree, and runs the commands on it. Commands of others require root."""
+
+    def __init__(self, host: HostTree) -> None:
+        super().__init__()
+        self.host = host
+        self._tools = host.root.with_name("tools")
+        if not self._tools.exists():
+            self._tools.mkdir()
+            for name, line in _TOOLS.items():
+                tool = self._tools / name
+                tool.write_text(f"#!/bin/sh\n{line}\n")
+                tool.chmod(0o755)
+        for name, line in (("passwd", "root:x:0:0:root:/root:/bin/sh"), ("group", "root:x:0:")):
+            host.write(f"/etc/{name}", f"{line}\n")
+
+    def read(self, file: str) -> str:
+        path = self.host[file]
+        return path.read_text() if path.exists() else ""
+
+    def write(self, file: str, text: str) -> None:
+        path = self.host[file]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch(0o600)
+        path.write_text(text)
 
     def paste(self, command: str) -> None:
         """Run a command in a shell whose files are those of the tree."""

@@ -13,7 +13,7 @@ from agent.base.host import Host
 from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import assignments, dropin_directories, specified, words
 from agent.base.model import Location
-from agent.base.repair import Run
+from agent.base.repair import DAEMON_RELOAD
 from agent.base.value import replace
 from agent.harden.node.service_units import unit_text
 from agent.k3s.options import Word
@@ -44,7 +44,7 @@ def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) 
     files = (top / name for top in directories for name in ("", *host.tree.names(top)))
     if host.pod_node and changed_since_load(host, (path, *files)):
         reason = f"cannot determine how systemd starts {path.name}: its files changed after systemd loaded them"
-        unread.append(HostError(reason, Run("sudo systemctl daemon-reload")))
+        unread.append(HostError(reason, DAEMON_RELOAD))
     with suppress(HostError, KeyError, TypeError, ValueError, IndexError):
         systemd = Systemd(host)
         found = systemd.properties(path.name)

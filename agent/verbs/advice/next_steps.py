@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
-from agent.base.repair import Cause, Decide, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import DAEMON_RELOAD, Cause, Decide, FixOwner, Instruction, Repair, Restart, RunVerb
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import Value, replace
 from agent.harden.node.version import question
@@ -299,8 +299,12 @@ def _in_order(
         inside = [need for need in needs if need.urgency is urgency]
         earlier = frozenset(given)
         edits = {edit.step: edit for need in inside for edit in _edits(need) if edit.step not in given}
+        # One reload is enough, after the last change of a unit.
+        reloads = edits.pop(DAEMON_RELOAD, None) or any(need.repair.needs_daemon_reload for need in inside)
         given |= edits.keys()
         yield from edits.values()
+        if reloads and not k3s.is_tree:
+            yield NextStep(DAEMON_RELOAD, "make systemd read the changed units")
         applying = [need.repair.steps for need in inside if any(map(_is_apply, need.repair.steps))]
         if not applying and not (again and urgency is Urgency.BLOCKS_GATE):
             continue
@@ -326,8 +330,6 @@ def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:
     """Yield the restart, if a remediation takes effect only then."""
     restart = k3s.restart()
     repairs = [need.repair for need in needs]
-    if any(repair.needs_daemon_reload for repair in repairs) and not k3s.is_tree:
-        yield NextStep(Run("sudo systemctl daemon-reload"), "make systemd read the changed units")
     is_needed = any(repair.restart is not Restart.NOT_NEEDED or restart.step in repair.steps for repair in repairs)
     if is_needed and k3s.is_installed and not k3s.is_tree:
         yield restart

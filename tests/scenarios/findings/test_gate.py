@@ -177,7 +177,7 @@ def test_a_masked_drop_in_is_reported_with_its_mask(hardened: Hardened) -> None:
     linked("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "/dev/null")(host)
     finding = host.seen("check").only("gate-half-missing")
     assert finding.location == "/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf"
-    assert finding.repair == f"sudo rm {finding.location}"
+    assert finding.repair == f"run `sudo rm {finding.location}`; then run `systemctl daemon-reload`"
 
 
 @pytest.mark.parametrize(

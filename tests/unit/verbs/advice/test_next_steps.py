@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import DAEMON_RELOAD, Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import Role, Version
@@ -287,3 +287,11 @@ def test_what_only_root_can_read_is_checked_by_root() -> None:
     unread = finding("not-readable", RunVerb("check"), level=Level.WARNING)
     (after,) = next_steps.steps_after_run(report("diff", findings=(unread,)), RUNNING)
     assert after == NextStep(RunVerb("check"), "check this host as root")
+
+
+def test_systemd_reads_changed_units_once_after_the_last_change() -> None:
+    """Two commands and an edit of units need it, and each remediation says so for itself."""
+    unit = Instruction("correct it", Location(PurePosixPath("/etc/systemd/system/k3s.service")))
+    first, second = Run("sudo rm /etc/a"), Run("sudo mv /etc/b /etc/c")
+    found = (finding("a", first, DAEMON_RELOAD), finding("b", second, DAEMON_RELOAD), finding("c", unit))
+    assert steps("check", findings=found) == [first, second, unit, DAEMON_RELOAD]
