@@ -83,11 +83,6 @@ def _lacking(marker: str) -> str:
     return _OTHERS[marker]() if marker in _OTHERS else ""
 
 
-def _tier(path: Path) -> str:
-    """Return the name of the directory below tests/ that contains the file."""
-    return path.relative_to(Path(__file__).parent).parts[0]
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip tests that this machine cannot run, and run virtual machines on two workers, as each uses a processor."""
     selected = config.getoption("markexpr")

@@ -147,23 +147,8 @@ def test_what_has_no_signature_never_counts(signed: Signed, place: Place) -> Non
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "n2",
-            "N1",
-            "n1 ",
-            " n1",
-            "n1\0",
-            "n1\n",
-            "n1/",
-            "n1,n2",
-            "../oslo/n1",
-            "../berlin/n1",
-            "./n1",
-            "",
-            "*",
-            "n?",
-        ),
-        *("\uff4e1", "n1\u200b", "n\u03011", "n1" + "x" * 300, "n1\ud800", "berlin/n1", "oslo/n1"),
+        *("n2", "N1", "n1 ", " n1", "n1\0", "n1\n", "n1/", "n1,n2", "./n1", "../oslo/n1", "../berlin/n1", "", "*"),
+        *("n?", "\uff4e1", "n1\u200b", "n\u03011", "n1" + "x" * 300, "n1\ud800", "berlin/n1", "oslo/n1"),
     ],
     ids=ascii,
 )

@@ -533,12 +533,7 @@ def test_what_is_at_the_path_of_a_file_is_moved_away_by_the_printed_command(kind
     """It comes before apply, and can be taken back."""
     assert host.run("apply").code == 0
     host[PSA].unlink()
-    if kind == "symlink":
-        host[PSA].symlink_to("/srv/psa.yaml")
-    elif kind == "FIFO":
-        os.mkfifo(host[PSA])
-    else:
-        host[PSA].mkdir()
+    OBSTACLES[kind][1](host[PSA])
     move, apply = json.loads(host.run("check", "--format", "json").stdout)["next_steps"][:2]
     assert (move["kind"], apply["kind"], apply["verb"]) == ("run", "run-verb", "apply")
     words = shlex.split(move["command"].partition(f"chroot {host.root} ")[2])

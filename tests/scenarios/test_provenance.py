@@ -20,10 +20,10 @@ from tests.k3s_tree import K3s, started
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
 from tests.scenarios.loaded_program import CHECKOUT, Completed
+from tests.scenarios.test_shell_blocks import blocks
 from tests.ssh_key import new_key
 from tests.terminal import Terminal
 
-HOW_TO = CHECKOUT / "docs/howto/sign-a-report.md"
 MACHINE = "0123456789abcdef0123456789abcdef"
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
 
@@ -61,11 +61,6 @@ def assess(tree: HostTree, *words: str, **options: Any) -> Completed:
 
 def origin(report: str) -> dict[str, str]:
     return {fact["name"]: fact["value"] for fact in json.loads(report)["provenance"]}
-
-
-def blocks(heading: str) -> list[str]:
-    section = HOW_TO.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
 
 
 def test_a_report_names_user_command_settings_machine_and_times(node: HostTree, tmp_path: Path) -> None:
@@ -112,7 +107,7 @@ def test_jq_computes_the_same_digests_by_the_commands_of_the_documentation(node:
     """The first command of each pair computes what the second one prints."""
     node.write("/etc/hostname", "nöde-\x7f😀\n")
     assert assess(node, "--format", "json", "--output", str(tmp_path / "report.json")).code == 3
-    for block in blocks("Detect damage"):
+    for block in blocks("sign-a-report", "Detect damage"):
         ours, theirs = subprocess.run(
             ["sh", "-euc", block], cwd=tmp_path, check=True, capture_output=True, text=True
         ).stdout.splitlines()
@@ -136,7 +131,7 @@ def test_ssh_keygen_verifies_a_signed_report_by_the_documentation(
     report = tmp_path / "report.json"
     assert assess(node, "--format", "json", "--output", str(report), "--sign", str(private)).code == 3
     assert stat.S_IMODE((tmp_path / "report.json.sig").stat().st_mode) == 0o600
-    (verify,) = blocks("Verify it")
+    (verify,) = blocks("sign-a-report", "Verify it")
     verified = subprocess.run(["sh", "-euc", verify], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert 'Good "k3s-harden" signature for auditor@example.org' in verified.stdout
     signers = ("--allowed-signers", str(tmp_path / "allowed_signers"))

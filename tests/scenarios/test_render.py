@@ -14,7 +14,6 @@ import yaml
 from agent.base.errors import UsageError
 from agent.harden.node.facts import assumed_facts
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
-from agent.verbs.render import DOCUMENTS
 from agent.verbs.render.cloud_init import Download
 from agent.verbs.render.ignition import config
 from tests.scenarios.conftest import Hardened
@@ -24,10 +23,6 @@ from tests.scenarios.loaded_program import LoadedProgram
 URL = "https://download.example/k3s-harden.pyz"
 SHA256 = "0123456789abcdef" * 4
 DOWNLOAD = ("--url", URL, "--sha256", SHA256)
-
-
-def options(what: str) -> tuple[str, ...]:
-    return DOWNLOAD if what in {"cloud-init", "ignition"} else ()
 
 
 def cloud_init(program: LoadedProgram, *words: str) -> dict[str, str]:
@@ -79,21 +74,6 @@ def test_the_cluster_for_rancher_has_the_given_release(program: LoadedProgram) -
     for version, expected in (("v1.34.2+k3s1", "v1.34.2+k3s1"), ("1.34", None)):
         cluster = yaml.safe_load(program.run("render", "rancher-cluster", "--k3s-version", version).stdout)
         assert cluster["spec"]["kubernetesVersion"] == expected
-
-
-OF_SERVERS = {"psa", "audit-policy"}
-
-
-@pytest.mark.parametrize("what", [*DOCUMENTS, "cloud-init", "ignition"])
-@pytest.mark.parametrize("role", ["server", "agent", "auto"])
-def test_render_needs_no_host(what: str, role: str, program: LoadedProgram) -> None:
-    """Each document can be printed without an error, for an agent without those of servers only."""
-    role = "auto" if what in OF_SERVERS and role == "agent" else role
-    version = () if what == "ignition" else ("--k3s-version", "1.25")
-    joins = ("--join", SERVER_URL) if (what, role) == ("cloud-init", "agent") else ()
-    done = program.run("render", what, "--role", role, *version, *options(what), *joins)
-    assert (done.code, done.stderr) == (0, "")
-    assert done.stdout.endswith("\n")
 
 
 def test_render_uses_the_settings_file_and_options(tmp_path: Path) -> None:

@@ -139,15 +139,8 @@ def test_a_secret_in_a_manifest_that_looks_like_a_placeholder_is_not_shown(harde
 
 
 KEYS = (
-    "token",
-    "tokn",
-    "agentToken",
-    "my_token",
-    "datastore-endpont",
-    "etcd-s3-secretkey",
-    "db-password",
-    "pasword",
-    '"tok\\x65n"',
+    *("token", "tokn", "agentToken", "my_token", '"tok\\x65n"', "db-password", "pasword"),
+    *("datastore-endpont", "etcd-s3-secretkey"),
 )
 NOTATIONS = (
     "{key}: {secret}",

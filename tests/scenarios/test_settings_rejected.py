@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,14 +71,13 @@ def test_the_target_of_a_link_must_be_writable_only_by_root(host: HostTree) -> N
     assert host.run("check").code == 2
 
 
-@pytest.mark.parametrize("kind", ["directory", "FIFO"])
-def test_settings_that_are_not_a_regular_file_are_rejected(kind: str, host: HostTree) -> None:
+@pytest.mark.parametrize(("kind", "make"), [("directory", Path.mkdir), ("FIFO", os.mkfifo)], ids=["directory", "FIFO"])
+def test_settings_that_are_not_a_regular_file_are_rejected(
+    kind: str, make: Callable[[Path], object], host: HostTree
+) -> None:
     """The program does not open other file types, so it does not wait for a FIFO."""
     host[SETTINGS].parent.mkdir()
-    if kind == "directory":
-        host[SETTINGS].mkdir()
-    else:
-        os.mkfifo(host[SETTINGS])
+    make(host[SETTINGS])
     done = host.run("apply")
     assert done.code == 2
     assert f"cannot use {SETTINGS}: it is a {kind}, not a regular file\n  fix: " in done.stderr

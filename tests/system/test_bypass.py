@@ -18,6 +18,7 @@ from agent.harden.node.service_units import DROPIN
 from agent.reports import repair_texts
 from agent.verbs.bypass import bypass, minutes_of
 from tests.fake import Programs, fake_host
+from tests.k3s_tree import put
 
 pytestmark = pytest.mark.root
 RUN = "run/k3s-harden"
@@ -29,20 +30,16 @@ def guarded(tmp_path: Path) -> Path:
     """A host tree with a gate for two services."""
     (tmp_path / "run").mkdir()
     for service in ("k3s", "k3s-east"):
-        dropin = tmp_path / f"etc/systemd/system/{service}.service.d/{DROPIN}"
-        dropin.parent.mkdir(parents=True)
-        dropin.write_text("# k3s-harden@\n")
-        dropin.parent.with_name(f"{service}.service").touch()
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/uptime").write_text("100.99 5.0\n")
+        put(tmp_path, f"etc/systemd/system/{service}.service.d/{DROPIN}", "# k3s-harden@\n")
+        put(tmp_path, f"etc/systemd/system/{service}.service")
+    put(tmp_path, "proc/uptime", "100.99 5.0\n")
     return tmp_path
 
 
 def booted(guarded: Path, *units: str, after: tuple[str, ...] = ()) -> Programs:
     """Return a systemd that shows these units before a start, and those afterwards."""
     for path in ("usr/bin/systemctl", "run/systemd/system/.keep", "run/systemd/systemd-units-load"):
-        (guarded / path).parent.mkdir(parents=True, exist_ok=True)
-        (guarded / path).touch(0o755)
+        put(guarded, path, mode=0o755)
     services = sorted(line.split()[0] for line in units)
 
     def shown(names: str, lines: tuple[str, ...]) -> Completed:
@@ -64,9 +61,7 @@ def booted(guarded: Path, *units: str, after: tuple[str, ...] = ()) -> Programs:
 
 def test_a_bypass_is_a_file_per_service_with_end_user_and_time(guarded: Path) -> None:
     """The drop-in of the service uses the file, whose end is an uptime. The report and the system log have the time."""
-    logger = guarded / "usr/bin/logger"
-    logger.parent.mkdir(parents=True)
-    logger.touch()
+    put(guarded, "usr/bin/logger")
     words = ("/usr/bin/logger", "--tag", "k3s-harden", "--priority", "authpriv.warning", "--")
     user = fake_host(guarded).user
     texts = [
@@ -94,8 +89,7 @@ def test_only_the_named_service_is_bypassed(guarded: Path) -> None:
 
 def test_only_services_that_exist_are_bypassed(guarded: Path) -> None:
     """install writes drop-ins for both usual services. A file for the other one would let its first start pass."""
-    (guarded / "etc/systemd/system/k3s-agent.service.d").mkdir()
-    (guarded / f"etc/systemd/system/k3s-agent.service.d/{DROPIN}").write_text("# k3s-harden@\n")
+    put(guarded, f"etc/systemd/system/k3s-agent.service.d/{DROPIN}", "# k3s-harden@\n")
     report = bypass(fake_host(guarded, is_live=True), (), 15)
     assert {item.id for item in report.items} == {"k3s.service", "k3s-east.service"}
     restarts = [one.step for one in report.next_steps if isinstance(one.step, Run)]
@@ -121,7 +115,7 @@ def test_a_bypass_expires_by_a_clock_that_must_be_readable(guarded: Path) -> Non
     assert not (guarded / RUN).exists()
 
 
-def put(guarded: Path, **files: str) -> Path:
+def put_files(guarded: Path, **files: str) -> Path:
     run = guarded / RUN
     run.mkdir(parents=True)
     for name, text in files.items():
@@ -130,7 +124,7 @@ def put(guarded: Path, **files: str) -> Path:
 
 
 def test_a_bypass_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
-    run = put(guarded, ungated_k3s="")
+    run = put_files(guarded, ungated_k3s="")
     programs = booted(guarded, "k3s.service activating enabled", after=("k3s.service activating 7",))
     report = bypass(fake_host(guarded, programs=programs, is_live=True), (), 15)
     assert {file.name for file in run.iterdir()} == {"bypass.k3s", "bypass.k3s-east"}
@@ -155,15 +149,11 @@ def test_a_k3s_that_runs_is_not_started(guarded: Path) -> None:
 @pytest.mark.parametrize(("is_blocked", "detail"), [(True, "is being started; the next"), (False, "runs; the next")])
 def test_under_openrc_a_started_service_needs_no_start(tmp_path: Path, detail: str, *, is_blocked: bool) -> None:
     for path in ("etc/init.d/k3s", "run/openrc/softlevel", "run/openrc/started/k3s", "sbin/openrc", "sbin/openrc-run"):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch(0o755)
-    (tmp_path / "etc/init.d/k3s").write_text("#!/sbin/openrc-run\ncommand=/usr/local/bin/k3s\n")
+        put(tmp_path, path, "#!/sbin/openrc-run\ncommand=/usr/local/bin/k3s\n", 0o755)
     for file in gate_files(PurePosixPath("/usr/bin/k3s-harden")):
-        (tmp_path / str(file.path)[1:]).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / str(file.path)[1:]).write_bytes(file.content)
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/uptime").write_text("100.99 5.0\n")
-    run = put(tmp_path, **({"ungated_k3s": ""} if is_blocked else {}))
+        put(tmp_path, file.path, file.content)
+    put(tmp_path, "proc/uptime", "100.99 5.0\n")
+    run = put_files(tmp_path, **({"ungated_k3s": ""} if is_blocked else {}))
     report = bypass(fake_host(tmp_path, is_live=True), (), 15)
     assert [(item.id, item.detail.startswith(detail)) for item in report.items] == [("k3s", True)]
     assert [step.step for step in report.next_steps] == [RunVerb("check")]
@@ -192,7 +182,7 @@ def test_a_compliant_run_starts_what_the_gate_blocked(
     guarded: Path, unit: str, after: str, commands: list[str]
 ) -> None:
     """A service that systemd gave up is started. One that was stopped or disabled is not, and is not reported so."""
-    run = put(guarded, ungated_k3s="", ungated_east="101 alice, now\n", bypass_east="101 alice, now\n")
+    run = put_files(guarded, ungated_k3s="", ungated_east="101 alice, now\n", bypass_east="101 alice, now\n")
     programs = booted(guarded, f"k3s.service {unit}", after=(f"k3s.service {after}",))
     started = end_exceptions(fake_host(guarded, programs=programs, is_live=True))
     assert started == (("k3s.service",) if after.endswith("7") else ())
@@ -202,7 +192,7 @@ def test_a_compliant_run_starts_what_the_gate_blocked(
 
 def test_a_compliant_run_that_is_killed_is_repeated_by_the_next_one(guarded: Path) -> None:
     """The file that says that the gate blocked the service is removed last."""
-    put(guarded, ungated_k3s="")
+    put_files(guarded, ungated_k3s="")
     programs = booted(guarded, "k3s.service failed enabled", after=("k3s.service activating",))
     host = fake_host(guarded, programs=programs, is_live=True)
 

@@ -21,13 +21,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.machine import CHECKOUT
+from tests.k3s_tree import fresh
+from tests.machine import CHECKOUT, OLDER_SERVER, SERVER
 from tests.tree import Entry, Tree
 
 pytestmark = [pytest.mark.root, pytest.mark.strace]
 
-SERVER = ("--role", "server", "--k3s-version", "1.34")
-OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
 STATE = "/var/lib/k3s-harden"
 LOCK = "/run/k3s-harden.lock"
 TEMPORARY = re.compile(r"\..*\.k3s-harden")
@@ -137,10 +136,6 @@ class Runs:
         return self._server.stdout.readline()
 
 
-def new_host(root: Path) -> None:
-    subprocess.run(["sh", str(CHECKOUT / ".ci/disposable-host"), str(root)], check=True)
-
-
 @pytest.fixture
 def runs(in_memory: Path) -> Iterator[Runs]:
     """A host in its own directory, and the program, loaded once."""
@@ -193,13 +188,13 @@ class Scenario(NamedTuple):
 
 def on_a_new_host(_: Runs, place: Path) -> Scenario:
     """All paths are new, including parent directories."""
-    new_host(place)
+    fresh(place)
     return Scenario(("apply", *SERVER), place, without_state(read(place)))
 
 
 def after_an_upgrade(runs: Runs, place: Path) -> Scenario:
     """Existing files of the program change, among them a file and a directory of an administrator."""
-    new_host(place)
+    fresh(place)
     (place / "var/lib/rancher/k3s/server").mkdir(parents=True)
     (place / "etc/sysctl.d/90-kubelet.conf").write_text("# an administrator's\nkernel.panic = 5\n")
     origin = without_state(read(place))
@@ -222,7 +217,7 @@ def over_hand_edits(runs: Runs, place: Path) -> Scenario:
 
 def with_a_full_journal(runs: Runs, place: Path) -> Scenario:
     """The two oldest records are merged."""
-    new_host(place)
+    fresh(place)
     origin = without_state(read(place))
     runs.start_from(place)
     assert runs("apply", *SERVER)[0] == 0
@@ -285,7 +280,7 @@ def test_a_keyboard_interrupt_leaves_no_temporary_files(runs: Runs) -> None:
 @pytest.mark.parametrize("verb", ["assess", "drift"])
 def test_a_kill_while_a_report_is_written_leaves_the_old_or_the_new_report(runs: Runs, verb: str) -> None:
     start = runs.place / "start"
-    new_host(start)
+    fresh(start)
     runs.start_from(start)
     report = Path(f"{runs.root}/report.json" if verb == "assess" else f"{runs.root}{STATE}/assessment.json")
     words = ("assess", "--format", "json", "--output", str(report), *SERVER) if verb == "assess" else ("drift", *SERVER)

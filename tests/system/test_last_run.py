@@ -35,21 +35,25 @@ def host(tmp_path: Path) -> Host:
     return fake_host(tmp_path, is_live=True)
 
 
-def test_a_record_is_read_as_it_was_written(host: Host, tmp_path: Path) -> None:
+@pytest.fixture
+def file(host: Host) -> Path:
+    return Path(host.root, RECORD.relative_to("/"))
+
+
+def test_a_record_is_read_as_it_was_written(host: Host, file: Path) -> None:
     last_run.write_last_run(host, RUN)
-    file = tmp_path / str(RECORD).lstrip("/")
     assert last_run.read_last_run(host, []) == RUN
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_a_record_that_is_the_same_is_not_written_again(host: Host, tmp_path: Path) -> None:
+def test_a_record_that_is_the_same_is_not_written_again(host: Host, file: Path) -> None:
     last_run.write_last_run(host, RUN)
-    (tmp_path / "run/k3s-harden.lock").unlink()
-    before = (tmp_path / str(RECORD).lstrip("/")).stat()
+    lock = Path(host.root, "run/k3s-harden.lock")
+    lock.unlink()
+    before = file.stat()
     last_run.write_last_run(host, RUN)
-    assert (tmp_path / str(RECORD).lstrip("/")).stat() == before
-    assert not (tmp_path / "run/k3s-harden.lock").exists()
+    assert (file.stat(), lock.exists()) == (before, False)
 
 
 def test_a_record_is_not_written_while_another_run_holds_the_lock(host: Host) -> None:
@@ -84,8 +88,7 @@ def _changed(**values: object) -> bytes:
         _changed(programs={"server": 7}),
     ],
 )
-def test_a_damaged_record_is_ignored_and_reported(host: Host, tmp_path: Path, data: bytes) -> None:
-    file = tmp_path / str(RECORD).lstrip("/")
+def test_a_damaged_record_is_ignored_and_reported(host: Host, file: Path, data: bytes) -> None:
     file.parent.mkdir()
     file.write_bytes(data)
     unreadable: list[HardenError] = []
@@ -97,11 +100,10 @@ def test_a_damaged_record_is_ignored_and_reported(host: Host, tmp_path: Path, da
 
 @pytest.mark.parametrize(("owner", "mode"), [(1000, 0o600), (0, 0o666)])
 def test_a_record_that_another_user_can_write_is_ignored_and_reported(
-    host: Host, tmp_path: Path, owner: int, mode: int
+    host: Host, file: Path, owner: int, mode: int
 ) -> None:
     """Its settings and its K3s version would decide how root hardens the host."""
     last_run.write_last_run(host, RUN)
-    file = tmp_path / str(RECORD).lstrip("/")
     os.chown(file, owner, -1)
     file.chmod(mode)
     unreadable: list[HardenError] = []

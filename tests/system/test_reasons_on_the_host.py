@@ -43,8 +43,11 @@ def node(machine: Machine) -> Machine:
 
 
 def reasons(machine: Machine, *words: str) -> list[str]:
-    run = machine.harden(*(words or SERVER))
-    return [finding["id"] for finding in json.loads(run.stdout)["findings"] if finding["id"] in REASONS]
+    return reasons_in(machine.harden(*(words or SERVER)).stdout)
+
+
+def reasons_in(report: str) -> list[str]:
+    return [finding["id"] for finding in json.loads(report)["findings"] if finding["id"] in REASONS]
 
 
 def starts(machine: Machine) -> subprocess.CompletedProcess[str]:
@@ -99,14 +102,8 @@ def test_little_space(node: Machine) -> None:
 def test_overlayfs_on_overlayfs(machine: Machine) -> None:
     """The kernel refuses another overlay on an overlay, as containerd tries it."""
     machine.run("mkdir", "-p", "/var/lib/rancher", "/var/lib/upper", "/var/lib/work", check=True)
-    machine.mount(
-        "-t",
-        "overlay",
-        "-o",
-        "lowerdir=/usr,upperdir=/var/lib/upper,workdir=/var/lib/work",
-        "below",
-        "/var/lib/rancher",
-    )
+    below = "lowerdir=/usr,upperdir=/var/lib/upper,workdir=/var/lib/work"
+    machine.mount("-t", "overlay", "-o", below, "below", "/var/lib/rancher")
     machine.run("mkdir", "-p", f"{DATA}/agent/containerd/a", f"{DATA}/agent/containerd/b", check=True)
     layers = f"lowerdir=/usr,upperdir={DATA}/agent/containerd/a,workdir={DATA}/agent/containerd/b"
     assert machine.run("mount", "-t", "overlay", "-o", layers, "overlay", "/mnt").returncode != 0
@@ -140,7 +137,7 @@ def test_a_port_that_another_program_has(node: Machine, port: int, family: str) 
         first=$!
         while ! grep -q listens /run/listens; do sleep 0.1; done
         {listen} 2>/run/second
-        {" ".join((sys.executable, "-m", "agent", *SERVER))} >/run/report
+        {" ".join(CHECK)} >/run/report
         kill $first
     """
     node.run("unshare", "--net", "sh", "-c", script)
@@ -155,20 +152,15 @@ def test_a_port_that_another_program_has(node: Machine, port: int, family: str) 
 def test_no_default_route(node: Machine) -> None:
     """A network of its own, which is that of the first process, has only lo. With `node-ip`, K3s looks for no route."""
     alone = ("unshare", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", f"{' '.join(CHECK)}; true")
-    run = node.run(*alone)
-    ids = [finding["id"] for finding in json.loads(run.stdout)["findings"] if finding["id"] in REASONS]
-    assert ids == ["default-route-missing"]
+    assert reasons_in(node.run(*alone).stdout) == ["default-route-missing"]
     node.write("/etc/rancher/k3s/config.yaml", "node-ip: 10.0.0.1\n", 0o600)
-    run = node.run(*alone)
-    assert [finding["id"] for finding in json.loads(run.stdout)["findings"] if finding["id"] in REASONS] == []
+    assert reasons_in(node.run(*alone).stdout) == []
 
 
 def test_a_host_name_that_is_no_name_in_kubernetes(node: Machine) -> None:
     """In a namespace of its own for the host name."""
-    check = " ".join((sys.executable, "-m", "agent", *SERVER))
-    run = node.run("unshare", "--uts", "sh", "-c", f"echo my_node >/proc/sys/kernel/hostname; {check}")
-    ids = [finding["id"] for finding in json.loads(run.stdout)["findings"] if finding["id"] in REASONS]
-    assert ids == ["node-name-invalid"]
+    named = f"echo my_node >/proc/sys/kernel/hostname; {' '.join(CHECK)}"
+    assert reasons_in(node.run("unshare", "--uts", "sh", "-c", named).stdout) == ["node-name-invalid"]
 
 
 def test_no_kernel_log(node: Machine) -> None:

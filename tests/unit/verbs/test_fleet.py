@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agent.base.errors import HardenError, HostError, UsageError
-from agent.base.report import no_progress
+from agent.base.report import Progress, no_progress
 from agent.cluster.fleet.members import Fleet, Requirement
 from agent.reports import repair_texts
 from agent.verbs.fleet import Sources, requirement, results
@@ -48,9 +48,9 @@ class Kubectl:
     def calls(self) -> list[str]:
         return (self.directory / "calls").read_text().splitlines()
 
-    def fleet(self) -> Fleet:
+    def fleet(self, sources: Sources = Sources(), progress: Progress = no_progress) -> Fleet:  # noqa: B008 - immutable
         environment = {"PATH": f"{self.directory}:{os.environ['PATH']}", "PAGES": str(self.directory)}
-        return verb(environment, Sources(), LOOSE, no_progress)
+        return verb(environment, sources, LOOSE, progress)
 
 
 @pytest.fixture
@@ -130,8 +130,7 @@ def of_contexts(kubectl: Kubectl, sources: Sources) -> Fleet:
         for item in nodes:
             item["metadata"]["uid"] += name
         (kubectl.directory / name).write_text(node_list(*nodes))
-    environment = {"PATH": f"{kubectl.directory}:{os.environ['PATH']}", "PAGES": str(kubectl.directory)}
-    return verb(environment, sources, LOOSE, no_progress)
+    return kubectl.fleet(sources)
 
 
 def test_nodes_of_several_contexts_have_the_name_of_their_cluster(kubectl: Kubectl) -> None:
@@ -163,7 +162,6 @@ def test_each_cluster_has_one_limit_and_all_have_it_at_the_same_time(
     endless = {"kind": "NodeList", "metadata": {"continue": "next"}, "items": page}
     (kubectl.directory / "endless").write_text(json.dumps(endless))
     (kubectl.directory / "a").write_text(node_list(node("cp-0")))
-    environment = {"PATH": f"{kubectl.directory}:{os.environ['PATH']}", "PAGES": str(kubectl.directory)}
     contexts = ["a", "endless-1", "endless-2", "hangs-1", "hangs-2", "b"]
     shown: list[str] = []
 
@@ -171,7 +169,7 @@ def test_each_cluster_has_one_limit_and_all_have_it_at_the_same_time(
         shown.append(f"{done} of {total}: {text}")
 
     start = time.monotonic()
-    found = verb(environment, Sources(contexts=contexts, longest=4), LOOSE, progress)
+    found = kubectl.fleet(Sources(contexts=contexts, longest=4), progress)
     assert time.monotonic() - start < 4 * 4
     assert {row.full_name for row in found.nodes} == {"a/cp-0", "b/cp-0", *contexts[1:5]}
     assert [problem.partition(":")[0] for problem in found.problems] == ["endless-1", "endless-2", "hangs-1", "hangs-2"]
@@ -184,9 +182,8 @@ def test_a_single_context_that_does_not_answer_is_an_error(kubectl: Kubectl) -> 
         of_contexts(kubectl, Sources(contexts=["down"]))
     (kubectl.directory / "kubeconfig").write_text("{}")
     kubectl.replace('exec cat "$PAGES/kubeconfig"')
-    environment = {"PATH": f"{kubectl.directory}:/bin", "PAGES": str(kubectl.directory)}
     with pytest.raises(HostError, match="the kubeconfig has no contexts"):
-        verb(environment, Sources(all_contexts=True), LOOSE, no_progress)
+        kubectl.fleet(Sources(all_contexts=True))
 
 
 def test_the_output_of_kubectl_get_is_read() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -31,6 +30,7 @@ from agent.k3s.roles_and_versions import Version
 from agent.verbs import check_and_apply
 from agent.verbs.preflight import preflight
 from tests.fake import Clock, Programs, fake_host
+from tests.k3s_tree import fresh
 
 pytestmark = pytest.mark.root
 
@@ -78,7 +78,7 @@ class Node(NamedTuple):
 def node(tmp_path: Path) -> Node:
     """Return a server with K3s v1.24, on 2027-01-01."""
     root = tmp_path / "host"
-    subprocess.run([Path(__file__).parents[3] / ".ci/disposable-host", root], check=True)
+    fresh(root)
     clock = Clock(1_798_761_600.0)
     answers: dict[tuple[str, ...], Completed] = {}
     programs = Programs(answers)
@@ -605,12 +605,3 @@ def test_a_recorded_day_in_the_future_is_corrected_by_hand(node: Node) -> None:
     assert "clock-implausible" in kinds(node.run("gate"))
     node.run("apply")
     assert "clock-implausible" not in kinds(node.run("gate"))
-
-
-def test_revert_removes_the_record(node: Node) -> None:
-    from agent.verbs.revert import revert
-
-    node.run("apply")
-    assert (node.root / RECORD).exists()
-    revert(node.host, last=False, force=False)
-    assert not (node.root / RECORD).parent.exists()

@@ -89,6 +89,10 @@ class Starts:
         variables = {"PATH": "/srv", "SYSTEMD_OFFLINE": "1"} if number == 0 else {}
         return subprocess.Popen(["/bin/sh", "-c", text], env=variables, umask=0)
 
+    def bypassed(self, text: str) -> None:
+        self.run.mkdir()
+        self.bypass.write_text(text)
+
     def prepare(self, gate: str) -> None:
         (self.place / "gate").write_text(gate.format(place=self.place) + "\n")
         (self.place / "asked").write_text("")
@@ -230,8 +234,7 @@ def test_a_run_that_cannot_be_written_blocks_no_healthy_k3s(starts: Starts, opti
 
 def test_a_bypass_lets_one_start_pass(starts: Starts) -> None:
     """The gate does not run at this start. The record of the bypass has the end, the user and the time."""
-    starts.run.mkdir()
-    starts.bypass.write_text("101 alice, 2026-11-26T03:00:00Z\n")
+    starts.bypassed("101 alice, 2026-11-26T03:00:00Z\n")
     assert starts.start(FAILS) == 0
     assert starts.asked("start") == 0
     assert starts.files() == {"ungated.k3s"}
@@ -242,8 +245,7 @@ def test_a_bypass_lets_one_start_pass(starts: Starts) -> None:
 
 def test_a_bypass_for_a_time_lets_each_start_pass_until_it_ends(starts: Starts) -> None:
     """Each start is recorded. The first one after the end is judged by the gate."""
-    starts.run.mkdir()
-    starts.bypass.write_text("101 each alice, 2026-11-26T03:00:00Z\n")
+    starts.bypassed("101 each alice, 2026-11-26T03:00:00Z\n")
     for _ in range(2):
         assert (starts.start(FAILS), starts.asked("start")) == (0, 0)
         assert (starts.files(), "alice" in starts.ungated.read_text()) == ({"bypass.k3s", "ungated.k3s"}, True)
@@ -255,8 +257,7 @@ def test_a_bypass_for_a_time_lets_each_start_pass_until_it_ends(starts: Starts) 
 @pytest.mark.parametrize("bypass", ["100 alice\n", "", "alice\n", "-5\n", "1e9\n", "101; true\n", "9" * 30])
 def test_a_bypass_that_has_ended_or_has_no_end_lets_no_start_pass(starts: Starts, bypass: str) -> None:
     """The gate decides. The file is removed, so a clock that starts again makes nothing of it."""
-    starts.run.mkdir()
-    starts.bypass.write_text(bypass)
+    starts.bypassed(bypass)
     assert starts.start(FAILS) == 1
     assert starts.files() == {"ungated.k3s"}
 
@@ -264,8 +265,7 @@ def test_a_bypass_that_has_ended_or_has_no_end_lets_no_start_pass(starts: Starts
 @pytest.mark.parametrize("uptime", ["", "unknown\n"])
 def test_a_bypass_without_a_clock_lets_no_start_pass(starts: Starts, uptime: str) -> None:
     """Its end cannot be determined."""
-    starts.run.mkdir()
-    starts.bypass.write_text("101 alice\n")
+    starts.bypassed("101 alice\n")
     (starts.place / "uptime").write_text(uptime)
     assert starts.start(FAILS) == 1
 

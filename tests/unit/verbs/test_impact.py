@@ -57,15 +57,10 @@ def lists(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found(lists: Path, **more: str) -> Impact:
+def found(lists: Path, records: PurePosixPath | None = None, **more: str) -> Impact:
     environment = {"PATH": f"{lists}:{os.environ['PATH']}", "LISTS": str(lists), **more}
-    return impact(
-        fake_host(lists),
-        Request(Overrides()),
-        environment,
-        no_progress,
-        kubectl=("--kubeconfig=own.yaml", "--context=c"),
-    )
+    words = (fake_host(lists), Request(Overrides()), environment, no_progress)
+    return impact(*words, kubectl=("--kubeconfig=own.yaml", "--context=c"), records=records)
 
 
 def shown(result: Impact, output_format: Format | SettingsFormat, verbosity: Verbosity = Verbosity.NORMAL) -> str:
@@ -233,9 +228,7 @@ def test_the_records_of_a_directory_are_read_and_that_of_another_cluster_is_an_e
 
     def read() -> Impact:
         (directory / "n1.json").write_bytes(record_content(record))
-        environment = {"PATH": f"{lists}:{os.environ['PATH']}", "LISTS": str(lists)}
-        words = (fake_host(lists), Request(Overrides()), environment, no_progress)
-        return impact(*words, kubectl=("--context=c",), records=PurePosixPath(directory))
+        return found(lists, PurePosixPath(directory))
 
     result = read()
     assert [reason.found for entry in result.breaks for reason in entry.reasons if "9999" in reason.found] == [

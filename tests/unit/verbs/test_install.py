@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from agent.base.errors import UnsupportedHostError
+from agent.base.host import Host
 from agent.base.host.process import Completed
 from agent.base.repair import Decide, RunVerb
 from agent.base.value import replace
@@ -26,29 +28,27 @@ REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 TIMERS = [unit for unit in UNITS if unit.endswith(".timer")]
 
 
-def _put_programs(root: Path, *paths: str) -> None:
-    for path in paths:
+def booted(root: Path, *programs: str, release: int = 257, is_live: bool = True, more: Sequence[str] = ()) -> Host:
+    """Return a host with these programs and this release of systemd, which also answers `more`."""
+    for path in ("opt/k3s-harden", "usr/bin/systemctl", *programs):
         put(root, path, "", 0o755)
-
-
-def _boot_systemd(root: Path) -> None:
-    loaded = root / "run/systemd/systemd-units-load"
-    (root / "run/systemd/system").mkdir(parents=True)
-    loaded.touch()
+    loaded = put(root, "run/systemd/systemd-units-load")
+    (root / "run/systemd/system").mkdir()
     os.utime(loaded, (2**32, 2**32))
+    version = f"systemd {release} ({release}-78.el8)\n+PAM -SYSVINIT\n"
+    answers = {"--version": version, "daemon-reload": "", **dict.fromkeys(more, "")}
+    calls = {(SYSTEMCTL, *call.split()): Completed(0, output, "") for call, output in answers.items()}
+    return fake_host(root, programs=Programs(calls), is_live=is_live)
 
 
 @pytest.mark.root
 @pytest.mark.parametrize("packaged", [False, True])
 def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged: bool) -> None:
     """A running timer continues without its file. Timers of a package are not stopped."""
-    _put_programs(tmp_path, *(str(path)[1:] for path in (PROGRAM, SYSTEMCTL, PACKAGED_PROGRAM)))
-    _boot_systemd(tmp_path)
-    no_output = Completed(0, "", "")
-    words = [("daemon-reload",), *(("stop", "--no-block", timer) for timer in TIMERS)]
-    version = {(SYSTEMCTL, "--version"): Completed(0, "systemd 257 (257.7-1)\n+PAM\n", "")}
-    programs = Programs({(SYSTEMCTL, *call): no_output for call in words} | version)
-    host = fake_host(tmp_path, programs=programs, is_live=True)
+    stops = [f"stop --no-block {timer}" for timer in TIMERS]
+    host = booted(tmp_path, str(PACKAGED_PROGRAM)[1:], more=stops)
+    programs = host.run
+    assert isinstance(programs, Programs)
     installation = installation_for(host, REQUEST, ("k3s-east.service",), PROGRAM)
     if packaged:
         for unit_file in installed_files(installation):
@@ -67,13 +67,9 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
 @pytest.mark.root
 def test_install_on_a_cluster_that_was_never_hardened_needs_enforce(tmp_path: Path) -> None:
     """The gate would harden it at the next start of K3s. With the option, the gate observes no longer."""
-    _put_programs(tmp_path, *(str(path)[1:] for path in (PROGRAM, SYSTEMCTL)))
-    _boot_systemd(tmp_path)
+    host = booted(tmp_path)
     (tmp_path / "var/lib/rancher/k3s/server/db").mkdir(parents=True)
     observes = put(tmp_path, str(OBSERVES)[1:], "2026-12-24\n", 0o600)
-    answers = {"--version": "systemd 257 (257.7-1)\n+PAM\n", "daemon-reload": ""}
-    programs = Programs({(SYSTEMCTL, call): Completed(0, output, "") for call, output in answers.items()})
-    host = fake_host(tmp_path, programs=programs, is_live=True)
     installation = installation_for(host, REQUEST, (), PROGRAM)
     before = sorted(tmp_path.rglob("*"))
     report = install.install(host, installation)
@@ -101,7 +97,8 @@ def test_a_service_that_cannot_be_followed_is_announced_with_its_setting(tmp_pat
 
 def test_install_fails_on_a_machine_without_running_systemd(tmp_path: Path) -> None:
     """The machine uses OpenRC or is a container, and systemd may be installed. No file is written."""
-    _put_programs(tmp_path, "opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", "sbin/openrc-run")
+    for path in ("opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", "sbin/openrc-run"):
+        put(tmp_path, path, "", 0o755)
     host = replace(fake_host(tmp_path), is_live=True)
     before = sorted(tmp_path.rglob("*"))
     installation = installation_for(host, REQUEST, (), PROGRAM)
@@ -119,12 +116,7 @@ def test_install_refuses_a_systemd_that_is_too_old(
 ) -> None:
     """A host is asked for the release; the library of systemd shows that of a --root tree."""
     library = f"usr/lib/systemd/libsystemd-shared-{release}.so"
-    _put_programs(tmp_path, "opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", library)
-    _boot_systemd(tmp_path)
-    version = f"systemd {release} ({release}-78.el8)\n+PAM -SYSVINIT\n"
-    answers = {"--version": version, "daemon-reload": ""}
-    programs = Programs({(SYSTEMCTL, call): Completed(0, output, "") for call, output in answers.items()})
-    host = fake_host(tmp_path, programs=programs, is_live=is_live)
+    host = booted(tmp_path, "usr/lib/systemd/systemd", library, release=release, is_live=is_live)
     before = sorted(tmp_path.rglob("*"))
     installation = installation_for(host, REQUEST, (), PROGRAM)
     if not is_refused:

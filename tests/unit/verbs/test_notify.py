@@ -51,14 +51,12 @@ def stored(assessed: Assessment) -> Baseline:
     return baseline.parse_baseline(assessment_text(assessed, Format.JSON).encode(), PurePosixPath("/assessment.json"))
 
 
-@pytest.mark.parametrize(("first", "is_due"), [(GOOD, False), (BAD, True), (BYPASSED, True)])
-def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: Assessment, *, is_due: bool) -> None:
-    assert (due_notification(None, first) is not None) is is_due
-
-
 @pytest.mark.parametrize(
     ("before", "now", "is_due"),
     [
+        (None, GOOD, False),
+        (None, BAD, True),
+        (None, BYPASSED, True),
         (GOOD, GOOD, False),
         (BAD, BAD, False),
         (GOOD, BAD, True),
@@ -70,8 +68,10 @@ def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: 
         (GOOD, assessment(verdict(OVERCOMMIT), verdict(KEYS), verdict(CERTIFICATES, ControlStatus.FAIL)), True),
     ],
 )
-def test_a_later_notification_is_due_after_a_change(before: Assessment, now: Assessment, *, is_due: bool) -> None:
-    assert (due_notification(stored(before), now) is not None) is is_due
+def test_a_notification_is_due_if_the_host_is_not_compliant_at_first_and_then_after_a_change(
+    before: Assessment | None, now: Assessment, *, is_due: bool
+) -> None:
+    assert (due_notification(stored(before) if before else None, now) is not None) is is_due
 
 
 class Site(Tree):

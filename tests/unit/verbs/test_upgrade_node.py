@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -83,17 +83,14 @@ def test_the_previous_version_stays_until_check_succeeds_in_place(machine: Machi
     assert machine.versions(BESIDE) == set()
 
 
-@pytest.mark.parametrize("kind", ["FIFO", "symlink", "file"])
-def test_another_file_in_the_place_of_the_copy_is_replaced(machine: Machine, kind: str) -> None:
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("../elsewhere"), Path.touch], ids=["FIFO", "symlink", "file"]
+)
+def test_another_file_in_the_place_of_the_copy_is_replaced(machine: Machine, make: Callable[[Path], object]) -> None:
     """Without waiting for the writer of a FIFO, and without following a symlink."""
     beside, elsewhere = machine.root / str(BESIDE)[1:], machine.root / "elsewhere"
     (elsewhere / "kept").mkdir(parents=True)
-    if kind == "FIFO":
-        os.mkfifo(beside)
-    elif kind == "symlink":
-        beside.symlink_to(elsewhere)
-    else:
-        beside.touch()
+    make(beside)
     assert machine.upgrade() == 0
     assert (machine.versions(INSTALLED), machine.versions(BESIDE)) == ({"new"}, set())
     assert (elsewhere / "kept").exists()
