@@ -22,6 +22,7 @@ from agent.base.value import replace
 from agent.reports.html.assessment_overview import as_html
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.reports.assessments import html_sample as sample
+from tests.unit.reports.assessments import samples
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -167,12 +168,12 @@ def test_the_content_security_policy_blocks_other_scripts(reader: Reader) -> Non
 
 def test_markup_in_values_is_shown_as_text(reader: Reader) -> None:
     payload = "</td></script></style><script>window.bad=1</script><img src=x onerror=window.bad=1>\"'`<b>"
-    failed = sample.FAILED_BY_HAND._replace(
+    failed = samples.WARNS._replace(
         expected=payload, found=payload, evidence=(Evidence(payload, source=payload),), repair=Repair((Run(payload),))
     )
     reader.open(
         replace(sample.MIXED, node=payload, facts=(Fact(payload, payload, payload),), verdicts=(failed,)),
-        "#control:encryption",
+        "#control:etcd-client-certificate",
     )
     assert reader.page.value("window.bad") is None
     assert reader.page.value("[document.scripts.length, document.images.length]") == [1, 0]
@@ -200,7 +201,7 @@ def test_find_in_page_expands_a_collapsed_control(reader: Reader) -> None:
     reader.open(sample.MIXED)
     reader.page.value("document.getElementById('control:pod-pids:more').dispatchEvent(new Event('beforematch'))")
     assert reader.page.value("document.getElementById('control:pod-pids').className") == "open"
-    assert reader.page.value("document.getElementById('control:rate-limit:more').hidden") == "until-found"
+    assert reader.page.value("document.getElementById('control:vm.panic_on_oom:more').hidden") == "until-found"
 
 
 STATES: dict[str, Callable[[Verdict], bool]] = {
@@ -211,7 +212,7 @@ STATES: dict[str, Callable[[Verdict], bool]] = {
     "#owner=apply": lambda shown: shown.owner is FixOwner.APPLY,
     "#severity=high": lambda shown: shown.control.rating.severity == "high",
     "#text=NAME-14": lambda shown: "name-14" in shown.control.id,
-    "#text=pull+secret": lambda shown: shown.waiver is not None,
+    "#text=agent+reads": lambda shown: shown.waiver is not None,
     "#status=FAIL&owner=k3s": lambda shown: shown.status is ControlStatus.FAIL and shown.owner is FixOwner.K3S,
     "#text=no+such+words": lambda _: False,
     "#status=%3Cb%3E&section=%22&owner=x": lambda _: True,
@@ -308,7 +309,7 @@ def test_a_command_can_be_copied(reader: Reader) -> None:
     assert reader.page.value("navigator.clipboard.readText()") == "sudo k3s-harden apply"
     reader.page.value("document.querySelector('.fixes code + button').click()")
     copied = reader.page.value("navigator.clipboard.readText()")
-    assert copied == "enable-admission-plugins=NodeRestriction,EventRateLimit"
+    assert copied == "etcd-arg+: [client-cert-auth=true]"
 
 
 def test_without_scripts_everything_is_shown(reader: Reader) -> None:
@@ -339,7 +340,7 @@ def test_the_contrast_meets_wcag_aa(reader: Reader, scheme: str, width: int) -> 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
 def test_the_page_does_not_scroll_horizontally_at_any_width(reader: Reader, width: int) -> None:
-    long = sample.FAILED_BY_HAND._replace(found="/very/long/path" * 40, expected="x" * 300)
+    long = samples.WARNS._replace(found="/very/long/path" * 40, expected="x" * 300)
     reader.page.look(width=width)
     reader.open(replace(LARGE, node="n" * 200, verdicts=(long, *LARGE.verdicts)))
     for _ in ("collapsed", "expanded"):
@@ -403,17 +404,18 @@ def test_the_accessibility_tree_has_names_and_roles(reader: Reader, width: int) 
     reader.open(sample.MIXED)
     tree = roles(reader.page.call("Accessibility.getFullAXTree"))
     tables = [name for role, name in tree if role == "table"]
-    assert tables[-5:] == [
+    assert tables[-6:] == [
         "1.1 Control plane node configuration files",
         "1.2 API server",
+        "2 etcd node configuration",
         "4.2 kubelet",
         "5.1 RBAC and service accounts",
         "The host, beyond the benchmark",
     ]
     assert {"row", "cell", "rowheader", "columnheader"} <= {role for role, _ in tree}
     assert ("heading", "Remediation") in tree
-    assert ("image", "3 fail, 1 waived") in tree
-    assert ("button", "Ensure that audit log") in tree
+    assert ("image", "1 unknown, 2 waived") in tree
+    assert ("button", "Ensure that the title of pki-certificate-mode") in tree
     assert ("search", "Filter the controls") in tree
 
 

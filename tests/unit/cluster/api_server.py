@@ -88,6 +88,12 @@ class ApiServer:
         )
 
 
+def answering(body: object, status: int = 200) -> Answer:
+    """Return an answer with these bytes, or with anything else as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return lambda handler: handler.send(status, data)
+
+
 def drop_connection(handler: Handler) -> None:
     """End the connection without an answer, as an API server that dies."""
     handler.close_connection = True

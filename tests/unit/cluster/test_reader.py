@@ -24,7 +24,7 @@ from agent.cluster.kubernetes.queries import EVERYBODY, FLAGS, METADATA, REQUEST
 from agent.cluster.reader import Reader
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
-from tests.unit.cluster.api_server import TLS, Answer, ApiServer, Handler, drop_connection
+from tests.unit.cluster.api_server import TLS, ApiServer, Handler, answering, drop_connection
 from tests.unit.cluster.kubernetes import samples
 
 PATIENT = Limits(request=60.0, total=120.0, body=1 << 20)
@@ -119,12 +119,12 @@ def test_flags_and_kubelets_are_read(root: Path) -> None:
     api = ApiServer(
         {**samples.NEW, Query.NODES: [*samples.NEW[Query.NODES], node]},
         {
-            FLAGS.path: lambda handler: handler.send(200, b'{"kind": "Flagz", "flags": {"profiling": "false"}}'),
-            "/api/v1/nodes/node-1/proxy/configz": lambda handler: handler.send(
-                200, b'{"kubeletconfig": {"readOnlyPort": 1, "seccompDefault": false}}'
+            FLAGS.path: answering({"kind": "Flagz", "flags": {"profiling": "false"}}),
+            "/api/v1/nodes/node-1/proxy/configz": answering(
+                {"kubeletconfig": {"readOnlyPort": 1, "seccompDefault": False}}
             ),
-            "/api/v1/nodes/node-1/proxy/flagz": lambda handler: handler.send(
-                200, b'{"kind": "Flagz", "flags": {"seccomp-default": "true", "anonymous-auth": "true"}}'
+            "/api/v1/nodes/node-1/proxy/flagz": answering(
+                {"kind": "Flagz", "flags": {"seccomp-default": "true", "anonymous-auth": "true"}}
             ),
         },
     )
@@ -139,7 +139,7 @@ def test_flags_and_kubelets_are_read(root: Path) -> None:
 def test_an_api_server_without_flagz_has_no_flags(root: Path) -> None:
     """Kubernetes has the endpoint since 1.36, and admission policies since 1.30."""
     missing = REQUESTS[Query.ADMISSION_POLICIES].path
-    api = ApiServer(samples.NEW, {missing: lambda handler: handler.send(404, b"{}")})
+    api = ApiServer(samples.NEW, {missing: answering({}, 404)})
     cluster = read_from(root, api)
     assert cluster.flags is None
     assert cluster.objects[Query.ADMISSION_POLICIES] == ()
@@ -183,7 +183,7 @@ def test_without_all_answers_the_reviews_are_missing(root: Path, answer: str) ->
 
 @pytest.mark.parametrize("answer", [b"{}", b"[]", b'{"status": {"allowed": "yes"}}', b'{"status": {"denied": true}}'])
 def test_only_true_is_yes(root: Path, answer: bytes) -> None:
-    api = ApiServer(samples.NEW, {Query.ACCESS_REVIEWS.request.path: body(answer, 201)})
+    api = ApiServer(samples.NEW, {Query.ACCESS_REVIEWS.request.path: answering(answer, 201)})
     with serving(root, api) as host:
         assert read(host, PATIENT, lambda _: [REVIEW]).reviews == {REVIEW: False}
 
@@ -226,28 +226,20 @@ def hang(handler: Handler) -> None:
     handler.close_connection = True
 
 
-def body(data: bytes, status: int = 200) -> Answer:
-    return lambda handler: handler.send(status, data)
-
-
-def endless_pages(handler: Handler) -> None:
-    handler.send(200, b'{"metadata": {"continue": "again"}, "items": []}')
-
-
 HOSTILE = {
-    "not JSON": body(b"<html>"),
-    "not UTF-8": body(b"\xff\xfe\x00"),
-    "compressed": body(gzip.compress(b"{}")),
-    "deep": body(b"[" * 500_000),
-    "a huge number": body(b'{"items": ' + b"9" * 5000 + b"}"),
-    "another type": body(b'{"items": "pods"}'),
-    "a list": body(b"[1, 2]"),
-    "null": body(b"null"),
-    "forbidden": body(b"{}", 403),
-    "a redirect": body(b"", 302),
-    "an error": body(b"{}", 500),
-    "endless pages": endless_pages,
-    "many objects": body(b'{"items": [' + b"0," * 100_000 + b"0]}"),
+    "not JSON": answering(b"<html>"),
+    "not UTF-8": answering(b"\xff\xfe\x00"),
+    "compressed": answering(gzip.compress(b"{}")),
+    "deep": answering(b"[" * 500_000),
+    "a huge number": answering(b'{"items": ' + b"9" * 5000 + b"}"),
+    "another type": answering(b'{"items": "pods"}'),
+    "a list": answering(b"[1, 2]"),
+    "null": answering(b"null"),
+    "forbidden": answering(b"{}", 403),
+    "a redirect": answering(b"", 302),
+    "an error": answering(b"{}", 500),
+    "endless pages": answering({"metadata": {"continue": "again"}, "items": []}),
+    "many objects": answering(b'{"items": [' + b"0," * 100_000 + b"0]}"),
     "too large": endless,
     "drip": drip,
     "never final": never_final,
@@ -294,7 +286,7 @@ MANY_CONTAINERS = b'{"spec":{"containers":[' + b'{"name":"a"},' * 900 + b"{}]}},
 @pytest.mark.parametrize(("item", "size"), [(b"{},", 31 << 20), (b'{"":[]},', 8_000_000), (MANY_CONTAINERS, 8_000_000)])
 def test_an_answer_takes_limited_memory(root: Path, item: bytes, size: int) -> None:
     """The size of what JSON and the reader make of it is limited, too."""
-    answer = body(b'{"items": [' + item * (size // len(item)) + b"{}]}")
+    answer = answering(b'{"items": [' + item * (size // len(item)) + b"{}]}")
     with serving(root, ApiServer(samples.NEW, {PODS: answer})):
         words = [sys.executable, "-c", _READ, str(root)]
         found = subprocess.run(words, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
@@ -328,7 +320,7 @@ print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 )
 def test_objects_of_any_form_are_accepted(root: Path, items: bytes) -> None:
     answers = {
-        request.path: body(b'{"items": ' + items + b"}")
+        request.path: answering(b'{"items": ' + items + b"}")
         for request in REQUESTS.values()
         if request.path != "/api/v1/nodes"
     }
@@ -416,7 +408,7 @@ def test_a_server_that_cannot_be_trusted_gets_no_request(
 )
 def test_the_same_error_for_each_request_is_one_problem(root: Path, status: int, meaning: str) -> None:
     paths = (*(request.path for request in REQUESTS.values()), FLAGS.path)
-    cluster = read_from(root, ApiServer({}, dict.fromkeys(paths, body(b"{}", status))))
+    cluster = read_from(root, ApiServer({}, dict.fromkeys(paths, answering(b"{}", status))))
     assert (cluster.objects, cluster.problems) == ({}, {})
     assert cluster.problem == (
         f"cannot read /api/v1/namespaces: the API server answered with HTTP status {status} ({meaning})"

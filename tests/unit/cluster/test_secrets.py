@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +19,7 @@ from agent.verbs.drift import drift
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import SETTINGS, node
-from tests.unit.cluster.api_server import Answer, ApiServer, Handler
+from tests.unit.cluster.api_server import Answer, ApiServer, Handler, answering
 from tests.unit.cluster.kubernetes import samples
 from tests.unit.cluster.kubernetes.samples import Json, container, controller, cron_job, pod
 
@@ -82,20 +81,16 @@ def objects() -> Mapping[Query, Sequence[Json]]:
     return {query: [marked(item) for item in (*samples.NEW.get(query, ()), *items)] for query, items in own.items()}
 
 
-def body(answer: Any) -> Answer:
-    return lambda handler: handler.send(200, json.dumps(answer).encode())
-
-
 def ignoring_accept(handler: Handler) -> None:
     """Answer as a server that returns complete Secrets although only their columns were requested."""
-    body({"kind": "SecretList", "items": objects()[Query.SECRETS]})(handler)
+    answering({"kind": "SecretList", "items": objects()[Query.SECRETS]})(handler)
 
 
 def table_with_objects(handler: Handler) -> None:
     """Answer as a server that ignores includeObject."""
     columns = [{"name": "Name"}, {"name": "Type"}, {"name": "Data"}]
     rows = [{"cells": ["db", "Opaque", {"password": MARK}], "object": objects()[Query.SECRETS][0]}]
-    body({"kind": "Table", "columnDefinitions": columns, "rows": rows})(handler)
+    answering({"kind": "Table", "columnDefinitions": columns, "rows": rows})(handler)
 
 
 def refused(handler: Handler) -> None:
@@ -109,7 +104,7 @@ def broken(handler: Handler) -> None:
 
 
 RUNNING: Mapping[str, Answer] = {
-    FLAGS.path: body(
+    FLAGS.path: answering(
         {
             "kind": "Flagz",
             "flags": {
@@ -120,7 +115,7 @@ RUNNING: Mapping[str, Answer] = {
             },
         }
     ),
-    "/api/v1/nodes/node-1/proxy/configz": body(
+    "/api/v1/nodes/node-1/proxy/configz": answering(
         {"kubeletconfig": {"staticPodURLHeader": {"Authorization": [MARK]}, "readOnlyPort": 10255}}
     ),
 }

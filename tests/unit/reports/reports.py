@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO, TextIOWrapper
 from pathlib import PurePosixPath
 
@@ -72,6 +73,11 @@ def hostile(text: str) -> Report:
     finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message=text, found=text)
     finding = finding._replace(location=Location(PurePosixPath(text)), repair=Repair((Instruction(text),)))
     return Report(verb="check", writes=False, facts=(), items=(item,), findings=(finding,))
+
+
+def words(text: str) -> str:
+    """Return the text without white space, so that line breaks do not matter."""
+    return re.sub(r"\s", "", text)
 
 
 class Stream(TextIOWrapper):

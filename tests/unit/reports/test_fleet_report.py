@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from html.parser import HTMLParser
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import jsonschema
 import pytest
 
 from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
@@ -17,10 +15,11 @@ from agent.cluster.node_status import PublishedResult, parse_node
 from agent.k3s.roles_and_versions import ended_on
 from agent.reports.fleet_report import present_fleet
 from agent.reports.formats import FLEET_FORMATS, Format, Verbosity
+from tests.json_schemas import validator
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
+from tests.unit.reports.test_html import Page
 
-SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/fleet.schema.json").read_bytes())
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+VALIDATOR = validator("fleet")
 FAILED: dict[str, Any] = {"result": "failed", "passed": "34", "failed": "2", "failed_controls": "a-control,b-control"}
 SINCE = "2027-02-28T00:00:00Z"
 ONE_FAILED = {**FAILED, "passed": "35", "failed": "1", "failed_controls": "b-control", "drifting_since": SINCE}
@@ -31,10 +30,16 @@ def fleet(*items: object, **required: Any) -> Fleet:
     return make_fleet(map(parse_node, items), NOW.timestamp(), Requirement(26 * 3600.0, **required))
 
 
-def shown(found: Fleet, output_format: Format = Format.PLAIN) -> str:
+def shown(found: Fleet, output_format: Format = Format.PLAIN, selected: Sequence[str] = tuple(PublishedResult)) -> str:
     stream = io.StringIO()
-    present_fleet(found, output_format, Verbosity.NORMAL, stream)
+    present_fleet(found, output_format, Verbosity.NORMAL, stream, selected)
     return stream.getvalue()
+
+
+def valid_json(found: Fleet) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(shown(found, Format.JSON))
+    VALIDATOR.validate(document)
+    return document
 
 
 MIXED = fleet(
@@ -82,15 +87,13 @@ def test_waivers_that_end_this_month_are_named() -> None:
 
 
 def test_postponed_nodes_can_be_selected() -> None:
-    stream = io.StringIO()
-    present_fleet(SITES, Format.PLAIN, Verbosity.NORMAL, stream, ("postponed",))
-    assert [line.split("\t")[1] for line in stream.getvalue().splitlines() if "\t" in line] == ["o-2"]
+    lines = shown(SITES, selected=["postponed"]).splitlines()
+    assert [line.split("\t")[1] for line in lines if "\t" in line] == ["o-2"]
 
 
 def test_the_json_is_valid() -> None:
     for found in (MIXED, SITES, fleet(), fleet(*(node(f"n{at}", **FAILED) for at in range(50))), fleet(None)):
-        document = json.loads(shown(found, Format.JSON))
-        VALIDATOR.validate(document)
+        document = valid_json(found)
         assert document["exit_code"] == int(found.exit_code)
         assert all(len(names) in {1, 2, 50} for names in document["nodes_by_failed_control"].values())
 
@@ -117,19 +120,6 @@ def test_the_requirement_holds_only_exactly(items: list[object], required: dict[
     assert int(found.exit_code) == (3 if problems else 0)
 
 
-class _Tags(HTMLParser):
-    """The tags of a page, and the resources that it loads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.loaded: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.loaded += [value or "" for name, value in attrs if name in {"src", "href"} and tag != "use"]
-
-
 @pytest.mark.parametrize("output_format", FLEET_FORMATS)
 def test_texts_of_nodes_control_neither_a_terminal_nor_a_page(output_format: Format) -> None:
     """Each text that a node can write is escaped, bounded and without secrets."""
@@ -147,10 +137,9 @@ def test_texts_of_nodes_control_neither_a_terminal_nor_a_page(output_format: For
     assert not set(text) & set("\x1b\r\x00\u202e")
     assert len(text) < (42_000 if output_format is Format.HTML else 20_000)
     if output_format is Format.HTML:
-        tags = _Tags()
-        tags.feed(text)
+        page = Page(text)
         assert "<script>alert" not in text
-        assert tags.loaded == []
+        assert [item for tag, item in page.tags if tag != "use" and item.keys() & {"src", "href"}] == []
         assert "default-src 'none'" in text
     elif output_format is Format.PLAIN:
         assert len(text.splitlines()) == 7
@@ -187,7 +176,7 @@ def test_a_version_after_its_end_of_life_is_a_remark(version: str, remark: str) 
     found = fleet(node(version=version), is_compliant=True)
     assert shown(found).splitlines()[0].split("\t")[9] == remark
     assert found.exit_code == 0
-    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
+    assert valid_json(found)
 
 
 def test_on_its_last_day_a_version_is_supported() -> None:
@@ -209,9 +198,7 @@ def test_each_format_shows_a_cluster_without_nodes(output_format: Format) -> Non
 
 
 def test_only_some_results_are_shown_and_all_are_counted() -> None:
-    stream = io.StringIO()
-    present_fleet(MIXED, Format.PLAIN, Verbosity.NORMAL, stream, [PublishedResult.UNKNOWN])
-    first, *others = stream.getvalue().splitlines()
+    first, *others = shown(MIXED, selected=[PublishedResult.UNKNOWN]).splitlines()
     assert first.split("\t")[1] == "a-4"
     assert [line for line in others if "\t" in line] == []
     assert others[-1].startswith("result 3: 2 compliant, 2 failed, 1 unknown; not compliant: a-1, a-2, a-4")
@@ -231,7 +218,7 @@ def test_nodes_of_equal_names_are_told_apart_by_their_cluster() -> None:
     assert [line.split("\t")[:2] for line in shown(found).splitlines()[:2]] == [["a", "cp-0"], ["a", "cp-1"]]
     names = [report["metadata"]["name"] for report in json.loads(shown(found, Format.OPENREPORTS))["items"]]
     assert len(set(names)) == 6
-    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
+    assert valid_json(found)
 
 
 CHOSEN: dict[str, Any] = {"waived": "13", "postponed": "2", "postponed_until": "2027-03-31", "left_open": "5"}
@@ -243,14 +230,13 @@ def test_what_a_site_chose_is_compliant_but_never_without_a_remark() -> None:
     first, last = shown(found).splitlines()
     assert first.split("\t")[9] == "13 waived; 2 postponed until 2027-03-31; 5 left open by profile guide"
     assert last == "result 0: 1 compliant, 0 failed, 0 unknown; 1 with a waiver or a stage"
-    (row,) = json.loads(shown(found, Format.JSON))["nodes"]
+    (row,) = valid_json(found)["nodes"]
     assert {name: row[name] for name in CHOSEN} == {
         "waived": 13,
         "postponed": 2,
         "postponed_until": "2027-03-31",
         "left_open": 5,
     }
-    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
     assert "13 waived; 2 postponed until " in shown(found, Format.HTML)
 
 

@@ -23,6 +23,7 @@ from agent.k3s.cis.versions import Benchmark
 from agent.reports import repair_texts
 from agent.reports.html.assessment_overview import as_html
 from tests.unit.reports.assessments import html_sample as sample
+from tests.unit.reports.assessments import samples
 from tests.unit.reports.assessments.samples import at, steps
 
 VOID = {"input", "meta"}
@@ -143,21 +144,21 @@ APPLY = '<pre class="copy" tabindex="0">sudo <span class="whole">k3s-harden</spa
     ],
 )
 def test_steps_are_paragraphs_and_blocks(fix: Repair, shown: str) -> None:
-    source = as_html(replace(sample.MIXED, verdicts=(sample.FAILED_BY_HAND._replace(repair=fix),)))
+    source = as_html(replace(sample.MIXED, verdicts=(samples.WARNS._replace(repair=fix),)))
     assert source.count(shown) == 2
 
 
 def test_the_header_has_node_and_result() -> None:
-    assert MIXED.elements["h1"] == ["edge-07.example.org"]
+    assert MIXED.elements["h1"] == ["node-1"]
     (header,) = MIXED.elements["header"]
     for part in (
         "CIS Kubernetes 1.9",
-        "v1.29.4+k3s1",
-        "2026-11-21 08:00:00 UTC",
+        "v1.28.5+k3s1",
+        "2025-11-25 04:04:05 UTC",
         "Not compliant",
-        "9 controls of the benchmark: 3 failed and 1 could not be determined. 1 more beyond the benchmark: 1 failed.",
+        "9 controls of the benchmark: 2 failed and 2 could not be determined. 3 more beyond the benchmark: 1 failed.",
         "Exit code 3",
-        "4Fail1Unknown1Manual2Waived1Pass1Not applicable",
+        "3Fail2Unknown1Manual2Waived3Pass1Not applicable",
     ):
         assert part in header
     assert "baseline" not in header
@@ -187,21 +188,22 @@ def test_sections_and_levels_have_a_score() -> None:
     """The score is the share of passed controls, rounded down, without manual and not applicable ones."""
     table = next(text for text in MIXED.elements["table"] if text.startswith("Section"))
     rows = [words(line) for line in table.split("\n") if line]
-    assert rows[1].endswith("of 2score 100 %")
-    assert rows[2].endswith("of 4score 0 %")
-    assert rows[4].endswith("of 1 –")
+    assert rows[1].endswith("of 2score 0 %")
+    assert rows[2].endswith("of 2score 50 %")
+    assert rows[5].endswith("of 1 –")
+    assert rows[6].endswith("of 3score 66 %")
     assert rows[-2].startswith("Level 1")
     assert rows[-2].endswith("9score 14 %")
     assert rows[-1].startswith("All sections")
-    assert rows[-1].endswith("10score 12 %")
+    assert rows[-1].endswith("12score 30 %")
 
 
 def test_a_control_that_could_not_be_determined_does_not_pass() -> None:
     """Neither in a section with others, nor in one without."""
-    shown = page(replace(sample.MIXED, verdicts=(sample.UNKNOWN,)))
+    shown = page(replace(sample.MIXED, verdicts=(samples.CANNOT_TELL,)))
     table = next(text for text in shown.elements["table"] if text.startswith("Section"))
     assert all(words(row).endswith("0 %") for row in table.split("\n")[1:] if row)
-    mixed = page(replace(sample.MIXED, verdicts=(sample.UNKNOWN, sample.FAILED_SECOND)))
+    mixed = page(replace(sample.MIXED, verdicts=(samples.CANNOT_TELL, samples.FAILS)))
     assert "score 0 %" in next(text for text in mixed.elements["table"] if text.startswith("Section"))
 
 
@@ -213,15 +215,16 @@ def fixes(source: str) -> list[str]:
 
 
 def test_fixes_are_grouped_by_owner() -> None:
-    apply, operator, person = fixes(as_html(sample.MIXED))
-    begins = "k3s-harden apply fixed by this command 1.2.2 Ensure that rate limit 1.2.10 Ensure that audit log"
-    assert apply.startswith(begins)
-    assert apply.count("sudo k3s-harden apply Restart K3s") == 1
-    assert operator.startswith("Operator manual change on this node 1.2.27 Ensure that encryption at rest")
-    assert "4.2.4 Ensure that read-only port cannot read" in operator
-    assert "Permission denied Run it as root" in operator
+    apply, operator, nobody, person = (
+        part.replace(" Ensure that the title of", ":") for part in fixes(as_html(sample.MIXED))
+    )
+    failed = "1.1.20: pki-certificate-mode vm.panic_on_oom: vm.panic_on_oom (vm.panic_on_oom)"
+    assert apply == f"k3s-harden apply fixed by this command {failed} sudo k3s-harden apply"
+    assert operator.startswith("Operator manual change on this node 1.2.10: encryption-providers (--encryption-pro")
+    assert f" {samples.CANNOT_TELL.reason} Run it as root 2.2: etcd-client-certificate " in operator
+    assert operator.endswith(" Add etcd-arg+: [client-cert-auth=true] in /etc/rancher/k3s/config.yaml Restart K3s")
+    assert nobody == "None cannot be fixed on this node 4.2.9: kubelet-tls (--tls-cert-file) K3s has not run yet"
     assert person.startswith("Reviewer manual review 1 control ")
-    assert not any("directory of keys" in part or "AlwaysPullImages" in part for part in (apply, operator, person))
 
 
 def test_the_last_steps_that_fixes_share_are_shown_once() -> None:
@@ -265,34 +268,37 @@ def test_the_result_is_green_only_if_no_control_is_open(assessment: Assessment, 
 
 
 def test_a_comparison_marks_open_controls_as_new_or_in_the_baseline() -> None:
-    compared = page(replace(sample.MIXED, known=frozenset({"encryption", "server/tls"})))
-    assert "encryption at rest in baseline" in words(compared.text["control:encryption"])
-    assert "rate limit new" in words(compared.text["control:rate-limit"])
-    assert "baseline" not in compared.text["control:server/tls"]
+    compared = page(replace(sample.MIXED, known=frozenset({"pki-certificate-mode", "server-directory"})))
+    assert "in baseline" in words(compared.text["control:pki-certificate-mode"])
+    assert " new" in words(compared.text["control:vm.panic_on_oom"])
+    assert "baseline" not in compared.text["control:server-directory"]
     assert "New since the baseline: 4." in compared.elements["header"][0]
     assert not any("since" in value for value in MIXED.attributes("class"))
 
 
 def test_every_section_has_a_bar_and_its_numbers_as_text() -> None:
     bars = [attributes for tag, attributes in MIXED.tags if attributes.get("class") == "bar"]
-    assert [bar["role"] for bar in bars] == ["img"] * 5
+    assert [bar["role"] for bar in bars] == ["img"] * 6
     assert [bar["aria-label"] for bar in bars] == [
-        "1 pass, 1 not applicable",
-        "3 fail, 1 waived",
-        "1 unknown, 1 waived",
-        "1 manual",
+        "1 fail, 1 not applicable",
+        "1 unknown, 1 pass",
         "1 fail",
+        "1 unknown, 2 waived",
+        "1 manual",
+        "1 fail, 2 pass",
     ]
     widths = [attributes["width"] for tag, attributes in MIXED.tags if "url(" in attributes.get("fill", "")]
-    assert widths == ["25.00%", "25.00%", "75.00%", "25.00%", "25.00%", "25.00%", "25.00%", "25.00%"]
+    assert widths == ["33.33%"] * 6 + ["66.67%", "33.33%", "33.33%", "66.67%"]
 
 
 def test_waivers_and_notes_have_their_own_parts() -> None:
     assert {"waivers", "notes"} <= set(MIXED.ids)
     source = words(re.sub(r"<[^>]*>", " ", as_html(sample.MIXED)))
-    assert "the registry needs no pull secret Ann expires 2027-03-31 /etc/k3s-harden/waivers.yaml:4" in source
-    assert "the waiver for pod-pids-2 is not needed /etc/k3s-harden/waivers.yaml:14 Remove it" in source
-    bare = page(replace(sample.MIXED, verdicts=(sample.PASSED,), notes=()))
+    assert "one tenant only Ann does not expire /etc/k3s-harden/waivers.yaml:9" in source
+    assert (
+        "the waiver for kubelet-tls expired at the end of 2025-01-01 /etc/k3s-harden/waivers.yaml:9 Renew it" in source
+    )
+    bare = page(replace(sample.MIXED, verdicts=(samples.PASSES,), notes=()))
     assert {"waivers", "notes"}.isdisjoint(bare.ids)
 
 
@@ -301,7 +307,7 @@ def test_waivers_and_notes_have_their_own_parts() -> None:
     [
         sample.MIXED,
         sample.large(),
-        replace(sample.MIXED, verdicts=(sample.PASSED,) * 3),
+        replace(sample.MIXED, verdicts=(samples.PASSES,) * 3),
         Assessment(Benchmark.CIS_2_1, "", 0.0, (), ()),
     ],
     ids=["mixed", "large", "one control three times", "nothing"],
@@ -371,7 +377,7 @@ def filled(text: str) -> Assessment:
             repair=steps(f"{text}."),
             waiver=shown.waiver and Waiver(text, text, at(f"/{text}")),
         )
-        for shown in (sample.FAILED_SECOND, sample.UNKNOWN, sample.WAIVED)
+        for shown in (samples.FAILS, samples.CANNOT_TELL, samples.WAIVED)
     )
     return replace(
         sample.MIXED,

@@ -15,7 +15,7 @@ from agent.reports import repair_texts
 from agent.reports.assessments.table_assessment import _STYLE
 from agent.reports.formats import Format, Verbosity
 from agent.reports.table_report import _DIFF_STYLE, _LEVEL_STYLE, _STATUS_STYLE, print_report
-from tests.unit.reports.reports import CALM, FULL, hostile, shown
+from tests.unit.reports.reports import CALM, FULL, hostile, shown, words
 
 
 def table(
@@ -25,11 +25,6 @@ def table(
     console = Console(file=file, width=width, force_terminal=color, color_system="truecolor" if color else None)
     print_report(console, report, verbosity)
     return file.getvalue()
-
-
-def words(text: str) -> str:
-    """Return the text without white space, so that line breaks do not matter."""
-    return re.sub(r"\s", "", text)
 
 
 @pytest.mark.parametrize("width", [40, 80, 400])

@@ -459,16 +459,20 @@ def test_a_relative_path_is_unknown(node: CheckedNode, text: str, control: str) 
     assert verdict.reason.endswith(" is relative")
 
 
-def test_the_key_for_an_external_datastore_is_secret(node: CheckedNode) -> None:
-    node.config("datastore-keyfile: /srv/datastore.key\n")
-    reachable(node, "/srv/datastore.key")
-    assert failure(node, "k3s-token-access") == (("0644: others can read it", "/srv/datastore.key"),)
-
-
-def test_the_encryption_configuration_that_is_used_is_secret(node: CheckedNode) -> None:
-    node.config("kube-apiserver-arg: [encryption-provider-config=/srv/encryption.yaml]\n")
-    reachable(node, "/srv/encryption.yaml")
-    assert failure(node, "encryption-config-access") == (("0644: others can read it", "/srv/encryption.yaml"),)
+@pytest.mark.parametrize(
+    ("option", "control"),
+    [
+        ("datastore-keyfile: {}", "k3s-token-access"),
+        ("kube-apiserver-arg: [encryption-provider-config={}]", "encryption-config-access"),
+        ("kube-apiserver-arg: [audit-webhook-config-file={}]", "audit-policy-access"),
+    ],
+)
+def test_the_secret_file_that_an_option_names_is_checked(node: CheckedNode, option: str, control: str) -> None:
+    node.config(f"{option.format('/srv/secret')}\n")
+    reachable(node, "/srv/secret")
+    assert failure(node, control) == (("0644: others can read it", "/srv/secret"),)
+    node.path("/srv/secret").chmod(0o600)
+    assert node.verdict(control).status is ControlStatus.PASS
 
 
 def test_a_sqlite_database_elsewhere_is_secret(node: CheckedNode) -> None:
@@ -690,11 +694,3 @@ def test_a_service_that_is_not_understood_is_unknown(node: CheckedNode, control:
     assert (verdict.status, UNIT in verdict.reason) == (ControlStatus.UNKNOWN, True)
     node.path(UNIT).chmod(0o666)
     assert node.verdict("k3s-service-access").status is ControlStatus.FAIL
-
-
-def test_the_kubeconfig_of_a_receiver_of_events_is_secret(node: CheckedNode) -> None:
-    node.config("kube-apiserver-arg: [audit-webhook-config-file=/etc/receiver.yaml]\n")
-    node.put("/etc/receiver.yaml", "apiVersion: v1\nkind: Config\n", 0o640)
-    node.judged_as("audit-policy-access", ControlStatus.FAIL, FixOwner.OPERATOR)
-    node.path("/etc/receiver.yaml").chmod(0o600)
-    assert node.verdict("audit-policy-access").status is ControlStatus.PASS

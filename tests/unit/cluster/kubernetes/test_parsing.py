@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cluster.kubernetes import rbac
 from agent.cluster.kubernetes.built_in_objects import reason_of_workload
+from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.objects import pod
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.rbac import RbacRight
@@ -55,3 +57,15 @@ def test_any_pod_has_a_title(item: Any) -> None:
     workload = pod(item)
     assert workload.title.startswith(("Pod ", *(f"{workload.controller.partition(' ')[0]} ",)))
     assert reason_of_workload(workload) == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"ingress": [{}]}, {"Ingress"}),
+        ({"ingress": [{}], "policyTypes": ["Egress"]}, set()),
+        ({"ingress": [{"from": [{"namespaceSelector": {}}]}]}, set()),
+    ],
+)
+def test_a_network_policy_opens_only_its_own_types(spec: Any, expected: set[str]) -> None:
+    assert parse_policy({"spec": spec}).opens == expected

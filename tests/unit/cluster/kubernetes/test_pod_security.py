@@ -18,6 +18,7 @@ from agent.cluster.kubernetes.pod_security import (
     merged_fix,
     violations,
 )
+from tests.unit.cluster.kubernetes.samples import STRICT
 
 DEFAULTS = PodSecurityDefaults(PodSecurityLevel.BASELINE, frozenset({"storage"}))
 
@@ -60,12 +61,6 @@ def test_a_level_includes_those_below_it() -> None:
 DATA = Path(__file__).parents[3] / "data/pod-security"
 BASELINE, RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
 NEWEST = 37
-STRICT: dict[str, Any] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 def template(*contexts: dict[str, Any] | None, **spec: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from agent.reports.assessments.common import assessment_result, cleaned
 from agent.reports.assessments.table_assessment import print_assessment
 from agent.reports.formats import Verbosity
 from tests.unit.reports.assessments.samples import CALM, COMPARED, FAILS, FULL, at, hostile, steps
+from tests.unit.reports.reports import words
 
 
 def table(
@@ -29,11 +30,6 @@ def table(
     )
     print_assessment(console, cleaned(assessment), verbosity)
     return file.getvalue()
-
-
-def words(text: str) -> str:
-    """Return the text without white space, so that line breaks do not matter."""
-    return re.sub(r"\s", "", text)
 
 
 def letters(text: str) -> list[str]:
