@@ -269,7 +269,7 @@ def test_the_gate_of_a_package_is_not_reported(packaged: HostTree, data_dir: str
     packaged[unit].write_text(packaged[unit].read_text().replace("/usr/bin/k3s-harden gate", "/bin/true"))
     found = packaged.seen("check").only("gate-bypassed")
     assert found.repair == (
-        f"install the package k3s-harden again, which restores the file in {unit}; run `sudo systemctl daemon-reload`"
+        f"install the package k3s-harden again, which restores the file in {unit}; run `systemctl daemon-reload`"
     )
 
 
