@@ -26,7 +26,7 @@ _SETTINGS = {
     AUDIT_POLICY.path.name: "the file of `audit.policy-file` in the settings",
     POD_SECURITY_ADMISSION.path.name: "`stages.pod-security` or `pod-security.exempt-namespaces` in the settings",
 }
-"""Settings that keep an intended change of a managed file, by the name of the file."""
+"""Settings that keep a change of a managed file, by the name of the file."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,8 +89,12 @@ def file_edited(situation: Situation) -> Iterator[Problem]:
         if refusal.edited:
             message = "file has content that k3s-harden did not write"
             place = _SETTINGS.get(PurePosixPath(refusal.id).name, "another file in its directory")
-            move = Instruction(f"move an intended change of {refusal.id} to {place}")
-            fix = steps(RunVerb("diff"), move, RunVerb("apply", ("--force",)))
+            move, force = Instruction(f"move the change to {place}"), RunVerb("apply", ("--force",))
+            answers = (
+                Answer("No", "each edited file is replaced, and a backup is kept", (force,)),
+                Answer("Yes", f"it stays in effect by {place}", (move, force)),
+            )
+            fix = steps(RunVerb("diff"), Decide(f"Is the change of {refusal.id} needed?", answers))
             yield Problem(message, location=Location(PurePosixPath(refusal.id)), repair=fix, resource=refusal.id)
 
 

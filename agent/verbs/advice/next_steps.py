@@ -313,17 +313,20 @@ def _in_order(
         # It has to run again after an edit.
         if command in given and all(earlier.issuperset(steps[:-1]) for steps in applying):
             continue
-        if is_forced:
-            # The user saves edited files before the command replaces them.
-            kept = [need for need in needs if need.repair.steps[-1:] == (_FORCED,)]
-            moved = {edit.step: edit for need in kept for edit in _edits(need) if edit.step not in given}
-            given |= moved.keys()
-            yield from moved.values()
+        # A question comes before the command that is one of its answers.
+        asked = {edit.step: edit for need in needs if _asks_for(command, need.repair) for edit in _edits(need)}
+        yield from (edit for step, edit in asked.items() if step not in given)
+        given |= asked.keys()
         if shows_first and RunVerb(_DIFF) not in given:
             yield NextStep(RunVerb(_DIFF), _PURPOSES[_DIFF])
         given |= {RunVerb(_DIFF), command, RunVerb(_APPLY)}
         yield NextStep(command, _purpose(command, changes))
     yield from _restart(needs, k3s)
+
+
+def _asks_for(command: RunVerb, repair: Repair) -> bool:
+    """Return whether a question of a repair has an answer with a command."""
+    return any(command in answer.steps for step in repair.steps if isinstance(step, Decide) for answer in step.answers)
 
 
 def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:

@@ -28,13 +28,13 @@ CASES = (
     Case("file-damaged", emptied(AUDIT), edited(AUDIT),
          Seen(AUDIT, "k3s-harden apply", expected="238 bytes", found="0 bytes"), cure=as_described),
     Case("file-edited", edited(POLICY), of_version("1.28"),
-         Seen(POLICY,
-             f"run `k3s-harden diff`; then move an intended change of {POLICY} to another file in its directory;"
-                 " then run `k3s-harden apply --force`"), cure=lambda host, _: host.run("apply", "--force")),
+         Seen(POLICY, "")),
     Case("file-edited", written(PSA, OWN_PSA.replace("restricted", "baseline")), of_version("1.28"),
          Seen(PSA,
-             f"run `k3s-harden diff`; then move an intended change of {PSA} to `stages.pod-security` or"
-                 " `pod-security.exempt-namespaces` in the settings; then run `k3s-harden apply --force`"),
+             f"run `k3s-harden diff`; then Is the change of {PSA} needed? No (each edited file is replaced, and a"
+                 " backup is kept): run `k3s-harden apply --force`. Yes (it stays in effect by `stages.pod-security` or"
+                 " `pod-security.exempt-namespaces` in the settings): move the change to `stages.pod-security` or"
+                 " `pod-security.exempt-namespaces` in the settings; then run `k3s-harden apply --force`."),
          cure=lambda host, _: host.run("apply", "--force"), name="another level"),
     Case("edited-file-insufficient",
          written(AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"),

@@ -7,7 +7,18 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base.model import Location
-from agent.base.repair import DAEMON_RELOAD, Cause, FixOwner, Instruction, Repair, Restart, Run, RunVerb
+from agent.base.repair import (
+    DAEMON_RELOAD,
+    Answer,
+    Cause,
+    Decide,
+    FixOwner,
+    Instruction,
+    Repair,
+    Restart,
+    Run,
+    RunVerb,
+)
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.base.value import replace
 from agent.k3s.roles_and_versions import Role, Version
@@ -266,13 +277,12 @@ def test_only_an_installed_k3s_is_started_after_an_assessment() -> None:
     assert unpurposed(next_steps.steps_after_assess([], stopped, open_by)) == [APPLY, stopped.start().step]
 
 
-def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:
-    """This is true even if the finding that replaces the file is the more urgent one."""
-    move = Instruction("move an intended change to the settings")
-    edited = finding("edited", DIFF, move, FORCE)
-    found = (finding("insufficient", FORCE, blocks=True), edited)
-    assert steps("check", findings=found) == [DIFF, move, FORCE]
-    assert steps("check", findings=found[1:]) == [DIFF, move, FORCE]
+def test_whether_an_edit_is_needed_is_asked_before_its_file_is_replaced() -> None:
+    """This is true even if the finding that replaces all edited files is the more urgent one."""
+    no, yes = Answer("No", "it is replaced", (FORCE,)), Answer("Yes", "it stays", (EDIT, FORCE))
+    asked = Decide("Is the change needed?", (no, yes))
+    found = (finding("insufficient", FORCE, blocks=True), finding("edited", DIFF, asked))
+    assert steps("check", findings=found) == [DIFF, asked, FORCE]
 
 
 def test_an_item_and_its_finding_have_one_step_with_the_path() -> None:
