@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError
 from agent.base.model import Location
-from agent.base.repair import NO_REPAIR, Answer, Decide, Edit, Repair, Run, RunVerb, Set
+from agent.base.repair import Answer, Decide, Edit, Repair, Run, RunVerb, Set
 from agent.base.report import Trait
 from agent.findings.config_edits import setting_to
 from agent.findings.k3s_startup import not_read
@@ -155,7 +155,8 @@ def k3s_end_of_life(situation: Situation) -> Iterator[Problem]:
         message = f"Kubernetes v{facts.version.family} has no security fixes any more"
         expected = f"a version that is supported on {situation.today.date}"
         is_newest = facts.version.minor == NEWEST_KNOWN.minor
-        fix = instruction("upgrade k3s-harden, then K3s") if is_newest else NO_REPAIR
+        upgrade = steps(RunVerb("preflight", (f"v{NEWEST_KNOWN.family}",)))
+        fix = instruction("upgrade k3s-harden, then K3s") if is_newest else upgrade
         yield Problem(message, expected, f"{facts.version}, supported until {day}", repair=fix)
 
 

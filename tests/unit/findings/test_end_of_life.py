@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.base.repair import RunVerb
 from agent.base.report import Finding
 from agent.findings import KINDS, collect_findings
 from agent.harden.settings.schema import Overrides
@@ -34,6 +35,7 @@ def test_a_version_without_security_fixes_is_a_warning(tmp_path: Path) -> None:
     assert finding.message == "Kubernetes v1.34 has no security fixes any more"
     assert finding.found == "v1.34.4+k3s1, supported until 2026-10-27"
     assert finding.expected == "a version that is supported on 2026-12-25"
+    assert finding.repair.steps == (RunVerb("preflight", (f"v{NEWEST_KNOWN.family}",)),)
 
 
 def test_the_newest_known_version_needs_a_newer_release_of_this_program(tmp_path: Path) -> None:
