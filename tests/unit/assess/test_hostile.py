@@ -113,12 +113,10 @@ def _break(item: CheckedNode, how: Broken) -> Path:
     if how.content is not None:
         file.write_bytes(how.content(file.read_bytes()))
         return file
+    if how.kind != "below a file":
+        return item.plant(how.kind, how.path)
     file.unlink()
-    links = {"loop": file.name, "dangling": "/nowhere", "below a file": "/proc/sys/vm/overcommit_memory/below"}
-    if how.kind in links:
-        file.symlink_to(links[how.kind])
-    else:
-        {"FIFO": os.mkfifo, "directory": os.mkdir}[how.kind](file)
+    file.symlink_to("/proc/sys/vm/overcommit_memory/below")
     return file
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
@@ -34,6 +36,13 @@ DROPIN = f"{CONFIG}.d/90-k3s-harden.yaml"
 SETTINGS = "/etc/k3s-harden/config.yaml"
 UNIT = "/etc/systemd/system/k3s.service"
 DATA = f"/{DATA_DIR}"
+PLANTS: dict[str, Callable[[Path], object]] = {
+    "dangling": lambda place: place.symlink_to("nowhere"),
+    "loop": lambda place: place.symlink_to(place.name),
+    "FIFO": os.mkfifo,
+    "directory": Path.mkdir,
+}
+"""What can be in the place of a file; not even root can read it."""
 NEWEST = Benchmark.CIS_2_0
 """The benchmark of K3s 1.34, the default version of the nodes."""
 
@@ -67,6 +76,13 @@ class CheckedNode(Tree):
 
     def put(self, path: str, text: str, mode: int = 0o600) -> Path:
         return self.write(path, text, mode)
+
+    def plant(self, kind: str, path: str) -> Path:
+        """Put something else in the place of a file."""
+        place = self.path(path)
+        place.unlink(missing_ok=True)
+        PLANTS[kind](place)
+        return place
 
     def config(self, text: str) -> None:
         self.put(CONFIG, text)

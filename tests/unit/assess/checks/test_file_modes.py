@@ -227,14 +227,7 @@ def test_a_file_of_the_kubelet_is_evidence_before_directories_that_do_not_exist(
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "loop", "dangling"])
 def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
-    key = server.path("server/cred/admin.kubeconfig")
-    key.unlink()
-    if kind == "FIFO":
-        os.mkfifo(key)
-    elif kind == "directory":
-        key.mkdir()
-    else:
-        key.symlink_to(key.name if kind == "loop" else "nowhere")
+    key = server.plant(kind, "server/cred/admin.kubeconfig")
     verdict = server.judged_as("admin-kubeconfig-permissions", ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert str(key.relative_to(server.root)) in verdict.reason
     path = "/" + str(key.relative_to(server.root))
@@ -243,7 +236,7 @@ def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
 
 
 def test_a_wrong_file_fails_despite_unknown_files(server: CheckedNode) -> None:
-    os.mkfifo(server.path("server/tls/odd.key"))
+    server.plant("FIFO", "server/tls/odd.key")
     assert server.verdict("pki-key-permissions").status is ControlStatus.UNKNOWN
     server.path("server/tls/server-ca.key").chmod(0o644)
     assert server.verdict("pki-key-permissions").status is ControlStatus.FAIL

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from agent.assess.assessment import ControlStatus
@@ -86,20 +84,15 @@ def test_a_tree_without_a_kernel_is_unknown(hardened: CheckedNode) -> None:
     assert verdict.reason
 
 
-def unreadable(path: Path) -> None:
-    """Create a symlink to itself, which not even root can read."""
-    path.symlink_to(path.name)
-
-
 @pytest.mark.parametrize("name", ["vm.overcommit_memory", "sysctl-precedence"])
 def test_a_sysctl_file_that_is_not_readable_is_unknown(hardened: CheckedNode, name: str) -> None:
-    unreadable(hardened.path(OTHERS))
+    hardened.plant("loop", OTHERS)
     verdict = hardened.judged_as(name, ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert OTHERS in verdict.reason
 
 
 def test_a_wrong_value_fails_despite_a_file_that_is_not_readable(server: CheckedNode) -> None:
-    unreadable(server.path(OTHERS))
+    server.plant("loop", OTHERS)
     assert server.verdict("vm.overcommit_memory").status is ControlStatus.FAIL
 
 

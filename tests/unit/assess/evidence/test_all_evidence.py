@@ -24,6 +24,7 @@ from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, K3S_CONFIG_FILE, Role, Version
 from tests.fake import fake_host, in_memory
 from tests.k3s_tree import put
+from tests.unit.assess.checks import nodes
 
 TLS = DEFAULT_DATA_DIR / "server/tls"
 ETCD = DEFAULT_DATA_DIR / ETCD_CONFIGURATION
@@ -132,10 +133,7 @@ def test_a_symlink_has_the_mode_of_its_target(root: Path) -> None:
 
 
 PLANTS: dict[str, Callable[[Path], object]] = {
-    "dangling": lambda place: place.symlink_to("nowhere"),
-    "loop": lambda place: place.symlink_to(place.name),
-    "FIFO": os.mkfifo,
-    "directory": Path.mkdir,
+    **nodes.PLANTS,
     "outside": lambda place: place.symlink_to(place.parents[6] / "outside/precious.crt"),
 }
 

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from agent.cluster.kubernetes.network_policies import OUTSIDE, Client, Policies, parse_policy
-from agent.cluster.kubernetes.running_objects import NetworkPod, PodPort
+from agent.cluster.kubernetes.running_objects import network_pod
+from tests.unit.cluster.kubernetes import samples
 
 DATA = Path(__file__).parents[3] / "data/network-policies.yaml"
 CASES: list[dict[str, Any]] = yaml.safe_load(DATA.read_text(encoding="utf-8"))
@@ -29,22 +30,10 @@ CASES: list[dict[str, Any]] = yaml.safe_load(DATA.read_text(encoding="utf-8"))
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_pod_is_reached_from_where_the_judge_says(case: dict[str, Any]) -> None:
     labels = case.get("labels", {})
-    pod = NetworkPod(
-        namespace="default",
-        kind="Pod",
-        name="b",
-        labels=case["target"],
-        controller="",
-        node="n",
-        addresses=("10.42.0.2",),
-        host_network=False,
-        ports=(PodPort(8080, "TCP", "port-hello", 0, "c"),),
-        images=(),
-        mentions=(),
-        config_maps=(),
-        scrape_port=None,
-        is_over=False,
-    )
+    ports = [{"containerPort": 8080, "name": "port-hello"}]
+    made = samples.pod("b", "default", samples.container(ports=ports), nodeName="n")
+    made["metadata"]["labels"] = case["target"]
+    pod = network_pod("Pod", {**made, "status": {"podIP": "10.42.0.2"}})
     metadata = {"namespace": "default", "name": "a"}
     parsed = [parse_policy({"metadata": metadata, "spec": spec}) for spec in case["policies"]]
     namespaces = ("x", "default", "y")

@@ -400,44 +400,9 @@ def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
     assert server.ask("rbac-wildcards", {Query.ROLES: [local]}).found == "1 role: Role shop/local-path-provisioner-role"
 
 
-def _in_system(name: str) -> str:
-    return f"ServiceAccount kube-system/{name}"
-
-
 PACKAGED: Objects = {
-    Query.CLUSTER_ROLES: [
-        role("k3s-cloud-controller-manager", rule("*", "nodes"), rule("create", "serviceaccounts")),
-        role("local-path-provisioner-role", rule("*", "endpoints persistentvolumes pods")),
-        role("system:coredns", rule("list watch", "pods")),
-        role("system:k3s-controller", rule("get list watch", "pods")),
-        role("system:kubelet-api-admin", rule("get", "nodes"), rule("*", "nodes/proxy nodes/stats")),
-        role("system:metrics-server", rule("get", "nodes/metrics")),
-        role("traefik-kube-system", rule("get list watch", "secrets services")),
-    ],
-    Query.ROLES: [role("local-path-provisioner-role", rule("create delete", "pods"), namespace="kube-system")],
-    Query.CLUSTER_ROLE_BINDINGS: [
-        binding("helm-kube-system-traefik", "cluster-admin", _in_system("helm-traefik")),
-        binding("helm-kube-system-traefik-crd", "cluster-admin", _in_system("helm-traefik-crd")),
-        binding("k3s-cloud-controller-manager", "k3s-cloud-controller-manager", "User k3s-cloud-controller-manager"),
-        binding("kube-apiserver-kubelet-admin", "system:kubelet-api-admin", "User kube-apiserver"),
-        binding(
-            "local-path-provisioner-bind",
-            "local-path-provisioner-role",
-            _in_system("local-path-provisioner-service-account"),
-        ),
-        binding("system:k3s-controller", "system:k3s-controller", "User system:k3s-controller"),
-        binding("system:metrics-server", "system:metrics-server", _in_system("metrics-server")),
-        binding("traefik-kube-system", "traefik-kube-system", _in_system("traefik")),
-    ],
-    Query.ROLE_BINDINGS: [
-        binding(
-            "local-path-provisioner-bind",
-            "local-path-provisioner-role",
-            _in_system("local-path-provisioner-service-account"),
-            namespace="kube-system",
-            kind="Role",
-        )
-    ],
+    Query[name]: objects
+    for name, objects in yaml.safe_load((DATA / "packaged-rbac.yaml").read_text(encoding="utf-8")).items()
 }
 """Roles and bindings of K3s' packaged components (k3s, manifests; Traefik's chart)."""
 
