@@ -88,7 +88,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Problem]:
     """
     protected = _protected(situation)
     will_protect = protected is None and _will_protect(situation)
-    for row, now in (found for found in _differing(situation) if found[0].compared):
+    for row, now in _differing(situation):
         waiver = situation.waivers.kernel_parameters.get(row.key)
         if waiver is None and protected is not None:
             message = f"K3s does not start: the kubelet rejects {row.key}"
@@ -118,7 +118,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
     differing = {row.key for row, _ in _differing(situation)}
     lines = at_boot(situation.boot_files, list(waived), situation.facts.platform.boot_reader)
     for row in SYSCTLS:
-        if row.key not in waived or row.key in differing or not row.compared:
+        if row.key not in waived or row.key in differing:
             continue
         line, waiver = lines[row.key], waived[row.key]
         value = row.default if line is None or line.is_rejected else line.value

@@ -41,10 +41,7 @@ EVENT_RATE_LIMIT = "EventRateLimit"
 _APPLY = RunVerb("apply")
 _MOST_EDITS = 20
 """Edits of one remediation; after them, the next assessment names the others."""
-_K3S_OPTIONS = {
-    ENCRYPTION_ARGUMENT: SECRETS_ENCRYPTION.key,
-    PROTECT_KERNEL_DEFAULTS.key: PROTECT_KERNEL_DEFAULTS.key,
-}
+_K3S_OPTIONS = {ENCRYPTION_ARGUMENT: SECRETS_ENCRYPTION.key, PROTECT_KERNEL_DEFAULTS.key: PROTECT_KERNEL_DEFAULTS.key}
 """Arguments that the guide sets by a K3s option."""
 _CLUSTER_OBJECT = "Cluster object of this node in Rancher"
 UPGRADE = Decide(

@@ -30,6 +30,7 @@ from agent.k3s.pem import validity
 from agent.k3s.ports import required_ports
 from agent.k3s.roles_and_versions import Component, Role
 
+PASS, FAIL, UNKNOWN = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN
 QUERY = """\
 SELECT CAST(substr(value, 1, 96) AS BLOB) FROM kine AS own
 WHERE name >= '/registry/secrets/' AND name < '/registry/secrets0' AND deleted = 0
@@ -57,13 +58,13 @@ def encryption_effect(facts: HostFacts, rows: Iterable[bytes] | str) -> Effect:
     found = [] if isinstance(rows, str) else [_PREFIX.match(row) for row in rows]
     keys = Counter(match[1].decode(errors="replace") if match else "" for match in found)
     clear = keys.pop("", 0)
-    status, observed = ControlStatus.PASS, f"all {len(found)} Secrets are encrypted"
+    status, observed = PASS, f"all {len(found)} Secrets are encrypted"
     if isinstance(rows, str):
-        status, observed = ControlStatus.UNKNOWN, rows
+        status, observed = UNKNOWN, rows
     elif not found:
-        status, observed = ControlStatus.UNKNOWN, "the datastore has no Secret"
+        status, observed = UNKNOWN, "the datastore has no Secret"
     elif clear:
-        status, observed = ControlStatus.FAIL, f"{clear} of {len(found)} Secrets are stored as clear text"
+        status, observed = FAIL, f"{clear} of {len(found)} Secrets are stored as clear text"
     if keys:
         observed += f", with {', '.join(f'{name} ({number})' for name, number in sorted(keys.items()))}"
         observed += "; old revisions, the write-ahead log and snapshots may still have clear text"
@@ -88,15 +89,15 @@ def rotation_effects(facts: HostFacts, nodes: Iterable[ClusterNode]) -> Iterator
     if not stages:
         return
     running = {name: stage for name, (stage, _, _) in stages.items() if stage in _STAGES}
-    status, observed = ControlStatus.PASS, f"no rotation is in progress on {len(stages)} servers"
+    status, observed = PASS, f"no rotation is in progress on {len(stages)} servers"
     steps: tuple[Run, ...] = (_STATUS,)
     if running:
         shown = ", ".join(f"{name}: {stage}" for name, stage in sorted(running.items()))
-        status, observed = ControlStatus.FAIL, f"a rotation is not finished ({shown})"
+        status, observed = FAIL, f"a rotation is not finished ({shown})"
         lines = dict.fromkeys(line for stage in running.values() for line in _STAGES[stage])
         steps += tuple(Run(line.replace("restart", f"sudo systemctl restart {facts.service}")) for line in lines)
     elif len({digest for _, _, digest in stages.values()}) > 1:
-        status, observed = ControlStatus.FAIL, f"the servers have different keys: {', '.join(sorted(stages))}"
+        status, observed = FAIL, f"the servers have different keys: {', '.join(sorted(stages))}"
         steps += (Run(f"sudo systemctl restart {facts.service}"),)
     yield Effect(
         subject="Rotation of the keys of Secrets",
@@ -120,10 +121,10 @@ def key_age_effects(node: AssessedNode, now: float) -> Iterator[Effect]:
     made = _MADE.search(found.key)
     try:
         days = int(now - parse_timestamp(f"{made[0] if made else ''}Z")) // 86_400
-        status = ControlStatus.FAIL if days > most else ControlStatus.PASS
+        status = FAIL if days > most else PASS
         observed = f"the key {found.key} is {days} days old"
     except ValueError:
-        status, observed = ControlStatus.UNKNOWN, f"the name of the key {found.key} has no date"
+        status, observed = UNKNOWN, f"the name of the key {found.key} has no date"
     rotate = "rotate-keys" if (node.facts.version.minor, node.facts.version.patch) >= _WITH_ROTATE_KEYS else "prepare"
     yield Effect(
         subject="Age of the key of Secrets",
@@ -136,7 +137,6 @@ def key_age_effects(node: AssessedNode, now: float) -> Iterator[Effect]:
     )
 
 
-PASS, FAIL, UNKNOWN = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN
 CLOSED, LOOPBACK = "the connection was refused", "127.0.0.1"
 _SUITES = {
     "RSA": "RC4_128_SHA=5 3DES_EDE_CBC_SHA=A AES_128_CBC_SHA=2F AES_256_CBC_SHA=35 AES_128_CBC_SHA256=3C"
@@ -246,15 +246,8 @@ def port_effects(node: AssessedNode, endpoint: Endpoint, tried: Sequence[Tried],
     kind, where = endpoint.kind, f"{endpoint.name}, port {endpoint.port}"
     curl = "curl -ksS -o /dev/null -w '%{http_code}\\n'"
     url = f"{'https' if kind.refusals else 'http'}://{LOOPBACK}:{endpoint.port}{kind.path}"
-    rows = [
-        (
-            f"No anonymous access to {where}",
-            "anonymous-auth",
-            [*_access(endpoint, tried)],
-            f"{curl} {url}",
-            kind.controls,
-        )
-    ]
+    access = [*_access(endpoint, tried)]
+    rows = [(f"No anonymous access to {where}", "anonymous-auth", access, f"{curl} {url}", kind.controls)]
     if kind.refusals and kind is not _SUPERVISOR and any(not isinstance(one.access, str) for one in tried):
         command = (
             f"openssl s_client -connect {LOOPBACK}:{endpoint.port} -tls1_1 </dev/null 2>&1 | grep -iE 'alert|protocol'"
@@ -314,6 +307,7 @@ def _tls(endpoint: Endpoint, tried: Sequence[Tried], now: str) -> Iterator[tuple
 NOT_STARTED, ABORTED = "Skipping network policy controller start", "Aborting sync. Failed to run iptables-restore"
 """What K3s logs if it enforces no policies at all (k3s, pkg/agent/netpol), or not their last changes (kube-router)."""
 _FORWARD, _ENTRY, _OF_POD, _OF_POLICY = "FORWARD", "KUBE-ROUTER-FORWARD", "KUBE-POD-FW-", "KUBE-NWPLCY-"
+_FIRST = (_ENTRY, "ACCEPT")
 _RUN_THROUGH = "run through nw policy "
 _OTHERS = {"calico-node": "Calico", "canal": "Canal", "cilium": "Cilium"}
 """Labels k8s-app of the pods of other network plugins that enforce policies."""
@@ -344,23 +338,20 @@ def network_policy_effect(facts: HostFacts, network: NodeNetwork) -> Effect:
     others = [name for label, name in _OTHERS.items() if label in apps]
     missing = () if is_off or network.problem else tuple(unenforced(network.rules, network.pods, network.policies))
     selected = sum(bool(_selecting(pod, network.policies)) for pod in network.pods)
-    status, found = ControlStatus.PASS, f"the kernel has the rules of all policies for {selected} pods of this node"
+    status, found = PASS, f"the kernel has the rules of all policies for {selected} pods of this node"
     if logged and not is_off:
-        status, found = ControlStatus.FAIL, f"K3s runs without its network policy controller: {logged}"
+        status, found = FAIL, f"K3s runs without its network policy controller: {logged}"
     elif others:
-        status, found = (
-            ControlStatus.UNKNOWN,
-            f"pods of {' and '.join(others)} run on this node, whose rules are not read",
-        )
+        status, found = UNKNOWN, f"pods of {' and '.join(others)} run on this node, whose rules are not read"
     elif is_off:
-        status, found = ControlStatus.UNKNOWN, "no pod of a known network plugin runs on this node"
+        status, found = UNKNOWN, "no pod of a known network plugin runs on this node"
     elif network.problem:
-        status, found = ControlStatus.UNKNOWN, network.problem
+        status, found = UNKNOWN, network.problem
     elif not selected:
-        status, found = ControlStatus.UNKNOWN, "no policy selects a pod of this node, so there is nothing to enforce"
+        status, found = UNKNOWN, "no policy selects a pod of this node, so there is nothing to enforce"
     elif missing:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        status, found = ControlStatus.FAIL, f"{'; '.join(missing[:_MOST_NAMED])}{more}"
+        status, found = FAIL, f"{'; '.join(missing[:_MOST_NAMED])}{more}"
         aborted = next((line for line in network.logged if ABORTED in line), "")
         found += f"; K3s logged: {aborted}" if aborted else ""
     return Effect(
@@ -395,21 +386,16 @@ def unenforced(
         by_chain: dict[str, list[FilterRule]] = {}
         for rule in all_rules:
             by_chain.setdefault(rule.chain, []).append(rule)
-        entered = _before_all_else(by_chain.get(_FORWARD, ()))
+        # Packets reach kube-router's rules only if no rule before them accepts all.
+        first = [rule.target for rule in by_chain.get(_FORWARD, ()) if rule.is_for_all and rule.target in _FIRST][:1]
         for pod in pods:
             applied = _selecting(pod, policies)
             for address in pod.addresses:
                 if applied and (6 if ":" in address else 4) == family:
-                    if not entered:
+                    if first != [_ENTRY]:
                         yield f"traffic to pods does not pass {_ENTRY} (IPv{family})"
                         return
                     yield from _of_pod(by_chain, pod, address, applied)
-
-
-def _before_all_else(forward: Sequence[FilterRule]) -> bool:
-    """Return whether packets reach kube-router's rules before a rule accepts all of them."""
-    first = next((rule.target for rule in forward if rule.target in (_ENTRY, "ACCEPT") and rule.is_for_all), "")
-    return first == _ENTRY
 
 
 def _of_pod(
@@ -453,7 +439,7 @@ def addon_effect(path: PurePosixPath, content: bytes, applied: str) -> Effect:
     return Effect(
         subject=f"Policies of {path.name}",
         configured=str(path),
-        status=ControlStatus.PASS if is_own else ControlStatus.FAIL,
+        status=PASS if is_own else FAIL,
         observed=f"{observed}: {path} and the Addon kube-system/policy {'agree' if is_own else 'have other digests'}",
         command=f"sudo k3s kubectl get addon policy --namespace=kube-system --output=yaml; sha256sum {path}",
         controls=("cni-network-policies", "namespaces-network-policies"),

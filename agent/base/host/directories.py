@@ -128,9 +128,9 @@ class DirectoryTree(Root):
 
 
 @contextmanager
-def listable(directory: int) -> Iterator[int]:
-    """Open a directory again, to list it: its own descriptor is O_PATH."""
-    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+def listable(directory: int, name: str = ".") -> Iterator[int]:
+    """Open a directory again, or one in it, to list or change it: its own descriptor is O_PATH."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         yield descriptor
     finally:

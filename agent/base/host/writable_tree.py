@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from agent.base.errors import HostError, LockHeldError, ReadOnlyEnvironmentError
 from agent.base.host import acl, temporary
+from agent.base.host.directories import listable
 from agent.base.host.paths import (
     BrokenLink,
     Distrusted,
@@ -162,14 +163,10 @@ class WritableTree(Tree):
 
     def set_default_permissions(self, permissions: DefaultPermissions) -> None:
         """Set the default permissions in an existing directory. Raises HostError if it is not a directory."""
-        with self._changing("set the default permissions in", permissions.path) as node:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(node.name, flags, dir_fd=node.directory)
-            try:
-                acl.set_default_acl(descriptor, permissions.acl)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        what = "set the default permissions in"
+        with self._changing(what, permissions.path) as node, listable(node.directory, node.name) as descriptor:
+            acl.set_default_acl(descriptor, permissions.acl)
+            os.fsync(descriptor)
 
     def make_directory(self, directory: Directory) -> None:
         """Create a directory if it does not exist, and set its exact mode and owner. Its parent must exist."""
@@ -183,14 +180,10 @@ class WritableTree(Tree):
                     os.mkdir(node.name, mode, dir_fd=node.directory)
             finally:
                 os.umask(umask)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(node.name, flags, dir_fd=node.directory)
-            try:
+            with listable(node.directory, node.name) as descriptor:
                 self._own(descriptor, directory.owner)
                 os.fchmod(descriptor, directory.mode)
                 os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
             _sync_directory(node.directory)
 
     def open_lock(self, path: PurePosixPath) -> int:
@@ -311,11 +304,8 @@ class WritableTree(Tree):
 
 
 def _sync_directory(directory: int) -> None:
-    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    try:
+    with listable(directory) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _PAUSE = 0.05

@@ -87,7 +87,8 @@ def parties(item: FoundFile) -> Iterator[Party]:
             yield Party(number) if kind == "user" else Party(groups=(number,))
     yield OTHERS
     owning = Party(groups=(item.owner.gid,))
-    if any(kind == "group" for kind, _, _ in item.acl or ()) or _granted(owning, item) & ~item.mode & ALL:
+    granted = sum(right for right in (READ, WRITE, ENTER) if permits(owning, item, right))
+    if any(kind == "group" for kind, _, _ in item.acl or ()) or granted & ~item.mode & ALL:
         yield owning
 
 
@@ -148,10 +149,6 @@ def replacers(way: Sequence[FoundFile], *, is_absent: bool = False) -> Iterator[
                 yield access
 
 
-def _granted(who: Party, item: FoundFile) -> int:
-    return sum(right for right in (READ, WRITE, ENTER) if permits(who, item, right))
-
-
 def _narrow(directory: FoundFile) -> Iterable[Party]:
     """Return whom a directory names, if its mode permits not everybody to enter."""
     return () if directory.mode & _ALL_ENTER == _ALL_ENTER and directory.acl is None else parties(directory)
@@ -168,17 +165,11 @@ def _members(named: Iterable[Party]) -> Iterator[Party]:
 
 
 def _access(who: Party, item: FoundFile, ways: Sequence[tuple[PurePosixPath, Sequence[FoundFile]]]) -> Access:
-    closing = [first_closed(who, way) for _, way in ways]
+    # The root of a --root tree has the mode of a working directory, such as that of mktemp(1), and closes nothing.
+    below = ([directory for directory in way if directory.path.name] for _, way in ways)
+    closing = [next((directory for directory in way if not permits(who, directory, ENTER)), None) for way in below]
     number = closing.index(None) if None in closing else 0
     return Access(who, item, closing[number], ways[number][0])
-
-
-def first_closed(who: Party, way: Iterable[FoundFile]) -> FoundFile | None:
-    """Return the first directory that a party cannot enter; None if it can enter all.
-
-    The root of a --root tree has the mode of a working directory, such as that of mktemp(1), and closes nothing.
-    """
-    return next((directory for directory in way if directory.path.name and not permits(who, directory, ENTER)), None)
 
 
 def is_closed(way: Iterable[FoundFile]) -> bool:

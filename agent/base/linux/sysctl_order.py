@@ -254,7 +254,8 @@ def _relevant(files: Iterable[SysctlFile], keys: Iterable[str], reader: SysctlRe
 def _systemd_options(files: Sequence[SysctlFile], names: frozenset[str]) -> dict[str, _Line]:
     """Return systemd-sysctl's table: the last line of each name or pattern, in the order of the writes."""
     options: dict[str, _Line] = {}
-    for line in _lines(files, _systemd_lines, _systemd_assignment):
+    blanks = " \t\n\r"
+    for line in _lines(files, _systemd_lines, blanks, lambda key: _simplified(_slashed(key.strip(blanks)))):
         if line.name in names or is_glob(line.name):
             # In systemd a repeated name keeps its position if its value is the same, and moves to the end otherwise.
             # Patterns are written in this order.
@@ -280,11 +281,9 @@ def _systemd(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[st
 
 def _procps(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str], list[_Line]]:
     """Return a function that lists the writes of `sysctl --system` to a name, in order."""
-    lines = [
-        line
-        for line in _lines(files, _procps_lines, _procps_assignment)
-        if is_glob(line.name) or _simplified(line.name) in names
-    ]
+    # procps removes one minus sign when it reads the line and one when it builds the path. It keeps a blank after it.
+    parsed = _lines(files, _procps_lines, " \t\n\v\f\r", lambda key: _slashed(key.removeprefix("-")))
+    lines = [line for line in parsed if is_glob(line.name) or _simplified(line.name) in names]
     exact = {line.name for line in lines}
     exclusions = [
         expression(line.name, is_path=True)
@@ -307,12 +306,17 @@ def _procps(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str
 def _lines(
     files: Sequence[SysctlFile],
     split: Callable[[bytes], Iterator[tuple[int, bytes]]],
-    parse: Callable[[bytes], tuple[str, bytes | None] | None],
+    blanks: str,
+    name_of: Callable[[str], str],
 ) -> Iterator[_Line]:
+    """Yield the lines that set or exclude a name; `name_of` returns that of a key without its first minus sign."""
     for path, data, _ in files:
         for number, text in split(data or b""):
-            if (parsed := parse(text)) is not None:
-                yield _Line(*parsed, Location(path, number))
+            line = text.decode("latin-1").strip(blanks)
+            key, equals, value = line.partition("=")
+            if not line.startswith(("#", ";")) and (equals or key.startswith("-")):
+                name = name_of(key.removeprefix("-").rstrip(blanks))
+                yield _Line(name, value.strip(blanks).encode("latin-1") if equals else None, Location(path, number))
 
 
 _LONG_LINE_MAX = 1 << 20
@@ -330,32 +334,6 @@ def _systemd_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _procps_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(data.split(b"\n"), 1):
         yield number, line.partition(b"\0")[0]
-
-
-def _systemd_assignment(line: bytes) -> tuple[str, bytes | None] | None:
-    blanks = b" \t\n\r"
-    line = line.strip(blanks)
-    if not line or line[0] in b"#;":
-        return None
-    key, equals, value = line.partition(b"=")
-    minus = key.startswith(b"-")
-    if not equals and not minus:
-        return None
-    name = _simplified(_slashed((key[1:] if minus else key).strip(blanks).decode("latin-1")))
-    return name, value.strip(blanks) if equals else None
-
-
-def _procps_assignment(line: bytes) -> tuple[str, bytes | None] | None:
-    blanks = b" \t\n\v\f\r"
-    line = line.lstrip(blanks)
-    if not line or line[0] in b"#;":
-        return None
-    key, equals, value = line.partition(b"=")
-    if not equals and not key.startswith(b"-"):
-        return None
-    # procps removes one minus sign when it reads the line and one when it builds the path. It keeps a blank after it.
-    name = _slashed(key.removeprefix(b"-").rstrip(blanks).removeprefix(b"-").decode("latin-1"))
-    return name, value.strip(blanks) if equals else None
 
 
 def _slashed(key: str) -> str:

@@ -209,8 +209,7 @@ class Journal(Value):
         found = self.host.tree.observe(path)
         if not isinstance(found, File):
             raise HostError(
-                f"cannot read {path}: found {describe_state(found)}, expected a regular file",
-                _restored(path),
+                f"cannot read {path}: found {describe_state(found)}, expected a regular file", _restored(path)
             )
         # A user who could write to the directory before it was restricted to root may have left files there.
         if found.owner.uid or found.mode & GROUP_OR_OTHERS_WRITE:

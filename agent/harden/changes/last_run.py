@@ -81,8 +81,7 @@ def read_last_run(host: Host, unreadable: list[HardenError]) -> LastRun:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         unreadable.append(
             HostError(
-                f"cannot read {RECORD}: not a record of the last successful run ({type(error).__name__})",
-                _REPLACE,
+                f"cannot read {RECORD}: not a record of the last successful run ({type(error).__name__})", _REPLACE
             )
         )
         return LastRun()

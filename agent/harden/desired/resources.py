@@ -247,7 +247,7 @@ def needs_of(file: File, data_dir: PurePosixPath) -> tuple[Need, ...]:
     values: list[Sysctl] = []
     if config.boolean(PROTECT_KERNEL_DEFAULTS.key):
         files.append(PurePosixPath(PARAMETERS_FILE))
-        values = [Sysctl(key=row.key, value=row.value) for row in SYSCTLS if row.compared]
+        values = [Sysctl(key=row.key, value=row.value) for row in SYSCTLS]
     return (*dict.fromkeys(files), *values)
 
 
@@ -286,7 +286,8 @@ def admission_configuration(settings: Settings, facts: HostFacts) -> bytes:
     level = settings.stage_pod_security.level
     extra = settings.exempt_namespaces
     content = manifests.pod_security_admission(exempt, extra, settings.event_rate_limit, level)
-    return _with_header(content + _policy_entries(settings, facts))
+    entries = plugin_entries(settings, facts) if settings.has_admission_policies else ""
+    return _with_header(content + entries.encode())
 
 
 def audit_policy_file(own: bytes | None) -> bytes:
@@ -327,12 +328,6 @@ def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultP
             yield Directory(path=path, mode=PRIVATE_DIRECTORY)
         yield DefaultPermissions(path=path, acl=file_systems.OWNER_ONLY)
     yield from (FilePermissions(path=path, mode=mode) for path in inputs.leases.open_files)
-
-
-def _policy_entries(settings: Settings, facts: HostFacts) -> bytes:
-    if not settings.has_admission_policies:
-        return b""
-    return plugin_entries(settings, facts).encode()
 
 
 def _policies(settings: Settings, facts: HostFacts, *, denies: bool) -> Iterator[Directory | File]:

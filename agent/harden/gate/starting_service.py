@@ -25,14 +25,7 @@ from agent.harden.node.loaded_service import settings_of_commands
 from agent.harden.node.service_units import DROPIN, gate_instance
 from agent.k3s.options import Word
 from agent.k3s.service_files import assigned
-from agent.k3s.services import (
-    OPENRC_DIRECTORY,
-    Command,
-    K3sUnit,
-    OtherProgram,
-    ServiceSettings,
-    started_service,
-)
+from agent.k3s.services import OPENRC_DIRECTORY, Command, K3sUnit, OtherProgram, ServiceSettings, started_service
 
 _BUS = PurePosixPath("/run/dbus/system_bus_socket")
 _START_PRE = "start-pre"

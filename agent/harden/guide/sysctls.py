@@ -1,4 +1,8 @@
-"""The kernel parameters of the guide, and those that kubelet compares: six, of which the guide sets four."""
+"""The kernel parameters that kubelet compares: six, of which the guide sets four.
+
+kubelet compares them for equality, so it does not accept a stricter value either (kubernetes,
+pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables).
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,6 @@ class SysctlRow(GuideControl):
     """As the kernel prints it."""
     written: bool
     """Whether the value is written to the parameters file and to the running kernel, or only verified."""
-    compared: bool
-    """Whether kubelet compares the value for equality, so that a stricter one is not accepted either.
-
-    (kubernetes, pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables)
-    """
     default: str
     """What a kernel has if no file sets it. kernel.panic_on_oops has `value`: some kernels are built with 1."""
     texts: Texts
@@ -35,8 +34,7 @@ class SysctlRow(GuideControl):
     @property
     def why(self) -> str:
         """The rationale, with the effect of protect-kernel-defaults."""
-        effects = (_FAILS, *((_HIDES,) if self.written else ())) if self.compared else ()
-        return " ".join((super().why, *effects))
+        return " ".join((super().why, _FAILS, *((_HIDES,) if self.written else ())))
 
 
 _FAILS = (
@@ -52,7 +50,7 @@ PARAMETERS_FILE = "/etc/sysctl.d/90-kubelet.conf"
 
 
 def _row(record: Mapping[str, str]) -> SysctlRow:
-    key, value, beyond = record["control"], record["value"], record.get("beyond", "")
+    key, value = record["control"], record["value"]
     is_written = record.get("written") != "no"
     by_hand = (
         f"Put the line '{key}={value}' into {PARAMETERS_FILE} and run 'sudo sysctl --system'. Then 'sysctl {key}' must"
@@ -64,14 +62,12 @@ def _row(record: Mapping[str, str]) -> SysctlRow:
     )
     return SysctlRow(
         key,
-        Origin(guide_row.KERNEL_PARAMETERS, beyond=beyond),
+        Origin(guide_row.KERNEL_PARAMETERS, beyond=record.get("beyond", "")),
         by_hand,
         EVERYWHERE,
         key,
         value,
         written=is_written,
-        # A parameter that is beyond the guide is written because of another source, or verified for the kubelet.
-        compared=not (beyond and is_written),
         default=record.get("default", value),
         texts=Texts(record["title"], record["rationale"], record["risk"], record.get("deviation", "")),
     )

@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from agent.harden.settings.waivers import SiteWaiver
     from agent.k3s.config import MergedConfig
 
-_ARGUMENTS = {
-    "audit-policy-file": AUDIT_POLICY.path,
-    "admission-control-config-file": POD_SECURITY_ADMISSION.path,
-}
+_ARGUMENTS = {"audit-policy-file": AUDIT_POLICY.path, "admission-control-config-file": POD_SECURITY_ADMISSION.path}
 """By argument of the API server: the file of the hardening, below the data directory."""
 
 

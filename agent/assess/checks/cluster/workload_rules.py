@@ -421,14 +421,10 @@ def _without_seccomp(of: AssessedCluster) -> list[Listed]:
 
     def is_unconfined(container: Container) -> bool:
         profile = as_string(as_mapping(container.context("seccompProfile")).get("type"))
-        if not profile:
-            return not (has_default and all_known)
-        return profile not in _WITH_PROFILE
+        has_profile = profile in _WITH_PROFILE if profile else has_default and all_known
+        return _is_privileged(container) or not has_profile
 
-    def breaks_(container: Container) -> bool:
-        return _is_privileged(container) or is_unconfined(container)
-
-    return observed(of, _of_container("has no seccomp profile", breaks_, on_linux=True))
+    return observed(of, _of_container("has no seccomp profile", is_unconfined, on_linux=True))
 
 
 def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:

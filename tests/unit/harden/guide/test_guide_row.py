@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.base import package_data
-from agent.base.value import replace
 from agent.harden.guide import guide_row, k3s_options
 from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.criteria import (
@@ -73,13 +72,6 @@ def test_each_control_has_complete_texts(control: GuideControl) -> None:
         assert text.endswith("."), text
 
 
-def test_the_rationale_of_a_parameter_names_kubelet_only_if_kubelet_compares_it() -> None:
-    """Another source, such as a benchmark, can require one, too. Then K3s starts with any value."""
-    (row, *_) = SYSCTLS
-    assert "kubelet compares the value when it starts" in row.why
-    assert "kubelet compares" not in replace(row, compared=False).why
-
-
 def test_each_line_of_the_texts_is_that_of_a_row() -> None:
     lines = package_data.read("harden", "guide", "controls.tsv").decode().splitlines()[1:]
     assert {line.split()[0] for line in lines} == {row.id for row in (*CONTROLS, *ON_REQUEST) if row not in SYSCTLS}
@@ -119,11 +111,11 @@ def guide_options(family: str) -> dict[tuple[str, str], str]:
 
 
 def test_sysctls_are_those_that_kubelet_compares_and_the_written_ones_those_of_the_guide() -> None:
-    """Two keys are verified but not written. One of another source, which kubelet does not compare, is a deviation."""
-    assert {row.key: row.value for row in SYSCTLS if row.compared} == KUBELET_COMPARES
+    """Two keys are verified but not written."""
+    assert {row.key: row.value for row in SYSCTLS} == KUBELET_COMPARES
     assert [row.key for row in SYSCTLS if row.written and not row.origin.beyond] == list(guide.SYSCTLS)
     assert all(row.deviation for row in SYSCTLS if row.origin.beyond)
-    assert all(row.origin.beyond for row in SYSCTLS if not (row.compared and row.written))
+    assert all(row.origin.beyond for row in SYSCTLS if not row.written)
 
 
 def test_no_sysctl_is_of_a_network_namespace() -> None:
