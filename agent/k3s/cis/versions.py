@@ -1,4 +1,4 @@
-"""The CIS benchmarks for K3s: their versions, and the numbers of their controls, from a file for each. Pure."""
+"""The CIS benchmarks for K3s: their versions, and the numbers of their controls. Pure."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Number(Value):
 
 
 class Numbers(Mapping[Benchmark, Number]):
-    """The numbers of one control. A benchmark's file is read when its number is asked for."""
+    """The numbers of one control. The table is read when a number is asked for."""
 
     def __init__(self, control: str) -> None:
         self._control = control
@@ -100,9 +100,16 @@ class Numbers(Mapping[Benchmark, Number]):
 @cache
 def numbers_of(benchmark: Benchmark) -> Mapping[str, Number]:
     """Return the numbers of a benchmark by the ID of the control, in its order."""
-    assessed = {str(way): way for way in Assessed}
-    table = package_data.rows("k3s", "cis", f"{benchmark}.tsv")
-    return {control: Number(number, assessed[way]) for number, way, control in table}
+    column = [*Benchmark].index(benchmark)
+    assessed = {way[0]: way for way in Assessed}
+    cells = [(row[column], control) for control, *row in _rows() if row[column] != "-"]
+    cells.sort(key=lambda cell: [int(part) for part in cell[0][:-1].split(".")])
+    return {control: Number(cell[:-1], assessed[cell[-1]]) for cell, control in cells}
+
+
+@cache
+def _rows() -> list[list[str]]:
+    return [*package_data.rows("k3s", "cis", "benchmarks.tsv")]
 
 
 @cache
