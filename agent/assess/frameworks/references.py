@@ -1,8 +1,9 @@
 """Rules of the Kubernetes STIG and controls of NIST SP 800-53, and the controls here that they refer to.
 
-stig.txt has the 92 rules of DISA's Kubernetes STIG, Version 2, Release 6, without its check and fix texts. `decided`
-is a member of Decision; the minor version after not-applicable is the first to which the rule does not apply. cci.tsv
-has DISA's assignment of each CCI to NIST SP 800-53 revision 5. docs/adr/0041 names the sources.
+stig.txt has the 92 rules of DISA's Kubernetes STIG, Version 2, Release 6, without its check and fix texts. `severity`
+is medium if it is missing. `decided` is a member of Decision, HERE if it is missing; the minor version after
+not-applicable is the first to which the rule does not apply. cci.tsv has DISA's assignment of each CCI to NIST SP
+800-53 revision 5. docs/adr/0041 names the sources.
 """
 
 from __future__ import annotations
@@ -83,13 +84,13 @@ def stig_rules() -> tuple[StigRule, ...]:
 
 
 def _rule(row: Mapping[str, str]) -> StigRule:
-    decision, _, first = row["decided"].partition(" ")
+    decision, _, first = row.get("decided", Decision.HERE).partition(" ")
     return StigRule(
-        row["rule"],
+        row["id"][1:].partition("r")[0],
         row["id"],
         row["version"],
         row["group"],
-        row["severity"],
+        row.get("severity", "medium"),
         tuple(row["cci"].split()),
         row["title"],
         Decision(decision),
