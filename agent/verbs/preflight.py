@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from agent import findings
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.running_effects import rotation_effects
+from agent.assess.checks.secret_effects import rotation_effects
 from agent.base.errors import HardenError, UsageError
 from agent.base.host import Host
 from agent.base.model import Location

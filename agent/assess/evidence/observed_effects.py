@@ -12,27 +12,17 @@ from urllib.parse import quote
 
 from agent.assess.checks.answer import ControlStatus, Effect
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.checks.running_effects import (
+from agent.assess.checks.audit_effects import audit_effects, must_log
+from agent.assess.checks.network_effects import (
     ABORTED,
     ADDON,
-    LOOPBACK,
-    MOST_SECRETS,
     NOT_STARTED,
-    QUERY,
-    SUITES,
-    Endpoint,
     NodeNetwork,
-    Tried,
     addon_effect,
-    audit_effects,
-    encryption_effect,
-    endpoints,
-    key_age_effects,
-    must_log,
     network_policy_effect,
-    port_effects,
-    rotation_effects,
 )
+from agent.assess.checks.port_effects import LOOPBACK, SUITES, Endpoint, Tried, endpoints, port_effects
+from agent.assess.checks.secret_effects import MOST_SECRETS, QUERY, encryption_effect, key_age_effects, rotation_effects
 from agent.assess.running_values import audit_log, own_node
 from agent.base.errors import HardenError, HostError
 from agent.base.host import Host, machine

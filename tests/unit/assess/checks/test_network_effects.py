@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.checks.running_effects import NodeNetwork, network_policy_effect
+from agent.assess.checks.network_effects import NodeNetwork, network_policy_effect
 from agent.base.host.node_state import parsed_rules
 from agent.base.value import replace
 from agent.cluster.kubernetes.network_policies import NetworkPolicy, parse_policy

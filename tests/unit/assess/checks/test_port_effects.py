@@ -6,7 +6,7 @@ import pytest
 
 from agent.assess.checks.answer import ControlStatus, Effect
 from agent.assess.checks.assessed_node import AssessedNode
-from agent.assess.checks.running_effects import CLOSED, LOOPBACK, Endpoint, Tried, endpoints, port_effects
+from agent.assess.checks.port_effects import CLOSED, LOOPBACK, Endpoint, Tried, endpoints, port_effects
 from tests.unit.assess.checks.nodes import CheckedNode
 
 NOW = "2026-12-02 05:00:00 UTC"

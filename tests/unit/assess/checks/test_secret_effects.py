@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.running_effects import QUERY, encryption_effect, key_age_effects, rotation_effects
+from agent.assess.checks.secret_effects import QUERY, encryption_effect, key_age_effects, rotation_effects
 from agent.base.errors import HostError
 from agent.base.host.node_state import read_rows
 from agent.cluster.node_status import parse_node

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.assess.checks.answer import ControlStatus
-from agent.assess.checks.running_effects import ADDON
+from agent.assess.checks.network_effects import ADDON
 from agent.assess.evidence.observed_effects import _addon, _audited, read_effects
 from agent.base.host.process import Completed
 from agent.cluster.kubernetes.queries import Cluster

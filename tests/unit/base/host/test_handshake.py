@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.assess.checks.running_effects import CLOSED, SUITES
+from agent.assess.checks.port_effects import CLOSED, SUITES
 from agent.base.errors import HostError
 from agent.base.host.https import TLS_1_1, TLS_1_2, anonymous_answer, own_address, tls_answer
 from agent.k3s.pem import validity
