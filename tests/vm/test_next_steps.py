@@ -28,8 +28,16 @@ PROBLEMS = {
         f" >{SERVICE}/50-site.conf; systemctl daemon-reload"
     ),
     "a file of the operator switches the kernel defaults off": f"echo protect-kernel-defaults: false >{SITE}",
+    "a file of the operator replaces the API server's arguments": (
+        f"echo 'kube-apiserver-arg: [audit-log-maxage=3]' >{SITE}"
+    ),
+    "a file of the operator has several values that weaken K3s": (
+        "printf 'protect-kernel-defaults: false\\nsecrets-encryption: false\\nkubelet-arg+:\\n- v=2\\n"
+        f"- streaming-connection-idle-timeout=0\\n- make-iptables-util-chains=false\\n' >{SITE}"
+    ),
     "a later file of sysctl.d sets another value": "echo vm.overcommit_memory = 0 >/etc/sysctl.d/99-site.conf",
     "the sysctl file is deleted": f"rm {KUBELET_CONF}",
+    "the audit policy is edited": f"echo 'omitManagedFields: true' >>{AUDIT}",
     "the audit policy is a directory": f"rm {AUDIT}; mkdir {AUDIT}",
     "the audit policy is a link to nothing": f"rm {AUDIT}; ln -s /srv/audit.yaml {AUDIT}",
     "others can write the configuration of K3s": "chmod 0777 /etc/rancher/k3s/config.yaml.d",

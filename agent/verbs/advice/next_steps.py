@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
-from agent.base.repair import DAEMON_RELOAD, Cause, Decide, FixOwner, Instruction, Repair, Restart, RunVerb
+from agent.base.repair import DAEMON_RELOAD, Cause, Decide, Edit, FixOwner, Instruction, Repair, Restart, RunVerb
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import Value, replace
 from agent.harden.node.version import question
@@ -14,6 +15,7 @@ from agent.verbs.advice.installed_k3s import InstalledK3s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
 
     from agent.base.repair import Step
     from agent.base.report import Entry, Finding, Item, Report
@@ -302,7 +304,7 @@ def _in_order(
         # One reload is enough, after the last change of a unit.
         reloads = edits.pop(DAEMON_RELOAD, None) or any(need.repair.needs_daemon_reload for need in inside)
         given |= edits.keys()
-        yield from edits.values()
+        yield from _from_the_last_line(edits.values())
         if reloads and not k3s.is_tree:
             yield NextStep(DAEMON_RELOAD, "make systemd read the changed units")
         applying = [need.repair.steps for need in inside if any(map(_is_apply, need.repair.steps))]
@@ -327,6 +329,36 @@ def _in_order(
 def _asks_for(command: RunVerb, repair: Repair) -> bool:
     """Return whether a question of a repair has an answer with a command."""
     return any(command in answer.steps for step in repair.steps if isinstance(step, Decide) for answer in step.answers)
+
+
+def _from_the_last_line(steps: Iterable[NextStep]) -> Iterator[NextStep]:
+    """Yield the edits of each file from its last line to its first, so that none moves the line of the next one.
+
+    Of one line the longest text comes first. What an edit removes is not changed before.
+    """
+    listed = list(steps)
+    places: dict[PurePosixPath, list[int]] = {}
+    for at, step in enumerate(listed):
+        if isinstance(step.step, Edit):
+            places.setdefault(step.step.location.path, []).append(at)
+    for same in places.values():
+        edits = sorted((listed[at] for at in same), key=_last_line_first)
+        for at, step in zip(same, edits):
+            listed[at] = step
+    removed = [step.step for step in listed if isinstance(step.step, Edit) and step.step.old and not step.step.new]
+    for step in listed:
+        edit = step.step
+        if not (isinstance(edit, Edit) and any(_includes(removal, edit) for removal in removed)):
+            yield step
+
+
+def _last_line_first(step: NextStep) -> tuple[int, int]:
+    edit = step.step
+    return (-(edit.location.line or sys.maxsize), -len(edit.old)) if isinstance(edit, Edit) else (0, 0)
+
+
+def _includes(removal: Edit, edit: Edit) -> bool:
+    return removal is not edit and removal.location == edit.location and bool(edit.old) and edit.old in removal.old
 
 
 def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:

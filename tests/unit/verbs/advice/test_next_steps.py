@@ -12,6 +12,7 @@ from agent.base.repair import (
     Answer,
     Cause,
     Decide,
+    Edit,
     FixOwner,
     Instruction,
     Repair,
@@ -227,6 +228,9 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
     assert next_steps.steps_after_install(again, RUNNING) == ()
     assert unpurposed(next_steps.steps_after_install(again, stopped)) == [start]
     assert unpurposed(next_steps.steps_after_install(again, stopped, is_blocked=True)) == [RunVerb("check")]
+    failed = report("install", Item("/a", ItemStatus.FAILED, "no space", Repair((Instruction("free some space"),))))
+    last = NextStep(RunVerb("install"), "run install again")
+    assert next_steps.steps_after_install(failed, RUNNING)[-1] == last
 
 
 def test_the_hardening_is_reverted_before_the_package_is_removed() -> None:
@@ -305,3 +309,20 @@ def test_systemd_reads_changed_units_once_after_the_last_change() -> None:
     first, second = Run("sudo rm /etc/a"), Run("sudo mv /etc/b /etc/c")
     found = (finding("a", first, DAEMON_RELOAD), finding("b", second, DAEMON_RELOAD), finding("c", unit))
     assert steps("check", findings=found) == [first, second, unit, DAEMON_RELOAD]
+
+
+def test_edits_of_a_file_come_from_its_last_line_to_its_first() -> None:
+    """No edit moves the line of the next one; of one line the longest text is first, and what is removed stays."""
+    site = PurePosixPath("/etc/rancher/k3s/config.yaml.d/99-site.yaml")
+
+    def edit(line: int, old: str, new: str = "") -> Edit:
+        return Edit(Location(site, line), old, new)
+
+    added, first, elsewhere = edit(0, "", "v: 1"), edit(1, "a: 1"), Edit(Location(PurePosixPath("/etc/x"), 2), "x", "y")
+    key, items = edit(3, "list", "list+"), edit(3, "list: [a, b]", "list: [b]")
+    removal, in_removed = edit(5, "other: [c]"), edit(5, "other", "other+")
+    found = tuple(
+        finding(f"problem-{at}", step)
+        for at, step in enumerate((first, elsewhere, in_removed, key, removal, added, items))
+    )
+    assert steps("check", findings=found) == [added, elsewhere, removal, items, key, first]
