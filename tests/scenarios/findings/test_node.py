@@ -43,7 +43,7 @@ CASES = (
              written("/etc/systemd/system/k3s-snapshot.service", "[Service]\nExecStart=/usr/local/bin/snapshot.sh\n")),
          Seen("/etc/systemd/system/k3s.service:2",
              "let the service start `k3s server` or `k3s agent`, and move the options to K3s' files at {location};"
-             " run `sudo systemctl daemon-reload`",
+             " run `systemctl daemon-reload`",
              expected="ExecStart=/usr/local/bin/k3s server", found="/usr/local/bin/start-k3s.sh")),
     Case("k3s-config-unknown",
          written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s.sh\n"),
