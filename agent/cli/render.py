@@ -11,7 +11,7 @@ from typer import Option
 
 from agent.base.errors import UsageError
 from agent.base.repair import Instruction
-from agent.cli.commands import RENDERS
+from agent.cli.commands.declaration import RENDERS
 from agent.cli.help_text import epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import print_or_write

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 from typer import Argument
 
-from agent.cli.commands import RENDERS
+from agent.cli.commands.declaration import RENDERS
 from agent.cli.help_text import epilog, set_summaries
 from agent.cli.host_options import absolute
 from agent.cli.render import Output

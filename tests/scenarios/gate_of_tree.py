@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from agent.base.value import replace
-from agent.cli.commands import COMMANDS, gate
+from agent.cli.commands import COMMANDS
+from agent.cli.commands.hardening import gate
 from agent.cli.host_options import HostOptions
 from agent.cli.report_options import ReportOptions
 from agent.cli.shared_options import HostTree, Report, option

@@ -1,357 +1,35 @@
-"""The commands: their options, their help and what they call.
-
-The annotations are text, so that a run without options needs no Typer, whose import takes longer than such a run.
-`shared_options` evaluates those of the command that a command line with options runs, among its own names.
-"""
+"""The commands that tell what a host, a cluster or several clusters are like, and `explain`."""
 
 from __future__ import annotations
 
 import os
 import sys
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode, UsageError
-from agent.base.report import Wording
-from agent.base.value import Value, replace
-from agent.cli.host_options import HostOptions, absolute
+from agent.base.value import replace
+from agent.cli.commands.declaration import COMMANDS, READS, RENDERS, REPORT, STORES, THIS_HOST, command, program_path
+from agent.cli.host_options import absolute
 from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.streams import columns, print_text, progress, repeat
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR, Role
 from agent.reports.formats import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
     from typing import Annotated, Optional
 
     from typer import Argument
 
     from agent.assess.assessment import Assessment
-    from agent.base.host import Host
     from agent.cli import shared_options as shared
     from agent.cli.shared_options import flag, option
-    from agent.verbs.installation import Installation
 
-CHANGES = tuple(ExitCode)
-"""Exit codes of a verb that changes the host."""
-READS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.NOT_COMPLIANT)
-"""Exit codes of a verb that compares the host and makes no changes."""
-RENDERS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE)
-"""Exit codes of a verb that does not read the host."""
-_STORES = (*RENDERS, ExitCode.LOCKED)
-
-SERVICE_VARIABLE = "K3S_HARDEN_SERVICE"
-"""Environment variable of the gate and its confirmation: the K3s service that is about to start, or has started."""
-
-_THIS_HOST = HostOptions()
-_REPORT = ReportOptions()
 _ASSESSMENT = AssessmentOptions()
 
 
-class Command(Value):
-    """A command: its function, whose docstring is the help, and the end of its help."""
-
-    function: Callable[..., None]
-    topic: str
-    """The heading above it in the list of commands; empty for a command that only other programs run."""
-    example: str
-    codes: Sequence[ExitCode]
-    success: str = ExitCode.COMPLIANT.meaning
-    """The meaning of exit code 0."""
-    own: Mapping[ExitCode, str] = {}
-    """The other meanings that differ for this command."""
-    without: Sequence[str] = ()
-    """The options of the function that this command does not have."""
-    help: str | None = None
-    context: Mapping[str, Any] = {}
-
-    @property
-    def needs_no_words(self) -> bool:
-        """Whether it runs without arguments and options."""
-        return len(self.function.__defaults__ or ()) == self.function.__code__.co_argcount
-
-
-COMMANDS: dict[str, Command] = {}
-
-
-def _command(*words: Any, **fields: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:  # noqa: ANN401 - fields of Command
-    """Return a decorator that adds a command, with the fields of its Command after the function."""
-
-    def added(function: Callable[..., None]) -> Callable[..., None]:
-        COMMANDS[function.__name__.replace("_", "-")] = Command(function, *words, **fields)
-        return function
-
-    return added
-
-
-@_command("Harden", "sudo k3s-harden apply --role server", CHANGES)
-def apply(
-    *,
-    force: shared.Force = False,
-    accept_impact: Annotated[bool, flag("Apply even if objects of the cluster break.")] = False,
-    options: shared.Service = _THIS_HOST,
-    printed: shared.Report = _REPORT,
-) -> None:
-    """Apply the hardening guide to this host.
-
-    Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
-    changes if the host is already compliant. Starts a K3s that the gate of `install` blocked. `revert` undoes all
-    changes. On a server where K3s runs, a run that changes NetworkPolicies or Pod Security makes no changes and ends
-    with 3 if objects of the cluster would break; `impact` lists them.
-    """
-    from agent.verbs import check_and_apply
-
-    host = options.host()
-    with progress("apply", quiet=printed.quiet) as shown:
-        report = check_and_apply.apply(host, options.request(force=force), shown, accept_impact=accept_impact)
-    printed.finish(report)
-
-
-@_command("Harden", "sudo k3s-harden check", READS)
-def check(*, options: shared.Service = _THIS_HOST, printed: shared.Report = _REPORT) -> None:
-    """Check this host against the hardening guide.
-
-    Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
-    no changes. `assess` reports the controls of the CIS benchmark.
-    """
-    from agent.verbs import check_and_apply
-
-    printed.finish(check_and_apply.check(options.host(), options.request()))
-
-
-@_command("Harden", f"k3s-harden diff --role server --k3s-version {EXAMPLE_MINOR}", READS)
-def diff(
-    *, force: shared.Force = False, options: shared.Service = _THIS_HOST, printed: shared.Report = _REPORT
-) -> None:
-    """Show what apply would change.
-
-    Prints each difference, for files as a unified diff. Makes no changes.
-    """
-    from agent.verbs import check_and_apply
-
-    printed.finish(check_and_apply.diff(options.host(), options.request(force=force)))
-
-
-_REVERT = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
-
-
-_NOT_REVERTED = {
-    ExitCode.ERROR: "error; nothing was reverted",
-    ExitCode.NOT_COMPLIANT: "reverted, and a finding of level error remains",
-    ExitCode.PARTIAL: "partially reverted; the report lists what is left",
-}
-
-
-@_command("Harden", "sudo k3s-harden revert", CHANGES, _REVERT.success, _NOT_REVERTED)
-def revert(
-    *,
-    last: Annotated[bool, flag("Undo only the newest run.")] = False,
-    force: shared.Force = False,
-    options: shared.Tree = _THIS_HOST,
-    printed: shared.Report = _REPORT,
-) -> None:
-    """Undo the changes of apply.
-
-    Restores files, modes and kernel parameters from the journal, as they were before the first apply. If the gate is
-    installed, run uninstall first; otherwise the gate hardens the host again at the next start of K3s.
-    """
-    from agent.verbs.revert import revert as verb
-
-    printed.finish(verb(options.host(), last=last, force=force), _REVERT)
-
-
-_INSTALL = Wording("everything is installed", "Installed", "Already installed; nothing was changed", "installed")
-
-
-@_command("Start", "sudo k3s-harden install", CHANGES, _INSTALL.success)
-def install(
-    *,
-    unit: shared.Services = None,
-    program: shared.Program = None,
-    enforce: Annotated[bool, flag("Install the gate on a cluster that apply never hardened.")] = False,
-    options: shared.HostTree = _THIS_HOST,
-    printed: shared.Report = _REPORT,
-) -> None:
-    """Install the gate, timers and completions.
-
-    Installs the systemd units and shell completions, and starts nothing. From then on, K3s does not start unless the
-    host is hardened: the gate runs apply before each start. If K3s has run on this host and apply has never hardened
-    it, it changes nothing and ends with 3.
-    """
-    from agent.verbs.install import install as verb
-
-    host, installation = _installation(options, unit or (), program)
-    printed.finish(verb(host, installation, enforce=enforce), _INSTALL)
-
-
-_UNINSTALL = Wording("everything is removed", "Uninstalled", "Nothing to uninstall", "uninstalled")
-
-
-@_command("Start", "sudo k3s-harden uninstall", CHANGES, _UNINSTALL.success)
-def uninstall(
-    *, program: shared.Program = None, options: shared.HostTree = _THIS_HOST, printed: shared.Report = _REPORT
-) -> None:
-    """Remove what install installed.
-
-    The host stays hardened; `revert` undoes the hardening.
-    """
-    from agent.verbs.install import uninstall as verb
-
-    printed.finish(verb(*_installation(options, (), program)), _UNINSTALL)
-
-
-def _installation(options: HostOptions, services: Sequence[str], program: Path | None) -> tuple[Host, Installation]:
-    """Return the host, and the installation of this program, or of the named one."""
-    from agent.verbs.installation import installation_for
-
-    host = options.host(("--program", program), *(("--unit", service) for service in services))
-    return host, installation_for(host, options.request(), services, PurePosixPath(program) if program else _program())
-
-
-def _program() -> PurePosixPath:
-    """Return the path of this program, without symlinks."""
-    return PurePosixPath(os.path.realpath(absolute(Path(sys.argv[0]))))
-
-
-_BYPASS = Wording(
-    "K3s may start without its gate", "Bypassed: K3s may start without its gate", "Nothing to bypass", "bypassed"
-)
-
-
-@_command("Start", "sudo k3s-harden bypass --for 2h", CHANGES, _BYPASS.success)
-def bypass(
-    *,
-    duration: Annotated[
-        Optional[str], option("DURATION", "Let each start pass for this time, at most 24h.", "--for")
-    ] = None,
-    expires_in: Annotated[
-        int, option("MINUTES", "Without --for: minutes until an unused bypass ends.", min=1, max=1440)
-    ] = 15,
-    unit: shared.Services = None,
-    printed: shared.Report = _REPORT,
-) -> None:
-    """Let K3s start without its gate.
-
-    For emergencies: K3s starts although the host is not compliant, once, or with --for each time, such as in a crash
-    loop. A K3s that the gate blocks starts at once. check, assess and the drift check report the bypass, and the start
-    until a run finds the host compliant, which also ends the bypass.
-    """
-    from agent.verbs import bypass as verb
-
-    minutes = expires_in if duration is None else verb.minutes_of(duration)
-    printed.finish(verb.bypass(_THIS_HOST.host(), unit or (), minutes, each=duration is not None), _BYPASS)
-
-
-_SERVICE_ACCOUNTS = Wording(
-    "no namespace hands out default tokens", "Compliant", "Compliant; nothing was changed", "applied"
-)
-_UNDO = Wording(_SERVICE_ACCOUNTS.success, "Restored", "Nothing to restore", "restored")
-
-
-@_command(
-    "Start",
-    "sudo k3s-harden service-accounts --wait 300",
-    (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
-    _SERVICE_ACCOUNTS.success,
-)
-def service_accounts(
-    *,
-    kubeconfig: Annotated[Optional[Path], option("FILE", "Kubeconfig file. [default: as for k3s kubectl]")] = None,
-    timeout: Annotated[
-        float, option("SECONDS", "Timeout for each call.", min=1, max=600, callback=shared.a_number)
-    ] = 20,
-    wait: Annotated[
-        float, option("SECONDS", "Time to wait for the API server.", min=0, max=3600, callback=shared.a_number)
-    ] = 0,
-    dry_run: Annotated[bool, flag("Show the changes, and make none.")] = False,
-    undo: Annotated[bool, flag("Restore the values before the first run.")] = False,
-    options: shared.ConfigOnly = _THIS_HOST,
-    printed: shared.Report = _REPORT,
-) -> None:
-    """Disable default ServiceAccount tokens.
-
-    With the setting network-policies.new-namespaces, it also creates the NetworkPolicies of new namespaces.
-
-    Sets automountServiceAccountToken to false on the default ServiceAccount of each namespace, except those in the
-    setting service-accounts.exempt. An annotation on the account holds the earlier value, which --undo restores. Run it
-    on a server after K3s has started.
-    """
-    from agent.harden.node.site_files import read_settings
-    from agent.verbs.service_accounts import KubectlAccess, change_default_tokens
-
-    host, request = options.host(), options.request()
-    settings = read_settings(host, request.settings_file, request.overrides)
-    access = KubectlAccess(None if kubeconfig is None else str(absolute(kubeconfig)), timeout, wait)
-    with progress("service-accounts", quiet=printed.quiet) as shown:
-        report = change_default_tokens(host, settings, access, undo=undo, dry_run=dry_run, progress=shown)
-    printed.finish(report, _UNDO if undo else _SERVICE_ACCOUNTS)
-
-
-GATE_WORDING = Wording("K3s may start")
-
-
-@_command(
-    "",
-    "sudo systemctl start k3s-harden@k3s.service",
-    CHANGES,
-    GATE_WORDING.success,
-    {ExitCode.NOT_COMPLIANT: "K3s may not start: it would run unhardened"},
-)
-def gate(
-    *,
-    service: Annotated[str, option("NAME", f"K3s service that is about to start. [default: ${SERVICE_VARIABLE}]")] = "",
-    options: shared.Live = _THIS_HOST,
-    printed: shared.Report = _REPORT,
-) -> None:
-    """Run apply and decide if K3s may start.
-
-    k3s-harden@.service runs it before each start of a K3s service, whose name is in K3S_HARDEN_SERVICE. systemd starts
-    K3s only if it succeeds.
-    """
-    from agent.verbs import check_and_apply
-
-    service = service or os.environ.get(SERVICE_VARIABLE, "")
-    report = check_and_apply.gate(options.host(), options.request(service=service))
-    printed.finish(report, GATE_WORDING)
-
-
-@_command(
-    "",
-    "sudo systemctl start k3s-harden-started@k3s.service",
-    RENDERS,
-    "K3s runs with the arguments that the gate judged, or that is not known",
-)
-def confirm(
-    *, service: Annotated[str, option("NAME", f"K3s service that has started. [default: ${SERVICE_VARIABLE}]")] = ""
-) -> None:
-    """Confirm that K3s runs as its gate has judged.
-
-    k3s-harden-started@.service runs it after each start of a K3s service. It waits for up to ten minutes, and
-    compares what K3s logged for this start with what the gate judged. It changes and stops nothing.
-    """
-    from agent.harden.gate.confirmation import confirm as verb
-
-    print_text(f"{verb(_THIS_HOST.host(), service or os.environ.get(SERVICE_VARIABLE, ''))}\n")
-
-
-@_command("", "k3s-harden upgrade-node", CHANGES, "the node has this version, and check succeeded")
-def upgrade_node() -> None:
-    """Replace the program of a node by this one.
-
-    The container of `render upgrade-plan` runs it, with the node below /host and the archive installed on it. The new
-    version runs `gate` and `check` beside the installed one; if one fails, nothing is replaced. Then it runs `install`
-    and `check`. The exit code is that of the failed one. Without a gate on the node, only `check` runs.
-    """
-    from agent.base.host import Host
-    from agent.base.host.process import run_below
-    from agent.verbs.upgrade_node import upgrade_node as verb
-
-    host, bundle = Host.tree_at("/host"), _program().parents[1]
-    sys.exit(verb(host, bundle, partial(run_below, host.root), lambda line: print_text(f"{line}\n")))
-
-
-@_command(
+@command(
     "Verify",
     "sudo k3s-harden assess --role server --format html --output report.html",
     (*READS, ExitCode.ENVIRONMENT),
@@ -393,7 +71,7 @@ def assess(
     probe: Annotated[bool, flag("As --cluster, and with dry runs of pods that Pod Security has to reject.")] = False,
     every: Annotated[Optional[float], shared.hours("Assess again and again, after this time.")] = None,
     report_to_api: Annotated[bool, flag("Also write an OpenReports ClusterReport to the API server.")] = False,
-    options: shared.AssessedNode = _THIS_HOST,
+    options: shared.AssessedNode = THIS_HOST,
     printed: shared.Assessed = _ASSESSMENT,
 ) -> None:
     """Assess this host against a CIS benchmark.
@@ -420,7 +98,7 @@ def assess(
     earlier = None
     if baseline is not None:
         signers = None if allowed_signers is None else absolute(allowed_signers)
-        earlier = load_baseline(_THIS_HOST.host(), absolute(baseline), signers)
+        earlier = load_baseline(THIS_HOST.host(), absolute(baseline), signers)
     if (cluster or probe) and options.root != "/":
         raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
     host, request = options.host(), options.request()
@@ -443,7 +121,7 @@ COMMANDS["assess-node"] = replace(
 )
 
 
-@_command(
+@command(
     "Verify",
     "sudo k3s-harden impact",
     READS,
@@ -458,8 +136,8 @@ def impact(
     connections: Annotated[
         Optional[Path], option("DIR", "Directory with the records of `record-traffic` of all nodes.")
     ] = None,
-    options: shared.OfCluster = _THIS_HOST,
-    printed: shared.ImpactReport = _REPORT,
+    options: shared.OfCluster = THIS_HOST,
+    printed: shared.ImpactReport = REPORT,
 ) -> None:
     """Show what hardening breaks in the cluster.
 
@@ -481,10 +159,10 @@ def impact(
     printed.finish_as(partial(present_impact, found), found.exit_code)
 
 
-@_command(
+@command(
     "Verify",
     "sudo k3s-harden record-traffic",
-    _STORES,
+    STORES,
     "the connections of this moment are recorded, or the recording has ended",
 )
 def record_traffic() -> None:
@@ -496,11 +174,11 @@ def record_traffic() -> None:
     """
     from agent.verbs.record_traffic import record_traffic as verb
 
-    for line in verb(_THIS_HOST.host(), _program()):
+    for line in verb(THIS_HOST.host(), program_path()):
         print_text(f"{line}\n")
 
 
-@_command(
+@command(
     "Verify",
     f"sudo k3s-harden preflight v{EXAMPLE_MINOR}",
     READS,
@@ -517,8 +195,8 @@ def preflight(
         ),
     ],
     *,
-    options: shared.Service = _THIS_HOST,
-    printed: shared.Report = _REPORT,
+    options: shared.Service = THIS_HOST,
+    printed: shared.Report = REPORT,
 ) -> None:
     """Check a K3s upgrade before it is made.
 
@@ -536,10 +214,10 @@ def preflight(
     printed.finish_as(partial(present_preflight, result), result.exit_code)
 
 
-@_command("Verify", "sudo k3s-harden drift", _STORES, "the assessment is stored, whatever its result")
+@command("Verify", "sudo k3s-harden drift", STORES, "the assessment is stored, whatever its result")
 def drift(
     *,
-    options: shared.Service = _THIS_HOST,
+    options: shared.Service = THIS_HOST,
     test_notification: Annotated[bool, flag("Only send a test with `drift.notify`, and wait for it.")] = False,
 ) -> None:
     """Report changes since the last assessment.
@@ -565,7 +243,7 @@ def drift(
         print_text(f"{line}\n")
 
 
-@_command(
+@command(
     "Fleet",
     "k3s-harden fleet --require compliant --max-age 26h --expect 5",
     READS,
@@ -626,10 +304,10 @@ def fleet(
     ReportOptions(output_format).finish_as(show, fleet.exit_code)
 
 
-@_command(
+@command(
     "Fleet",
     "systemctl start k3s-harden-publish.service",
-    _STORES,
+    STORES,
     "the Node has the state of the last drift check, or there is nothing to publish",
 )
 def publish(
@@ -643,12 +321,12 @@ def publish(
     """
     from agent.verbs.publish import publish as verb
 
-    line = verb(_THIS_HOST.host(), remove=remove)
+    line = verb(THIS_HOST.host(), remove=remove)
     if line:
         print_text(f"{line}\n")
 
 
-@_command(
+@command(
     "Reference",
     "k3s-harden explain audit-log-maxage",
     RENDERS,
