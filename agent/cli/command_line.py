@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import copy
 from functools import cache, partial
-from inspect import getdoc
 from types import SimpleNamespace
 from typing import Annotated, Any, NoReturn, cast
 
@@ -19,7 +18,7 @@ from typer.main import get_command
 from agent import __version__
 from agent.base.errors import ExitCode, UsageError
 from agent.cli.commands import COMMANDS
-from agent.cli.help_text import PROGRAM, Grouped, epilog, summary
+from agent.cli.help_text import PROGRAM, Grouped, epilog
 from agent.cli.shared_options import expand
 from agent.cli.streams import print_text
 from agent.k3s.roles_and_versions import OTHER_ROLES
@@ -115,11 +114,9 @@ def _with_commands(*names: str) -> typer.Typer:
     program.registered_commands, program.registered_groups = [], []
     for name in names:
         command = COMMANDS[name]
-        text = command.help or getdoc(command.function) or ""
         program.command(
             name,
-            help=text,
-            short_help=summary(text),
+            help=command.help,
             epilog=epilog(command.example, command.codes, command.success, command.own),
             hidden=not command.topic,
             rich_help_panel=command.topic,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from inspect import getdoc
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any
@@ -68,23 +67,12 @@ def epilog(
 
 
 class Grouped(TyperGroup):
-    """The program, whose help lists the commands by topic."""
+    """A group of commands, whose help lists them by topic."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as in Click
         """Write each group with its commands, whose texts are in one column."""
         longest = max(map(len, self.commands)) * (_WIDTH > _NARROW)
         commands: list[Any] = [command for command in self.commands.values() if not command.hidden]
         for topic, inside in groupby(commands, key=lambda command: command.rich_help_panel):
-            with formatter.section(topic):
-                formatter.write_dl([(one.name.ljust(longest), one.get_short_help_str(_WIDTH)) for one in inside])
-
-
-def summary(text: str) -> str:
-    """Return the first line of a command's help, its text in the list of commands."""
-    return text.partition("\n")[0]
-
-
-def set_summaries(app: typer.Typer) -> None:
-    """Use the first line of each command's docstring as its text in the list of commands."""
-    for command in app.registered_commands:
-        command.short_help = summary(command.help or getdoc(command.callback) or "")
+            with formatter.section(topic or "Commands"):
+                formatter.write_dl([(one.name.ljust(longest), one.get_short_help_str(80)) for one in inside])

@@ -12,7 +12,7 @@ from typer import Option
 from agent.base.errors import UsageError
 from agent.base.repair import Instruction
 from agent.cli.commands.declaration import RENDERS
-from agent.cli.help_text import epilog, set_summaries
+from agent.cli.help_text import Grouped, epilog
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import print_or_write
 from agent.cli.shared_options import Image, expand, flag, hours, k3s_version, option
@@ -25,11 +25,10 @@ from agent.verbs.render.pods import IMAGE
 if TYPE_CHECKING:
     from agent.verbs.render.cloud_init import Download
 
-_SUMMARY = "Print a document for other programs."
 documents = typer.Typer(
     name="render",
-    short_help=_SUMMARY,
-    help=f"{_SUMMARY}\n\n"
+    cls=Grouped,
+    help="Print a document for other programs.\n\n"
     "Prints the content that apply would write, or a document for Rancher, cloud-init, Ignition or kubectl. Does not"
     " read the host.",
     epilog=epilog(f"k3s-harden render k3s-config --k3s-version {EXAMPLE_MINOR}", RENDERS, "the document was printed"),
@@ -209,6 +208,3 @@ def upgrade_plan(*, image: Image = IMAGE, output: Output = None) -> None:
     from agent.verbs.render.pods import upgrade_plan as plan
 
     print_or_write(plan(image), output)
-
-
-set_summaries(documents)

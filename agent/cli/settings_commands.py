@@ -9,18 +9,17 @@ import typer
 from typer import Argument
 
 from agent.cli.commands.declaration import RENDERS
-from agent.cli.help_text import epilog, set_summaries
+from agent.cli.help_text import Grouped, epilog
 from agent.cli.host_options import absolute
 from agent.cli.render import Output
 from agent.cli.report_options import print_or_write
 from agent.cli.streams import print_text
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 
-_SUMMARY = "Check or write a settings file."
 settings = typer.Typer(
     name="settings",
-    short_help=_SUMMARY,
-    help=f"{_SUMMARY}\n\nDoes not read the host that the settings are for.",
+    cls=Grouped,
+    help="Check or write a settings file.\n\nDoes not read the host that the settings are for.",
     epilog=epilog("k3s-harden settings check config.yaml", RENDERS, "the file is valid, or was printed"),
 )
 
@@ -52,6 +51,3 @@ def init(*, output: Output = None) -> None:
     from agent.verbs.site_settings import sample
 
     print_or_write(sample().encode(), output)
-
-
-set_summaries(settings)

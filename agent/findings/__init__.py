@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ def collect_findings(
     )
 
 
+@cache
 def with_trait(trait: Trait) -> frozenset[str]:
     """Return the ids of the kinds that have any of these traits."""
     return frozenset(kind.id for kind in KINDS.values() if kind.traits & trait)

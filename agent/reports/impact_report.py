@@ -29,7 +29,6 @@ _MANY = 10
 """Objects from which on an overview precedes them."""
 _LONGEST = 240
 """Characters of a reason without -v."""
-_REST = "then correct its fields, which -v shows"
 
 
 def present_impact(
@@ -61,9 +60,9 @@ def _lines(impact: Impact, verbosity: Verbosity) -> Iterator[str]:
     if verbosity is not Verbosity.QUIET:
         yield from (printable(line) for line in _overview(impact))
         for entry in impact.breaks:
-            fix = entry.repair if is_verbose else _at_first(entry.repair)
-            rest = "" if fix is entry.repair else f"; {_REST}"
-            texts = (str(entry.object), _when(entry), _why(entry, is_verbose=is_verbose), repair_texts.text(fix) + rest)
+            fix, rest = _fix(entry, is_verbose=is_verbose)
+            text = "; ".join(filter(None, (repair_texts.text(fix), rest)))
+            texts = (str(entry.object), _when(entry), _why(entry, is_verbose=is_verbose), text)
             yield "\t".join(map(printable, texts))
             yield from (f"\t{printable(line)}" for line in _commands(entry) if is_verbose)
         yield from (printable(f"note: {note}") for note in impact.notes)
@@ -83,10 +82,10 @@ def _print(console: Console, impact: Impact, verbosity: Verbosity) -> None:
             for entry in entries:
                 print_line(console, styled(str(entry.object), "red" if entry.is_certain else "magenta"), 2)
                 print_line(console, styled(_why(entry, is_verbose=is_verbose)), 4, 2)
-                fix = entry.repair if is_verbose else _at_first(entry.repair)
+                fix, rest = _fix(entry, is_verbose=is_verbose)
                 print_fix(console, fix, 4)
-                if fix is not entry.repair:
-                    print_line(console, styled(_REST, "dim"), 4, 2)
+                if rest:
+                    print_line(console, styled(rest, "dim"), 4, 2)
                 for line in _commands(entry) if is_verbose else ():
                     print_command(console, line, 4)
         for note in impact.notes:
@@ -104,10 +103,12 @@ def _overview(impact: Impact) -> Iterator[str]:
         yield f"{', '.join(filter(None, (namespace or 'cluster', owner)))}: {counts}"
 
 
-def _at_first(repair: Repair) -> Repair:
-    """Return what keeps an object running, without the fields that make it compliant."""
-    steps = tuple(step for step in repair.steps if not isinstance(step, (Patch, Decide)))
-    return replace(repair, steps=steps) if steps and steps != repair.steps else repair
+def _fix(entry: Break, *, is_verbose: bool) -> tuple[Repair, str]:
+    """Return what keeps an object running, and the rest that makes it compliant, which only -v shows in steps."""
+    steps = tuple(step for step in entry.repair.steps if not isinstance(step, (Patch, Decide)))
+    if is_verbose or steps in ((), entry.repair.steps):
+        return entry.repair, ""
+    return replace(entry.repair, steps=steps), "then correct its fields, which -v shows"
 
 
 def _when(entry: Break) -> str:

@@ -85,15 +85,8 @@ def json_text(schema: int, verb: str, exit_code: ExitCode, content: Mapping[str,
 
 def item_object(item: Item) -> dict[str, object]:
     """Return an item for JSON."""
-    return {
-        "id": item.id,
-        "status": item.status,
-        "detail": item.detail,
-        "repair": repair_object(item.repair),
-        "blocked_by_environment": item.blocked_by_environment,
-        "diff": item.diff,
-        "until": item.until,
-    }
+    shown = {name: getattr(item, name) for name in item._fields if name not in ("content_differs", "cause")}
+    return {**shown, "repair": repair_object(item.repair)}
 
 
 def finding_object(finding: Finding) -> dict[str, object]:

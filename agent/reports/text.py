@@ -38,9 +38,9 @@ def wrapped(text: str, width: int, indent: str = "", hanging: str | None = None)
     return [line.replace(_BLANK, " ") for line in lines]
 
 
-def two_columns(pairs: list[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
+def two_columns(pairs: list[tuple[str, str]], width: int) -> list[str]:
     """Return names with their texts in a second column, or below the names if the second column would be narrow."""
-    widest = max((len(name) for name, _ in pairs), default=0)
+    indent, widest = "  ", max((len(name) for name, _ in pairs), default=0)
     column = len(indent) + widest + 2
     enough = min(2 * _NARROWEST, max((len(text) for _, text in pairs), default=0))
     lines: list[str] = []

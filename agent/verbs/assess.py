@@ -25,12 +25,10 @@ def with_next_steps(host: Host, done: HostAssessment) -> Assessment:
     """Return an assessment with what to do next."""
     assessment, node, findings = done
     k3s = replace(installed_k3s(host, node.facts), is_installed=node.is_installed)
-    open_by = {
-        owner: [verdict.control.id for verdict in assessment.open if verdict.owner is owner]
-        for owner in (FixOwner.APPLY, FixOwner.K3S)
-    }
-    failing = [verdict for verdict in assessment.open if verdict.status is ControlStatus.FAIL]
-    open_by[FixOwner.OPERATOR] = [verdict.control.id for verdict in failing if verdict.owner is FixOwner.OPERATOR]
+    open_by: dict[FixOwner, list[str]] = {}
+    for verdict in assessment.open:
+        if verdict.owner is not FixOwner.OPERATOR or verdict.status is ControlStatus.FAIL:
+            open_by.setdefault(verdict.owner, []).append(verdict.control.id)
     awaiting = sum(verdict.awaits_correction_of is not None for verdict in assessment.open)
     return replace(assessment, next_steps=next_steps.steps_after_assess(findings, k3s, open_by, awaiting))
 

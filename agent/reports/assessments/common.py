@@ -159,6 +159,13 @@ def _awaited(verdict: Verdict) -> str:
     return f"cannot be determined until {location} is corrected" if location else ""
 
 
+def baseline_mark(assessment: Assessment, verdict: Verdict) -> str:
+    """Return why an open control does not decide the exit code; empty if it does, or is not open."""
+    if assessment.is_in_baseline(verdict):
+        return "in the baseline"
+    return "new control, not in the baseline" if assessment.is_added(verdict) else ""
+
+
 def manual_reviews(assessment: Assessment) -> str:
     """Return how many controls require manual review, for reports without them; empty if there are none."""
     count = assessment.counts()[ControlStatus.MANUAL]

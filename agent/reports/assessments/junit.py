@@ -72,10 +72,8 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
     owner, fix = common.owner_name(verdict.owner), common.verdict_fix(verdict) or verdict.reason
     if _is_skipped(assessment, verdict):
         why = f"{verdict.status}: {verdict.accepted if verdict.waiver else verdict.reason}"
-        if assessment.is_in_baseline(verdict):
-            why = f"in the baseline: {verdict.status}: {values}"
-        elif assessment.is_added(verdict):
-            why = f"new control, not in the baseline: {verdict.status}: {values}"
+        if mark := common.baseline_mark(assessment, verdict):
+            why = f"{mark}: {verdict.status}: {values}"
         SubElement(case, "skipped", message=why)
     elif verdict.is_open:
         tag, message = "failure", values

@@ -56,17 +56,9 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
     elif verdict.evidence:
         some, others = common.few(verdict.evidence)
         parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(shown.origin for shown in some), others)))}")
-    if verdict.mark:
-        parts.append(verdict.mark)
-    if verdict.reason:
-        parts.append(f"reason {verdict.reason}")
-    if verdict.waiver:
-        parts.append(f"waiver {verdict.accepted}")
-    if assessment.is_in_baseline(verdict):
-        parts.append("in the baseline")
-    if assessment.is_added(verdict):
-        parts.append("new control, not in the baseline")
+    parts.append(verdict.mark)
+    parts += [f"{name} {text}" for name, text in (("reason", verdict.reason), ("waiver", verdict.accepted)) if text]
+    parts.append(common.baseline_mark(assessment, verdict))
     if verdict.is_open:
-        parts.append(f"owner {common.owner_name(verdict.owner)}")
-        parts.append(labelled(common.verdict_fix(verdict)))
+        parts += (f"owner {common.owner_name(verdict.owner)}", labelled(common.verdict_fix(verdict)))
     return "; ".join(filter(None, parts))

@@ -149,10 +149,8 @@ def _print_verdict(
 def _head(assessment: Assessment, verdict: Verdict) -> Text:
     title = styled(verdict.control.recommendation, "bold" if verdict.is_open else "")
     head = joined(title, Text("  "), styled(verdict.control.id, "dim"))
-    if assessment.is_in_baseline(verdict):
-        head.append("  in the baseline", style="italic")
-    if assessment.is_added(verdict):
-        head.append("  new control, not in the baseline", style="italic")
+    if mark := common.baseline_mark(assessment, verdict):
+        head.append(f"  {mark}", style="italic")
     return head
 
 

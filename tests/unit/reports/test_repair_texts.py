@@ -120,6 +120,7 @@ def test_root_needs_no_sudo() -> None:
     both = Repair((APPLY, Run("sudo rm /etc/x")))
     with called_by(lambda: root):
         assert lines(both) == ["1. .venv/bin/k3s-harden apply", "2. rm /etc/x"]
+        assert text(Repair((of(UNIT),))).endswith("; run `systemctl daemon-reload`")
 
 
 def test_each_step_has_its_own_line_in_a_table() -> None:
