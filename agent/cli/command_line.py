@@ -117,7 +117,7 @@ def _with_commands(*names: str) -> typer.Typer:
         program.command(
             name,
             help=command.help,
-            epilog=epilog(command.example, command.codes, command.success, command.own),
+            epilog=epilog(command.example, command.codes, command.success),
             hidden=not command.topic,
             rich_help_panel=command.topic,
             context_settings=dict(command.context),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -16,9 +15,6 @@ from agent.base.errors import ExitCode
 from agent.cli.streams import columns
 
 PROGRAM = "k3s-harden"
-
-_FAILED = "error; nothing was changed"
-"""The meaning of 1 for a verb that does not change the host."""
 
 _COLUMNS = os.environ.get("COLUMNS", "")
 _WIDTH = min(76, max(36, ((int(_COLUMNS) if _COLUMNS.isdecimal() else 0) or columns() or 80) - 4))
@@ -43,19 +39,9 @@ class _HelpFormatter(_context.formatter_class):  # type: ignore[misc]
 _context.formatter_class = _HelpFormatter
 
 
-def epilog(
-    example: str,
-    codes: Sequence[ExitCode],
-    success: str = ExitCode.COMPLIANT.meaning,
-    own: Mapping[ExitCode, str] = MappingProxyType({}),
-) -> str:
-    """Return the end of a command's help: an example, and the exit codes.
-
-    `success` is the meaning of 0, and `own` has the other meanings that differ for this verb.
-    """
-    failed = {} if ExitCode.PARTIAL in codes else {ExitCode.ERROR: _FAILED}
-    meanings = {ExitCode.COMPLIANT: success, **failed, **own}
-    listed = [f"  {int(code)}  {meanings.get(code, code.meaning)}" for code in codes]
+def epilog(example: str, codes: Mapping[ExitCode, str], success: str) -> str:
+    """Return the end of a command's help: an example, and the exit codes; `success` is the meaning of 0."""
+    listed = [f"  {int(code)}  {meaning}" for code, meaning in {**codes, ExitCode.COMPLIANT: success}.items()]
     # Most lines fit, and wrapping all of them takes 1 ms at each start.
     fitting = (
         line if len(line) <= _WIDTH else textwrap.fill(line, _WIDTH, subsequent_indent="     ") for line in listed

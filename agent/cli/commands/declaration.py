@@ -15,14 +15,18 @@ from agent.cli.report_options import ReportOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-CHANGES = tuple(ExitCode)
-"""Exit codes of a verb that changes the host."""
-READS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.NOT_COMPLIANT)
-"""Exit codes of a verb that compares the host and makes no changes."""
-RENDERS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE)
-"""Exit codes of a verb that does not read the host."""
-STORES = (*RENDERS, ExitCode.LOCKED)
-"""Exit codes of a verb that only stores what it found."""
+CHANGES = {code: code.meaning for code in ExitCode}
+"""The exit codes of a verb that changes the host, with their meanings."""
+RENDERS = {
+    ExitCode.COMPLIANT: ExitCode.COMPLIANT.meaning,
+    ExitCode.ERROR: "error; nothing was changed",
+    ExitCode.USAGE: ExitCode.USAGE.meaning,
+}
+"""Those of a verb that does not read the host."""
+READS = {**RENDERS, ExitCode.NOT_COMPLIANT: ExitCode.NOT_COMPLIANT.meaning}
+"""Those of a verb that compares the host and makes no changes."""
+STORES = {**RENDERS, ExitCode.LOCKED: ExitCode.LOCKED.meaning}
+"""Those of a verb that only stores what it found."""
 
 THIS_HOST = HostOptions()
 REPORT = ReportOptions()
@@ -36,11 +40,9 @@ class Command(Value):
     topic: str
     """The heading above it in the list of commands; empty for a command that only other programs run."""
     example: str
-    codes: Sequence[ExitCode]
+    codes: Mapping[ExitCode, str]
     success: str = ExitCode.COMPLIANT.meaning
     """The meaning of exit code 0."""
-    own: Mapping[ExitCode, str] = {}
-    """The other meanings that differ for this command."""
     without: Sequence[str] = ()
     """The options of the function that this command does not have."""
     help: str | None = None

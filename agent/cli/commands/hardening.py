@@ -84,7 +84,7 @@ _NOT_REVERTED = {
 }
 
 
-@command("Harden", "sudo k3s-harden revert", CHANGES, _REVERT.success, _NOT_REVERTED)
+@command("Harden", "sudo k3s-harden revert", {**CHANGES, **_NOT_REVERTED}, _REVERT.success)
 def revert(
     *,
     last: Annotated[bool, flag("Undo only the newest run.")] = False,
@@ -190,7 +190,7 @@ _UNDO = Wording(_SERVICE_ACCOUNTS.success, "Restored", "Nothing to restore", "re
 @command(
     "Start",
     "sudo k3s-harden service-accounts --wait 300",
-    (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
+    {code: CHANGES[code] for code in (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL)},
     _SERVICE_ACCOUNTS.success,
 )
 def service_accounts(
@@ -232,9 +232,8 @@ GATE_WORDING = Wording("K3s may start")
 @command(
     "",
     "sudo systemctl start k3s-harden@k3s.service",
-    CHANGES,
+    {**CHANGES, ExitCode.NOT_COMPLIANT: "K3s may not start: it would run unhardened"},
     GATE_WORDING.success,
-    {ExitCode.NOT_COMPLIANT: "K3s may not start: it would run unhardened"},
 )
 def gate(
     *,

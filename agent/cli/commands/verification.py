@@ -32,12 +32,12 @@ _ASSESSMENT = AssessmentOptions()
 @command(
     "Verify",
     "sudo k3s-harden assess --role server --format html --output report.html",
-    (*READS, ExitCode.ENVIRONMENT),
-    "no control without a waiver failed or is undetermined",
     {
+        **READS,
         ExitCode.NOT_COMPLIANT: "a control without a waiver failed or is undetermined",
         ExitCode.ENVIRONMENT: "the report cannot be written there, such as on a read-only mount",
     },
+    "no control without a waiver failed or is undetermined",
     without=("every", "report_to_api", "node"),
 )
 def assess(
@@ -124,9 +124,8 @@ COMMANDS["assess-node"] = replace(
 @command(
     "Verify",
     "sudo k3s-harden impact",
-    READS,
+    {**READS, ExitCode.NOT_COMPLIANT: "something breaks, or could not be determined"},
     "nothing breaks",
-    {ExitCode.NOT_COMPLIANT: "something breaks, or could not be determined"},
 )
 def impact(
     *,
@@ -181,9 +180,8 @@ def record_traffic() -> None:
 @command(
     "Verify",
     f"sudo k3s-harden preflight v{EXAMPLE_MINOR}",
-    READS,
+    {**READS, ExitCode.NOT_COMPLIANT: "K3s would not start, or something would be left that apply cannot fix"},
     "nothing known prevents K3s of that version from starting, and apply can do the rest",
-    {ExitCode.NOT_COMPLIANT: "K3s would not start, or something would be left that apply cannot fix"},
 )
 def preflight(
     version: Annotated[
@@ -246,9 +244,8 @@ def drift(
 @command(
     "Fleet",
     "k3s-harden fleet --require compliant --max-age 26h --expect 5",
-    READS,
+    {**READS, ExitCode.NOT_COMPLIANT: "a requirement does not hold, or the cluster has no nodes"},
     "the nodes were printed, and what is required of them holds",
-    {ExitCode.NOT_COMPLIANT: "a requirement does not hold, or the cluster has no nodes"},
 )
 def fleet(
     sources: Annotated[
