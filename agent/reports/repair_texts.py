@@ -12,7 +12,6 @@ from agent.base.repair import (
     Answer,
     Decide,
     Edit,
-    Instruction,
     Patch,
     Repair,
     Restart,
@@ -24,7 +23,7 @@ from agent.base.repair import (
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from rich.console import Console
 
@@ -260,15 +259,6 @@ def _texts(step: NextStep) -> tuple[str, str]:
     return (step.purpose, text.text) if text.is_command else (text.text, "")
 
 
-_KINDS: Mapping[type[base.Step], str] = {
-    RunVerb: "run-verb",
-    Run: "run",
-    Edit: "edit",
-    Set: "set",
-    Patch: "patch",
-    Decide: "decide",
-    Instruction: "instruction",
-}
 _LINES = frozenset({"line", "undo", "piped_to", "is_of_machine"})
 """Fields that are a part of `command` or of the step that takes it back; the text of an instruction is `text`."""
 
@@ -304,7 +294,7 @@ def _shown(step: base.Step) -> dict[str, object]:
 def _fields(step: base.Step) -> dict[str, object]:
     """Return the kind of a step and the fields that only this kind has."""
     fields = {name: _as_json(getattr(step, name)) for name in step._fields if name not in _LINES}
-    return {"kind": _KINDS[type(step)], **fields}
+    return {"kind": "run-verb" if isinstance(step, RunVerb) else type(step).__name__.lower(), **fields}
 
 
 def _as_json(value: object) -> object:

@@ -21,14 +21,10 @@ from agent.reports.text import count_of, fields, fix, item_fixes, predictions, r
 _STATUS_STYLE = {
     ItemStatus.COMPLIANT: "green",
     ItemStatus.CHANGED: "green",
-    ItemStatus.KEPT: "magenta",
-    ItemStatus.DIFFERS: "magenta",
     ItemStatus.REFUSED: "red",
-    ItemStatus.EDITED: "magenta",
     ItemStatus.FAILED: "red",
-    ItemStatus.WAIVED: "magenta",
-    ItemStatus.POSTPONED: "magenta",
 }
+"""The others are magenta."""
 _COLUMN = len("compliant") + 2
 _DETAIL_COLUMN = 40
 """Column from which details are on the next line."""
@@ -122,7 +118,7 @@ def print_note(console: Console, id_: str, text: str, source: str) -> None:
 
 
 def _print_item(console: Console, item: Item, column: int) -> None:
-    status = styled(item.status, _STATUS_STYLE[item.status])
+    status = styled(item.status, _STATUS_STYLE.get(item.status, "magenta"))
     id_, detail = styled(item.id), styled(item.detail)
     left = max(column, id_.cell_len + 2)
     if item.detail and (column or _COLUMN + left + detail.cell_len <= console.width):

@@ -35,14 +35,15 @@ from agent.reports.html.elements import (
     whole,
 )
 
-STATUS_NAMES = {
-    ControlStatus.FAIL: "Fail",
-    ControlStatus.UNKNOWN: "Unknown",
-    ControlStatus.MANUAL: "Manual",
-    ControlStatus.WAIVED: "Waived",
-    ControlStatus.PASS: "Pass",
-    ControlStatus.NOT_APPLICABLE: "Not applicable",
+_MEANINGS = {
+    ControlStatus.FAIL: "The found value is not the expected one.",
+    ControlStatus.UNKNOWN: "Could not be determined: the evidence is missing or not readable. Counts as open.",
+    ControlStatus.MANUAL: "Requires manual review: files and processes of the host do not contain the answer.",
+    ControlStatus.WAIVED: "The control fails; a waiver of the site accepts it, with reason and expiry.",
+    ControlStatus.PASS: "The found value is the expected one; the evidence names its location.",
+    ControlStatus.NOT_APPLICABLE: "The control does not apply to this node, for the reason given.",
 }
+STATUS_NAMES = {status: status.replace("_", " ").capitalize() for status in _MEANINGS}
 """In the order of the report: open statuses first, so that their bars share a baseline."""
 
 OWNERS = {
@@ -53,14 +54,6 @@ OWNERS = {
 }
 """Name and explanation of each owner of a fix."""
 
-_MEANINGS = {
-    ControlStatus.FAIL: "The found value is not the expected one.",
-    ControlStatus.UNKNOWN: "Could not be determined: the evidence is missing or not readable. Counts as open.",
-    ControlStatus.MANUAL: "Requires manual review: files and processes of the host do not contain the answer.",
-    ControlStatus.WAIVED: "The control fails; a waiver of the site accepts it, with reason and expiry.",
-    ControlStatus.PASS: "The found value is the expected one; the evidence names its location.",
-    ControlStatus.NOT_APPLICABLE: "The control does not apply to this node, for the reason given.",
-}
 _ASSESSED = {
     Assessed.AUTOMATED: "automated, scored",
     Assessed.UNSCORED: "automated, not scored",
