@@ -13,7 +13,7 @@ import re
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import npm_packages
+from tests import fake, npm_packages
 from tests.browser import chromium
 from tests.k8s import binaries as kubernetes
 from tests.programs_here import without_private_mounts, works
@@ -64,6 +64,13 @@ settings.register_profile("repeat", derandomize=True, **_ANY_SPEED)
 settings.register_profile("few", max_examples=10, derandomize=True, **_ANY_SPEED)
 settings.register_profile("explore", max_examples=2000, print_blob=True, **_ANY_SPEED)
 settings.load_profile("repeat")
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A directory in memory if possible, because many short runs call fsync often."""
+    with fake.in_memory() as directory:
+        yield directory
 
 
 @cache

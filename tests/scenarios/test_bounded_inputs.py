@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from agent.base.host.directories import MOST_BYTES
-from tests.fake import in_memory
 from tests.k3s_tree import fresh
 from tests.scenarios.host_tree import HostTree
 from tests.scenarios.loaded_program import LoadedProgram
@@ -125,11 +124,10 @@ class LimitedHost(HostTree):
 
 
 @pytest.fixture
-def host(program: LoadedProgram) -> Iterator[LimitedHost]:
-    with in_memory() as directory:
-        tree = LimitedHost(fresh(directory / "host"), program)
-        tree.write(FILES["unit"], _UNIT)
-        yield tree
+def host(program: LoadedProgram, in_memory: Path) -> LimitedHost:
+    tree = LimitedHost(fresh(in_memory / "host"), program)
+    tree.write(FILES["unit"], _UNIT)
+    return tree
 
 
 @pytest.mark.parametrize("content", INPUTS, ids=lambda content: content.name)

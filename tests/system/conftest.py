@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import fake
 from tests.machine import Machine
 
 
@@ -16,10 +15,3 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     """A new machine with Debian's kernel values in files, without K3s and k3s-harden."""
     with Machine(tmp_path) as new:
         yield new
-
-
-@pytest.fixture
-def in_memory() -> Iterator[Path]:
-    """A directory in memory if possible, because many short runs call fsync often."""
-    with fake.in_memory() as directory:
-        yield directory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -28,7 +27,6 @@ from agent.reports import repair_texts
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format, Verbosity
 from agent.verbs.assess import AUTO, benchmark_named
-from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, NEWEST, SETTINGS, UNIT, CheckedNode, fix, node, seen
 from tests.unit.cluster.api_server import ApiServer
@@ -63,22 +61,16 @@ NODES = {
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
-    with in_memory() as found:
-        yield found
-
-
-@pytest.fixture
-def server(directory: Path) -> CheckedNode:
+def server(in_memory: Path) -> CheckedNode:
     """A server with etcd on which K3s 1.34 has run."""
-    return node(directory / "server", K3s())
+    return node(in_memory / "server", K3s())
 
 
 @pytest.mark.parametrize("hardened", [False, True], ids=["fresh", "hardened"])
 @pytest.mark.parametrize("name", NODES)
-def test_every_verdict_is_complete(directory: Path, name: str, *, hardened: bool) -> None:
+def test_every_verdict_is_complete(in_memory: Path, name: str, *, hardened: bool) -> None:
     k3s, config = NODES[name]
-    server = node(directory / "node", k3s)
+    server = node(in_memory / "node", k3s)
     if config:
         server.config(config)
     if hardened and "cannot start" not in name:
@@ -109,9 +101,9 @@ def _complaint(verdict: Verdict) -> str:
     return "" if all(there) and places else str(verdict)
 
 
-def test_the_cluster_is_named_by_the_uid_of_kube_system(directory: Path) -> None:
+def test_the_cluster_is_named_by_the_uid_of_kube_system(in_memory: Path) -> None:
     """The namespace is created with the cluster; without the API server there is no such fact."""
-    host = node(directory / "node", K3s())
+    host = node(in_memory / "node", K3s())
     system = samples.metadata("kube-system", uid="3f2c")
     api = ApiServer({**samples.NEW, Query.NAMESPACES: [samples.namespace("shop"), system]})
     with api.running():
@@ -122,8 +114,8 @@ def test_the_cluster_is_named_by_the_uid_of_kube_system(directory: Path) -> None
             assert [fact.value for fact in found.facts if fact.name == "cluster UID"] == uids
 
 
-def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
-    host = node(directory / "node", K3s())
+def test_with_the_cluster_every_verdict_is_complete(in_memory: Path) -> None:
+    host = node(in_memory / "node", K3s())
     objects = {Query.PODS: [samples.pod("web", hostPID=True)], Query.NAMESPACES: [samples.namespace("shop")]}
     api = ApiServer({**samples.NEW, **objects})
     with api.running():
@@ -143,10 +135,10 @@ def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
         assert api.asked == []
 
 
-def test_a_missing_api_server_makes_its_controls_unknown(directory: Path) -> None:
+def test_a_missing_api_server_makes_its_controls_unknown(in_memory: Path) -> None:
     """Those that the files of the host decide have their status. On an agent, the controls do not apply."""
     for role in ("server", "agent"):
-        host = node(directory / role, K3s(role=role))
+        host = node(in_memory / role, K3s(role=role))
         live = replace(host.host(), is_live=True)
         found = assess_host(live, host.request(), WITH_CLUSTER).assessment
         of_cluster = [isinstance(verdict.control.check_of(found.benchmark), ClusterCheck) for verdict in found.verdicts]
@@ -160,9 +152,9 @@ def test_a_missing_api_server_makes_its_controls_unknown(directory: Path) -> Non
 
 
 @pytest.mark.parametrize("probes", [False, True])
-def test_no_baseline_accepts_an_api_server_that_does_not_answer(directory: Path, *, probes: bool) -> None:
+def test_no_baseline_accepts_an_api_server_that_does_not_answer(in_memory: Path, *, probes: bool) -> None:
     """Neither one of a time when it answered, nor one of a time when it did not, nor one without --cluster."""
-    host = node(directory / "node", K3s())
+    host = node(in_memory / "node", K3s())
     host.harden()
     live = replace(host.host(), is_live=True)
     scope = Scope(with_cluster=True, with_probes=probes)
@@ -182,8 +174,8 @@ def test_no_baseline_accepts_an_api_server_that_does_not_answer(directory: Path,
 
 @pytest.mark.parametrize("minor", [23, 24, 25, 26, 28, 31, 34, 36])
 @pytest.mark.parametrize("config", ["", BAD], ids=["plain", "bad"])
-def test_apply_fixes_the_controls_with_owner_apply(directory: Path, minor: int, config: str) -> None:
-    server = node(directory / "node", K3s(minor=minor))
+def test_apply_fixes_the_controls_with_owner_apply(in_memory: Path, minor: int, config: str) -> None:
+    server = node(in_memory / "node", K3s(minor=minor))
     server.config(config)
     before = {benchmark: server.assess(benchmark) for benchmark in Benchmark}
     server.harden()
@@ -217,18 +209,17 @@ def test_an_unknown_benchmark_is_rejected(wrong: str) -> None:
     assert "cis-1.23, cis-1.24, cis-1.7" in repair_texts.text(caught.value.repair)
 
 
-def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:
+def test_auto_is_the_newest_benchmark_for_the_version(in_memory: Path) -> None:
     assert benchmark_named(AUTO) is None
     for minor, benchmark in ((23, "cis-1.23"), (24, "cis-1.24"), (25, "cis-1.7"), (29, "cis-1.11"), (36, "cis-2.1")):
-        assert node(directory / str(minor), K3s(minor=minor)).assess().benchmark == benchmark
+        assert node(in_memory / str(minor), K3s(minor=minor)).assess().benchmark == benchmark
     assert fitting_benchmark(Version.parse("1.22")) is Benchmark.CIS_1_23
     assert fitting_benchmark(Version.parse("1.99")) is Benchmark.CIS_2_1
 
 
 @pytest.fixture
-def bare() -> Iterator[CheckedNode]:
-    with in_memory() as directory:
-        yield node(directory / "host")
+def bare(in_memory: Path) -> CheckedNode:
+    return node(in_memory / "host")
 
 
 def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = NEWEST) -> Baseline:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -30,7 +30,7 @@ from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, drift
-from tests.fake import Clock, Programs, fake_host, in_memory, names, unit_file
+from tests.fake import Clock, Programs, fake_host, names, unit_file
 from tests.tree import Tree
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, REPAIR_OF, WHEN, assessment, control, verdict
 
@@ -92,15 +92,14 @@ class Node(Tree):
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
-    with in_memory() as root:
-        host = Node(root)
-        for row in SYSCTLS:
-            host.write(f"/proc/sys/{row.key.replace('.', '/')}", f"{row.value}\n")
-        host.write("/etc/k3s-harden/config.yaml", "")
-        host.write(CRT, "certificate")
-        host.path("/var/lib").chmod(0o755)
-        yield host
+def node(in_memory: Path) -> Node:
+    host = Node(in_memory)
+    for row in SYSCTLS:
+        host.write(f"/proc/sys/{row.key.replace('.', '/')}", f"{row.value}\n")
+    host.write("/etc/k3s-harden/config.yaml", "")
+    host.write(CRT, "certificate")
+    host.path("/var/lib").chmod(0o755)
+    return host
 
 
 def is_unchanged(lines: list[str]) -> bool:

@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable, NamedTuple
@@ -25,7 +25,7 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.verbs import install
 from agent.verbs.installation import Installation, installation_for
-from tests.fake import fake_host, in_memory
+from tests.fake import fake_host
 from tests.tree import Entry, Tree
 
 pytestmark = pytest.mark.root
@@ -216,12 +216,6 @@ SCENARIOS = {
 }
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with in_memory() as directory:
-        yield directory
-
-
 @pytest.mark.parametrize(
     ("verb", "other", "expected"),
     [(install.uninstall, install.install, "ungated"), (install.install, install.uninstall, "gated")],
@@ -229,10 +223,10 @@ def place() -> Iterator[Path]:
 )
 @pytest.mark.parametrize("is_installed", [False, True])
 def test_a_verb_that_waits_for_the_opposite_one_completes_after_it(
-    place: Path, verb: Verb, other: Verb, expected: str, *, is_installed: bool
+    in_memory: Path, verb: Verb, other: Verb, expected: str, *, is_installed: bool
 ) -> None:
     """What it writes or removes is known only when it has the lock."""
-    machine = Machine(place / "host")
+    machine = Machine(in_memory / "host")
     machine.reload()
     if is_installed:
         machine.run(install.install)
@@ -241,10 +235,10 @@ def test_a_verb_that_waits_for_the_opposite_one_completes_after_it(
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_kill_never_blocks_k3s_and_the_next_run_completes(place: Path, name: str) -> None:
+def test_a_kill_never_blocks_k3s_and_the_next_run_completes(in_memory: Path, name: str) -> None:
     """K3s starts as before or after the verb. check reports a missing reload, and the next run cleans up."""
     scenario = SCENARIOS[name]
-    whole = Machine(place / "whole")
+    whole = Machine(in_memory / "whole")
     whole.reload()
     scenario.prepare(whole)
     whole.reload()
@@ -253,7 +247,7 @@ def test_a_kill_never_blocks_k3s_and_the_next_run_completes(place: Path, name: s
     wrong: list[str] = []
     left_temporary_files = left_stale = False
     for call in range(2000):
-        machine = Machine(place / "killed")
+        machine = Machine(in_memory / "killed")
         machine.reload()
         scenario.prepare(machine)
         machine.reload()

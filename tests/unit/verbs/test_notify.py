@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,7 +32,7 @@ from agent.harden.situation import Request
 from agent.reports.assessments import assessment_text
 from agent.reports.formats import Format
 from agent.verbs import notify
-from tests.fake import Clock, fake_host, in_memory, names, unit_file
+from tests.fake import Clock, fake_host, names, unit_file
 from tests.json_schemas import validator
 from tests.tree import Tree
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict
@@ -117,16 +117,15 @@ class Site(Tree):
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    with in_memory() as root:
-        site = Site(root)
-        for name in (PROGRAM, "/usr/bin/systemctl"):
-            site.write(name, mode=0o755)
-        for name in ("run/systemd/system", "var/lib"):
-            (root / name).mkdir(parents=True)
-        for path in root.rglob("*"):
-            path.chmod(0o755)
-        yield site
+def site(in_memory: Path) -> Site:
+    site = Site(in_memory)
+    for name in (PROGRAM, "/usr/bin/systemctl"):
+        site.write(name, mode=0o755)
+    for name in ("run/systemd/system", "var/lib"):
+        (in_memory / name).mkdir(parents=True)
+    for path in in_memory.rglob("*"):
+        path.chmod(0o755)
+    return site
 
 
 def test_a_change_is_written_to_a_private_file_and_started_without_waiting(site: Site) -> None:

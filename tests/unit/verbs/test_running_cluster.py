@@ -34,7 +34,7 @@ from agent.verbs.impact import impact_on_server
 from agent.verbs.revert import revert
 from agent.verbs.site_policies import SAVED
 from agent.verbs.traffic_records import Record, record_content
-from tests.fake import fake_host, in_memory
+from tests.fake import fake_host
 from tests.unit.assessed import KEYS, assessment, verdict
 from tests.unit.cluster.api_server import Answer, ApiServer, Handler, drop_connection
 from tests.unit.cluster.kubernetes import samples
@@ -51,10 +51,11 @@ ADDON = "/apis/k3s.cattle.io/v1/namespaces/kube-system/addons/policy"
 
 
 @pytest.fixture
-def root() -> Iterator[Path]:
+def root(in_memory: Path) -> Path:
     """A server that was never hardened."""
-    with in_memory("etc", "var/lib") as directory:
-        yield directory
+    (in_memory / "etc").mkdir()
+    (in_memory / "var/lib").mkdir(parents=True)
+    return in_memory
 
 
 def host_of(root: Path, *processes: K3sProcess) -> Host:

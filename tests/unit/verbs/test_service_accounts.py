@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Profile, Settings
 from agent.reports import repair_texts
 from agent.verbs.service_accounts import KubectlAccess, change_default_tokens
-from tests.fake import Programs, fake_host, in_memory
+from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
 
 KUBECTL = "/usr/bin/kubectl"
@@ -47,10 +47,9 @@ def disable(host: Host, access: KubectlAccess = KubectlAccess(), **options: Any)
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    with in_memory() as root:
-        put(root, KUBECTL.lstrip("/"), "", 0o755)
-        yield fake_host(root)
+def host(in_memory: Path) -> Host:
+    put(in_memory, KUBECTL.lstrip("/"), "", 0o755)
+    return fake_host(in_memory)
 
 
 @pytest.mark.parametrize(

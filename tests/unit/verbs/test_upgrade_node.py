@@ -16,7 +16,7 @@ import pytest
 from agent.base.errors import LockHeldError
 from agent.base.host.writable_tree import locked
 from agent.verbs.upgrade_node import BESIDE, INSTALLED, LOCK, upgrade_node
-from tests.fake import fake_host, in_memory
+from tests import fake
 
 TESTED = [f"{BESIDE}/bin/k3s-harden gate", f"{BESIDE}/bin/k3s-harden check"]
 IN_PLACE = [f"{INSTALLED}/bin/k3s-harden install", f"{INSTALLED}/bin/k3s-harden check"]
@@ -58,13 +58,12 @@ class Machine:
 
     def upgrade(self) -> int:
         self.ran = []
-        return upgrade_node(fake_host(self.root), PurePosixPath(self.bundle), self.run, lambda _: None)
+        return upgrade_node(fake.fake_host(self.root), PurePosixPath(self.bundle), self.run, lambda _: None)
 
 
 @pytest.fixture
-def machine() -> Iterator[Machine]:
-    with in_memory() as place:
-        yield Machine(place)
+def machine(in_memory: Path) -> Machine:
+    return Machine(in_memory)
 
 
 def test_a_node_without_the_gate_gets_none(machine: Machine) -> None:
@@ -98,7 +97,7 @@ def test_another_file_in_the_place_of_the_copy_is_replaced(machine: Machine, mak
 
 def test_a_second_run_at_once_ends_before_it_touches_the_copy_of_the_first(machine: Machine) -> None:
     """The first run could otherwise install a copy that the second one removes."""
-    host = fake_host(machine.root)
+    host = fake.fake_host(machine.root)
     with locked(host.writable_tree, LOCK, wait=0), pytest.raises(LockHeldError):
         machine.upgrade()
     assert (machine.ran, machine.versions(BESIDE)) == ([], set())
@@ -108,7 +107,7 @@ def test_a_second_run_at_once_ends_before_it_touches_the_copy_of_the_first(machi
 def test_after_a_kill_anywhere_one_version_is_complete_and_the_next_run_finishes() -> None:
     """The process is killed before each write and before each program."""
     for call in count():
-        with in_memory() as place:
+        with fake.in_memory() as place:
             machine = Machine(place)
             child = os.fork()
             if not child:
