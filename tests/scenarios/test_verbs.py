@@ -174,7 +174,7 @@ def test_a_missing_version_has_one_next_step(verb: str, hardened: Hardened) -> N
     steps = [line for line in host.run(verb).stdout.splitlines() if line.startswith("next ")]
     assert len(steps) == 1
     commands = re.findall("`(.*?)`", steps[0])
-    versions = [f"--k3s-version {version} --root {host.root} --role server" for version in ("v1.24", "v1.37")]
+    versions = [f"--k3s-version {version} --root {host.root} --role server" for version in ("v1.37", "v1.24")]
     assert commands == [f"k3s-harden {verb} {version}" for version in versions]
 
 

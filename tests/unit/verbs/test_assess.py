@@ -286,7 +286,7 @@ def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: Che
     ids = [note.message.rpartition(" ")[2] for note in (fatal, weak, unknown)]
     assert ids == ["(audit-policy-unusable)", "(pod-security-disabled)", "(version-assumed)"]
     assert str(fatal.location) == f"{CONFIG}.d/99-site.yaml:1"
-    assert "--k3s-version" in fix(unknown)
+    assert "k3s-version" in fix(unknown)
 
 
 def test_a_benchmark_for_another_version_has_a_note(server: CheckedNode) -> None:
