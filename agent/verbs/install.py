@@ -21,7 +21,7 @@ from agent.harden.changes.journal import BACKUPS, Journal
 from agent.harden.changes.state import HIDDEN_FROM_UNITS, read_publication
 from agent.harden.gate import gate_units, installed_gate
 from agent.harden.gate.gate_state import RUN_DIRECTORY, end_observation, is_unhardened_cluster
-from agent.harden.gate.gate_units import PACKAGED_PROGRAM
+from agent.harden.gate.gate_units import PACKAGED_PROGRAM, PROGRAM
 from agent.harden.gate.installed_gate import Gate
 from agent.harden.node.service_units import DROPIN, DROPINS, OLDER_DROPIN, UNIT
 from agent.harden.plan import plan
@@ -227,7 +227,9 @@ def _program_problem(host: Host, program: PurePosixPath) -> str:
     if program != PACKAGED_PROGRAM and _needs_replaceable_python(host, program):
         return "pip installed it for the distribution's Python, and it does not run after an upgrade to another version"
     found = installed_gate.program_problem(host, program)
-    return found.problem if found else ""
+    if found:
+        return found.problem
+    return "" if PROGRAM in program.name else f"its name has no {PROGRAM}, by which `check` recognizes the gate"
 
 
 def _needs_replaceable_python(host: Host, program: PurePosixPath) -> bool:

@@ -64,6 +64,7 @@ def test_install_adds_the_gate_to_a_service_of_another_name(ready: HostTree) -> 
         ("/opt/writable", "others can write to it"),
         ("/opt/none", "No such file or directory"),
         ("opt/program", "it is not an absolute path"),
+        ("/opt/program", "its name has no k3s-harden, by which `check` recognizes the gate"),
         ("/home/program", "the sandbox of the units hides /home"),
         ("/opt/a$b", "its name has a quote, a backslash, a $ or a control character"),
         ("/opt/a\nb", "its name has a quote, a backslash, a $ or a control character"),

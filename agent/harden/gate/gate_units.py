@@ -28,7 +28,10 @@ def is_masked(host: Host, path: PurePosixPath) -> bool:
     return isinstance(found, File) and not found.content
 
 
-PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
+PROGRAM = "k3s-harden"
+"""What the name of a program contains that is the gate, such as k3s-harden-1.0.0.pyz."""
+
+PACKAGED_PROGRAM = PurePosixPath("/usr/bin") / PROGRAM
 """The program in the units of this package."""
 
 _REQUIRED = {"Type": "oneshot", "RemainAfterExit": "no", "SuccessExitStatus": "", "RootDirectory": "", "RootImage": ""}
@@ -65,7 +68,7 @@ class GateCommand(Value):
     def runs_gate(self) -> bool:
         """Whether it runs `k3s-harden gate`, and its failure is the failure of the unit."""
         program, verb, *options = (*_words(self.text), "", "")
-        is_gate = "k3s-harden" in PurePosixPath(program).name and verb == "gate"
+        is_gate = PROGRAM in PurePosixPath(program).name and verb == "gate"
         return (
             is_gate
             and not any(re.fullmatch(_NOT_OF_THIS_HOST, option) for option in options)
