@@ -103,7 +103,7 @@ _Config = Annotated[Optional[Path], option("FILE", "Settings file. [default: /et
 
 _TREE: dict[str, Any] = {
     "root": Annotated[str, option("DIR", "Root directory of the host, such as a mounted image.")],
-    "allow_empty_root": Annotated[bool, Option("--allow-empty-root", hidden=True)],
+    "allow_empty_root": Annotated[bool, Option(hidden=True, help="Accept an empty --root, for a new tree.")],
 }
 _LIVE: dict[str, Any] = {
     "config": _Config,
