@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
-from agent.base.repair import DAEMON_RELOAD, Cause, Decide, Edit, FixOwner, Instruction, Repair, Restart, RunVerb
+from agent.base.repair import Cause, Decide, FixOwner, Instruction, Repair, RunVerb
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
-from agent.base.value import Value, replace
+from agent.base.value import replace
 from agent.harden.node.version import question
 from agent.k3s.roles_and_versions import Role
 from agent.verbs.advice.installed_k3s import InstalledK3s
+from agent.verbs.advice.merged_repairs import APPLY, FORCE, Completion, Need, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import PurePosixPath
 
     from agent.base.repair import Step
     from agent.base.report import Entry, Finding, Item, Report
     from agent.harden.plan.preflight_result import Preflight
     from agent.k3s.roles_and_versions import Version
 
-_APPLY, _CHECK, _DIFF, _REVERT = "apply", "check", "diff", "revert"
-_FORCE = "--force"
-_FORCED = RunVerb(_APPLY, (_FORCE,))
-_ONCE_MORE = RunVerb(_APPLY)
-_PURPOSES = {
-    _DIFF: "see what apply will change",
-    "check": "check this host as root",
-    "install": "install the gate",
-    "uninstall": "remove the gate",
-}
-"""Purpose of a command, by its verb."""
+_DIFF = RunVerb("diff")
 _FEW = 3
 """Maximum number of controls that get a step of their own."""
 
@@ -44,7 +33,7 @@ _WITHOUT_RESTART = InstalledK3s(Role.SERVER, "k3s", is_tree=True)
 def steps_after_run(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
     """Return the next steps after check, diff, apply, or the gate if it blocks K3s."""
     steps = [*_repairs(report, k3s)]
-    if report.exit_code is ExitCode.COMPLIANT and report.verb in (_APPLY, _CHECK) and not k3s.is_elsewhere:
+    if report.exit_code is ExitCode.COMPLIANT and report.verb in ("apply", "check") and not k3s.is_elsewhere:
         steps += _after_success(report, k3s)
     if k3s.lacks_gate and report.exit_code is ExitCode.COMPLIANT:
         purpose = "from now on, harden the host before each start of K3s, and check it for drift every day"
@@ -55,10 +44,10 @@ def steps_after_run(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
 def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tuple[NextStep, ...]:
     """Return the next steps after revert."""
     is_edited = any(item.status is ItemStatus.EDITED for item in report.items)
-    again = RunVerb(_REVERT, (*(("--last",) if last else ()), *((_FORCE,) if is_edited else ())))
+    again = RunVerb("revert", (*(("--last",) if last else ()), *((FORCE,) if is_edited else ())))
     steps = tuple(_repairs(report, k3s, again))
     if is_edited and all(step.step != again for step in steps):
-        return (NextStep(again, _purpose(again, 0)), *steps)
+        return (NextStep(again, Completion(again).purpose), *steps)
     return steps
 
 
@@ -67,21 +56,21 @@ def steps_after_install(report: Report, k3s: InstalledK3s, *, is_blocked: bool =
     if report.exit_code:
         return tuple(_repairs(report, k3s, RunVerb("install")))
     if is_blocked:
-        return (NextStep(RunVerb(_CHECK), "the gate blocks K3s: see the reason and the fix"),)
+        return (NextStep(RunVerb("check"), "the gate blocks K3s: see the reason and the fix"),)
     if not k3s.is_installed:
         return () if k3s.is_elsewhere else (k3s.install(),)
     verb, way = ("restart", k3s.restart()) if k3s.runs else ("start", k3s.start())
     start = replace(way, purpose=f"{verb} K3s through its gate")
     if not report.has_changed:
         return () if k3s.runs or k3s.is_tree else (start,)
-    see = NextStep(RunVerb(_DIFF), "see what the gate will change before the next start of K3s")
+    see = NextStep(_DIFF, "see what the gate will change before the next start of K3s")
     return (see,) if k3s.is_tree else (see, start)
 
 
 def steps_after_uninstall(report: Report, k3s: InstalledK3s, *, is_hardened: bool) -> tuple[NextStep, ...]:
     """Return the next steps after uninstall. Without its package, this program could not revert anything."""
     steps = tuple(_repairs(report, k3s, RunVerb("uninstall")))
-    revert = NextStep(RunVerb(_REVERT), "to undo the hardening, too, revert it")
+    revert = NextStep(RunVerb("revert"), "to undo the hardening, too, revert it")
     left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
     return (revert, *steps) if is_hardened and not left else steps
 
@@ -95,7 +84,7 @@ def steps_after_bypass(services: Iterable[str], *, is_openrc: bool) -> tuple[Nex
         )
         for service in services
     )
-    return (*starts, NextStep(RunVerb(_CHECK), "then see what the gate would block, and fix it"))
+    return (*starts, NextStep(RunVerb("check"), "then see what the gate would block, and fix it"))
 
 
 def steps_after_service_accounts(report: Report, *, undo: bool) -> tuple[NextStep, ...]:
@@ -133,17 +122,17 @@ def steps_before_upgrade(
     steps = [*first]
     if result.exit_code:
         needs = [
-            _Need(urgency_of(problem.finding), problem.finding.message, problem.finding.repair)
+            Need(urgency_of(problem.finding), problem.finding.message, problem.finding.repair)
             for problem in result.problems
             if problem.is_decisive
         ]
-        steps += _in_order(needs, _WITHOUT_RESTART)
+        steps += in_order(needs, _WITHOUT_RESTART)
         steps.append(NextStep(again, "check again, and continue only if it ends with result 0"))
     if target.is_preview:
         return tuple(steps)
     if result.changes and not has_gate:
         steps += (k3s.stop(),) if k3s.runs else ()
-        steps.append(NextStep(RunVerb(_APPLY), f"apply the hardening of {result.target}"))
+        steps.append(NextStep(APPLY, f"apply the hardening of {result.target}"))
     if not k3s.is_elsewhere:
         steps.append(k3s.install(target, f"K3s {result.target}"))
     return tuple(steps)
@@ -157,9 +146,9 @@ def steps_after_assess(
     `open_by` has the ids of the open controls by owner of the fix; those of the operator fail. `undetermined` is the
     number of controls that another assessment determines once a file is corrected.
     """
-    needs = [_Need(urgency_of(finding), finding.message, finding.repair) for finding in findings]
+    needs = [Need(urgency_of(finding), finding.message, finding.repair) for finding in findings]
     by_apply, by_operator = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
-    steps = [*_in_order(needs, k3s, again=_ONCE_MORE if by_apply else None)]
+    steps = [*in_order(needs, k3s, Completion(APPLY) if by_apply else None)]
     if by_operator:
         count = f"{len(by_operator)} control{'' if len(by_operator) == 1 else 's'}"
         explain = RunVerb("explain", tuple(by_operator[:1]))
@@ -181,44 +170,36 @@ def steps_after_drift(gaps: Iterable[Repair], open_by: Mapping[FixOwner, Sequenc
     `gaps` are the remediations of gaps in the gate. `open_by` has the ids of the controls that changed and
     are open, by owner of the fix.
     """
-    needs = [_Need(Urgency.BLOCKS_GATE, "close a gap that is reported above", gap) for gap in gaps]
+    needs = [Need(Urgency.BLOCKS_GATE, "close a gap that is reported above", gap) for gap in gaps]
     by_apply, others = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     # The check runs every day beside a running K3s: it advises no restart.
-    steps = [*_in_order(needs, _WITHOUT_RESTART, again=_ONCE_MORE if by_apply else None)]
+    steps = [*in_order(needs, _WITHOUT_RESTART, Completion(APPLY) if by_apply else None)]
     steps += [NextStep(RunVerb("explain", (control,)), f"see how to fix {control}") for control in others[:_FEW]]
     if any(open_by.values()):
         steps.append(NextStep(RunVerb("assess"), "see the evidence and the fix of each open control"))
     return tuple(steps)
 
 
-class _Need(Value):
-    """A remediation that somebody has to carry out."""
-
-    urgency: Urgency
-    problem: str
-    repair: Repair
-
-
 def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
     """Yield the installation or start of K3s on a compliant host; after check also the verb for the benchmark."""
     if not k3s.is_installed:
         yield k3s.install()
-        if k3s.can_start_a_cluster and report.verb == _APPLY:
+        if k3s.can_start_a_cluster and report.verb == "apply":
             yield k3s.install(joins=True)
-        if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
+        if k3s.role is Role.SERVER and report.verb == "apply" and not k3s.is_tree:
             accounts = RunVerb("service-accounts", ("--wait 300",))
             yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
     elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-unblocked" for finding in report.findings)):
         yield k3s.start()
-    if report.verb == _CHECK:
+    if report.verb == "check":
         yield NextStep(RunVerb("assess"), "check covers the hardening guide, and assess the CIS benchmark")
 
 
-def _repairs(report: Report, k3s: InstalledK3s, again: RunVerb = _ONCE_MORE) -> Iterator[NextStep]:
+def _repairs(report: Report, k3s: InstalledK3s, again: RunVerb = APPLY) -> Iterator[NextStep]:
     """Yield the fixes of a report's problems. `again` is the command that completes a partial run."""
     entries = [entry for entry in report.entries if entry.urgency is not Urgency.NONE]
     needs = [
-        _Need(urgency_of(finding), finding.message, finding.repair)
+        Need(urgency_of(finding), finding.message, finding.repair)
         for entry in entries
         for finding in _fixable(entry, report)
     ]
@@ -226,29 +207,29 @@ def _repairs(report: Report, k3s: InstalledK3s, again: RunVerb = _ONCE_MORE) -> 
     left = _unexplained(report, ItemStatus.REFUSED, ItemStatus.FAILED)
     if any(item.cause is Cause.VERSION_UNKNOWN for item in left):
         # All other problems depend on the version.
-        yield NextStep(question(report.verb if report.verb in (_CHECK, _DIFF) else _APPLY))
+        yield NextStep(question(report.verb if report.verb in ("check", "diff") else "apply"))
         return
     unread = [item.id for item in left if item.cause is Cause.NOT_READABLE]
     if unread:
         yield NextStep(RunVerb(report.verb), f"run it again as root, to read {_listed(unread)}")
-    needs += [_Need(Urgency.BLOCKS_GATE, problem, repair) for problem, repair in _repairs_of_items(left)]
+    needs += [Need(Urgency.BLOCKS_GATE, problem, repair) for problem, repair in _repairs_of_items(left)]
     is_left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
     applies = bool(differing) or (is_left and not unread)
     shows = any(item.content_differs for item in differing)
-    yield from _in_order(needs, k3s, again=again if applies else None, changes=len(differing), shows_first=shows)
+    yield from in_order(needs, k3s, Completion(again, len(differing), shows) if applies else None)
 
 
 def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
     """Yield the findings of an entry whose remediation belongs to the next steps."""
     # The verb that just ran did not fix these problems.
-    done = RunVerb(_APPLY) if report.writes else RunVerb(_DIFF) if report.verb == _DIFF else None
+    done = APPLY if report.writes else _DIFF if report.verb == "diff" else None
     for finding in entry.findings:
         repair = finding.repair
         if repair.steps == (done,):
             continue
         # A note that only asks something stands above.
         has_command = any(not isinstance(step, (Instruction, Decide)) for step in repair.steps)
-        if finding.level is not Level.NOTE or has_command or report.verb == _REVERT:
+        if finding.level is not Level.NOTE or has_command or report.verb == "revert":
             yield finding
 
 
@@ -280,114 +261,3 @@ def _repairs_of_items(items: Iterable[Item]) -> Iterator[tuple[str, Repair]]:
 def _listed(ids: Sequence[str]) -> str:
     few = 2
     return " and ".join(ids) if len(ids) <= few else f"{ids[0]} and {len(ids) - 1} others"
-
-
-def _in_order(
-    needs: Sequence[_Need],
-    k3s: InstalledK3s,
-    *,
-    again: RunVerb | None = None,
-    changes: int = 0,
-    shows_first: bool = False,
-) -> Iterator[NextStep]:
-    """Yield the steps by urgency; in each class edits come first, then apply, once. The restart is the last step.
-
-    `again` is the command that also fixes differences, and `changes` the number of changes in the plan. With
-    `shows_first`, diff comes before the first apply.
-    """
-    restart = k3s.restart()
-    given: set[Step] = {restart.step}
-    for urgency in Urgency:
-        inside = [need for need in needs if need.urgency is urgency]
-        earlier = frozenset(given)
-        edits = {edit.step: edit for need in inside for edit in _edits(need) if edit.step not in given}
-        # One reload is enough, after the last change of a unit.
-        reloads = edits.pop(DAEMON_RELOAD, None) or any(need.repair.needs_daemon_reload for need in inside)
-        given |= edits.keys()
-        yield from _from_the_last_line(edits.values())
-        if reloads and not k3s.is_tree:
-            yield NextStep(DAEMON_RELOAD, "make systemd read the changed units")
-        applying = [need.repair.steps for need in inside if any(map(_is_apply, need.repair.steps))]
-        if not applying and not (again and urgency is Urgency.BLOCKS_GATE):
-            continue
-        is_forced = any(_FORCED in steps for steps in applying)
-        command = _FORCED if is_forced else again or _ONCE_MORE
-        # It has to run again after an edit.
-        if command in given and all(earlier.issuperset(steps[:-1]) for steps in applying):
-            continue
-        # A question comes before the command that is one of its answers.
-        asked = {edit.step: edit for need in needs if _asks_for(command, need.repair) for edit in _edits(need)}
-        yield from (edit for step, edit in asked.items() if step not in given)
-        given |= asked.keys()
-        if shows_first and RunVerb(_DIFF) not in given:
-            yield NextStep(RunVerb(_DIFF), _PURPOSES[_DIFF])
-        given |= {RunVerb(_DIFF), command, RunVerb(_APPLY)}
-        yield NextStep(command, _purpose(command, changes))
-    yield from _restart(needs, k3s)
-
-
-def _asks_for(command: RunVerb, repair: Repair) -> bool:
-    """Return whether a question of a repair has an answer with a command."""
-    return any(command in answer.steps for step in repair.steps if isinstance(step, Decide) for answer in step.answers)
-
-
-def _from_the_last_line(steps: Iterable[NextStep]) -> Iterator[NextStep]:
-    """Yield the edits of each file from its last line to its first, so that none moves the line of the next one.
-
-    Of one line the longest text comes first. What an edit removes is not changed before.
-    """
-    listed = list(steps)
-    places: dict[PurePosixPath, list[int]] = {}
-    for at, step in enumerate(listed):
-        if isinstance(step.step, Edit):
-            places.setdefault(step.step.location.path, []).append(at)
-    for same in places.values():
-        edits = sorted((listed[at] for at in same), key=_last_line_first)
-        for at, step in zip(same, edits):
-            listed[at] = step
-    removed = [step.step for step in listed if isinstance(step.step, Edit) and step.step.old and not step.step.new]
-    for step in listed:
-        edit = step.step
-        if not (isinstance(edit, Edit) and any(_includes(removal, edit) for removal in removed)):
-            yield step
-
-
-def _last_line_first(step: NextStep) -> tuple[int, int]:
-    edit = step.step
-    return (-(edit.location.line or sys.maxsize), -len(edit.old)) if isinstance(edit, Edit) else (0, 0)
-
-
-def _includes(removal: Edit, edit: Edit) -> bool:
-    return removal is not edit and removal.location == edit.location and bool(edit.old) and edit.old in removal.old
-
-
-def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:
-    """Yield the restart, if a remediation takes effect only then."""
-    restart = k3s.restart()
-    repairs = [need.repair for need in needs]
-    is_needed = any(repair.restart is not Restart.NOT_NEEDED or restart.step in repair.steps for repair in repairs)
-    if is_needed and k3s.is_installed and not k3s.is_tree:
-        yield restart
-
-
-def _purpose(command: RunVerb, changes: int) -> str:
-    if command == _FORCED:
-        return "replace the edited files, and keep backups of them"
-    if _FORCE in command.options:
-        return f"{command.verb} edited files, too, and keep backups of them"
-    if command.verb != _APPLY:
-        return f"run {command.verb} again"
-    return "apply the hardening" + (f", which makes {changes} change{'' if changes == 1 else 's'}" if changes else "")
-
-
-def _edits(need: _Need) -> Iterator[NextStep]:
-    for step in need.repair.steps:
-        if isinstance(step, Instruction):
-            yield NextStep(step)
-        elif not _is_apply(step):
-            purpose = _PURPOSES.get(step.verb, "") if isinstance(step, RunVerb) else ""
-            yield NextStep(step, purpose or need.problem)
-
-
-def _is_apply(step: Step) -> bool:
-    return step in (RunVerb(_APPLY), _FORCED)
