@@ -29,10 +29,12 @@ from tests.tools.dist.build import build
 from tests.tools.dist.bundle import bundle as build_bundle
 from tests.tools.dist.packages import package
 from tests.vm import image as guest_image
+from tests.vm import openrc
 from tests.vm.guest import Saved
 from tests.vm.image import Image
 from tests.vm.instance import GuestError
 from tests.vm.node import ContainerNode, GuestNode, Node, put_package, put_stand_in
+from tests.vm.openrc import OpenrcNode
 from tests.vm.suite import SINGLE_FILE_SUITES, is_emulated, machine
 
 OLDER_VERSION = "0.0.1"
@@ -197,6 +199,20 @@ def bare(request: pytest.FixtureRequest) -> Node:
 def node(request: pytest.FixtureRequest) -> Node:
     """A running server with package and K3s, neither of them started so far."""
     return _running("node", request)
+
+
+@pytest.fixture
+def openrc_node(packages: Packages, tmp_path: Path) -> Iterator[OpenrcNode]:
+    """A booted server with OpenRC, program and gate, on which K3s has not started so far."""
+    with OpenrcNode(tmp_path / "node", openrc.image()) as booted:
+        booted.boot()
+        put_stand_in(booted)
+        booted.put("/usr/local/bin/k3s-harden", packages.single_file.read_bytes(), "0755")
+        booted.install_k3s()
+        booted.harden("install")
+        yield booted
+        booted.cut_power()
+        booted.remove_disk()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -37,6 +37,9 @@ start() {
 """
 
 
+GATE_FILES = ("/etc/rc.conf.d/k3s-harden.conf", "/usr/local/lib/k3s-harden/start-k3s")
+
+
 class OpenrcNode(ContainerNode):
     """A K3s node with OpenRC."""
 
@@ -59,6 +62,9 @@ class OpenrcNode(ContainerNode):
 
     def kill_supervised(self, service: str = "k3s") -> None:
         self.run(f"kill -KILL $(pgrep -P $(cat /var/run/{service}.pid))")
+
+    def wait_for_starts(self, number: int) -> None:
+        self.wait_until(f"test $(cat /var/lib/k3s-stand-in/starts 2>/dev/null | wc -l) -ge {number}", timeout=200)
 
     def supervised(self, service: str = "k3s") -> str:
         """Return the command line of the process that supervise-daemon has started, empty without one."""

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.vm import openrc
-from tests.vm.conftest import Packages
-from tests.vm.node import HARDENED_KERNEL, JOIN, put_stand_in
-from tests.vm.openrc import OpenrcNode
+from tests.vm.node import HARDENED_KERNEL, JOIN
+from tests.vm.openrc import GATE_FILES, OpenrcNode
 from tests.vm.readme import block
 
 pytestmark = pytest.mark.vm
 
-GATE_FILES = ("/etc/rc.conf.d/k3s-harden.conf", "/usr/local/lib/k3s-harden/start-k3s")
-WAITS = "/usr/local/lib/k3s-harden/start-k3s"
+WAITS = GATE_FILES[1]
 
 
 @pytest.fixture
-def node(packages: Packages, tmp_path: Path) -> Iterator[OpenrcNode]:
-    """Yield a booted server with program and gate, on which K3s has not started so far."""
-    with OpenrcNode(tmp_path / "node", openrc.image()) as booted:
-        booted.boot()
-        put_stand_in(booted)
-        booted.put("/usr/local/bin/k3s-harden", packages.single_file.read_bytes(), "0755")
-        booted.install_k3s()
-        booted.harden("install")
-        yield booted
-        booted.cut_power()
-        booted.remove_disk()
-
-
-def _wait_for_starts(node: OpenrcNode, number: int) -> None:
-    node.wait_until(f"test $(cat /var/lib/k3s-stand-in/starts 2>/dev/null | wc -l) -ge {number}", timeout=200)
+def node(openrc_node: OpenrcNode) -> OpenrcNode:
+    """A booted server with OpenRC, program and gate, on which K3s has not started so far."""
+    return openrc_node
 
 
 def _wait_until_refused(node: OpenrcNode, service: str = "k3s") -> None:
@@ -44,7 +26,7 @@ def _wait_until_refused(node: OpenrcNode, service: str = "k3s") -> None:
 def test_at_boot_k3s_starts_on_a_hardened_host(node: OpenrcNode) -> None:
     """The gate hardens the host before K3s exists, and other services start without it."""
     node.reboot()
-    _wait_for_starts(node, 1)
+    node.wait_for_starts(1)
     (start,) = node.starts()
     assert start.kernel == HARDENED_KERNEL
     assert node.service("k3s", "status", check=False).strip().endswith("started")
@@ -64,14 +46,14 @@ def test_k3s_waits_for_the_repair_of_its_host_and_starts_with_it(node: OpenrcNod
 
     node.repair_host()
     node.harden("apply")
-    _wait_for_starts(node, 1)
+    node.wait_for_starts(1)
     assert WAITS not in node.supervised()
 
 
 def test_the_gate_runs_again_after_a_crash_a_restart_and_a_kill_of_what_waits(node: OpenrcNode) -> None:
     """supervise-daemon starts again what it has started before, which is the gate."""
     node.service("k3s", "start")
-    _wait_for_starts(node, 1)
+    node.wait_for_starts(1)
     node.break_host()
     node.kill_supervised()
     _wait_until_refused(node)
@@ -85,7 +67,7 @@ def test_the_gate_runs_again_after_a_crash_a_restart_and_a_kill_of_what_waits(no
 
     node.repair_host()
     node.harden("apply")
-    _wait_for_starts(node, 2)
+    node.wait_for_starts(2)
 
 
 def test_a_k3s_that_its_operator_stops_stays_stopped(node: OpenrcNode) -> None:
@@ -106,7 +88,7 @@ def test_root_bypasses_the_gate_for_one_start(node: OpenrcNode) -> None:
     node.service("k3s", "start")
     _wait_until_refused(node)
     assert "is being started" in node.harden("bypass").out
-    _wait_for_starts(node, 1)
+    node.wait_for_starts(1)
     assert "started without its gate" in node.harden("check", check=False).out
     node.kill_supervised()
     node.wait_until(f"pgrep -f '^/bin/sh {WAITS}'")
@@ -118,10 +100,10 @@ def test_root_bypasses_the_gate_for_each_start_in_a_time(node: OpenrcNode) -> No
     node.break_host()
     node.harden("bypass", "--for", "2h")
     node.service("k3s", "start")
-    _wait_for_starts(node, 1)
+    node.wait_for_starts(1)
     for number in (2, 3):
         node.kill_supervised()
-        _wait_for_starts(node, number)
+        node.wait_for_starts(number)
     assert "each start" in node.harden("check", check=False).out
     node.run("sed -i 's/^[0-9]*/1/' /run/k3s-harden/bypass.k3s; rm /run/k3s-harden/ungated.k3s")
     node.kill_supervised()
