@@ -150,12 +150,21 @@ def test_steps_are_in_the_order_of_urgency() -> None:
     assert steps("check", DIFFERS, findings=found) == in_order
 
 
-def test_apply_comes_again_after_a_less_urgent_edit_that_requires_it() -> None:
-    """Edits of the same urgency come before apply."""
+def test_apply_comes_once_after_the_edits_that_require_it() -> None:
+    """The edit of a less urgent problem comes before it, too."""
     setting = Instruction("set it in the settings")
     weak = finding("w", setting, APPLY, level=Level.WARNING)
-    assert steps("check", DIFFERS, findings=(weak,)) == [APPLY, setting, APPLY]
-    assert steps("check", DIFFERS, findings=(weak._replace(blocks_gate=True),)) == [setting, APPLY]
+    other = finding("o", Instruction("other"), level=Level.WARNING)
+    for blocks in (False, True):
+        found = (weak._replace(blocks_gate=blocks), other)
+        assert steps("check", DIFFERS, findings=found) == [setting, APPLY, Instruction("other")]
+
+
+def test_a_risk_is_looked_at_before_the_steps_that_have_it() -> None:
+    assert steps("check", findings=(finding("f", RESTART, risk="drain the node"),)) == [
+        Instruction("drain the node"),
+        RESTART,
+    ]
 
 
 def test_an_edited_file_that_is_insufficient_is_replaced() -> None:
@@ -286,7 +295,31 @@ def test_whether_an_edit_is_needed_is_asked_before_its_file_is_replaced() -> Non
     no, yes = Answer("No", "it is replaced", (FORCE,)), Answer("Yes", "it stays", (EDIT, FORCE))
     asked = Decide("Is the change needed?", (no, yes))
     found = (finding("insufficient", FORCE, blocks=True), finding("edited", DIFF, asked))
-    assert steps("check", findings=found) == [DIFF, asked, FORCE]
+    assert steps("check", findings=found) == [DIFF, asked]
+
+
+def test_a_command_follows_a_question_only_if_an_answer_does_not_end_with_it() -> None:
+    left = Answer("No", "it stays", ())
+    asked = Decide("Is the change needed?", (left, Answer("Yes", "it is kept", (EDIT, APPLY))))
+    assert steps("check", DIFFERS, findings=(finding("edited", asked),)) == [asked, APPLY]
+    assert steps("check", findings=(finding("edited", asked),)) == [asked]
+
+
+def test_a_question_is_not_asked_if_an_edit_is_one_of_its_answers() -> None:
+    removal = Run("sudo rm /etc/x")
+    asked = Decide("Is the content needed?", (Answer("Yes", "it is moved", (EDIT,)), Answer("No", "", (removal,))))
+    found = (finding("a", asked), finding("b", removal, level=Level.WARNING))
+    assert steps("check", findings=found) == [removal]
+
+
+def test_equal_questions_are_asked_once_with_the_steps_of_all() -> None:
+    def asked(edit: Instruction) -> Decide:
+        return Decide("Is it needed?", (Answer("No", "", (edit, APPLY)), Answer("Yes", "it stays", (edit, FORCE))))
+
+    first, second = Instruction("first"), Instruction("second")
+    (step,) = steps("check", findings=(finding("a", asked(first)), finding("b", asked(second))))
+    assert isinstance(step, Decide)
+    assert [answer.steps for answer in step.answers] == [(first, second, APPLY), (first, second, FORCE)]
 
 
 def test_an_item_and_its_finding_have_one_step_with_the_path() -> None:
@@ -312,7 +345,7 @@ def test_systemd_reads_changed_units_once_after_the_last_change() -> None:
 
 
 def test_edits_of_a_file_come_from_its_last_line_to_its_first() -> None:
-    """No edit moves the line of the next one; of one line the longest text is first, and what is removed stays."""
+    """No edit moves the line of the next one; of a line the longest text comes first, and has one edit."""
     site = PurePosixPath("/etc/rancher/k3s/config.yaml.d/99-site.yaml")
 
     def edit(line: int, old: str, new: str = "") -> Edit:
@@ -321,8 +354,9 @@ def test_edits_of_a_file_come_from_its_last_line_to_its_first() -> None:
     added, first, elsewhere = edit(0, "", "v: 1"), edit(1, "a: 1"), Edit(Location(PurePosixPath("/etc/x"), 2), "x", "y")
     key, items = edit(3, "list", "list+"), edit(3, "list: [a, b]", "list: [b]")
     removal, in_removed = edit(5, "other: [c]"), edit(5, "other", "other+")
+    same_text = edit(1, "a: 1", "a: 2")
     found = tuple(
         finding(f"problem-{at}", step)
-        for at, step in enumerate((first, elsewhere, in_removed, key, removal, added, items))
+        for at, step in enumerate((first, elsewhere, same_text, in_removed, key, removal, added, items))
     )
     assert steps("check", findings=found) == [added, elsewhere, removal, items, key, first]
