@@ -167,6 +167,7 @@ release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/test
 	@IGNITION_APPLY=1 $(MAKE) --no-print-directory k8s-test T=ignition
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test K8S_VERSION=1.34.4
 	@$(MAKE) --no-print-directory test-oldest PYTHON="$$(.ci/find-python 3.9)"
+	@$(MAKE) --no-print-directory test-python VENV=.venv-newest PYTHON="$$(.ci/find-python 3.13)"
 	@FLEET_SITES=10000 $(PYTEST) --hypothesis-profile=explore tests/unit tests/scenarios
 
 format: $(VENV)/.dev ## format the code with ruff, and apply its fixes
