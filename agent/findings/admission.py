@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location
 from agent.base.repair import Restart, RunVerb
+from agent.base.value import replace
 from agent.findings.config_edits import plugins_joined, setting_to, without_argument, without_name
 from agent.findings.registry import (
     Problem,
@@ -79,7 +80,11 @@ def admission_plugins_conflict(situation: Situation) -> Iterator[Problem]:
     for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         message = f"K3s will not start after apply, which enables the admission plugin {plugin}"
         for value in values if plugin in conflicting else ():
-            yield _disabled(situation, plugin, value, message, f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}")
+            fix = _unlisted(situation, DISABLED_PLUGINS_ARGUMENT, plugin, value)
+            expected = f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}"
+            yield Problem(
+                message, expected, value.text, value.location, replace(fix, steps=(*fix.steps, RunVerb("apply")))
+            )
 
 
 @error(
@@ -197,10 +202,10 @@ def _enabled_by_apply(situation: Situation) -> Iterator[str]:
             yield from option.value.split(",")
 
 
-def _disabled(situation: Situation, plugin: str, value: ConfigValue, message: str, expected: str = "") -> Problem:
+def _disabled(situation: Situation, plugin: str, value: ConfigValue, message: str) -> Problem:
     """Return the case of a plugin that a value must not disable."""
     fix = _unlisted(situation, DISABLED_PLUGINS_ARGUMENT, plugin, value)
-    return Problem(message, expected, value.text, value.location, fix)
+    return Problem(message, "", value.text, value.location, fix)
 
 
 def _unlisted(situation: Situation, argument: str, plugin: str, value: ConfigValue) -> Repair:

@@ -169,7 +169,7 @@ def rancher_managed(situation: Situation) -> Iterator[Problem]:
     if situation.facts.rancher_managed:
         role = "" if situation.facts.role is Role.SERVER else ", for this agent and all other nodes"
         options = ("rancher-cluster", f"--k3s-version {situation.facts.version.family}")
-        message = f"Rancher manages this node; set K3s' arguments and Pod Security in its Cluster object{role}"
+        message = f"Rancher manages this node: K3s' arguments and Pod Security are in its Cluster object{role}"
         yield Problem(message, repair=steps(RunVerb("render", options)))
 
 
