@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,6 +30,14 @@ MODULES = [
 CASES: list[Case] = [case for module in MODULES for case in module.CASES]
 
 
+ADVICE = re.compile(
+    r"(^|[;:,.] |\b(and|or|then|first) )(add|call|change|correct|delete|install|merge|move|pass|remove|rename|"
+    r"replace|restart|revert|run|set|start|upgrade|use|waive|write)\b|\bsudo |`k3s-harden (?!gate`)",
+    re.MULTILINE,
+)
+"""What to do is only in the repair. `k3s-harden gate` is the command of the gate's unit."""
+
+
 def case_id(case: Case) -> str:
     return f"{case.kind}-{case.name}" if case.name else case.kind
 
@@ -48,6 +57,7 @@ def test_a_finding_has_a_repair_that_fixes_it(case: Case, hardened: Hardened) ->
     today = time.strftime("%Y-%m-%d", time.gmtime())
     expected = case.seen.expected.replace("{today}", today).replace("{latest}", last_recording_day(today))
     assert (finding.expected, finding.found, finding.repair) == (expected, case.seen.found, repair)
+    assert not ADVICE.search(f"{finding.message}\n{finding.expected}\n{finding.found}")
     kind = KINDS[case.kind]
     assert finding.level == str(kind.level)
     assert (finding.blocks_gate, finding.prevents_start) == (kind.blocks_gate.holds, kind.prevents_start.holds)
