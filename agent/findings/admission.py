@@ -80,11 +80,10 @@ def admission_plugins_conflict(situation: Situation) -> Iterator[Problem]:
     for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         message = f"K3s will not start after apply, which enables the admission plugin {plugin}"
         for value in values if plugin in conflicting else ():
-            fix = _unlisted(situation, DISABLED_PLUGINS_ARGUMENT, plugin, value)
             expected = f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}"
-            yield Problem(
-                message, expected, value.text, value.location, replace(fix, steps=(*fix.steps, RunVerb("apply")))
-            )
+            fix = _unlisted(situation, DISABLED_PLUGINS_ARGUMENT, plugin, value)
+            fix_and_apply = replace(fix, steps=(*fix.steps, RunVerb("apply")))
+            yield Problem(message, expected, value.text, value.location, fix_and_apply)
 
 
 @error(

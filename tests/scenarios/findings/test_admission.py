@@ -91,6 +91,15 @@ def test_the_drop_in_does_not_repeat_an_unknown_plugin(hardened: Hardened) -> No
     assert "=NodeRestriction,ServiceAccount,AlwaysPullImages\n" in host[DROPIN].read_text()
 
 
+def test_a_plugin_that_apply_enables_is_first_not_disabled_any_more(hardened: Hardened) -> None:
+    host = hardened()
+    host[DROPIN].unlink()
+    host.write(SITE, "kube-apiserver-arg: disable-admission-plugins=ServiceAccount\n")
+    steps = host.seen("check").only("admission-plugins-conflict").steps
+    assert [step["kind"] for step in steps] == ["edit", "run-verb"]
+    assert steps[-1]["verb"] == "apply"
+
+
 def test_a_setting_in_a_section_has_its_line(hardened: Hardened) -> None:
     host = hardened()
     host.write("/etc/own.yaml", OWN_PSA + EXEMPTIONS.format("default, shop"))
