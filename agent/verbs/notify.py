@@ -17,6 +17,7 @@ from agent.base.repair import Run
 from agent.harden.changes.state import (
     COMMAND,
     DIRECTORY,
+    LAST_NUMBER,
     command_problem,
     locked_state,
     make_directory,
@@ -60,7 +61,7 @@ def notify(
         elif host.tree.exists(DIRECTORY):
             # The first notification is due again if the setting returns.
             with locked_state(host):
-                for path in (*map(notification_path, waiting_notifications(host)), COMMAND):
+                for path in (*map(notification_path, waiting_notifications(host)), COMMAND, LAST_NUMBER):
                     host.writable_tree.remove_file(path)
                 host.writable_tree.remove_directory(DIRECTORY)
     except HardenError as error:
@@ -118,8 +119,10 @@ def _notify(
 
 
 def _write(host: Host, notification: Notification, now: Assessment, causes: Mapping[str, str]) -> int:
-    """Write a notification, and return its number, the time of the assessment."""
-    number = int(now.when)
+    """Write a notification, and return its number: the time of the assessment, or the one after the last number."""
+    last = host.tree.read_text(LAST_NUMBER)
+    number = max(int(now.when), int(last) + 1 if last.isascii() and last.isdigit() else 0)
+    host.writable_tree.write(File(path=LAST_NUMBER, content=str(number).encode(), mode=PRIVATE_FILE))
     with called_by(Caller):  # somebody else reads it
         content = notification_json(notification, now, number, causes)
     host.writable_tree.write(File(path=notification_path(number), content=content, mode=PRIVATE_FILE))

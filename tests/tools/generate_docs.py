@@ -415,6 +415,7 @@ STATE_FILES = (
     (drift.METRICS, "0600", "metrics of that assessment, for a textfile collector"),
     (state.DIRECTORY, "0700", "notifications of the site that wait for their delivery"),
     (state.COMMAND, "0600", "command of the site that gets them"),
+    (state.LAST_NUMBER, "0600", "number of the latest notification"),
     (state.PUBLICATION, "0600", "with `publish`: what the Node of this host should have"),
     (state.SENT, "0600", "digest and time of what was sent to the Node last"),
     (CONNECTIONS, "0600", "with `traffic.record-until`: who connected to pods of this node"),

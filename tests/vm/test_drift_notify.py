@@ -162,4 +162,4 @@ def test_processes_of_a_command_end_with_its_sandboxed_unit(node: Node) -> None:
     node.put(_COMMAND, "#!/bin/sh\nexit 3\n", "0755")
     failed = node.harden("drift", "--test-notification", check=False)
     assert (failed.code, "failed" in failed.err) == (1, True)
-    assert node.run(f"ls {_STATE}").out.split() == ["command"]
+    assert node.run(f"ls {_STATE}").out.split() == ["command", "last-number"]

@@ -47,6 +47,8 @@ def locked_state(host: Host) -> Iterator[None]:
 DIRECTORY = STATE / "notify"
 COMMAND = DIRECTORY / "command"
 """A line of sh that runs the site's command; systemd passes it to the unit as a credential."""
+LAST_NUMBER = DIRECTORY / "last-number"
+"""The number of the latest notification: the time alone can be that of an earlier one, which its unit then removes."""
 
 _SUFFIX = ".json"
 _FOR_OTHERS = 0o001

@@ -22,6 +22,7 @@ from agent.base.value import replace
 from agent.harden.changes.state import (
     COMMAND,
     DIRECTORY,
+    LAST_NUMBER,
     command_problem,
     notification_path,
     notification_state,
@@ -169,14 +170,23 @@ def test_an_undelivered_notification_is_started_again_by_each_check(site: Site) 
     site.check(None, BAD, 1)
     site.check(BAD, BAD, 2)
     site.check(BAD, WORSE, 3)
-    assert site.files == ["1.json", "3.json", "command"]
+    assert site.files == ["1.json", "3.json", "command", "last-number"]
     assert site.started == [notification_unit(number) for number in (1, 1, 1, 3)]
+
+
+@pytest.mark.parametrize(("recorded", "number"), [("5", 6), ("4", 5), ("9", 10), ("²", 5), ("", 5)])
+def test_a_later_notification_has_a_greater_number(site: Site, recorded: str, number: int) -> None:
+    """Also two of one second, the first of them delivered, or after the clock was set back."""
+    site.check(None, GOOD)
+    site.path(LAST_NUMBER).write_text(recorded)
+    site.check(GOOD, BAD, 5)
+    assert site.message(number)["status"] == "not_compliant"
 
 
 def test_the_number_of_waiting_notifications_is_limited(site: Site) -> None:
     for number in range(1, 13):
         site.check(GOOD, BAD, number)
-    assert site.files == sorted([*(f"{number}.json" for number in range(3, 13)), "command"])
+    assert site.files == sorted([*(f"{number}.json" for number in range(3, 13)), "command", "last-number"])
 
 
 def test_without_the_setting_no_file_is_kept_and_no_unit_started(site: Site) -> None:
@@ -191,7 +201,7 @@ def test_without_the_setting_no_file_is_kept_and_no_unit_started(site: Site) -> 
 def test_a_failure_of_systemd_is_reported_in_one_line(site: Site) -> None:
     site.code = 5
     assert site.check(None, BAD) == ["cannot notify the site: cannot run systemctl start: Unit not found."]
-    assert site.files == ["1.json", "command"]
+    assert site.files == ["1.json", "command", "last-number"]
 
 
 def test_a_directory_that_cannot_be_written_is_reported_in_one_line(site: Site) -> None:
