@@ -298,7 +298,7 @@ def _workload(kind: str, item: Json) -> RunningWorkload:
     security = objects.pod(item) if kind == "Pod" else objects.controller(kind, item)
     missing, users = (0, running_objects.users(item)) if kind == "Pod" else (_missing(item), {})
     network = running_objects.network_pod(kind, item)
-    return RunningWorkload(security, network, missing, running_objects.owner(item), users)
+    return RunningWorkload(security, network, missing, users)
 
 
 def _missing(item: Json) -> int:

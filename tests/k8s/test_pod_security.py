@@ -184,7 +184,7 @@ def test_the_pasted_commands_correct_each_controller(server: Node) -> None:
         ]
         today, tomorrow = (PodSecurityDefaults(level) for level in (PodSecurityLevel.PRIVILEGED, LEVELS[1]))
         found = rejections(items, [Namespace("pasted", {})], today, tomorrow, minor_of(server))
-        return {item.workload.kind: repair_of(item, None, "", {}) for item in found}
+        return {item.workload.kind: repair_of(item, None, {}) for item in found}
 
     repairs = predicted()
     assert repairs.keys() == {*CONTROLLERS.values()}

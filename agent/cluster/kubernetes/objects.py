@@ -131,6 +131,8 @@ class Workload(NamedTuple):
     """Of the template: of a pod the one that it was created from; empty if it is not known."""
     account: str
     automounts: bool | None
+    owner: str
+    """What would undo a change of it, such as "Helm release shop/web"; empty if nothing is known."""
     template: Mapping[str, Json]
     """The metadata and the spec, with the fields that decide on Pod Security."""
     containers: tuple[Container, ...]
@@ -196,6 +198,8 @@ _ANNOTATIONS = ("apparmor.security.beta.kubernetes.io", "seccomp.security.alpha.
 _REVISION_LABELS = {"DaemonSet": "pod-template-generation", "StatefulSet": "controller-revision-hash"}
 """The label of a pod with the revision of its controller's template, by the kind of the controller."""
 
+_OBJECT_SET = "objectset.rio.cattle.io/owner"
+
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 """The prefix of the user name of a ServiceAccount, before its namespace and name."""
 
@@ -224,6 +228,11 @@ def as_string(value: Json) -> str:
 
 def _texts(value: Json) -> frozenset[str]:
     return frozenset(filter(None, map(as_string, as_list(value))))
+
+
+def string_values(value: Json) -> dict[str, str]:
+    """Return the strings of a JSON object by their keys."""
+    return {key: text for key, text in as_mapping(value).items() if isinstance(text, str)}
 
 
 def rule_texts(value: Json) -> frozenset[str]:
@@ -355,6 +364,23 @@ def controller_of(item: Json) -> str:
     return f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else ""
 
 
+def owner_of(item: Json) -> str:
+    """Return what would undo a change of an object; empty if nothing is known."""
+    labels, annotations = (string_values(at(item, "metadata").get(key)) for key in ("labels", "annotations"))
+    argo = annotations.get("argocd.argoproj.io/tracking-id", "").partition(":")[0]
+    argo = argo or labels.get("argocd.argoproj.io/instance", "")
+    if argo:
+        return f"Argo CD Application {argo}"
+    rows = (
+        ("Flux HelmRelease", labels, "helm.toolkit.fluxcd.io/namespace", "helm.toolkit.fluxcd.io/name"),
+        ("Flux Kustomization", labels, "kustomize.toolkit.fluxcd.io/namespace", "kustomize.toolkit.fluxcd.io/name"),
+        ("Helm release", annotations, "meta.helm.sh/release-namespace", "meta.helm.sh/release-name"),
+        ("K3s Addon", annotations, f"{_OBJECT_SET}-namespace", f"{_OBJECT_SET}-name"),
+    )
+    found = (f"{kind} {keys.get(space, '')}/{keys[name]}" for kind, keys, space, name in rows if name in keys)
+    return next(found, "")
+
+
 def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revision: str) -> Workload:
     own, name = identity(item)
     spec = at(template, "spec")
@@ -372,6 +398,7 @@ def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revisi
         revision=revision,
         account=as_string(spec.get("serviceAccountName")) or "default",
         automounts=_flag(spec.get("automountServiceAccountToken")),
+        owner=owner_of(item),
         template=_security_fields(template),
         labels=at(template, "metadata", "labels"),
         projects_token=any("serviceAccountToken" in source for source in sources),

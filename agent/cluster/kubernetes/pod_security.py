@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, Union
 
@@ -191,7 +191,9 @@ class Violation(NamedTuple):
     found: str
     expected: str
     fix: tuple[tuple[Step, ...], Json] | None
-    """Where to set which value, None to remove it; no fix if the field asks for what the standard never admits."""
+    """Where to set which value, None to remove it; no fix if no value is right for all pods."""
+    asks: bool = False
+    """Whether only a person knows if the pods do without what the fix removes."""
 
     @property
     def text(self) -> str:
@@ -258,7 +260,8 @@ def violations(
 def merged_fix(template: Mapping[str, Json], found: Iterable[Violation]) -> Mapping[str, Json] | None:
     """Return the strategic merge patch of a template that corrects all violations; None if there is none.
 
-    There is none for a container that the template does not have: a webhook adds it to pods.
+    There is none for a container that the template does not have: a webhook adds it to pods. That of a violation that
+    asks may only be applied if the pods do without.
     """
     spec, metadata = (as_mapping(template.get(key)) for key in ("spec", "metadata"))
     names = {(kind, str(item.get("name"))) for kind in _CONTAINERS for item in map(as_mapping, as_list(spec.get(kind)))}
@@ -269,13 +272,13 @@ def merged_fix(template: Mapping[str, Json], found: Iterable[Violation]) -> Mapp
         at, value = violation.fix
         node = tree
         for step in at[:-1]:
-            if not isinstance(step, str) and step not in names:
+            if not isinstance(step, str) and step[0] in _CONTAINERS and step not in names:
                 return None
             node = node.setdefault(step, {})
         node[at[-1]] = value
-        if violation.rule.startswith("seccompProfile"):
-            # The API server rejects a field that differs from the annotation, which has no other effect.
-            legacy = (key for key in as_mapping(metadata.get("annotations")) if _SECCOMP in key)
+        # The API server rejects a field that differs from the annotation, which has no other effect.
+        legacy = [key for key in as_mapping(metadata.get("annotations")) if _SECCOMP in key]
+        if legacy and violation.rule.startswith("seccompProfile"):
             tree.setdefault("metadata", {}).setdefault("annotations", {}).update(dict.fromkeys(legacy))
     return _patch(tree)
 
@@ -284,9 +287,9 @@ def _patch(tree: Mapping[Step, Json]) -> dict[str, Json]:
     patch: dict[str, Json] = {}
     for step, value in tree.items():
         below = _patch(value) if isinstance(value, dict) else value
-        if isinstance(step, str) and below != {}:
+        if isinstance(step, str):
             patch[step] = below
-        elif not isinstance(step, str):
+        else:
             patch.setdefault(step[0], []).append({"name": step[1], **below})
     return patch
 
@@ -341,7 +344,10 @@ def _in_spec(
                 found += own
                 if "required" in rule.conditions and not own and not of_pod:
                     without.append(at)
-        yield from (_violation(rule, at, value) for at, value in found if not rule.accepts(value))
+        rest: dict[tuple[Step, ...], list[Json]] = {}
+        for place, value in found:
+            rest.setdefault(place, []).extend([value] if rule.accepts(value) else [])
+        yield from (_violation(rule, at, value, rest=rest[at]) for at, value in found if not rule.accepts(value))
         if without and rule.where == "both":
             names = ", ".join(name for _, name in without)
             yield _violation(rule, ("spec", *path), None, f"unset in {names}")
@@ -367,7 +373,16 @@ def _values(item: Json, path: tuple[str, ...], at: tuple[Step, ...]) -> list[tup
     return [((*at, *path), item)]
 
 
-def _violation(rule: _Rule, at: tuple[Step, ...], value: Json, missing: str = "unset") -> Violation:
+def _violation(
+    rule: _Rule, at: tuple[Step, ...], value: Json, missing: str = "unset", rest: Sequence[Json] = ()
+) -> Violation:
+    """Return a violation; `rest` are the items of a list that the rule allows."""
     texts = (step if isinstance(step, str) else f"{step[0]}[{step[1]}]".replace("[]", "") for step in at)
     found = missing if value is None else value if isinstance(value, str) else json.dumps(value)
-    return Violation(rule.id, ".".join(texts), found, rule.expected, (at, json.loads(rule.fix)) if rule.fix else None)
+    field, asks = ".".join(texts), rule.fix.startswith("?")
+    if not rule.fix:
+        return Violation(rule.id, field, found, rule.expected, None)
+    fix, last = json.loads(rule.fix.removeprefix("?")), at[-1]
+    if fix == [] and not isinstance(last, str):
+        at, fix = (*at[:-1], last[0]), [*rest]
+    return Violation(rule.id, field, found, rule.expected, (at, fix), asks)

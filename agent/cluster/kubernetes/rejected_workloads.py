@@ -61,7 +61,8 @@ class RejectedWorkload(NamedTuple):
     @property
     def fix(self) -> Mapping[str, Json] | None:
         """A strategic merge patch of the template; None if only another standard admits the pods."""
-        return merged_fix(self.workload.template, self.violations)
+        asks = any(violation.asks for violation in self.violations)
+        return None if asks else merged_fix(self.workload.template, self.violations)
 
 
 def judged_workloads(workloads: Iterable[Workload]) -> list[JudgedWorkload]:

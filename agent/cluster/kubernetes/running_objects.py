@@ -17,6 +17,7 @@ from agent.cluster.kubernetes.objects import (
     controller_of,
     has_ended,
     identity,
+    string_values,
     template_of,
 )
 from agent.cluster.kubernetes.queries import CONTROLLERS
@@ -198,8 +199,6 @@ class RunningWorkload(NamedTuple):
     network: NetworkPod
     missing: int = 0
     """Pods that a controller has not created."""
-    owner: str = ""
-    """What would undo a change of it, such as "Helm release shop/web"."""
     users: Mapping[str, int] = {}
     """The users of the running containers by the name of the container, if the kubelet reports them."""
 
@@ -249,7 +248,6 @@ _LONGEST_TEXT = 65_536
 _DEEPEST = 40
 """Levels of an object that names Services."""
 _SCHEME_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-_OBJECT_SET = "objectset.rio.cattle.io/owner"
 _SCRAPE, _SCRAPE_PORT = "prometheus.io/scrape", "prometheus.io/port"
 
 
@@ -264,7 +262,7 @@ def network_pod(kind: str, item: Json) -> NetworkPod:
         namespace=namespace,
         kind=kind,
         name=name,
-        labels=_texts(metadata.get("labels")),
+        labels=string_values(metadata.get("labels")),
         controller=controller_of(item),
         node=as_string(spec.get("nodeName")),
         addresses=tuple(filter(None, addresses)) or _one(status.get("podIP")),
@@ -322,7 +320,7 @@ def _hosts(texts: Iterable[str], field: str) -> Iterator[Mention]:
 def config_map(item: Json) -> Mentions:
     """Return the hosts that a ConfigMap names."""
     namespace, name = identity(item)
-    texts = [f"{key}={value}" for key, value in _texts(as_mapping(item).get("data")).items()]
+    texts = [f"{key}={value}" for key, value in string_values(as_mapping(item).get("data")).items()]
     hosts = tuple(dict.fromkeys(_hosts(texts, f"ConfigMap {name}")))
     return Mentions(ObjectName(namespace, "ConfigMap", name), hosts)
 
@@ -342,8 +340,8 @@ def service(item: Json) -> Service:
     return Service(
         *identity(item),
         type=as_string(spec.get("type")) or "ClusterIP",
-        selector=_texts(spec.get("selector")),
-        labels=_texts(metadata.get("labels")),
+        selector=string_values(spec.get("selector")),
+        labels=string_values(metadata.get("labels")),
         addresses=_strings(spec.get("clusterIPs")) or _one(spec.get("clusterIP")),
         ports=tuple(
             ServicePort(
@@ -441,23 +439,6 @@ def network_node(item: Json) -> NetworkNode:
     )
 
 
-def owner(item: Json) -> str:
-    """Return what would undo a change of an object; empty if nothing is known."""
-    labels, annotations = (_texts(at(item, "metadata").get(key)) for key in ("labels", "annotations"))
-    argo = annotations.get("argocd.argoproj.io/tracking-id", "").partition(":")[0]
-    argo = argo or labels.get("argocd.argoproj.io/instance", "")
-    if argo:
-        return f"Argo CD Application {argo}"
-    rows = (
-        ("Flux HelmRelease", labels, "helm.toolkit.fluxcd.io/namespace", "helm.toolkit.fluxcd.io/name"),
-        ("Flux Kustomization", labels, "kustomize.toolkit.fluxcd.io/namespace", "kustomize.toolkit.fluxcd.io/name"),
-        ("Helm release", annotations, "meta.helm.sh/release-namespace", "meta.helm.sh/release-name"),
-        ("K3s Addon", annotations, f"{_OBJECT_SET}-namespace", f"{_OBJECT_SET}-name"),
-    )
-    found = (f"{kind} {keys.get(space, '')}/{keys[name]}" for kind, keys, space, name in rows if name in keys)
-    return next(found, "")
-
-
 def users(item: Json) -> dict[str, int]:
     """Return the user of each running container of a pod by its name, from Kubernetes 1.33 on."""
     status = at(item, "status")
@@ -466,10 +447,6 @@ def users(item: Json) -> dict[str, int]:
         (as_string(as_mapping(one).get("name")), at(one, "user", "linux").get("uid")) for own in lists for one in own
     )
     return {name: number for name, number in found if isinstance(number, int)}
-
-
-def _texts(value: Json) -> dict[str, str]:
-    return {key: text for key, text in as_mapping(value).items() if isinstance(text, str)}
 
 
 def _strings(value: Json) -> tuple[str, ...]:
@@ -485,7 +462,7 @@ def _number(value: Json) -> int:
 
 
 def _scrape_port(metadata: Mapping[str, Json]) -> int | None:
-    annotations = _texts(metadata.get("annotations"))
+    annotations = string_values(metadata.get("annotations"))
     if annotations.get(_SCRAPE, "").lower() != "true":
         return None
     port = annotations.get(_SCRAPE_PORT, "")

@@ -130,7 +130,7 @@ def evaluate(inputs: Inputs) -> Impact:
         breaks, key=lambda entry: (order.index(entry.when), not entry.is_certain, entry.topic, entry.object)
     )
     accepted = {entry.object: entry for entry in inputs.settings.accepted_breaks}
-    owners = {ObjectName(pod.namespace, pod.kind, pod.name): owner for _, pod, _, owner, _ in running.workloads}
+    owners = {ObjectName(own.namespace, own.kind, own.name): own.owner for own, *_ in running.workloads}
     known = (replace(entry, owner=owners.get(entry.object, "")) for entry in ordered)
     found = tuple(_accepting(entry, accepted.get(str(entry.object)), inputs.day) for entry in known)
     unused = accepted.keys() - {str(entry.object) for entry in ordered}

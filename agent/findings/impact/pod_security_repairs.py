@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.repair import Answer, Decide, Patch, Repair, Run, Set
 from agent.base.value import Value
@@ -13,28 +13,41 @@ from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, mer
 from agent.harden.settings.schema import STAGES_UNTIL, PodSecurityStage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.base.model import Location
     from agent.base.repair import Step
-    from agent.cluster.kubernetes.objects import Json
+    from agent.cluster.kubernetes.objects import Json, Workload
     from agent.cluster.kubernetes.pod_security import Violation
     from agent.cluster.kubernetes.rejected_workloads import RejectedWorkload
     from agent.harden.settings.schema import Settings
 
 _USER = "Do the images of {} run as another user than root?"
 _ADDRESS = "Does {} answer its probes and hooks at the address of the pod?"
-_QUESTIONS = {"runAsNonRoot": _USER, "capabilities_restricted": _USER, "hostProbesAndHostLifecycle": _ADDRESS}
+_REQUIRED = "Does {} require {}?"
+_QUESTIONS = {
+    "runAsNonRoot": _USER,
+    "runAsUser": _USER,
+    "capabilities_restricted": _USER,
+    "hostProbesAndHostLifecycle": _ADDRESS,
+}
 """By rule, what has to be known before its fix: it can stop an image. The other fixes cannot."""
 _CONSEQUENCES = {
     _USER: (
         "they start with these fields; a user that the image has by name also needs its number as runAsUser",
-        "with these fields they do not start, so their namespace needs a level below restricted",
+        "with these fields they do not start",
     ),
     _ADDRESS: ("the kubelet then asks that address", "the container would be restarted"),
 }
 _PATHS = {"CronJob": "spec.jobTemplate.spec.template", "Job": "", "Pod": ""}
 """Where the template of a kind is, by default spec.template; empty if it cannot change."""
+
+
+class Otherwise(NamedTuple):
+    """What to do about pods that need what a standard forbids."""
+
+    consequence: str
+    step: Step
 
 
 class Stage(Value):
@@ -61,67 +74,91 @@ def stage_level(found: Iterable[RejectedWorkload]) -> PodSecurityStage:
     return PodSecurityStage.BASELINE if levels <= {PodSecurityLevel.BASELINE} else PodSecurityStage.WARN
 
 
-def repair_of(found: RejectedWorkload, stage: Stage | None, owner: str, users: Mapping[str, int]) -> Repair:
+def repair_of(found: RejectedWorkload, stage: Stage | None, users: Mapping[str, int]) -> Repair:
     """Return the steps, of which none stops a container.
 
-    `stage` is None if the level is in effect already. `owner` would undo a patch. `users` are those of the running
-    containers, by name.
+    `stage` is None if the level is in effect already. `users` are those of the running containers, by name.
     """
     namespace = found.workload.namespace
     name = shlex.quote(namespace)
     undo = f"kubectl label namespace {name} {ENFORCE}-" if stage else ""
     label = Run(f"kubectl label --overwrite namespace {name} {ENFORCE}={found.label}", undo)
-    fix = found.fix
-    corrections = () if fix is None else _corrections(found, fix, label, owner, users)
+    otherwise = Otherwise("their namespace needs a level that admits them", label)
+    steps = () if found.fix is None else corrections(found.title, found.workload, found.violations, otherwise, users)
     if stage is None:
-        return Repair((label, *corrections))
-    if fix is None:
+        return Repair((label, *steps))
+    if found.fix is None:
         names = ", ".join(dict.fromkeys((*stage.settings.exempt_namespaces, namespace)))
         exempt = Set("pod-security.exempt-namespaces", f"[{names}]", stage.location)
         return Repair((label,), alternative=Repair((exempt,)))
-    return Repair((*stage.steps, *corrections), alternative=Repair((label,)))
+    return Repair((*stage.steps, *steps), alternative=Repair((label,)))
 
 
-def _corrections(
-    found: RejectedWorkload, fix: Json, label: Run, owner: str, users: Mapping[str, int]
+def corrections(
+    title: str, workload: Workload, found: Sequence[Violation], otherwise: Otherwise, users: Mapping[str, int]
 ) -> Iterator[Step]:
-    """Yield the steps that make the pods compliant; `fix` has all fields."""
-    workload, title = found.workload, found.title
+    """Yield the steps that correct what a workload violates; none if there is no fix for all of it.
+
+    `title` is the object that a person edits, and `workload` a controller, or a pod without one that is listed.
+    """
     kind, _, name = workload.controller.partition(" ")
     if (workload.kind, kind) == ("ReplicaSet", "Deployment"):
         words = ("kubectl", "rollout", "status", f"deployment/{name}", "--namespace", workload.namespace)
         yield Run(" ".join(map(shlex.quote, words)))
         return
     path = _PATHS.get(workload.kind, "spec.template")
-    if not path:
-        yield from _of_pods(found, fix, label)
-        return
     numbers = _known_users(workload.template, users)
-    asked: dict[str, list[Violation]] = {}
-    for violation in found.violations:
-        question = _QUESTIONS.get(violation.rule, "")
-        asked.setdefault("" if question == _USER and numbers is not None else question, []).append(violation)
+    asked = _by_question(found, is_user_known=numbers is not None)
+    fixes = {question: merged_fix(workload.template, violations) for question, violations in asked.items()}
+    if None in fixes.values():
+        return
+    if not path:
+        yield from _of_pods(title, workload, merged_fix(workload.template, found) or {}, otherwise)
+        return
+    owner = workload.owner or (workload.title if workload.controller else "")
     for question, violations in sorted(asked.items()):
-        fields = dict(_fields(merged_fix(workload.template, violations) or {}, path))
+        fields = dict(_fields(fixes[question] or {}, path))
         if not question and any(violation.rule == "runAsNonRoot" for violation in violations):
             # The kubelet cannot verify a user that the image has by name.
             fields.update({f"{path}.{key}": number for key, number in (numbers or {}).items()})
         patch = Patch(title, tuple(fields.items()), owner)
         if not question:
             yield patch
-            continue
-        yes, no = _CONSEQUENCES[question]
-        yield Decide(question.format(title), (Answer("Yes", yes, (patch,)), Answer("No", no, (label,))))
+        elif question == _REQUIRED:
+            needed = " and ".join(dict.fromkeys(_needed(violation) for violation in violations if violation.asks))
+            keeps = Answer("Yes", otherwise.consequence, (otherwise.step,))
+            yield Decide(question.format(title, needed), (keeps, Answer("No", "its pods start without", (patch,))))
+        else:
+            yes, no = _CONSEQUENCES[question]
+            keeps = Answer("No", f"{no}, so {otherwise.consequence}", (otherwise.step,))
+            yield Decide(question.format(title), (Answer("Yes", yes, (patch,)), keeps))
 
 
-def _of_pods(found: RejectedWorkload, fix: Json, label: Run) -> Iterator[Step]:
+def _by_question(found: Iterable[Violation], *, is_user_known: bool) -> dict[str, list[Violation]]:
+    """Return the violations by what has to be known before their fixes; empty if nothing has."""
+    asked: dict[str, list[Violation]] = {}
+    for violation in found:
+        is_other = violation.asks and violation.rule != "runAsUser"
+        question = _REQUIRED if is_other else _QUESTIONS.get(violation.rule, "")
+        asked.setdefault("" if question == _USER and is_user_known else question, []).append(violation)
+    if _REQUIRED in asked:
+        # The API server rejects allowPrivilegeEscalation: false in a privileged container.
+        asked[_REQUIRED] += asked.pop("", [])
+    return asked
+
+
+def _needed(violation: Violation) -> str:
+    field = violation.field.removeprefix("spec.")
+    return f"{violation.found} in {field}" if field.endswith((".add", "]")) else field
+
+
+def _of_pods(title: str, workload: Workload, fix: Json, otherwise: Otherwise) -> Iterator[Step]:
     """Yield the steps for pods whose template cannot change.
 
     None deletes what an operator owns or what has a volume of its own: that can be deleted with it.
     """
-    workload, title = found.workload, found.title
     fields = tuple(_fields(fix, ""))
-    keeps = Answer("No", "their namespace keeps a level below restricted", (label,))
+    keeps = Answer("No", otherwise.consequence, (otherwise.step,))
     if workload.controller:
         sets = Answer("Yes", "its operator creates the pods again", (Patch(f"pods of {title}", fields),))
         yield Decide(f"Does {title} have settings for these fields of its pods?", (sets, keeps))
@@ -153,7 +190,7 @@ def _fields(patch: Json, path: str) -> Iterator[tuple[str, str]]:
         is_name = "." in key or "/" in key
         below = f"{path}[{key}]" if is_name else ".".join(filter(None, (path, key)))
         items = [as_mapping(item) for item in as_list(value)]
-        if isinstance(value, dict):
+        if value and isinstance(value, dict):
             yield from _fields(value, below)
         elif items and all("name" in item for item in items):
             for item in items:

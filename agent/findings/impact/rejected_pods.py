@@ -49,11 +49,11 @@ def pod_security_breaks(running: Running, cluster: PodNetwork, levels: Levels, s
     is_known = tomorrow.level is not None or tomorrow.is_disabled
     coming = rejections(workloads, namespaces, today, tomorrow, minor) if is_known else []
     stage = replace(stage, level=stage_level(coming))
-    owners, users = _owners_and_users(running, cluster)
+    users = _users(running, cluster)
     rejected = {_name(found): found for found in (*coming, *in_effect)}
     new = frozenset(map(id, coming))
     repairs = {
-        name: repair_of(found, stage if id(found) in new else None, owners.get(name, ""), users.get(name, {}))
+        name: repair_of(found, stage if id(found) in new else None, users.get(name, {}))
         for name, found in rejected.items()
     }
     suspects = rejected if today.level is None else {_name(found): found for found in in_effect}
@@ -84,7 +84,7 @@ def _broken_now(
 ) -> Iterator[Break]:
     """Yield the controllers that have fewer pods than wanted because of Pod Security."""
     messages = {event.object: event.message for event in running.objects.get("events", ())}
-    for _, network, missing, *_ in running.workloads:
+    for _, network, missing, _ in running.workloads:
         title = cluster.title(network)
         own = title._replace(kind=network.kind, name=network.name)
         rejected = messages.get(own, "").partition(_REJECTED)[2][:_LONGEST]
@@ -104,23 +104,16 @@ def _name(found: RejectedWorkload) -> ObjectName:
     return ObjectName(found.workload.namespace, kind, path.partition("/")[2])
 
 
-def _owners_and_users(
-    running: Running, cluster: PodNetwork
-) -> tuple[dict[ObjectName, str], dict[ObjectName, dict[str, int]]]:
-    """Return what would undo a change of each workload, and the users of its running containers."""
-    owners: dict[ObjectName, str] = {}
+def _users(running: Running, cluster: PodNetwork) -> dict[ObjectName, dict[str, int]]:
+    """Return the users of the running containers of each workload."""
     users: dict[ObjectName, dict[str, int]] = {}
-    for security, network, _, owner, running_as in running.workloads:
+    for _, network, _, running_as in running.workloads:
         title = cluster.title(network)
-        name = ObjectName(network.namespace, network.kind, network.name)
-        if name == title:
-            creator = security.title if security.controller else ""
-            owners[name] = owner or creator
         for container, user in running_as.items():
             # Pods of one workload can have different images during a rollout.
             users.setdefault(title, {}).setdefault(container, user)
             users[title][container] = min(user, users[title][container])
-    return owners, users
+    return users
 
 
 def _reasons(found: RejectedWorkload) -> tuple[Reason, ...]:

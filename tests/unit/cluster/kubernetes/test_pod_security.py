@@ -106,10 +106,10 @@ def test_recorded_answers_of_api_servers_are_predicted(version: str, minor: int)
 def test_a_violation_names_the_field_and_both_values() -> None:
     found = violations(template({**STRICT, "capabilities": {"drop": ["all"], "add": ["SYS_TIME"]}}), RESTRICTED, NEWEST)
     path = "spec.containers[a].securityContext.capabilities"
-    fix = ("spec", ("containers", "a"), "securityContext", "capabilities", "drop"), ["ALL"]
+    at = ("spec", ("containers", "a"), "securityContext", "capabilities")
     assert found == (
-        Violation("capabilities_restricted", f"{path}.drop", '["all"]', '["ALL"]', fix),
-        Violation("capabilities_restricted", f"{path}.add", "SYS_TIME", "NET_BIND_SERVICE", None),
+        Violation("capabilities_restricted", f"{path}.drop", '["all"]', '["ALL"]', ((*at, "drop"), ["ALL"])),
+        Violation("capabilities_restricted", f"{path}.add", "SYS_TIME", "NET_BIND_SERVICE", ((*at, "add"), []), asks=True),
     )
 
 
@@ -134,11 +134,22 @@ def test_the_patch_of_a_bare_pod_has_each_container_once() -> None:
 
 
 @pytest.mark.parametrize("field", ["hostNetwork", "hostPID", "hostIPC"])
-def test_a_pod_that_asks_for_a_namespace_of_the_host_has_no_patch(field: str) -> None:
+def test_only_a_person_knows_whether_a_pod_does_without_a_namespace_of_the_host(field: str) -> None:
     pod = template(STRICT, **{field: True})
     (found,) = violations(pod, BASELINE, NEWEST)
-    assert (found.field, found.found, found.expected, found.fix) == (f"spec.{field}", "true", "false", None)
-    assert merged_fix(pod, (found,)) is None
+    assert (found.field, found.found, found.expected, found.asks) == (f"spec.{field}", "true", "false", True)
+    assert merged_fix(pod, (found,)) == {"spec": {field: None}}
+
+
+def test_a_patch_keeps_allowed_capabilities_and_replaces_a_directory_of_the_host() -> None:
+    pod = template({**STRICT, "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "SYS_TIME", "KILL", "BPF"]}})
+    pod["spec"]["volumes"] = [{"name": "data", "hostPath": {"path": "/srv"}}, {"name": "cache", "emptyDir": {}}]
+    assert merged_fix(pod, violations(pod, BASELINE, 21)) == {
+        "spec": {
+            "containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["CHOWN", "KILL"]}}}],
+            "volumes": [{"name": "data", "hostPath": None, "emptyDir": {}}],
+        }
+    }
 
 
 def test_a_patch_removes_annotations_and_hosts_of_probes() -> None:
