@@ -12,7 +12,7 @@ from agent.base.value import replace
 from agent.findings.impact import ACCEPTED
 from agent.reports import repair_texts, write
 from agent.reports.formats import SettingsFormat, Verbosity
-from agent.reports.repair_texts import patch_command
+from agent.reports.repair_texts import command
 from agent.reports.text import printable
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _commands(entry: Break) -> Iterator[str]:
     import json
     from shlex import quote
 
-    yield from filter(None, (patch_command(step) for step in entry.repair.steps if isinstance(step, Patch)))
+    yield from filter(None, (command(step) for step in entry.repair.steps if isinstance(step, Patch)))
     yield from (f"echo {quote(json.dumps(rule.policy))} | kubectl create -f -" for rule in entry.allow)
 
 

@@ -60,6 +60,8 @@ class Caller(Value):
         """Return a step as a command line to paste; empty if it is none."""
         if isinstance(step, RunVerb):
             return self._own(step)
+        if isinstance(step, Patch):
+            return _of_patch(step)
         return self._other(step) if isinstance(step, Run) else ""
 
     def _own(self, step: RunVerb) -> str:
@@ -184,7 +186,7 @@ def described(step: base.Step) -> Step:
     return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
 
 
-def patch_command(patch: Patch) -> str:
+def _of_patch(patch: Patch) -> str:
     """Return the command that patches a workload; empty for other objects."""
     import json
     import re
@@ -192,6 +194,8 @@ def patch_command(patch: Patch) -> str:
 
     kind, _, path = patch.target.partition(" ")
     namespace, _, name = path.partition("/")
+    if " " in path or not name:
+        return ""
     body: dict[str, Any] = {}
     for field, value in patch.fields:
         node = body
@@ -208,8 +212,6 @@ def patch_command(patch: Patch) -> str:
                 found = [item for item in items if item["name"] == inner] or [{"name": inner}]
                 items += found if found[0] not in items else []
                 node = found[0]
-    if not (name and field.startswith("spec.")):
-        return ""
     words = ("kubectl", "patch", kind.lower(), name, "--namespace", namespace, "--patch", json.dumps(body))
     return " ".join(map(quote, words))
 

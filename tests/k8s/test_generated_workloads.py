@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -124,6 +125,7 @@ class Made(NamedTuple):
             selector = labels if self.kind == "ReplicationController" else selector
             own: Json = {"paused": True} if self.kind == "Deployment" and number else {}
             own = ON_DELETE if self.kind == "StatefulSet" else own
+            own = {**own, "strategy": {"type": "Recreate"}} if self.kind == "Deployment" else own
             more["spec"] = {"template": pod, "selector": selector, **own}
         return {**in_cluster(self.kind, self.name, GROUPS[self.kind]), **more}
 
@@ -199,8 +201,14 @@ def create(node: Node, made: list[Made]) -> None:
             body = {"spec": {"ephemeralContainers": item.debug}}
             answer = node.client.request("PATCH", PORT, path, headers=headers, body=body)
             assert answer.status == 200, answer.text
-    edited = [item for item in made if item.kind in EDITED]
-    node.apply(*(item.object(1) for item in edited))
+    edited = [item for item in made if len(item.templates) > 1]
+    if edited:
+        node.apply(*(item.object(1) for item in edited))
+    wait_for_controllers(node)
+
+
+def wait_for_controllers(node: Node) -> None:
+    """Wait until the controllers have seen all edits."""
 
     def are_observed() -> bool:
         found = node.get(",".join(EDITED), f"--namespace={NAME}")["items"]
@@ -239,3 +247,47 @@ def test_a_control_lists_a_workload_exactly_if_one_of_its_pods_breaks_the_rule(n
                 different.append((control, listed.get(title), title, item.templates))
     node.kubectl("delete", ",".join(GROUPS), "--all", f"--namespace={NAME}")
     assert different == []
+
+
+FOLLOWED = 30
+"""Workloads whose corrections are carried out."""
+
+
+def patches(steps: list[Json]) -> Iterator[Json]:
+    """Yield the patches with a command, also those that follow an answer."""
+    for step in steps:
+        if step["kind"] == "patch" and step["command"]:
+            yield step
+        for answer in step.get("answers", []):
+            yield from patches(answer["steps"])
+
+
+def test_the_patches_of_a_control_correct_each_controller(node: Node) -> None:
+    """The API server accepts each one, and afterwards the control does not list the controller."""
+    made = [item._replace(templates=item.templates[:1]) for item in generated(node, SEED - 1)[:FOLLOWED]]
+    create(node, made)
+    listed: set[tuple[str, str]] = set()
+    patched: set[tuple[str, str]] = set()
+    labels = ",".join(item.name for item in made if item.kind != "Pod")
+    for _ in range(4):
+        reports = assessed(node, "-v", "--benchmark", "1.11"), assessed(node, "-v")
+        verdicts = {item["id"]: item for report in reports for item in report.json["verdicts"]}
+        failed = {name: verdicts[name] for name in (*TEXTS, *OTHERS) if verdicts[name]["status"] == "FAIL"}
+        listed = {
+            (name, seen["observation"].partition(": ")[0])
+            for name, found in failed.items()
+            for seen in found["evidence"]
+        }
+        for name, found in failed.items():
+            for patch in patches(found["repair"]["steps"]):
+                assert (name, patch["target"]) not in patched, patch["command"]
+                patched.add((name, patch["target"]))
+                done = node.try_kubectl(*shlex.split(patch["command"])[1:])
+                assert done.returncode == 0, (patch["command"], done.stderr)
+        wait_for_controllers(node)
+        # As a rollout does, which needs a kubelet.
+        words = ("--force", "--grace-period=0", f"--namespace={NAME}", f"--selector=app in ({labels})")
+        node.kubectl("delete", "pods", *words)
+    node.kubectl("delete", ",".join(GROUPS), "--all", f"--namespace={NAME}")
+    assert patched.isdisjoint(listed)
+    assert len({name for name, _ in patched}) > 4

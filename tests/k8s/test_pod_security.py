@@ -22,7 +22,7 @@ from agent.cluster.kubernetes.queries import CONTROLLERS
 from agent.cluster.kubernetes.rejected_workloads import rejections
 from agent.cluster.reader import parsed_object
 from agent.findings.impact.pod_security_repairs import repair_of
-from agent.reports.repair_texts import patch_command
+from agent.reports.repair_texts import command
 from tests.generated_pods import IMAGE, pods
 from tests.k8s.client import Response
 from tests.k8s.node import Node
@@ -192,7 +192,7 @@ def test_the_pasted_commands_correct_each_controller(server: Node) -> None:
         answered = [item for step in repair.steps if isinstance(step, Decide) for item in step.answers[0].steps]
         patches = [step for step in (*repair.steps, *answered) if isinstance(step, Patch)]
         for patch in patches if kind != "Job" else ():
-            server.kubectl(*shlex.split(patch_command(patch))[1:])
+            server.kubectl(*shlex.split(command(patch))[1:])
     assert predicted().keys() == {"Job"}
     templates = [server.get("deployments", "--namespace=pasted")["items"][0]["spec"]["template"]]
     path = namespace(server, "pasted-restricted", "restricted")

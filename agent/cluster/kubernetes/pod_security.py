@@ -82,7 +82,7 @@ def broken_container(control: str = "") -> Json:
 
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
-_VERSION = "pod-security.kubernetes.io/enforce-version"
+ENFORCE_VERSION = "pod-security.kubernetes.io/enforce-version"
 FIRST_COMPLETE = 22
 """The minor version from which the standard `restricted` requires that a container drops all capabilities."""
 
@@ -148,7 +148,7 @@ def standard_of(namespace: Namespace, defaults: PodSecurityDefaults) -> Standard
         return Standard(PodSecurityLevel.PRIVILEGED)
     if namespace.name in defaults.exempt:
         return Standard(PodSecurityLevel.EXEMPT)
-    label, version = namespace.labels.get(ENFORCE), namespace.labels.get(_VERSION)
+    label, version = namespace.labels.get(ENFORCE), namespace.labels.get(ENFORCE_VERSION)
     # The API server enforces `restricted` for an unknown value, and the latest version for an invalid one.
     level = (
         defaults.level

@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.repair import Answer, Decide, Patch, Repair, Run, Set
+from agent.base.repair import Answer, Decide, Instruction, Patch, Repair, Run, Set
 from agent.base.value import Value
 from agent.cluster.kubernetes.objects import as_list, as_mapping
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, merged_fix
@@ -48,6 +48,10 @@ class Otherwise(NamedTuple):
 
     consequence: str
     step: Step
+
+    def answer(self, text: str, why: str = "") -> Answer:
+        """Return the answer to a question after which this is done."""
+        return Answer(text, f"{why}{self.consequence}", (self.step,))
 
 
 class Stage(Value):
@@ -97,7 +101,7 @@ def repair_of(found: RejectedWorkload, stage: Stage | None, users: Mapping[str, 
 def corrections(
     title: str, workload: Workload, found: Sequence[Violation], otherwise: Otherwise, users: Mapping[str, int]
 ) -> Iterator[Step]:
-    """Yield the steps that correct what a workload violates; none if there is no fix for all of it.
+    """Yield the steps that correct what a workload violates.
 
     `title` is the object that a person edits, and `workload` a controller, or a pod without one that is listed.
     """
@@ -111,6 +115,8 @@ def corrections(
     asked = _by_question(found, is_user_known=numbers is not None)
     fixes = {question: merged_fix(workload.template, violations) for question, violations in asked.items()}
     if None in fixes.values():
+        removed = Answer("No", "its pods start without", (Instruction(f"remove it from the manifest of {title}"),))
+        yield Decide(_REQUIRED.format(title, _needed(found)), (otherwise.answer("Yes"), removed))
         return
     if not path:
         yield from _of_pods(title, workload, merged_fix(workload.template, found) or {}, otherwise)
@@ -125,13 +131,11 @@ def corrections(
         if not question:
             yield patch
         elif question == _REQUIRED:
-            needed = " and ".join(dict.fromkeys(_needed(violation) for violation in violations if violation.asks))
-            keeps = Answer("Yes", otherwise.consequence, (otherwise.step,))
-            yield Decide(question.format(title, needed), (keeps, Answer("No", "its pods start without", (patch,))))
+            without = Answer("No", "its pods start without", (patch,))
+            yield Decide(question.format(title, _needed(violations)), (otherwise.answer("Yes"), without))
         else:
             yes, no = _CONSEQUENCES[question]
-            keeps = Answer("No", f"{no}, so {otherwise.consequence}", (otherwise.step,))
-            yield Decide(question.format(title), (Answer("Yes", yes, (patch,)), keeps))
+            yield Decide(question.format(title), (Answer("Yes", yes, (patch,)), otherwise.answer("No", f"{no}, so ")))
 
 
 def _by_question(found: Iterable[Violation], *, is_user_known: bool) -> dict[str, list[Violation]]:
@@ -147,9 +151,12 @@ def _by_question(found: Iterable[Violation], *, is_user_known: bool) -> dict[str
     return asked
 
 
-def _needed(violation: Violation) -> str:
-    field = violation.field.removeprefix("spec.")
-    return f"{violation.found} in {field}" if field.endswith((".add", "]")) else field
+def _needed(found: Sequence[Violation]) -> str:
+    """Return the fields that only a person can do without."""
+    asked = [violation for violation in found if violation.asks or violation.fix is None] or found
+    texts = ((violation.field.removeprefix("spec."), violation.found) for violation in asked)
+    named = (f"{value} in {field}" if field.endswith((".add", "]")) else field for field, value in texts)
+    return " and ".join(dict.fromkeys(named))
 
 
 def _of_pods(title: str, workload: Workload, fix: Json, otherwise: Otherwise) -> Iterator[Step]:
@@ -158,7 +165,7 @@ def _of_pods(title: str, workload: Workload, fix: Json, otherwise: Otherwise) ->
     None deletes what an operator owns or what has a volume of its own: that can be deleted with it.
     """
     fields = tuple(_fields(fix, ""))
-    keeps = Answer("No", otherwise.consequence, (otherwise.step,))
+    keeps = otherwise.answer("No")
     if workload.controller:
         sets = Answer("Yes", "its operator creates the pods again", (Patch(f"pods of {title}", fields),))
         yield Decide(f"Does {title} have settings for these fields of its pods?", (sets, keeps))

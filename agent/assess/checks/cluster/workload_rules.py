@@ -11,6 +11,7 @@ from agent.assess.checks.answer import NO_ANSWER, Answer, ControlStatus, Evidenc
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.access_answers import DISPUTED, RIGHTS, access
 from agent.assess.checks.cluster.rule import AssessedCluster, ClusterRule, Listed, fails_if_any, of_site
+from agent.assess.checks.cluster.workload_corrections import PRIVILEGED, Corrected, corrected, enforced
 from agent.base.errors import InputError
 from agent.base.repair import Instruction
 from agent.cluster.kubernetes import rbac
@@ -47,6 +48,7 @@ _WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
 _USER_NAMESPACES = "UserNamespacesPodSecurityStandards"
 """A feature gate of Kubernetes 1.29 to 1.34, with which pods in user namespaces may be root."""
 
+_CAPABILITIES = ("capabilities_restricted", PRIVILEGED)
 _HOST_PATH = "pods-host-path"
 _ALL = "ALL"
 _NET_RAW = "NET_RAW"
@@ -105,6 +107,7 @@ class Forbidden(NamedTuple):
     control: str
     words: str
     breach: Breach
+    correction: Corrected
 
 
 def _level(control: str) -> PodSecurityLevel:
@@ -112,38 +115,47 @@ def _level(control: str) -> PodSecurityLevel:
 
 
 def _forbidden(control: str, words: str, rule: str, field: str = "") -> Forbidden:
-    return Forbidden(control, words, _of_level(_level(control), rule, field=field))
+    level = _level(control)
+    return Forbidden(control, words, _of_level(level, rule, field=field), Corrected(level, (rule,), field))
 
 
 _ROWS = (
-    _forbidden("pods-privileged", "privileged: true", "privileged"),
+    _forbidden("pods-privileged", "privileged: true", PRIVILEGED),
     _forbidden("pods-host-pid", "hostPID: true", "hostNamespaces", "hostPID"),
     _forbidden("pods-host-ipc", "hostIPC: true", "hostNamespaces", "hostIPC"),
     _forbidden("pods-host-network", "hostNetwork: true", "hostNamespaces", "hostNetwork"),
-    _forbidden(
-        "pods-privilege-escalation", "a container without allowPrivilegeEscalation: false", "allowPrivilegeEscalation"
+    # The API server rejects allowPrivilegeEscalation: false in a privileged container.
+    Forbidden(
+        "pods-privilege-escalation",
+        "a container without allowPrivilegeEscalation: false",
+        _of_level(_RESTRICTED, "allowPrivilegeEscalation"),
+        Corrected(_RESTRICTED, ("allowPrivilegeEscalation", PRIVILEGED)),
     ),
     # The standard also rejects runAsUser: 1000 without runAsNonRoot, which is not root.
     Forbidden(
         "pods-root",
         "a container with runAsUser: 0, or with neither runAsNonRoot: true nor another runAsUser",
         _of_container("may run as root", _may_be_root),
+        Corrected(_RESTRICTED, ("runAsNonRoot", "runAsUser")),
     ),
     # The standard requires that ALL is dropped.
     Forbidden(
         "pods-net-raw",
         "a container that adds NET_RAW, or drops neither ALL nor NET_RAW",
         _of_container("keeps NET_RAW", _keeps_net_raw, on_linux=True),
+        Corrected(_RESTRICTED, _CAPABILITIES),
     ),
     Forbidden(
         "pods-added-capabilities",
         "a container that adds a capability other than NET_BIND_SERVICE, or is privileged",
         _also_if_privileged(_of_level(_RESTRICTED, "capabilities_restricted", field=".add")),
+        Corrected(_RESTRICTED, _CAPABILITIES, ".add"),
     ),
     Forbidden(
         "pods-assigned-capabilities",
         "a container that does not drop ALL capabilities, or is privileged",
         _also_if_privileged(_of_level(_RESTRICTED, "capabilities_restricted", field=".drop")),
+        Corrected(_RESTRICTED, _CAPABILITIES, ".drop"),
     ),
     _forbidden("pods-windows-host-process", "hostProcess: true", "windowsHostProcess"),
     _forbidden(_HOST_PATH, "a hostPath volume", "hostPathVolumes"),
@@ -208,13 +220,12 @@ def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
 
 
 def _forbids(name: str) -> ClusterRule:
-    (_, words, breach), level = FORBIDDEN[name], _level(name)
+    (_, words, breach, correction), level = FORBIDDEN[name], _level(name)
 
     def decide(of: AssessedCluster) -> Answer:
         found = observed(of, breach if name != _HOST_PATH else _with_volumes(of, breach))
         if of_site(found):
-            step = Instruction("correct these workloads, or waive the control with the reason why they require it")
-            return of.answer(ControlStatus.FAIL, found, Query.PODS, step, noun="workload")
+            return _broken(of, name, found, correction)
         return _admission(of, level, found, name)
 
     volumes = (Query.PERSISTENT_VOLUMES,) if name == _HOST_PATH else ()
@@ -228,6 +239,11 @@ def _forbids(name: str) -> ClusterRule:
             " standard is not known, or users or runtime classes are exempt"
         ),
     )
+
+
+def _broken(of: AssessedCluster, control: str, found: list[Listed], correction: Corrected) -> Answer:
+    steps = corrected(of, control, of_site(found), correction)
+    return of.answer(ControlStatus.FAIL, found, Query.PODS, *steps, noun="workload")
 
 
 def _with_volumes(of: AssessedCluster, breach: Breach) -> Breach:
@@ -335,7 +351,8 @@ def _admission(
     else:
         reason = "these namespaces have no workloads of the site yet, and nothing forbids it there"
     reason = "" if is_decided else reason
-    return of.answer(status, listed, Query.NAMESPACES, _enforced(level, defaults), noun="namespace", reason=reason)
+    steps = enforced(of, [namespaces[name] for name in names], level, defaults)
+    return of.answer(status, listed, Query.NAMESPACES, *steps, noun="namespace", reason=reason)
 
 
 def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Listed]) -> Answer:
@@ -358,15 +375,6 @@ def _shown_exemption(name: str, node: AssessedNode) -> str:
     """Return the command that prints the lines with a name in the admission configuration."""
     file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
     return f"sudo grep --line-number --word-regexp {quote(name)} {quote(file.value)}" if file else ""
-
-
-def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruction:
-    if defaults.is_disabled:
-        return Instruction(f"remove PodSecurity from `{DISABLED_PLUGINS_ARGUMENT}`, and restart K3s")
-    return Instruction(
-        f"label these namespaces with pod-security.kubernetes.io/enforce={level}, after removing them from the"
-        " exemptions of the API server's configuration; or waive the control with the reason"
-    )
 
 
 def _rejection(answer: Probe) -> str:
@@ -412,7 +420,7 @@ def pod_security_defaults(situation: Situation, cluster: Cluster | None = None) 
         return PodSecurityDefaults(None)
 
 
-def _without_seccomp(of: AssessedCluster) -> list[Listed]:
+def _seccomp(of: AssessedCluster) -> Answer:
     has_default = bool(of.cluster.kubelets) and all(
         configuration.get("seccompDefault", _is_set_here(SECCOMP_DEFAULT, name, of.node))
         for name, configuration in of.cluster.kubelets.items()
@@ -424,7 +432,10 @@ def _without_seccomp(of: AssessedCluster) -> list[Listed]:
         has_profile = profile in _WITH_PROFILE if profile else has_default and all_known
         return _is_privileged(container) or not has_profile
 
-    return observed(of, _of_container("has no seccomp profile", is_unconfined, on_linux=True))
+    found = observed(of, _of_container("has no seccomp profile", is_unconfined, on_linux=True))
+    if not of_site(found):
+        return of.answer(ControlStatus.PASS, found, Query.PODS)
+    return _broken(of, "pods-seccomp", found, Corrected(_RESTRICTED, ("seccompProfile_restricted", PRIVILEGED)))
 
 
 def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
@@ -444,14 +455,17 @@ def _security_context(of: AssessedCluster) -> Answer:
         ),
     )
     if of_site(empty):
-        step = Instruction("set the security contexts of these workloads")
-        return of.answer(ControlStatus.FAIL, empty, Query.PODS, step, noun="workload")
+        return _broken(of, "pods-security-context", empty, Corrected(_RESTRICTED, _CONTEXT))
     weak = observed(of, _of_level(_RESTRICTED))
     if not of_site(weak):
         return of.answer(ControlStatus.PASS, empty, Query.PODS)
     step = Instruction("complete the security contexts of these workloads")
     reason = "each container has a security context; a person has to decide whether those of these workloads suffice"
     return of.answer(ControlStatus.MANUAL, weak, Query.PODS, step, noun="workload", reason=reason)
+
+
+_CONTEXT = ("allowPrivilegeEscalation", "capabilities_restricted", "runAsNonRoot", "seccompProfile_restricted")
+"""The rules that a container without a security context breaks."""
 
 
 def _secrets_in_environment(workload: Workload, _: int) -> Iterator[str]:
@@ -476,11 +490,9 @@ RULES: Mapping[str, ClusterRule] = {
         ),
     ),
     **{name: _forbids(name) for name in FORBIDDEN},
-    "pods-seccomp": fails_if_any(
+    "pods-seccomp": ClusterRule(
         (*QUERIES, Query.NODES),
-        _without_seccomp,
-        "workload",
-        "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet",
+        _seccomp,
         passes=(
             "each container of the site has the profile RuntimeDefault or Localhost, or has none, is not privileged and"
             " each kubelet runs with seccompDefault: true (before Kubernetes 1.36, of the arguments seccomp-default"

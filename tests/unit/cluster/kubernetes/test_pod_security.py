@@ -109,7 +109,9 @@ def test_a_violation_names_the_field_and_both_values() -> None:
     at = ("spec", ("containers", "a"), "securityContext", "capabilities")
     assert found == (
         Violation("capabilities_restricted", f"{path}.drop", '["all"]', '["ALL"]', ((*at, "drop"), ["ALL"])),
-        Violation("capabilities_restricted", f"{path}.add", "SYS_TIME", "NET_BIND_SERVICE", ((*at, "add"), []), asks=True),
+        Violation(
+            "capabilities_restricted", f"{path}.add", "SYS_TIME", "NET_BIND_SERVICE", ((*at, "add"), []), asks=True
+        ),
     )
 
 

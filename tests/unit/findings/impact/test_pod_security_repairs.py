@@ -16,7 +16,7 @@ from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecuri
 from agent.cluster.kubernetes.queries import CONTROLLERS
 from agent.findings.impact import Topic
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Settings
-from agent.reports.repair_texts import patch_command
+from agent.reports.repair_texts import command
 from tests.unit.cluster.kubernetes.samples import STRICT
 from tests.unit.findings.impact.sample_cluster import Json, container, impact, pod, thing
 
@@ -190,7 +190,7 @@ def test_the_command_of_a_patch_can_be_pasted(kind: str) -> None:
     spec: Json = {"containers": [container()], "initContainers": [{**container(), "name": "first"}]}
     spec["securityContext"] = {"runAsUser": 9}
     patches = [step for step in only(controller(kind, spec)).steps if isinstance(step, Patch)]
-    (words,) = (shlex.split(patch_command(patch)) for patch in patches)
+    (words,) = (shlex.split(command(patch)) for patch in patches)
     assert words[:-1] == ["kubectl", "patch", kind.lower(), "web", "--namespace", "shop", "--patch"]
     patch = json.loads(words[-1])["spec"]
     template = patch["jobTemplate"]["spec"]["template"] if kind == "CronJob" else patch["template"]
@@ -203,4 +203,4 @@ def test_the_command_of_a_patch_can_be_pasted(kind: str) -> None:
 
 
 def test_a_patch_of_another_object_has_no_command() -> None:
-    assert patch_command(Patch("ClusterRoleBinding x", (("subjects", "null"),))) == ""
+    assert command(Patch("ClusterRoleBinding x", (("subjects", "null"),))) == ""

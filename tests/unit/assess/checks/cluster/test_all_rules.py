@@ -15,7 +15,7 @@ from agent.assess.checks.answer import Answer, ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.cluster_check import ClusterCheck, cluster_rules
 from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
-from agent.base.repair import Repair
+from agent.base.repair import Repair, Run, RunVerb
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import CONTROLLERS, PROBES, REQUESTS, Cluster, Probe, Query
 from agent.harden.situation import Situation
@@ -1361,3 +1361,113 @@ def test_image_policy_webhook_passes_if_it_fails_closed(plain: Server, policy: s
     assert answer.status is status
     assert shown(answer)[0].startswith("ImagePolicyWebhook: ")
     assert ("defaultAllow" in shown(answer)[0]) is (policy != "{}")
+
+
+WAIVED = (
+    "(a waiver records it): add `waivers: [{{control: {}, reason: REASON}}]` to the end of /etc/k3s-harden/config.yaml."
+)
+IN_CONTAINER = "set `spec.template.spec.containers[app].securityContext."
+
+
+@pytest.mark.parametrize(
+    ("control", "step"),
+    [
+        ("pods-privilege-escalation", f"{IN_CONTAINER}allowPrivilegeEscalation: false` in the Deployment shop/web"),
+        (
+            "pods-privileged",
+            (
+                "Does Deployment shop/web require containers[app].securityContext.privileged?"
+                f" Yes {WAIVED.format('pods-privileged')} No (its pods start without):"
+                f" {IN_CONTAINER}privileged: false` in the Deployment shop/web."
+            ),
+        ),
+        (
+            "pods-added-capabilities",
+            (
+                "Does Deployment shop/web require SYS_TIME in containers[app].securityContext.capabilities.add?"
+                f" Yes {WAIVED.format('pods-added-capabilities')} No (its pods start without):"
+                f" {IN_CONTAINER}capabilities.add: []` in the Deployment shop/web."
+            ),
+        ),
+        (
+            "pods-host-ports",
+            (
+                "Does Deployment shop/web require containers[app].ports.hostPort?"
+                f" Yes {WAIVED.format('pods-host-ports')} No (its pods start without): remove it from the manifest of Deployment shop/web."
+            ),
+        ),
+    ],
+)
+def test_a_workload_is_patched_unless_a_person_knows_that_it_requires_the_field(
+    server: Server, control: str, step: str
+) -> None:
+    answer = server.ask(control, {Query.DEPLOYMENTS: [controller("web", "shop", BROKEN[control]["spec"])]})
+    assert repair_texts.text(answer.repair) == step
+
+
+def test_a_patch_is_made_for_the_controller_of_a_pod_and_names_what_would_undo_it(server: Server) -> None:
+    made = controller("web", "shop", BROKEN["pods-privilege-escalation"]["spec"])
+    made["metadata"]["annotations"] = {"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "shop"}
+    spec = made["spec"]["template"]["spec"]
+    replica_set = controller("web-1", "shop", spec, owner="Deployment web")
+    of_it = pod("web-1-a", owner="ReplicaSet web-1", **spec)
+    found = {Query.DEPLOYMENTS: [made], Query.REPLICA_SETS: [replica_set], Query.PODS: [of_it]}
+    answer = server.ask("pods-privilege-escalation", found)
+    assert repair_texts.text(answer.repair).endswith("in the Deployment shop/web, and in the Helm release shop/web")
+
+
+def test_what_the_template_does_not_show_is_corrected_by_hand(server: Server) -> None:
+    """An older pod can have what the template no longer has."""
+    old = pod("web-a", owner="StatefulSet web", hostPID=True)
+    answer = server.ask("pods-host-pid", {Query.STATEFUL_SETS: [controller("web", "shop", {})], Query.PODS: [old]})
+    assert repair_texts.text(answer.repair) == (
+        "correct these workloads, or waive the control with the reason why they require it"
+    )
+
+
+def test_one_answer_corrects_a_limited_number_of_workloads(server: Server) -> None:
+    spec = BROKEN["pods-privilege-escalation"]["spec"]
+    made = [controller(f"web-{number}", "shop", spec) for number in range(12)]
+    answer = server.ask("pods-privilege-escalation", {Query.DEPLOYMENTS: made})
+    assert len(answer.repair.steps) == 10
+
+
+@pytest.mark.parametrize(
+    ("labels", "added", "undo"),
+    [
+        ({}, "enforce=restricted", "enforce-"),
+        ({"enforce": "privileged"}, "enforce=restricted", "enforce=privileged"),
+        (
+            {"enforce": "restricted", "enforce-version": "v1.20"},
+            "enforce=restricted enforce-version=latest",
+            "enforce=restricted enforce-version=v1.20",
+        ),
+    ],
+)
+def test_a_namespace_is_labelled_and_the_label_can_be_taken_back(
+    server: Server, labels: dict[str, str], added: str, undo: str
+) -> None:
+    """Without a label, the default decides, which is weaker here."""
+    flags = "pod-security.kubernetes.io/"
+    shop = metadata("shop", labels={f"{flags}{key}": value for key, value in labels.items()})
+    weak = {"shop": Probe("", "it")} if not labels else {}
+    probes = {(name, "pods-net-raw"): probe for name, probe in weak.items()}
+    answer = server.ask("pods-net-raw", {Query.NAMESPACES: [shop], Query.PODS: [pod("web")]}, probes=probes)
+    (step,) = answer.repair.steps
+    assert isinstance(step, Run)
+    command = "kubectl label --overwrite namespace shop"
+    assert step.line.replace(flags, "") == f"{command} {added}"
+    assert step.undo.replace(flags, "") == f"{command} {undo}"
+
+
+def test_a_label_that_would_reject_a_pod_or_that_has_no_effect_is_no_command(server: Server) -> None:
+    weak = {Query.NAMESPACES: [namespace("shop", "privileged")], Query.PODS: [BROKEN["pods-host-pid"]]}
+    answer = server.ask("pods-privileged", weak)
+    assert repair_texts.text(answer.repair).startswith(
+        "label shop with pod-security.kubernetes.io/enforce=baseline, after"
+    )
+
+
+def test_namespaces_without_a_label_get_the_default_of_apply(plain: Server) -> None:
+    answer = plain.ask("pods-privileged", {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("web")]})
+    assert answer.repair.steps == (RunVerb("apply"),)
