@@ -1393,7 +1393,8 @@ IN_CONTAINER = "set `spec.template.spec.containers[app].securityContext."
             "pods-host-ports",
             (
                 "Does Deployment shop/web require containers[app].ports.hostPort?"
-                f" Yes {WAIVED.format('pods-host-ports')} No (its pods start without): remove it from the manifest of Deployment shop/web."
+                f" Yes {WAIVED.format('pods-host-ports')} No (its pods start without):"
+                " remove it from the manifest of Deployment shop/web."
             ),
         ),
     ],
