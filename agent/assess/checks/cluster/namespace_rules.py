@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from shlex import quote
 
@@ -11,13 +11,14 @@ from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_cou
 from agent.assess.checks.cluster.rule import AssessedCluster, ClusterRule, Listed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.base.errors import InputError
-from agent.base.repair import Instruction, Repair
+from agent.base.repair import Instruction, Repair, RunVerb, Step
 from agent.base.yaml_reader import Scalar, part
 from agent.cluster.kubernetes import admission_engines
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.network_policies import opened
 from agent.cluster.kubernetes.objects import selects
 from agent.cluster.kubernetes.queries import QUERIES, Cluster, Query, workloads_with_controllers
+from agent.findings.config_edits import setting_to
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.k3s.admission_configuration import plugin_configuration
 from agent.k3s.roles_and_versions import Component
@@ -37,6 +38,7 @@ _IN_DEFAULT = {
 _OF_OLD_ACCOUNT = "default-token-"
 """The Secret that Kubernetes creates for the default account up to 1.23."""
 _LEASES = "kube-node-lease"
+_NO_POLICY = "has no NetworkPolicy"
 _DISABLED = "disable-network-policy"
 _IMAGE_POLICY = "ImagePolicyWebhook"
 _VERIFIERS = {"kyverno": "Kyverno", "sigstore": "the policy controller of sigstore", "connaisseur": "Connaisseur"}
@@ -56,19 +58,34 @@ def _network_policies(of: AssessedCluster) -> Answer:
         for namespace in of.cluster.objects[Query.NAMESPACES]
         if (why := _unlimited(namespace.name, of.cluster, families))
     ]
-    step = Instruction(
-        "create a NetworkPolicy in these namespaces, for example with `network-policies.namespaces` in the settings"
-    )
-    status = ControlStatus.FAIL if of_site(missing) else ControlStatus.PASS
-    found = of.answer(status, missing, Query.NETWORK_POLICIES, step, noun="namespace")
-    return found if status is ControlStatus.FAIL else found._replace(found="each namespace has a NetworkPolicy")
+    if of_site(missing):
+        steps = _policed(of, of_site(missing))
+        return of.answer(ControlStatus.FAIL, missing, Query.NETWORK_POLICIES, *steps, noun="namespace")
+    found = of.answer(ControlStatus.PASS, missing, Query.NETWORK_POLICIES, noun="namespace")
+    return found._replace(found="each namespace has a NetworkPolicy")
+
+
+def _policed(of: AssessedCluster, missing: Iterable[Listed]) -> Iterator[Step]:
+    """Yield the steps after which namespaces have a policy. `apply` changes nothing if that cuts a connection."""
+    situation = of.node.situation
+    own = situation.settings.network_policy_namespaces
+    bare = [seen.title.partition(" ")[2] for seen in missing if seen.detail == _NO_POLICY]
+    new = [name for name in bare if name not in own and name not in OWN_NAMESPACES and name != _DEFAULT]
+    if new:
+        yield setting_to(situation, "network-policies.namespaces", f"[{', '.join((*own, *new))}]")
+    if new or (bare and situation.plan.changes):
+        yield RunVerb("apply")
+    if not new and (opened := [seen.title for seen in missing if seen.detail != _NO_POLICY]):
+        yield Instruction(
+            f"limit or remove the NetworkPolicies that allow everything or select no pod in {', '.join(opened)}"
+        )
 
 
 def _unlimited(namespace: str, cluster: Cluster, families: Container[int]) -> str:
     """Return why no traffic of a namespace is limited; empty if that of a pod is. Without pods, a new one counts."""
     policies = [policy for policy in cluster.objects[Query.NETWORK_POLICIES] if policy.namespace == namespace]
     if not policies:
-        return "has no NetworkPolicy"
+        return _NO_POLICY
     pods = [
         workload.labels
         for _, workload in workloads_with_controllers(cluster)

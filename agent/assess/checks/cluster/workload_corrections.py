@@ -18,9 +18,9 @@ from agent.cluster.kubernetes.pod_security import (
     violations,
 )
 from agent.cluster.kubernetes.queries import CONTROLLERS, Query, workloads_to_check, workloads_with_controllers
+from agent.findings.admission import pod_security_disabled
 from agent.findings.config_edits import settings_path, with_item
 from agent.findings.impact.pod_security_repairs import Otherwise, corrections
-from agent.harden.desired.dropin_options import DISABLED_PLUGINS_ARGUMENT
 
 PRIVILEGED = "privileged"
 """The rule about privileged containers, which have all capabilities and no seccomp profile whatever else they have."""
@@ -64,7 +64,8 @@ def enforced(
 ) -> Iterator[Step]:
     """Yield the steps after which these namespaces enforce a standard. No label rejects pods that run in them."""
     if defaults.is_disabled:
-        yield Instruction(f"remove PodSecurity from `{DISABLED_PLUGINS_ARGUMENT}`, and restart K3s")
+        edits = [step for problem in pod_security_disabled(of.node.situation) for step in problem.repair.steps]
+        yield from edits or (Instruction("restart K3s, whose configuration no longer disables the plugin PodSecurity"),)
         return
     minor, by_hand = of.node.facts.version.minor, []
     templates = [(item.namespace, item.template) for _, item in workloads_to_check(of.cluster)]

@@ -955,7 +955,7 @@ def test_without_the_plugin_labels_have_no_effect(plain: Server, name: str) -> N
     assert answer.status is FAIL
     assert "Namespace shop: is not checked, because the plugin PodSecurity is disabled" in shown(answer)
     assert repair_texts.text(Repair(answer.repair.steps)) == (
-        "remove PodSecurity from `disable-admission-plugins`, and restart K3s"
+        "remove `kube-apiserver-arg: [disable-admission-plugins=PodSecurity]` at /etc/rancher/k3s/config.yaml:1"
     )
 
 
@@ -1121,6 +1121,24 @@ def test_a_network_policy_has_to_limit_a_pod(server: Server, specs: str, expecte
     answer = server.ask("namespaces-network-policies", objects)
     assert answer.status is expected
     assert expected is PASS or answer.found == "1 namespace: Namespace shop"
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ("", "set `network-policies.namespaces: [a, shop]` in /etc/k3s-harden/config.yaml"),
+        (
+            "network-policies:\n  namespaces: [db]\n",
+            "set `network-policies.namespaces: [db, a, shop]` at /etc/k3s-harden/config.yaml:2",
+        ),
+    ],
+)
+def test_namespaces_without_a_policy_become_a_setting(plain: Server, settings: str, setting: str) -> None:
+    """Those of Kubernetes get theirs by apply alone."""
+    plain.host.put("/etc/k3s-harden/config.yaml", settings)
+    listed = [namespace(name) for name in ("a", "shop", "kube-system")]
+    answer = plain.ask("namespaces-network-policies", {Query.NAMESPACES: listed})
+    assert repair_texts.text(answer.repair) == f"{setting}; then run `sudo k3s-harden apply`"
 
 
 def test_network_policies_are_enforced_unless_an_option_disables_them(plain: Server) -> None:
