@@ -282,7 +282,7 @@ def upgrade_node() -> None:
     """
     from agent.base.host import Host
     from agent.base.host.process import run_below
-    from agent.verbs.upgrade_node import upgrade_node as verb
+    from agent.verbs.install import upgrade_node as verb
 
     host, bundle = Host.tree_at("/host"), program_path().parents[1]
     sys.exit(verb(host, bundle, partial(run_below, host.root), lambda line: print_text(f"{line}\n")))

@@ -15,7 +15,7 @@ import pytest
 
 from agent.base.errors import LockHeldError
 from agent.base.host.writable_tree import locked
-from agent.verbs.upgrade_node import BESIDE, INSTALLED, LOCK, upgrade_node
+from agent.verbs.install import BESIDE, INSTALLED, UPGRADE_LOCK, upgrade_node
 from tests import fake
 
 TESTED = [f"{BESIDE}/bin/k3s-harden gate", f"{BESIDE}/bin/k3s-harden check"]
@@ -98,7 +98,7 @@ def test_another_file_in_the_place_of_the_copy_is_replaced(machine: Machine, mak
 def test_a_second_run_at_once_ends_before_it_touches_the_copy_of_the_first(machine: Machine) -> None:
     """The first run could otherwise install a copy that the second one removes."""
     host = fake.fake_host(machine.root)
-    with locked(host.writable_tree, LOCK, wait=0), pytest.raises(LockHeldError):
+    with locked(host.writable_tree, UPGRADE_LOCK, wait=0), pytest.raises(LockHeldError):
         machine.upgrade()
     assert (machine.ran, machine.versions(BESIDE)) == ([], set())
     assert machine.upgrade() == 0
