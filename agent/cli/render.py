@@ -23,7 +23,7 @@ from agent.verbs.render import DOCUMENTS, new_host, rendered, rendered_assessmen
 from agent.verbs.render.pods import IMAGE
 
 if TYPE_CHECKING:
-    from agent.verbs.render.cloud_init import Download
+    from agent.verbs.render.first_boot import Download
 
 documents = typer.Typer(
     name="render",
@@ -90,7 +90,7 @@ def cloud_init(
     It installs the program and K3s on a new host, which is hardened before K3s starts.
     """
     from agent.base.host import Host
-    from agent.verbs.render.cloud_init import EXAMPLE, K3sDownload, joining, published_file, user_data
+    from agent.verbs.render.first_boot import EXAMPLE, K3sDownload, joining, published_file, user_data
 
     is_printed = output in (None, Path("-"))
     if embed_token is not None and is_printed:
@@ -127,14 +127,13 @@ def ignition(
     For Flatcar and Fedora CoreOS. It adds the system extension, the settings and the gate, so that a new host is
     hardened before each start of K3s, which it does not install.
     """
-    from agent.verbs.render.cloud_init import ALONE
-    from agent.verbs.render.ignition import config
+    from agent.verbs.render.first_boot import ALONE, ignition_config
 
     download = _download("ignition", url, sha256, "`sudo make bundle` builds the extension, a file in dist/*.raw")
     if not download.url.startswith(("https:", "http:")):
         raise UsageError(f"cannot use --url: found {url}, expected https://HOST/PATH", "serve the file to new hosts")
     facts, files = new_host(options.settings_file, options.overrides, ALONE)
-    print_or_write(config(facts, download, files), output)
+    print_or_write(ignition_config(facts, download, files), output)
 
 
 @documents.command(epilog=_epilog("assessment-job --all-nodes >nodes.yaml"))
@@ -171,7 +170,7 @@ def assessment_job(
 
 def _download(document: str, url: Optional[str], sha256: Optional[str], hint: str) -> "Download":
     """Return the download of --url and --sha256. Raises UsageError if one is missing or unsafe in a shell."""
-    from agent.verbs.render.cloud_init import Download
+    from agent.verbs.render.first_boot import Download
 
     if url is None or sha256 is None:
         problem = f"cannot render {document} without --url and --sha256, which name the program to run on the host"

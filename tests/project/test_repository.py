@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from agent import __releases__, __version__
-from agent.verbs.render.cloud_init import published_file
+from agent.verbs.render.first_boot import published_file
 from tests.programs_here import ran
 from tests.tools.dist.tools import CHECKOUT
 from tests.tools.docs_platforms import CHANGE, RELEASE, rows

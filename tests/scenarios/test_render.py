@@ -14,8 +14,7 @@ import yaml
 from agent.base.errors import UsageError
 from agent.harden.node.facts import assumed_facts
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
-from agent.verbs.render.cloud_init import Download
-from agent.verbs.render.ignition import config
+from agent.verbs.render.first_boot import Download, ignition_config
 from tests.scenarios.conftest import Hardened
 from tests.scenarios.host_tree import AUDIT, CONFIG, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, HostTree, run
 from tests.scenarios.loaded_program import LoadedProgram
@@ -249,7 +248,7 @@ def test_ignition_writes_the_files_of_install_and_the_settings(host: HostTree, p
 def test_ignition_writes_no_file_to_usr() -> None:
     facts = assumed_facts(Role.SERVER, NEWEST_KNOWN, DEFAULT_DATA_DIR)
     with pytest.raises(UsageError, match="/usr is read-only"):
-        config(facts, Download(URL, SHA256), {PurePosixPath("/usr/share/waivers.yaml"): b""})
+        ignition_config(facts, Download(URL, SHA256), {PurePosixPath("/usr/share/waivers.yaml"): b""})
 
 
 # --- upgrade-plan ---

@@ -9,24 +9,24 @@ from agent.base.host import Host
 from agent.base.model import Location
 from agent.base.repair import Set
 from agent.base.value import replace
+from agent.harden.desired import dropin_options
 from agent.harden.desired import resources as desired
+from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide import manifests
 from agent.harden.guide.guide_files import AUDIT_POLICY, POD_SECURITY_ADMISSION
-from agent.harden.node.facts import assumed_facts
+from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.harden.node.site_files import read_audit_policy, read_settings, read_waivers
 from agent.harden.node.version import require_covered
 from agent.harden.settings.loading import apply_overrides, load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, SecretsEncryption, Settings
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, NEWEST_KNOWN, Role
-from agent.verbs.render import rancher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath
 
     from agent.harden.guide.guide_files import FileRow
-    from agent.harden.node.facts import HostFacts
-    from agent.verbs.render.cloud_init import Joining
+    from agent.verbs.render.first_boot import Joining
     from agent.verbs.render.pods import AssessmentJob
 
 
@@ -174,8 +174,65 @@ DOCUMENTS = {
     ),
     "rancher-cluster": Document(
         "Print a Cluster for Rancher.",
-        lambda source: rancher.cluster(source.settings, source.server),
+        lambda source: _rancher_cluster(source.settings, source.server),
     ),
     "impact-role": Document("Print a ClusterRole that suffices for impact.", _impact_role),
     "service-accounts": Document("Print the guide's script for default tokens.", _account_update_pair),
 }
+
+
+_PSA_TEMPLATE = "rancher-restricted"
+"""Pod Security template of Rancher; it provides the admission configuration, so no argument names one."""
+
+
+def _rancher_cluster(settings: Settings, facts: HostFacts) -> bytes:
+    """Return a `provisioning.cattle.io/v1` Cluster (guide: Reference Hardened K3s Template Configuration).
+
+    Options that only servers support are in machineGlobalConfig, the others in machineSelectorConfig. `facts` are those
+    of a server.
+    """
+    all_nodes: dict[str, list[str] | str] = {}
+    servers: dict[str, list[str] | str] = {}
+    # Rancher's admission configuration does not have the limits of EventRateLimit, without which the API server exits.
+    site = replace(settings, event_rate_limit=None)
+    for row, value in dropin_options.expected_options(site, facts):
+        if row.name == ADMISSION_CONFIGURATION_ARGUMENT:
+            continue
+        part = all_nodes if Role.AGENT in row.applies.roles else servers
+        if row.name:
+            arguments = part.setdefault(row.key, [])
+            if isinstance(arguments, list):
+                arguments.append(f"{row.name}={value}")
+        else:
+            part[row.key] = value
+    lines = [
+        "apiVersion: provisioning.cattle.io/v1",
+        "kind: Cluster",
+        "metadata:",
+        "  name: # the name of the cluster",
+        "spec:",
+    ]
+    if POD_SECURITY_ADMISSION.applies.to(Role.SERVER, facts.version):
+        lines.append(f"  defaultPodSecurityAdmissionConfigurationTemplateName: {_PSA_TEMPLATE}")
+    release = str(facts.version) if facts.version.build else f"# a K3s version, such as {facts.version.family}"
+    lines += [
+        "  enableNetworkPolicy: true",
+        f"  kubernetesVersion: {release}",
+        "  rkeConfig:",
+        "    machineGlobalConfig:",
+        *_machine_config(servers, "      "),
+        "    machineSelectorConfig:",
+        "      - config:",
+        *_machine_config(all_nodes, "          "),
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _machine_config(part: dict[str, list[str] | str], indent: str) -> list[str]:
+    lines = []
+    for key, value in part.items():
+        if isinstance(value, str):
+            lines.append(f"{indent}{key}: {value}")
+        else:
+            lines += [f"{indent}{key}:", *(f"{indent}  - {argument}" for argument in value)]
+    return lines

@@ -19,7 +19,7 @@ from agent.base.errors import UsageError
 from agent.harden.node import facts
 from agent.k3s.roles_and_versions import Role, Version
 from agent.reports import repair_texts
-from agent.verbs.render.cloud_init import ALONE, USUAL, Download, Joining, K3sDownload, joining, user_data
+from agent.verbs.render.first_boot import ALONE, USUAL, Download, Joining, K3sDownload, joining, user_data
 
 DOWNLOAD = Download("https://download.example/k3s-harden", "0123456789abcdef" * 4)
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")

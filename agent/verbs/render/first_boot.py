@@ -1,4 +1,8 @@
-"""cloud-init user-data that installs k3s-harden, hardens the host, then installs K3s. Pure."""
+"""Documents that set up a new host at its first boot: cloud-init user-data, and an Ignition config. Pure.
+
+/usr is read-only on the hosts that Ignition sets up, and another /usr replaces it in an update. So all files are in
+/etc and /var, and the gate blocks K3s also while no extension is merged into a new /usr.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,17 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from shlex import quote
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agent import __releases__, __version__
 from agent.base.errors import UsageError
-from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, FileMode
+from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, File, FileMode
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.facts import HostFacts
 from agent.k3s.config import dropin
 from agent.k3s.roles_and_versions import DEFAULT_DATA_DIR, EXAMPLE_MINOR, TOKEN_FILE, Role, Version
+from agent.verbs.installation import USUAL as USUAL_UNITS
+from agent.verbs.installation import Installation, installed_files, require_name_for_units
 
 
 class Download(NamedTuple):
@@ -224,3 +230,44 @@ def _content(data: bytes) -> list[str]:
         return ["    encoding: b64", f'    content: "{base64.b64encode(data).decode()}"']
     style = "|" if text.endswith("\n") else "|-"
     return [f"    content: {style}", *(f"      {line}" if line else "" for line in body.split("\n"))]
+
+
+_SPECIFICATION = "3.1.0"
+"""The oldest whose `verification.hash` can be SHA-256."""
+_PROGRAM = PurePosixPath("/usr/lib/k3s-harden/bin/k3s-harden")
+_EXTENSION = "/var/lib/extensions/k3s-harden.raw"
+# Flatcar enables it, and Fedora CoreOS does not.
+_MERGE = "systemd-sysext.service"
+
+
+def ignition_config(facts: HostFacts, download: Download, files: Mapping[PurePosixPath, bytes]) -> bytes:
+    """Return the config for a new host; `download` is the extension.
+
+    `files` are the settings file and the files that it names. Raises UsageError for one in /usr, and for a data
+    directory that units cannot name.
+    """
+    require_name_for_units(facts.data_dir)
+    for path in files:
+        if path.is_relative_to("/usr"):
+            raise UsageError(f"cannot write {path} by Ignition: /usr is read-only", "move the file to /etc or /var")
+    written = [File(path=path, content=content, mode=PUBLIC_FILE) for path, content in files.items()]
+    for path, content in data_dir_file(facts).items():
+        written.append(File(path=path, content=content, mode=PRIVATE_FILE))
+    written += installed_files(Installation(_PROGRAM, facts.data_dir, USUAL_UNITS, {}, has_cloud_init=False))
+    extension = {"source": download.url, "verification": {"hash": f"sha256-{download.sha256}"}}
+    entries: list[tuple[str, dict[str, Any], int]] = [(_EXTENSION, extension, PUBLIC_FILE)]
+    for file in written:
+        source = f"data:;base64,{base64.b64encode(file.content).decode()}"
+        entries.append((str(file.path), {"source": source}, file.mode))
+    document = {
+        "ignition": {"version": _SPECIFICATION},
+        # Without overwrite, Ignition stops the boot at a file that a /var of an earlier installation still has.
+        "storage": {
+            "files": [
+                {"path": path, "overwrite": True, "mode": mode, "contents": contents}
+                for path, contents, mode in entries
+            ]
+        },
+        "systemd": {"units": [{"name": _MERGE, "enabled": True}]},
+    }
+    return json.dumps(document, indent=2).encode() + b"\n"
