@@ -18,8 +18,7 @@ from typer.main import get_command
 from agent import __version__
 from agent.base.errors import ExitCode, UsageError
 from agent.cli.commands import COMMANDS
-from agent.cli.help_text import PROGRAM, Grouped, epilog
-from agent.cli.shared_options import expand
+from agent.cli.shared_options import PROGRAM, Grouped, epilog, expand
 from agent.cli.streams import print_text
 from agent.k3s.roles_and_versions import OTHER_ROLES
 from agent.reports.repair_texts import CALLER, Caller

@@ -12,10 +12,9 @@ from typer import Option
 from agent.base.errors import UsageError
 from agent.base.repair import Instruction
 from agent.cli.commands.declaration import RENDERS
-from agent.cli.help_text import Grouped, epilog
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import print_or_write
-from agent.cli.shared_options import Image, expand, flag, hours, k3s_version, option
+from agent.cli.shared_options import Grouped, Image, epilog, expand, flag, hours, k3s_version, option
 from agent.cli.streams import print_error
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 from agent.reports.formats import Format

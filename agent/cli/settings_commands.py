@@ -9,10 +9,10 @@ import typer
 from typer import Argument
 
 from agent.cli.commands.declaration import RENDERS
-from agent.cli.help_text import Grouped, epilog
 from agent.cli.host_options import absolute
 from agent.cli.render import Output
 from agent.cli.report_options import print_or_write
+from agent.cli.shared_options import Grouped, epilog
 from agent.cli.streams import print_text
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 
