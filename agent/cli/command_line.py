@@ -85,8 +85,7 @@ def run(words: list[str]) -> NoReturn:
 @cache
 def whole_program() -> typer.Typer:
     """Return the program with all commands."""
-    from agent.cli.render import documents
-    from agent.cli.settings_commands import settings
+    from agent.cli.command_groups import documents, settings
 
     program = _with_commands(*COMMANDS)
     for group in (documents, settings):

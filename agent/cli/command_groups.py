@@ -1,4 +1,4 @@
-"""The documents of `render`, each a command with its own options, as Typer declares them."""
+"""The commands of the groups `render`, one for each document, and `settings`, as Typer declares them."""
 
 # Without `from __future__ import annotations`: Typer evaluates the annotations.
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from typer import Option
+from typer import Argument, Option
 
 from agent.base.errors import UsageError
 from agent.base.repair import Instruction
@@ -15,7 +15,8 @@ from agent.cli.commands.declaration import RENDERS
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import print_or_write
 from agent.cli.shared_options import Grouped, Image, epilog, expand, flag, hours, k3s_version, option
-from agent.cli.streams import print_error
+from agent.cli.streams import print_error, print_text
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.roles_and_versions import EXAMPLE_MINOR
 from agent.reports.formats import Format
 from agent.verbs.render import DOCUMENTS, new_host, rendered, rendered_assessment_job
@@ -206,3 +207,40 @@ def upgrade_plan(*, image: Image = IMAGE, output: Output = None) -> None:
     from agent.verbs.render.pods import upgrade_plan as plan
 
     print_or_write(plan(image), output)
+
+
+settings = typer.Typer(
+    name="settings",
+    cls=Grouped,
+    help="Check or write a settings file.\n\nDoes not read the host that the settings are for.",
+    epilog=epilog("k3s-harden settings check config.yaml", RENDERS, "the file is valid, or was printed"),
+)
+
+
+@settings.command(epilog=epilog("k3s-harden settings check config.yaml", RENDERS, "the file is valid"))
+def check(
+    file: Annotated[Optional[Path], Argument(help="Settings file.", metavar="[FILE]", show_default=False)] = None,
+) -> None:
+    """Say what a settings file means.
+
+    Prints the profile, the settings that differ from their defaults, waivers and stages. Also reads the files that it
+    names. Without FILE, it is /etc/k3s-harden/config.yaml.
+    """
+    from agent.base.host import Host
+    from agent.reports.text import printable
+    from agent.verbs.site_settings import meaning
+
+    print_text(
+        "".join(f"{printable(line)}\n" for line in meaning(Host.real(), absolute(file or Path(DEFAULT_SETTINGS))))
+    )
+
+
+@settings.command(epilog=epilog("k3s-harden settings init >config.yaml", RENDERS, "the sample was printed"))
+def init(*, output: Output = None) -> None:
+    """Print a sample of a settings file.
+
+    It has every setting with its meaning and an example, each as a comment.
+    """
+    from agent.verbs.site_settings import sample
+
+    print_or_write(sample().encode(), output)
