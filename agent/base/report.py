@@ -96,10 +96,10 @@ class Trait(Flag):
     NONE = 0
     GAP_IN_GATE = auto()
     """K3s starts, or has started, without the present gate. No verdict covers it."""
-    OBSERVES = auto()
-    """The gate observes, because a package was installed on a cluster that ran."""
+    OPENS_GATE = auto()
+    """A reason for which the gate lets K3s start: it reports nothing else. `gate_state.end_exceptions` ends it."""
     OF_LAST_START = auto()
-    """`gate_state.end_exceptions` ends it, as OBSERVES."""
+    """`gate_state.end_exceptions` ends it, as OPENS_GATE."""
     OF_RUNNING_K3S = auto()
     """An upgrade ends it: it is not about another version. An insufficient edit is a finding of its own."""
     NOT_CHECKED = auto()

@@ -323,7 +323,7 @@ def bypass_in_effect(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, found=found, location=Location(file_of_service(service, BYPASS)), repair=APPLY)
 
 
-@warning(repair=_ENFORCE_TEXT, traits=Trait.OBSERVES)
+@warning(repair=_ENFORCE_TEXT, traits=Trait.OPENS_GATE)
 def gate_observes(situation: Situation) -> Iterator[Problem]:
     """The gate hardens nothing and blocks nothing, because its package was installed on a cluster that ran.
 
@@ -337,7 +337,7 @@ def gate_observes(situation: Situation) -> Iterator[Problem]:
     blocks_gate=no("The gate observes, so it blocks nothing."),
     prevents_start=_K3S_IS_FINE,
     repair=_ENFORCE_TEXT,
-    traits=Trait.OBSERVES,
+    traits=Trait.OPENS_GATE,
 )
 def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
     """The gate has observed for 30 days or longer, so K3s still starts unhardened."""

@@ -253,7 +253,7 @@ def gate(host: Host, request: Request) -> Report:
     if observes_since(host):
         situation = observe_situation(host, request)
         report = _report(GATE_VERB, host, situation, ())
-        return replace(report, findings=tuple(found for found in report.findings if Trait.OBSERVES in found.traits))
+        return replace(report, findings=tuple(found for found in report.findings if Trait.OPENS_GATE in found.traits))
     request = replace(request, start=starting_service(host, request.service))
     situation = observe_situation(host, request)
     if request.start is None or not situation.facts.sharing:
@@ -288,7 +288,7 @@ def _unblocked(report: Report, host: Host, situation: Situation) -> Report:
         started = after_apply_or_revert.after_unblocking(end_exceptions(host))
     except HostError:  # such as a read-only /run: the pause then ends by itself
         return report
-    current = (finding for finding in report.findings if not finding.traits & (Trait.OF_LAST_START | Trait.OBSERVES))
+    current = (finding for finding in report.findings if not finding.traits & (Trait.OF_LAST_START | Trait.OPENS_GATE))
     return replace(report, findings=(*current, *started))
 
 

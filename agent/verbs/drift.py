@@ -53,7 +53,7 @@ _DAY = len("2027-03-31 ")
 REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and a reserve for systemd."""
 
-_TOLD = Trait.GAP_IN_GATE | Trait.OBSERVES | Trait.NOT_NOTIFIED | Trait.REPEATED_BY_DRIFT
+_TOLD = Trait.GAP_IN_GATE | Trait.OPENS_GATE | Trait.NOT_NOTIFIED | Trait.REPEATED_BY_DRIFT
 """Findings that each run prints."""
 
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"

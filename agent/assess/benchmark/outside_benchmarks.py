@@ -89,7 +89,7 @@ _CREDENTIALS = "server/cred"
 _CNI = "agent/etc/cni/net.d"
 
 
-def _row(
+def _only_root(
     identifier: str,
     paths: Paths = (),
     directories: Paths = (),
@@ -105,35 +105,39 @@ NODE_ACCESS: tuple[BenchmarkControl, ...] = (
         "k3s-service-access",
         AllOf((OnlyRoot(host_paths.SERVICE_FILES, host_paths.SERVICE_DIRECTORIES), NoSecretInServices())),
     ),
-    _row(
+    _only_root(
         "k3s-service-environment-access", host_paths.ENVIRONMENT_FILES, host_paths.ENVIRONMENT_DIRECTORIES, secret=True
     ),
-    _row("k3s-config-directory-access", directories=host_paths.CONFIG_DIRECTORIES),
-    _row("k3s-config-access", host_paths.CONFIG_FILE, secret=host_paths.CONFIG_WITH_SECRETS),
-    _row(
+    _only_root("k3s-config-directory-access", directories=host_paths.CONFIG_DIRECTORIES),
+    _only_root("k3s-config-access", host_paths.CONFIG_FILE, secret=host_paths.CONFIG_WITH_SECRETS),
+    _only_root(
         "k3s-config-drop-ins-access",
         host_paths.CONFIG_DROPINS,
         host_paths.CONFIG_DROPIN_DIRECTORY,
         secret=host_paths.CONFIG_WITH_SECRETS,
     ),
-    _row("k3s-registries-access", host_paths.REGISTRIES, secret=host_paths.CONFIG_WITH_SECRETS),
-    _row("k3s-token-access", host_paths.TOKENS, secret=True),
-    _row("server-credentials-access", (f"{_CREDENTIALS}/**",), (_CREDENTIALS,), secret=True, applies=ON_SERVERS),
-    _row("encryption-config-access", host_paths.ENCRYPTION, secret=True, applies=ON_SERVERS),
-    _row("agent-keys-access", ("agent/*.key", _NODE_PASSWORD), secret=True),
-    _row("agent-kubeconfigs-access", ("agent/*.kubeconfig",), secret=True),
-    _row("kubelet-config-access", host_paths.KUBELET_FILES, host_paths.KUBELET_DIRECTORIES),
-    _row("pod-sources-access", host_paths.POD_SOURCES, host_paths.POD_SOURCE_DIRECTORIES),
-    _row("cni-config-access", (f"{_CNI}/*",), (_CNI,)),
-    _row("etcd-data-access", host_paths.ETCD, host_paths.ETCD_DIRECTORIES, secret=True, applies=ON_SERVERS),
-    _row("sqlite-data-access", host_paths.SQLITE, host_paths.SQLITE_DIRECTORY, secret=True, applies=ON_SERVERS),
-    _row("snapshots-access", host_paths.SNAPSHOTS, host_paths.SNAPSHOT_DIRECTORY, secret=True, applies=ON_SERVERS),
-    _row("audit-policy-access", host_paths.AUDIT_POLICY, secret=host_paths.AUDIT_RECEIVER, applies=ON_SERVERS),
-    _row("pod-security-admission-access", host_paths.POD_SECURITY, applies=ON_SERVERS),
-    _row("policy-manifest-access", ("server/manifests/policy.yaml",), applies=ON_SERVERS),
-    _row("audit-log-access", host_paths.AUDIT_LOGS, host_paths.AUDIT_LOG_DIRECTORY, secret=True, applies=ON_SERVERS),
+    _only_root("k3s-registries-access", host_paths.REGISTRIES, secret=host_paths.CONFIG_WITH_SECRETS),
+    _only_root("k3s-token-access", host_paths.TOKENS, secret=True),
+    _only_root("server-credentials-access", (f"{_CREDENTIALS}/**",), (_CREDENTIALS,), secret=True, applies=ON_SERVERS),
+    _only_root("encryption-config-access", host_paths.ENCRYPTION, secret=True, applies=ON_SERVERS),
+    _only_root("agent-keys-access", ("agent/*.key", _NODE_PASSWORD), secret=True),
+    _only_root("agent-kubeconfigs-access", ("agent/*.kubeconfig",), secret=True),
+    _only_root("kubelet-config-access", host_paths.KUBELET_FILES, host_paths.KUBELET_DIRECTORIES),
+    _only_root("pod-sources-access", host_paths.POD_SOURCES, host_paths.POD_SOURCE_DIRECTORIES),
+    _only_root("cni-config-access", (f"{_CNI}/*",), (_CNI,)),
+    _only_root("etcd-data-access", host_paths.ETCD, host_paths.ETCD_DIRECTORIES, secret=True, applies=ON_SERVERS),
+    _only_root("sqlite-data-access", host_paths.SQLITE, host_paths.SQLITE_DIRECTORY, secret=True, applies=ON_SERVERS),
+    _only_root(
+        "snapshots-access", host_paths.SNAPSHOTS, host_paths.SNAPSHOT_DIRECTORY, secret=True, applies=ON_SERVERS
+    ),
+    _only_root("audit-policy-access", host_paths.AUDIT_POLICY, secret=host_paths.AUDIT_RECEIVER, applies=ON_SERVERS),
+    _only_root("pod-security-admission-access", host_paths.POD_SECURITY, applies=ON_SERVERS),
+    _only_root("policy-manifest-access", ("server/manifests/policy.yaml",), applies=ON_SERVERS),
+    _only_root(
+        "audit-log-access", host_paths.AUDIT_LOGS, host_paths.AUDIT_LOG_DIRECTORY, secret=True, applies=ON_SERVERS
+    ),
     benchmark_control("k3s-binary-access", OnlyRoot(host_paths.BINARIES, contents=("data",))),
-    _row("kernel-parameters-file-access", (PARAMETERS_FILE,)),
+    _only_root("kernel-parameters-file-access", (PARAMETERS_FILE,)),
 )
 """From the service that starts K3s to its data."""
 

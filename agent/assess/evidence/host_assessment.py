@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from agent.findings.registry import FindingKind
     from agent.harden.situation import Request, Situation
 
-_LIMITS = Trait.LIMITS_ASSESSMENT | Trait.GAP_IN_GATE | Trait.OBSERVES | Trait.NOT_NOTIFIED
+_LIMITS = Trait.LIMITS_ASSESSMENT | Trait.GAP_IN_GATE | Trait.OPENS_GATE | Trait.NOT_NOTIFIED
 """Findings about what an assessment could not read, or what its verdicts do not cover."""
 
 

@@ -25,7 +25,7 @@ BYPASS = "bypass."
 EACH = "each"
 
 UNGATED = "ungated."
-"""The gate has not passed the last start: it was blocked if the file is empty, and otherwise used this bypass."""
+"""The gate did not pass the last start. An empty file: it blocked it. Otherwise: the bypass that the start used."""
 
 JUDGED = "judged."
 """The invocation of the last start that the gate let pass, and a line for each component argument that it judged."""

@@ -61,7 +61,7 @@ def test_the_example_of_the_reference_is_valid() -> None:
         expires="2027-06-30",
         role=Role.AGENT,
         host="db-*",
-        location=Location(PATH, 53),
+        location=Location(PATH, example_settings().splitlines().index("waivers:") + 2),
         approved_by="Security team, SEC-1042",
     )
 

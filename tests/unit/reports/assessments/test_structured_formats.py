@@ -47,6 +47,10 @@ STRUCTURED = pytest.mark.parametrize("output_format", [pytest.param(one, marks=M
 FOR_PEOPLE = (Format.TABLE, Format.PLAIN)
 
 
+def test_each_format_for_programs_has_a_judge() -> None:
+    assert JUDGES.keys() == {*Format} - {Format.AUTO, Format.HTML, *FOR_PEOPLE}
+
+
 @STRUCTURED
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED, *map(of_catalogue, Benchmark)])
 def test_a_report_is_valid(output_format: Format, assessment: Assessment) -> None:
